@@ -1,0 +1,40 @@
+# isograd: `make demo` shows it, `make test` is what CI runs. Both set up .venv first.
+
+PYTHON ?= python3
+# PyPI's Linux wheel of torch carries CUDA (gigabytes); this index has the CPU build. Where it can't be reached, PyPI's is taken.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test clean distclean
+
+setup: $(STAMP)
+
+demo: setup
+	@$(BIN)/isograd demo
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+
+clean:
+	rm -rf build dist *.egg-info .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+# The CPU build of torch goes in first and alone, so that the second step finds it there and leaves it.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"isograd needs Python 3.11 to 3.13 and \"$(PYTHON)\" is {v[0]}.{v[1]}: name another one, for example make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --no-deps --retries 0 --timeout 15 --extra-index-url $(TORCH_INDEX) $(TORCH) \
+	  || $(BIN)/python -m pip install --no-deps $(TORCH)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	@touch $@

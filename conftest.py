@@ -1,0 +1,42 @@
+"""What every test shares: one thread a worker, a compilation cache, torch before jax, the folder of real corpora."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+ENVIRONMENT = {  # set before torch and jax are imported, and inherited by the commands that tests start
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # Compiling dominates the time of the tests; each worker has its own folder, since two must not write one file.
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax" / WORKER),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "MPLBACKEND": "agg",
+    "HF_HUB_OFFLINE": "1",
+}
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
+
+if importlib.util.find_spec("torch"):
+    import torch  # noqa: F401  torch comes before jax in one process
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real corpora beside the checkout; tests that use it are marked `real_data`."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real corpora are not here: {folder} does not exist")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device and torch finds none"))

@@ -1,0 +1,62 @@
+"""When two tensors are equal: the proof in float64, and the noise rule below it.
+
+float64: the relative L2 error is at most 1e-12. Other dtypes: the bound is measured. The oracle is the float64 run;
+a side's error against it may be at most 3 times the noise, which is the other side's error or the movement of the oracle
+itself under random roundings (see rounding.py), whichever is larger.
+"""
+
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+
+PROOF = 1e-12  # float64 roundoff is 1.1e-16: this leaves room for the 10**4 roundings of a deep gradient, not for a fault
+NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Error and bound, both relative to the same norm."""
+
+    error: float
+    bound: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.error <= self.bound
+
+
+def unit_roundoff(dtype: np.dtype) -> float:
+    """Half the distance from 1 to the next number of `dtype`."""
+    return float(ml_dtypes.finfo(dtype).eps) / 2
+
+
+def norm(array: np.ndarray) -> float:
+    """L2 norm in float64 of the finite entries; the rest is compared by `same_nonfinite`."""
+    wide = array.astype(np.float64)
+    return float(np.linalg.norm(np.where(np.isfinite(wide), wide, 0.0)))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """L2 norm of a - b; infinite if they are infinite or NaN in different places, or NaN anywhere."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite]):  # equal infinities are equal, NaN never is
+        return float("inf")
+    return float(np.linalg.norm(a[finite] - b[finite]))
+
+
+def prove(torch_array: np.ndarray, jax_array: np.ndarray, floor: float) -> Verdict:
+    """The float64 criterion; `floor` is the norm below which a tensor counts as zero in theory."""
+    scale = max(norm(torch_array), floor) or 1.0
+    return Verdict(difference(torch_array, jax_array) / scale, PROOF)
+
+
+def compare_noise(
+    torch_array: np.ndarray, jax_array: np.ndarray, oracle: np.ndarray, moved: list[np.ndarray], roundoff: float
+) -> Verdict:
+    """The noise rule; `moved` are runs of the oracle with random roundings of size `roundoff`."""
+    scale = norm(oracle) or 1.0
+    errors = difference(torch_array, oracle), difference(jax_array, oracle)
+    movement = max([roundoff * norm(oracle), *(difference(array, oracle) for array in moved)])
+    return Verdict(max(errors) / scale, NOISE_RATIO * max(min(errors), movement) / scale)

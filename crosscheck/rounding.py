@@ -1,0 +1,51 @@
+"""Random roundings in a float64 run, to measure how much noise a lower precision has to make.
+
+The result of every arithmetic operation, forwards and backwards, is multiplied by 1 + u or 1 - u at random, u being the
+unit roundoff of the lower precision (Monte Carlo arithmetic: Parker 1997). The spread of a few such runs is the noise that
+any honest implementation in that precision shows, also where a gradient is zero in theory.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+EXACT = frozenset(  # operations that move numbers without rounding them
+    "cat stack where embedding clone _to_copy copy index select_backward slice_backward index_select gather masked_fill "
+    "zeros zeros_like new_zeros ones ones_like full full_like arange empty_like neg abs relu threshold_backward tril".split()
+)
+
+
+class RandomRounding(TorchDispatchMode):
+    """Within this context every float result of an arithmetic operation moves by `roundoff`, up or down at random."""
+
+    def __init__(self, roundoff: float, seed: int):
+        super().__init__()
+        self.roundoff = roundoff
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        name = operation._schema.name.removeprefix("aten::")
+        if name in EXACT or operation.is_view or operation._schema.is_mutable:
+            return result
+        return _map_tensors(self.moved, result)
+
+    def moved(self, x: Tensor) -> Tensor:
+        """x with every entry rounded up or down at random; integers and booleans as they are."""
+        if not x.is_floating_point():
+            return x
+        signs = torch.empty(x.shape, dtype=x.dtype).bernoulli_(0.5, generator=self.generator) * 2 - 1
+        return x * (1 + self.roundoff * signs)
+
+
+def _map_tensors(function: Callable[[Tensor], Tensor], result: Any) -> Any:
+    if isinstance(result, Tensor):
+        return function(result)
+    if isinstance(result, tuple | list):
+        return type(result)(_map_tensors(function, item) for item in result)
+    return result

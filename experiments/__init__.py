@@ -1,0 +1,1 @@
+"""The runner, the catalogue of experiments, reports, and the command line."""

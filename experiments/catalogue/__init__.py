@@ -1,0 +1,13 @@
+"""Every experiment by name; one file for each family."""
+
+from experiments.catalogue.reviews import REVIEWS
+from shared.configs.experiment import Experiment
+from shared.configs.validation import check_choice
+
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in REVIEWS}
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name; raises IsogradError with the nearest names."""
+    check_choice("experiment", name, EXPERIMENTS)
+    return EXPERIMENTS[name]

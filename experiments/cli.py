@@ -1,0 +1,92 @@
+"""The command line: one console script, `isograd`, with a subcommand a file; `python -m experiments` is the same."""
+
+import errno
+import inspect
+import os
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import Annotated, get_args
+
+from experiments.commands.check import check
+from experiments.commands.demo import demo
+from experiments.commands.evaluate import evaluate_command
+from experiments.commands.listing import list_command
+from experiments.commands.port import port_command
+from experiments.commands.report import report
+from experiments.commands.train import ChildFailed, train
+from shared.data.cache import cache_folder
+from shared.errors import IsogradError
+
+DESCRIPTION = "The same model in PyTorch and in JAX/Flax, with the same outputs and the same gradients, provably."
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "list": list_command,
+    "check": check,
+    "train": train,
+    "eval": evaluate_command,
+    "report": report,
+    "port": port_command,
+    "demo": demo,
+}
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, said in one sentence) or 130 (Ctrl-C)."""
+    _set_defaults_of_jax()
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments) or 0
+    except IsogradError as error:
+        return _fail(str(error), BAD_INPUT)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "stopped", INTERRUPTED)
+    except ChildFailed as error:
+        return error.code
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
+    except OSError as error:
+        return _fail(_reason(error), BAD_INPUT)
+
+
+def _run(arguments: Sequence[str]) -> int | None:
+    import tyro
+    from tyro.extras import SubcommandApp
+
+    app = SubcommandApp()
+    for name, command in COMMANDS.items():
+        app.command(name=name)(_with_plain_names(command))
+    return app.cli(prog="isograd", description=DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _with_plain_names(command: Callable) -> Callable:
+    """The help shows `train EXPERIMENT --steps INT`, not `train STR --steps {None}|INT`: words say what None means."""
+    from tyro.conf import arg
+
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind, shown = parameter.annotation, None
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            shown = name.upper()
+        elif isinstance(kind, types.UnionType):
+            shown = next(part.__name__.upper() for part in get_args(kind) if part is not types.NoneType)
+        if shown:
+            command.__annotations__[name] = Annotated[kind, arg(metavar=shown)]
+    return command
+
+
+def _set_defaults_of_jax() -> None:
+    """Compiled programs are kept between commands; set before jax is imported, unless the user chose otherwise."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"isograd: {sentence}", file=sys.stderr)
+    return code
+
+
+def _reason(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}: make room, then go on with `isograd train --resume RUN`"
+    return f"{error.strerror or error}{where}"

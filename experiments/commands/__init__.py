@@ -1,0 +1,1 @@
+"""The subcommands of `isograd`, one file each."""

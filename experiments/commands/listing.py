@@ -1,0 +1,67 @@
+"""`isograd list`: the twins, experiments and datasets there are."""
+
+from collections.abc import Callable
+
+from experiments.catalogue import EXPERIMENTS
+from experiments.progress import print_json
+from shared.configs.validation import check_choice
+
+Rows = list[dict[str, str]]
+
+
+def twins() -> Rows:
+    from shared.registry import TWINS
+
+    return [{"name": name, "file": f"{twin.module.replace('.', '/')}.py"} for name, twin in TWINS.items()]
+
+
+def experiments() -> Rows:
+    return [
+        {"name": name, "title": experiment.title, "dataset": experiment.dataset}
+        for name, experiment in EXPERIMENTS.items()
+    ]
+
+
+def datasets() -> Rows:
+    from shared.data import DATASETS
+
+    return [
+        {
+            "name": name,
+            "description": dataset.description,
+            "sources": ", ".join(
+                source
+                for source, is_there in (
+                    ("built in", dataset.built_in is not None),
+                    ("--data FOLDER", True),
+                    (f"--data hub ({dataset.hub_id})", dataset.hub_id is not None),
+                )
+                if is_there
+            ),
+        }
+        for name, dataset in DATASETS.items()
+    ]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {"twins": twins, "experiments": experiments, "datasets": datasets}
+
+
+def list_command(what: str | None = None, /, *, json: bool = False) -> None:
+    """Show the twins, experiments and datasets there are.
+
+    Args:
+        what: twins, experiments or datasets (all of them).
+        json: Print JSON.
+    """
+    if what is not None:
+        check_choice("list", what, LISTS)
+    found = {name: rows() for name, rows in LISTS.items() if what in (None, name)}
+    if json:
+        print_json(found)
+        return
+    for name, rows in found.items():
+        print(f"{name}:")
+        widths = [max(len(row[column]) for row in rows) for column in rows[0]]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row.values(), widths, strict=True))
+            print(f"  {'  '.join(cells)}".rstrip())

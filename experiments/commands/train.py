@@ -1,0 +1,149 @@
+"""`isograd train`: one experiment with one backend or with both, from the start or from where a run was left."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from experiments import training
+from experiments.catalogue import find_experiment
+from experiments.progress import Progress, make_progress
+from experiments.run_config import check_unused, read_config
+from experiments.training import Settings
+from shared.backend import PACKAGES
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+
+BACKENDS = (*PACKAGES, "both")
+
+
+class ChildFailed(Exception):
+    """A command started for one backend has ended with this exit code, having said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def train(
+    experiment: str | None = None,
+    /,
+    *,
+    backend: str | None = None,
+    data: str | None = None,
+    vocab: Path | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    bucketing: bool = False,
+    dtype: str | None = None,
+    device: str | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    quiet: bool = False,
+    json: bool = False,
+) -> None:
+    """Train an experiment of the catalogue, or go on with a run.
+
+    Args:
+        experiment: A name of the catalogue (`isograd list experiments`).
+        backend: torch, jax, or both, one after the other and then a report (torch, or that of the resumed run).
+        data: A folder with the dataset's files, or hub; left out: the built-in data.
+        vocab: A vocab.txt or tokenizer.json.
+        steps: The number of updates, in place of the epochs.
+        batch_size: Examples in a batch.
+        learning_rate: The constant learning rate.
+        seed: Of the weights, the order of the data and dropout.
+        bucketing: Pad batches to quarters of the length: the same result for each example in less time.
+        dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
+        device: cpu or cuda.
+        out: The run folder; left out: runs/EXPERIMENT-BACKEND.
+        resume: Go on with the run in this folder, with either backend.
+        quiet: Show nothing until the end.
+        json: Print every record as a JSON line.
+    """
+    chosen = {
+        "data": data,
+        "vocabulary": vocab,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "bucketing": bucketing,
+        "dtype": dtype,
+        "device": device,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None and value is not False}
+    if backend is not None:
+        check_choice("backend", backend, BACKENDS)
+    with make_progress(quiet=quiet, json_lines=json) as progress:
+        if resume is not None:
+            _resume(resume, experiment, backend, {**given, **({"out": out} if out else {})}, progress)
+        elif experiment is None:
+            raise IsogradError("expected the name of an experiment, got none: `isograd list experiments` shows them")
+        elif backend == "both":
+            _train_both(experiment, out or Path("runs") / f"{experiment}-both", given, quiet=quiet, json=json)
+        else:
+            _start(Settings(experiment, backend or "torch", **given), out, progress)  # type: ignore[arg-type]
+
+
+def _start(settings: Settings, out: Path | None, progress: Progress) -> None:
+    find_experiment(settings.experiment)
+    folder = out or Path("runs") / f"{settings.experiment}-{settings.backend}"
+    training.start(settings, folder, progress)
+    progress.note(f"the run is in {folder}: `isograd report {folder}` draws it")
+
+
+def _resume(folder: Path, experiment: str | None, backend: str | None, given: dict, progress: Progress) -> None:
+    fixed = [f"--{name.replace('_', '-')}" for name in given if name not in ("steps", "device")]
+    name = read_config(folder).experiment.name
+    if experiment not in (None, name):
+        raise IsogradError(f"{folder} is a run of {name}, not of {experiment}: leave the experiment out")
+    if fixed or backend == "both":
+        fixed += ["--backend both"] if backend == "both" else []
+        raise IsogradError(f"a run goes on as it was begun: {', '.join(fixed)} can't be changed by --resume")
+    training.resume(folder, progress, backend=backend, device=given.get("device"), steps=given.get("steps"))
+    progress.note(f"the run is in {folder}: `isograd report {folder}` draws it")
+
+
+def _train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json: bool) -> None:
+    """Each backend in a process of its own, so that memory and time are that backend's alone; then one report."""
+    from experiments.comparison import describe_pair, read_run
+    from experiments.report import write_report
+
+    find_experiment(experiment)
+    check_unused(folder)
+    missing = [name for names in PACKAGES.values() for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise IsogradError(f"--backend both needs torch and jax, and {', '.join(missing)} is not installed")
+    options = [*_as_options(given), *(["--quiet"] if quiet else []), *(["--json"] if json else [])]
+    for name in PACKAGES:
+        run_command(["train", experiment, "--backend", name, "--out", str(folder / name), *options])
+    report = write_report([folder / name for name in PACKAGES], folder / "report")
+    out = sys.stderr if json else sys.stdout
+    print(describe_pair(*(read_run(folder / name) for name in PACKAGES)), file=out)
+    print(f"open {report}", file=out)
+
+
+def _as_options(given: dict) -> list[str]:
+    names = {name: f"--{'vocab' if name == 'vocabulary' else name.replace('_', '-')}" for name in given}
+    return [
+        part
+        for name, value in given.items()
+        for part in ([names[name]] if value is True else [names[name], str(value)])
+    ]
+
+
+def run_command(arguments: list[str]) -> None:
+    """Run an isograd command in a process of its own; Ctrl-C reaches it too, and it is left time to save its state."""
+    child = subprocess.Popen([sys.executable, "-m", "experiments", *arguments], env=os.environ)
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if code:
+        raise ChildFailed(130 if code < 0 else code)

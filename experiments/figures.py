@@ -1,0 +1,141 @@
+"""Figures of runs: one colour an experiment, one line style a backend, iterations on every horizontal axis."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.comparison import Run, loss_differences, pairs
+
+SIZE = (8.0, 4.2)  # inches
+COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c", "#e08e0b", "#7b4bb7", "#0f8b8d", "#8c564b", "#5c6670")
+STYLES: dict[str, dict[str, Any]] = {  # JAX lies dashed on top, so that equal curves show both
+    "torch": {"linestyle": "-", "linewidth": 2.6, "alpha": 0.55, "zorder": 2},
+    "jax": {"linestyle": (0, (4, 2.5)), "linewidth": 1.5, "alpha": 1.0, "zorder": 3},
+}
+OTHER_STYLE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.8}
+SMOOTHED_FROM = 100  # steps; shorter curves are drawn as they are
+WINDOWS = 40  # a smoothed curve averages over this fraction of its steps
+STYLE_OF_PAGE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "isograd",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as SVG text and as PNG bytes, with its caption."""
+
+    name: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+def draw_all(runs: Sequence[Run]) -> list[Drawn]:
+    """Training loss, validation loss and accuracy of all runs; the difference of backends where there are pairs."""
+    window = _window(runs)
+    smoothing = f" Averaged over {window} steps; the faint lines are single steps." if window > 1 else ""
+    figures = [
+        _draw("train_loss", f"Training loss over iterations.{smoothing}", "training loss", _train_curves(runs, window)),
+        _draw("validation_loss", "Validation loss over iterations.", "validation loss", _validation(runs, "loss")),
+        _draw(
+            "validation_accuracy",
+            "Validation accuracy over iterations; the circle marks the best of each run.",
+            "validation accuracy",
+            _validation(runs, "accuracy"),
+        ),
+    ]
+    if pairs(runs):
+        caption = (
+            "Absolute difference of the training losses of torch and jax, step by step, from equal weights and seeds. "
+            "The axis is logarithmic; steps of equal losses have no point."
+        )
+        figures.append(_draw("loss_difference", caption, "|loss of torch − loss of jax|", _differences(runs)))
+    return figures
+
+
+def _draw(name: str, caption: str, label: str, plot: Callable[[Any], None]) -> Drawn:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE_OF_PAGE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        plot(axes)
+        axes.set_xlabel("iteration (updates)")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8, handlelength=3)
+        return Drawn(name, caption, _svg(figure), _png(figure))
+
+
+def _svg(figure: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]  # without the XML declaration, which a page can't hold
+
+
+def _png(figure: Any) -> bytes:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=140)
+    return data.getvalue()
+
+
+def _train_curves(runs: Sequence[Run], window: int) -> Callable[[Any], None]:
+    def plot(axes: Any) -> None:
+        for run in runs:
+            steps, losses = _columns(run.train, "loss")
+            if window > 1:
+                axes.plot(steps, losses, color=_colour(runs, run), linewidth=0.6, alpha=0.15, zorder=1)
+            kept = steps[window - 1 :] if len(steps) >= window else steps
+            axes.plot(kept, _averaged(losses, window), label=run.label, **_style(runs, run))
+
+    return plot
+
+
+def _validation(runs: Sequence[Run], name: str) -> Callable[[Any], None]:
+    def plot(axes: Any) -> None:
+        for run in runs:
+            axes.plot(*_columns(run.validation, name), label=run.label, **_style(runs, run))
+            if name == "accuracy" and run.best is not None:
+                point = run.best["step"], run.best["accuracy"]
+                axes.plot(*point, "o", color=_colour(runs, run), markersize=8, fillstyle="none")
+
+    return plot
+
+
+def _differences(runs: Sequence[Run]) -> Callable[[Any], None]:
+    def plot(axes: Any) -> None:
+        for a, b in pairs(runs):
+            steps, differences = loss_differences(a, b)
+            visible = np.where(differences > 0, differences, np.nan)
+            axes.semilogy(steps, visible, ".-", color=_colour(runs, a), label=a.experiment, markersize=3, linewidth=0.8)
+
+    return plot
+
+
+def _columns(records: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([record["step"] for record in records]), np.array([record[name] for record in records], np.float64)
+
+
+def _window(runs: Sequence[Run]) -> int:
+    longest = max(len(run.train) for run in runs)
+    return longest // WINDOWS if longest > SMOOTHED_FROM else 1
+
+
+def _averaged(values: np.ndarray, window: int) -> np.ndarray:
+    return np.convolve(values, np.ones(window) / window, mode="valid") if len(values) >= window else values
+
+
+def _colour(runs: Sequence[Run], run: Run) -> str:
+    names = list(dict.fromkeys(other.experiment for other in runs))
+    return COLOURS[names.index(run.experiment) % len(COLOURS)]
+
+
+def _style(runs: Sequence[Run], run: Run) -> dict[str, Any]:
+    return {"color": _colour(runs, run), **STYLES.get(run.config.backend, OTHER_STYLE)}

@@ -1,0 +1,133 @@
+"""What is shown while a run goes on: a bar on a terminal, plain lines elsewhere, JSON lines, or nothing."""
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+Record = dict[str, Any]
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """Shows nothing; the others below add to it. Notes go to stderr, so that stdout holds results only."""
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self, title: str, step: int, total: int) -> None:
+        """The run begins, or goes on, after `step` of `total` steps."""
+
+    def advance(self, step: int) -> None:
+        """A step has been handed to the device."""
+
+    def record(self, record: Record) -> None:
+        """A record that was logged."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the user."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+
+class JsonLines(Progress):
+    """Every record as one JSON line."""
+
+    def record(self, record: Record) -> None:
+        print(json.dumps(_strict(record)), flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Lines(Progress):
+    """Every validation, and the training loss every few seconds, as plain lines."""
+
+    def start(self, title: str, step: int, total: int) -> None:
+        self._total, self._shown = total, time.monotonic()
+        self.note(f"{title}: {total} steps" + (f", from step {step}" if step else ""))
+
+    def record(self, record: Record) -> None:
+        is_due = time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES
+        if record["kind"] == "validation" or (is_due and "examples_per_second" in record):
+            self._shown = time.monotonic()
+            self.note(f"step {record['step']}/{self._total}  {describe(record)}")
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Bar(Lines):
+    """A bar with the loss, the learning rate, examples a second and the time left; validations stand above it."""
+
+    def start(self, title: str, step: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[info]}"),
+        )
+        self._bar = RichProgress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=total, completed=step, info="")
+        super().start(title, step, total)
+
+    def advance(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
+
+    def record(self, record: Record) -> None:
+        if record["kind"] == "validation":
+            self.note(f"step {record['step']}/{self._total}  {describe(record)}")
+        elif "examples_per_second" in record:
+            self._bar.update(self._task, info=describe(record))
+
+    def note(self, text: str) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            super().note(text)
+
+    def close(self) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.stop()
+
+
+def describe(record: Record) -> str:
+    """The figures of a record in a few words."""
+    if record["kind"] == "validation":
+        return f"validation loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}, F1 {record['f1']:.4f}"
+    speed = f"{record['examples_per_second']:,.0f} examples/s"
+    return f"loss {record['loss']:.4f}, rate {record['learning_rate']:.2g}, {speed}"
+
+
+def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
+    """The kind that fits the options and the terminal."""
+    if json_lines:
+        return JsonLines()
+    if quiet:
+        return Progress()
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout; numbers that JSON lacks become null."""
+    print(json.dumps(_strict(value), indent=2, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _strict(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(part) for part in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

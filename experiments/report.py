@@ -1,0 +1,122 @@
+"""The report of runs: one self-contained HTML page, and the same in Markdown with its figures beside it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.catalogue import EXPERIMENTS
+from experiments.comparison import Run, describe_pair, pairs, read_run
+from experiments.figures import draw_all
+from experiments.summary import MEBIBYTE, row
+from shared.atomic import new_file
+
+TEMPLATES = Path(__file__).parent / "templates"
+PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
+Format = Callable[[Any], str]
+COLUMNS: tuple[tuple[str, str, Format], ...] = (  # heading, entry of a row, how it is shown
+    ("experiment", "experiment", str),
+    ("architecture", "architecture", str),
+    ("backend", "backend", str),
+    ("dtype", "dtype", str),
+    ("P", "parameters", "{:,}".format),
+    ("A_val", "validation_accuracy", "{:.4f}".format),
+    ("L_val", "validation_loss", "{:.4f}".format),
+    ("F1_val", "validation_f1", "{:.4f}".format),
+    ("best at", "best_step", "{:,}".format),
+    ("steps", "steps", "{:,}".format),
+    ("A_train", "train_accuracy", "{:.4f}".format),
+    ("L_train", "train_loss", "{:.4f}".format),
+    ("t_train [s]", "training_seconds", "{:.1f}".format),
+    ("t_eval [s]", "evaluation_seconds", "{:.2f}".format),
+    ("t_compile [s]", "compile_seconds", "{:.1f}".format),
+    ("examples/s", "examples_per_second", "{:,.0f}".format),
+    ("M_steady [MiB]", "steady_bytes", lambda number: f"{number / MEBIBYTE:,.0f}"),
+    ("M_peak [MiB]", "peak_bytes", lambda number: f"{number / MEBIBYTE:,.0f}"),
+)
+SYMBOLS = {
+    "P": "trainable parameters",
+    "A_val, L_val, F1_val": "accuracy, loss and F1 on the validation split at the best validation (highest accuracy, "
+    "then lowest loss); the best of the column is bold",
+    "best at": "the iteration of the best validation",
+    "A_train, L_train": "mean accuracy and loss over the training batches of the last epoch, dropout on",
+    "t_train": "wall-clock of the updates, without evaluation, checkpoints and compilation",
+    "t_eval": "wall-clock of all evaluations together, without compilation",
+    "t_compile": "wall-clock of compilation (less where compiled programs were found in the cache)",
+    "examples/s": "median training speed",
+    "M_steady, M_peak": "memory in use at the end and at most: of the GPU, or on a CPU of the whole process",
+}
+
+
+def write_report(folders: Sequence[Path], out: Path) -> Path:
+    """Write report.html, report.md and the figures into `out`; returns the page to open."""
+    import jinja2
+
+    runs = _in_order([read_run(folder) for folder in folders])
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=lambda name: bool(name and ".html" in name))
+    environment.trim_blocks = environment.lstrip_blocks = True
+    figures = draw_all(runs)
+    content = {
+        "figures": figures,
+        "columns": [heading for heading, _, _ in COLUMNS],
+        "symbols": SYMBOLS,
+        **_words(runs),
+    }
+    for figure in figures:
+        _write(out / f"{figure.name}.svg", figure.svg.encode())
+        _write(out / f"{figure.name}.png", figure.png)
+    for page, template in PAGES.items():
+        _write(out / page, environment.get_template(template).render(content).encode())
+    return out / "report.html"
+
+
+def collect(folders: Sequence[Path]) -> dict[str, Any]:
+    """The figures of the report as data."""
+    runs = _in_order([read_run(folder) for folder in folders])
+    return {"runs": [row(run) for run in runs], "pairs": [describe_pair(*pair) for pair in pairs(runs)]}
+
+
+def _words(runs: list[Run]) -> dict[str, Any]:
+    rows = [row(run) for run in runs]
+    return {
+        "title": ", ".join(dict.fromkeys(run.experiment for run in runs)),
+        "rows": [_cells(entry, _best_accuracy(rows)) for entry in rows],
+        "pairs": [describe_pair(*pair) for pair in pairs(runs)],
+        "notes": [(run.label, entry["note"]) for run, entry in zip(runs, rows, strict=True)],
+        "runs": [(run.label, run.folder, _settings(run)) for run in runs],
+    }
+
+
+def _cells(entry: dict[str, Any], best: float | None) -> list[tuple[str, bool]]:
+    """The text of each cell, and whether it is bold."""
+    return [
+        ("–" if entry[name] is None else show(entry[name]), name == "validation_accuracy" and entry[name] == best)
+        for _, name, show in COLUMNS
+    ]
+
+
+def _best_accuracy(rows: list[dict[str, Any]]) -> float | None:
+    return max(
+        (entry["validation_accuracy"] for entry in rows if entry["validation_accuracy"] is not None), default=None
+    )
+
+
+def _settings(run: Run) -> str:
+    config, experiment = run.config, run.config.experiment
+    versions = ", ".join(f"{name} {version}" for name, version in config.versions.items())
+    return (
+        f"{config.data_origin} ({config.training_examples:,} to train on, {config.validation_examples:,} to validate "
+        f"on); {config.tokenizer_origin}; length {experiment.length}, batch {experiment.batch_size}, "
+        f"seed {experiment.seed}, AdamW rate {experiment.optimizer.learning_rate:g}; {versions}"
+    )
+
+
+def _in_order(runs: list[Run]) -> list[Run]:
+    names = list(EXPERIMENTS)
+    places = {name: place for place, name in enumerate(names)}
+    return sorted(runs, key=lambda run: (places.get(run.experiment, len(names)), run.config.backend == "jax"))
+
+
+def _write(path: Path, data: bytes) -> None:
+    with new_file(path) as temporary:
+        temporary.write_bytes(data)

@@ -1,0 +1,94 @@
+"""The folder of a run: what is in it, its config.json, and the lock that keeps a second process out."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.configs.experiment import AdamWConfig, Experiment, ModelConfig
+from shared.data.cache import write_atomically
+from shared.errors import IsogradError
+
+CONFIG, TOKENIZER, CHECKPOINTS, BEST, LOCK = "config.json", "tokenizer.json", "checkpoints", "best", ".lock"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that is needed to repeat a run, and what it ran on."""
+
+    experiment: Experiment
+    backend: str
+    dtype: str
+    device: str
+    data_source: str | None  # None = built in, "hub", or a folder
+    data_origin: str
+    data_fingerprint: str
+    tokenizer_origin: str
+    tokenizer_fingerprint: str
+    training_examples: int
+    validation_examples: int
+    parameters: int
+    versions: dict[str, str] = field(default_factory=dict)
+    resumed: list[dict[str, Any]] = field(default_factory=list)  # step and backend of each resumption
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write config.json atomically."""
+    data = json.dumps(asdict(config), indent=2).encode() + b"\n"
+    write_atomically(folder / CONFIG, lambda file: file.write(data))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read config.json; raises IsogradError if this is no run folder or the file is not as it was written."""
+    path = folder / CONFIG
+    if not path.is_file():
+        found = [part.name for part in sorted(folder.glob("*/")) if (part / CONFIG).is_file()]
+        hint = f"; did you mean {' or '.join(str(folder / name) for name in found)}?" if found else ""
+        raise IsogradError(f"expected a run folder with {CONFIG}, got {folder}{hint}")
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        return RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise IsogradError(f"{path}: expected the configuration of a run as isograd writes it, got {error}") from error
+
+
+def experiment_from_json(values: dict[str, Any]) -> Experiment:
+    """The inverse of `dataclasses.asdict` through JSON, where tuples have become lists."""
+    model, buckets = values["model"], values["bucket_lengths"]
+    restored = {
+        "model": ModelConfig(**{**model, "inputs": tuple(model["inputs"])}),
+        "optimizer": AdamWConfig(**values["optimizer"]),
+        "bucket_lengths": None if buckets is None else tuple(buckets),
+    }
+    return Experiment(**{**values, **restored})
+
+
+def check_unused(folder: Path) -> None:
+    """Raise unless a new run may go here."""
+    if folder.exists() and not folder.is_dir():
+        raise IsogradError(f"expected a folder for the run, got the file {folder}: choose another one with --out")
+    if folder.is_dir() and any(entry.name != LOCK for entry in folder.iterdir()):
+        is_run = (folder / CONFIG).is_file()
+        hint = f"go on with its run by `isograd train --resume {folder}`, or " if is_run else ""
+        raise IsogradError(f"{folder} is not empty: {hint}choose another folder with --out")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder; the system releases it when the process ends, however it ends."""
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise IsogradError(
+                f"{folder} is in use by another isograd process: wait for it, or choose another folder with --out"
+            ) from error
+        yield

@@ -1,0 +1,192 @@
+"""The loop of a run: data order, schedule, evaluation, logging and checkpoints; a backend does the rest."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.checkpoints import Checkpoints
+from experiments.evaluation import evaluate
+from experiments.interrupt import Interrupted, Request, on_interrupt
+from experiments.preparation import Prepared
+from experiments.progress import Progress, Record
+from shared.backend import Backend, Batch, Metrics, State
+from shared.data import batches, check_batch, number_of_batches, prefetch
+from shared.errors import IsogradError
+from shared.metrics_log import MetricsLog
+from shared.schedules import constant
+
+LOG_EVERY = 10  # steps whose metrics are fetched from the device together
+MUST_BE_FINITE = ("loss", "gradient_norm")
+
+
+def steps_of_an_epoch(prepared: Prepared) -> int:
+    """How many updates one pass over the training examples takes."""
+    experiment = prepared.experiment
+    return number_of_batches(
+        prepared.examples["train"],
+        experiment.batch_size,
+        length=experiment.length,
+        bucket_lengths=experiment.bucket_lengths,
+    )
+
+
+def total_steps(prepared: Prepared) -> int:
+    """`steps` of the experiment, or as many as its epochs have."""
+    experiment = prepared.experiment
+    return experiment.epochs * steps_of_an_epoch(prepared) if experiment.steps is None else experiment.steps
+
+
+class Runner:
+    """One run, from the step of `state` to its last; every figure that is logged was fetched and checked first."""
+
+    def __init__(
+        self, backend: Backend, prepared: Prepared, folder: Path, log: MetricsLog, progress: Progress, spent: Record
+    ) -> None:
+        self.backend, self.prepared, self.experiment = backend, prepared, prepared.experiment
+        self.folder, self.log, self.progress = folder, log, progress
+        self.checkpoints = Checkpoints(folder)
+        self.schedule = constant(self.experiment.optimizer.learning_rate)
+        self.seconds, self.compiled_before = spent.get("seconds", 0.0), spent.get("compile_seconds", 0.0)
+        self.waiting: list[tuple[Record, Metrics]] = []  # metrics that are still on the device
+        self.steps_of_an_epoch, self.total = steps_of_an_epoch(prepared), total_steps(prepared)
+
+    def run(self, state: State, step: int) -> State:
+        """Train from `step` to the end. Raises IsogradError when a loss is not finite, Interrupted after Ctrl-C."""
+        self.state, self.step = state, step
+        self.progress.start(f"{self.experiment.title}, {self.backend.name}", step, self.total)
+        with on_interrupt(self.progress.note) as request:
+            self._restart_clock()
+            ahead = prefetch(self._batches())
+            try:
+                for batch in ahead:
+                    self._train_on(batch)
+                    self._at_step(request)
+            finally:
+                ahead.close()  # type: ignore[attr-defined]
+        return self.state
+
+    def _batches(self) -> Iterator[Batch]:
+        """The training batches from the current step on; the position in the data follows from the step alone."""
+        experiment, arguments = self.experiment, self.experiment.model.arguments
+        first, start = divmod(self.step, self.steps_of_an_epoch)
+        left = self.total - self.step
+        for epoch in itertools.count(first):
+            order = batches(
+                self.prepared.examples["train"],
+                experiment.batch_size,
+                length=experiment.length,
+                seed=experiment.seed,
+                epoch=epoch,
+                shuffle=True,
+                bucket_lengths=experiment.bucket_lengths,
+                start=start,
+            )
+            for batch in order:
+                if left <= 0:
+                    return
+                check_batch(batch, arguments["vocabulary_size"], experiment.length, arguments["num_classes"])
+                yield batch
+                left -= 1
+            start = 0
+
+    def _train_on(self, batch: Batch) -> None:
+        rate = self.schedule(self.step)
+        self.state, metrics = self.backend.train_step(self.state, batch, rate)
+        epoch = 1 + self.step // self.steps_of_an_epoch
+        self.step += 1
+        record = {"step": self.step, "epoch": epoch, "kind": "train", "learning_rate": rate}
+        self.waiting.append((record | {"examples": int(np.count_nonzero(batch["weights"]))}, metrics))
+        self.progress.advance(self.step)
+
+    def _at_step(self, request: Request) -> None:
+        at_end = self.step >= self.total
+        evaluates = at_end or self.step % self.experiment.evaluate_every == 0
+        saves = at_end or self.step % self.experiment.checkpoint_every == 0 or request.made
+        if evaluates or saves or self.step % LOG_EVERY == 0:
+            self._write_waiting()
+        if evaluates:
+            self._evaluate()
+            self._restart_clock()
+        if saves:
+            self.checkpoints.save(self._arrays(), self._state_of_run())
+            self._restart_clock()
+        if request.made and not at_end:
+            raise Interrupted(
+                f"stopped at step {self.step} of {self.total}, which is saved: "
+                f"go on with `isograd train --resume {self.folder}`"
+            )
+
+    def _write_waiting(self) -> None:
+        fetched = [(record, self.backend.fetch(metrics)) for record, metrics in self.waiting]
+        if not fetched:
+            return
+        elapsed = time.perf_counter() - self._started - (self.backend.compile_seconds - self._compiled)
+        self.seconds += elapsed
+        examples = sum(record["examples"] for record, _ in fetched)
+        self.waiting = []
+        records = [record | {name: value.item() for name, value in metrics.items()} for record, metrics in fetched]
+        records[-1] |= {"examples_per_second": examples / max(elapsed, 1e-9), **self._totals()}
+        for record in records:
+            self._write(record)
+            self._check_finite(record)
+        self._restart_clock()
+
+    def _evaluate(self) -> None:
+        metrics = evaluate(self.backend, self.state, self.prepared.examples["validation"], self.experiment)
+        epoch = 1 + (self.step - 1) // self.steps_of_an_epoch
+        record = {"step": self.step, "epoch": epoch, "kind": "validation", **metrics, **self._totals()}
+        self._write(record)
+        self._check_finite(record)
+        if self.checkpoints.is_best(record):
+            self.checkpoints.save_best(self._arrays(), self._state_of_run() | {"validation": _numbers(metrics)})
+
+    def _write(self, record: Record) -> None:
+        self.log.write(record)
+        self.progress.record(record)
+
+    def _totals(self) -> Record:
+        compiled = self.compiled_before + self.backend.compile_seconds
+        return {"seconds": self.seconds, "compile_seconds": compiled, **self.backend.memory()}
+
+    def _restart_clock(self) -> None:
+        self._started, self._compiled = time.perf_counter(), self.backend.compile_seconds
+
+    def _check_finite(self, record: Record) -> None:
+        for name in MUST_BE_FINITE:
+            if not np.isfinite(record.get(name, 0.0)):
+                what = name.replace("_", " ") if record["kind"] == "train" else f"{record['kind']} {name}"
+                raise self._diverged(f"the {what} is {record[name]} at step {record['step']}")
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = self.backend.state_to_arrays(self.state)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise self._diverged(f"{name} is not finite after step {self.step}")
+        return arrays
+
+    def _diverged(self, what: str) -> IsogradError:
+        saved = self.checkpoints.newest_path()
+        kept = f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
+        return IsogradError(f"training stopped: {what}; {kept}; try a smaller --learning-rate or --dtype float32")
+
+    def _state_of_run(self) -> dict[str, Any]:
+        epoch, batch = divmod(self.step, self.steps_of_an_epoch)
+        return {
+            "step": self.step,
+            "position": {"epoch": epoch, "batch": batch},
+            "seed": self.experiment.seed,
+            "schedule": {"name": "constant", "learning_rate": self.experiment.optimizer.learning_rate},
+            "backend": self.backend.name,
+            "experiment": self.experiment.name,
+            "twin": self.experiment.model.twin,
+            "arguments": self.experiment.model.arguments,
+        }
+
+
+def _numbers(metrics: Record) -> Record:
+    """JSON has no NaN: a rate over no example at all is left out."""
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}

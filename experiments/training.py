@@ -1,0 +1,191 @@
+"""Start a run in a new folder, or go on with one: everything is checked before anything is written."""
+
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.catalogue import find_experiment
+from experiments.checkpoints import Checkpoints
+from experiments.preparation import Prepared, prepare, with_buckets
+from experiments.progress import Progress
+from experiments.run_config import (
+    TOKENIZER,
+    RunConfig,
+    check_unused,
+    locked,
+    read_config,
+    write_config,
+)
+from experiments.runner import Runner, total_steps
+from shared.backend import Backend, load_backend
+from shared.data.cache import write_atomically
+from shared.errors import IsogradError
+from shared.metrics_log import FILE, MetricsLog, read
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `isograd train` may change of an experiment of the catalogue; None = as the catalogue has it."""
+
+    experiment: str
+    backend: str = "torch"
+    data: str | None = None
+    vocabulary: Path | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    bucketing: bool = False
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("steps", lambda steps: steps >= 1, "at least 1"),
+    ("batch_size", lambda size: size >= 1, "at least 1"),
+    ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
+    ("learning_rate", lambda rate: 0 <= rate < float("inf"), "a finite number of at least 0"),
+)
+
+
+def start(settings: Settings, folder: Path, progress: Progress) -> None:
+    """Train from the beginning into a new run folder."""
+    check_unused(folder)
+    prepared = prepared_for(settings, progress)
+    backend = backend_for(prepared, settings.backend, settings.dtype, settings.device)
+    state = backend.init_state()
+    config = _config(settings, prepared, backend, _parameters(backend.state_to_arrays(state)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        check_unused(folder)
+        text = prepared.tokenizer.tokenizer.to_str().encode()
+        write_atomically(folder / TOKENIZER, lambda file: file.write(text))
+        write_config(folder, config)
+        with MetricsLog(folder) as log:
+            Runner(backend, prepared, folder, log, progress, spent={}).run(state, step=0)
+
+
+def resume(
+    folder: Path, progress: Progress, *, backend: str | None = None, device: str | None = None, steps: int | None = None
+) -> None:
+    """Go on from the newest good checkpoint, with either backend; records of later steps are dropped."""
+    config = read_config(folder)
+    with locked(folder):
+        _check(Settings(config.experiment.name, steps=steps))
+        experiment = config.experiment if steps is None else replace(config.experiment, steps=steps)
+        config = replace(config, experiment=experiment, device=device or config.device)
+        prepared = prepared_from(config, folder, progress)
+        loaded = backend_for(prepared, backend or config.backend, config.dtype, config.device)
+        arrays, saved, notes = Checkpoints(folder).newest() or ({}, {"step": 0}, [])
+        for note in notes:
+            progress.note(note)
+        state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state()
+        step = int(saved["step"])
+        if step >= total_steps(prepared):
+            progress.note(f"{folder} is complete: step {step} of {total_steps(prepared)}; ask for more with --steps")
+            return
+        history = [*config.resumed, {"step": step, "backend": loaded.name, "versions": _versions(loaded)}]
+        write_config(folder, replace(config, resumed=history))
+        with MetricsLog(folder) as log:
+            log.truncate_after(step)
+            Runner(loaded, prepared, folder, log, progress, spent=_spent(folder)).run(state, step)
+
+
+def prepared_for(settings: Settings, progress: Progress) -> Prepared:
+    """The experiment of the catalogue with its settings, and its data."""
+    experiment = find_experiment(settings.experiment)
+    _check(settings)
+    chosen = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed")}
+    changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    if settings.learning_rate is not None:
+        changes["optimizer"] = replace(experiment.optimizer, learning_rate=settings.learning_rate)
+    prepared = prepare(replace(experiment, **changes), settings.data, settings.vocabulary, _tokenising(progress))
+    return replace(prepared, experiment=with_buckets(prepared.experiment)) if settings.bucketing else prepared
+
+
+def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str | None = None) -> Prepared:
+    """The data of a run again; of other data (`data`) only the validation split is used, so any will do."""
+    source = config.data_source if data is None else data
+    prepared = prepare(config.experiment, source, folder / TOKENIZER, _tokenising(progress))
+    if data is None and prepared.splits.fingerprint != config.data_fingerprint:
+        raise IsogradError(
+            f"the data at {source} have changed since {folder} was trained on them: expected the fingerprint "
+            f"{config.data_fingerprint[:12]}, got {prepared.splits.fingerprint[:12]}; bring the old files back"
+        )
+    return replace(prepared, experiment=config.experiment)
+
+
+def backend_for(prepared: Prepared, name: str, dtype: str, device: str) -> Backend:
+    experiment = prepared.experiment
+    return load_backend(
+        name,
+        model=experiment.model,
+        optimizer=experiment.optimizer,
+        seed=experiment.seed,
+        dtype=dtype,
+        device=device,
+    )
+
+
+def _config(settings: Settings, prepared: Prepared, backend: Backend, parameters: int) -> RunConfig:
+    splits, tokenizer = prepared.splits, prepared.tokenizer
+    return RunConfig(
+        experiment=prepared.experiment,
+        backend=backend.name,
+        dtype=settings.dtype,
+        device=settings.device,
+        data_source=str(splits.folder.resolve()) if splits.folder else splits.source,
+        data_origin=splits.origin,
+        data_fingerprint=splits.fingerprint,
+        tokenizer_origin=tokenizer.origin,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        training_examples=len(prepared.examples["train"]),
+        validation_examples=len(prepared.examples["validation"]),
+        parameters=parameters,
+        versions=_versions(backend),
+    )
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    try:
+        ours = importlib.metadata.version("isograd")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        ours = "checkout"
+    return {"isograd": ours, "python": platform.python_version(), "numpy": np.__version__, **backend.describe()}
+
+
+def _parameters(arrays: dict[str, np.ndarray]) -> int:
+    return sum(array.size for name, array in arrays.items() if name.startswith("weights/"))
+
+
+def _spent(folder: Path) -> dict[str, Any]:
+    """The time that the kept records have taken so far."""
+    records = read(folder) if (folder / FILE).is_file() else []
+    return next((record for record in reversed(records) if "seconds" in record), {})
+
+
+def _check(settings: Settings) -> None:
+    problems = [
+        f"--{name.replace('_', '-')}: expected {expected}, got {getattr(settings, name)}"
+        for name, is_right, expected in RANGES
+        if getattr(settings, name) is not None and not is_right(getattr(settings, name))
+    ]
+    if problems:
+        raise IsogradError("; ".join(problems))
+
+
+def _tokenising(progress: Progress) -> Any:
+    shown: set[int] = set()
+
+    def report(done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if total > 20_000 and tenth not in shown:
+            shown.add(tenth)
+            progress.note(f"tokenised {done:,} of {total:,} texts")
+
+    return report

@@ -1,0 +1,142 @@
+"""The formats that weights are ported between: how a source is recognised, read and written."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from shared import checkpoint
+from shared.backend import PACKAGES
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+from shared.registry import Twin
+from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
+
+Arrays = dict[str, np.ndarray]
+
+FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework whose own it is
+SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".orbax": "orbax"}
+ORBAX_FILES = ("_METADATA", "default/_METADATA")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights on disk: their format, where they lie, and what was passed over on the way to them."""
+
+    format: str
+    path: Path
+    notes: list[str] = field(default_factory=list)
+
+
+def recognise(path: Path) -> Source:
+    """The weights at a file, an Orbax folder, a checkpoint or a run of ours (its best, else its newest checkpoint)."""
+    if path.is_dir():
+        for is_kind, locate in FOLDERS:
+            if is_kind(path):
+                return locate(path)
+        raise IsogradError(
+            f"no weights in the folder {path}: expected an Orbax folder (_METADATA), a checkpoint ({WEIGHTS}) "
+            f"or a run ({BEST}/ or {CHECKPOINTS}/)"
+        )
+    if not path.is_file():
+        raise IsogradError(f"{path} does not exist: expected a file or folder of weights")
+    with path.open("rb") as file:
+        start = file.read(9)
+    is_torch = start.startswith((b"PK", b"\x80")) and start[8:] != b"{"  # a zip, or a pickle of old
+    return Source("torch" if is_torch else "safetensors", path)
+
+
+def format_of(path: Path, to: str | None) -> str:
+    """The format asked for, or else the one that the suffix says."""
+    if to is None and path.suffix not in SUFFIXES:
+        raise IsogradError(f"which format should {path} have? Say --to {', --to '.join(FRAMEWORKS)}")
+    chosen = SUFFIXES[path.suffix] if to is None else to
+    check_choice("format", chosen, FRAMEWORKS)
+    return chosen
+
+
+def check_writable(path: Path, chosen: str, source: Path) -> None:
+    """Raise if writing there would destroy something that is not a file or folder of that format."""
+    if path.exists() and path.resolve() == source.resolve():
+        raise IsogradError(f"the source and the destination are both {path}: choose another destination")
+    is_orbax = path.is_dir() and _is_orbax(path)
+    if path.is_dir() and not (chosen == "orbax" and (is_orbax or not any(path.iterdir()))):
+        raise IsogradError(f"{path} is a folder with other contents: choose another destination")
+    if path.is_file() and chosen == "orbax":
+        raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose another destination")
+
+
+def read_metadata(source: Source) -> dict[str, Any]:
+    """What the source says of its model; {} if nothing."""
+    if source.format == "safetensors":
+        return checkpoint.load(source.path)[1]
+    return framework_files(source.format).read_metadata(source.path)
+
+
+def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:
+    """The canonical arrays of a source, checked against the model where the format has a framework."""
+    if source.format == "safetensors":
+        return checkpoint.load(source.path)[0]
+    files = framework_files(source.format)
+    return files.read_weights(source.path, files.build_twin(twin, arguments, abstract=True))
+
+
+def write(
+    chosen: str, path: Path, arrays: Arrays, twin: Twin, arguments: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> None:
+    """Write the canonical arrays in a format, atomically, with the metadata where the format can carry it."""
+    if chosen == "safetensors":
+        checkpoint.save(path, arrays, metadata)
+    else:
+        files = framework_files(chosen)
+        files.write_weights(path, arrays, files.build_twin(twin, arguments, abstract=True), metadata)
+
+
+def framework_files(chosen: str) -> ModuleType:
+    """torch_impl.weight_files or jax_impl.weight_files; IsogradError if the framework is not installed."""
+    framework = FRAMEWORKS[chosen]
+    try:
+        return importlib.import_module(f"{framework}_impl.weight_files")
+    except ModuleNotFoundError as error:
+        needed = (*PACKAGES[str(framework)], "orbax")
+        if error.name is None or error.name.split(".")[0] not in needed:
+            raise
+        raise IsogradError(
+            f"the format {chosen} needs {error.name!r}, which is not installed: pip install 'isograd[{framework}]'"
+        ) from error
+
+
+def _is_orbax(path: Path) -> bool:
+    return any((path / name).is_file() for name in ORBAX_FILES)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return (path / WEIGHTS).is_file()
+
+
+def _is_run(path: Path) -> bool:
+    return (path / BEST).is_dir() or (path / CHECKPOINTS).is_dir()
+
+
+def _checkpoint(path: Path) -> Source:
+    read_state(path)
+    return Source("safetensors", path / WEIGHTS)
+
+
+def _run(path: Path) -> Source:
+    best = best_checkpoint(path)
+    if best is not None:
+        return _checkpoint(best)
+    newest, notes = latest_checkpoint(path)
+    return Source("safetensors", newest / WEIGHTS, notes)
+
+
+FOLDERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
+    (_is_orbax, lambda path: Source("orbax", path)),
+    (_is_checkpoint, _checkpoint),
+    (_is_run, _run),
+)

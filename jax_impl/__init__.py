@@ -1,0 +1,68 @@
+"""The JAX/Flax NNX twin of every component. Twin: torch_impl/__init__.py."""
+
+from jax_impl.dropout import Dropout, seed_dropout
+from jax_impl.layers.attention import (
+    apply_causal_mask,
+    attn_scaled,
+    attn_softmax,
+    compute_outputs,
+    init_qkv_proj,
+    make_causal_mask,
+    masked_softmax,
+    merge_heads,
+    pairwise_similarities,
+    self_attention,
+    split_heads,
+    split_heads_qkv,
+)
+from jax_impl.layers.attention_blocks import MLP, PostNormAttentionBlock, PreNormAttentionBlock
+from jax_impl.layers.decoder import DecoderAttn
+from jax_impl.layers.embedding import Embedding
+from jax_impl.layers.encoder import Encoder
+from jax_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
+from jax_impl.layers.layer_norm import LayerNorm
+from jax_impl.layers.linear import Linear
+from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
+from jax_impl.layers.positions import LearnedPositions
+from jax_impl.layers.soft_attention import Attn
+from jax_impl.models.encoder_decoder import EncoderDecoder
+from jax_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
+from jax_impl.models.transformer import Transformer
+from jax_impl.weights import load_arrays, to_arrays
+
+__all__ = [
+    "GRU",
+    "MLP",
+    "Attn",
+    "BidirectionalGRU",
+    "DecoderAttn",
+    "Dropout",
+    "Embedding",
+    "Encoder",
+    "EncoderDecoder",
+    "GRUCell",
+    "LayerNorm",
+    "LearnedPositions",
+    "Linear",
+    "MultiHeadedAttention",
+    "PostNormAttentionBlock",
+    "PreNormAttentionBlock",
+    "ReviewClassifierGRU",
+    "ReviewClassifierTransformer",
+    "Transformer",
+    "apply_causal_mask",
+    "attn_scaled",
+    "attn_softmax",
+    "compute_outputs",
+    "init_qkv_proj",
+    "load_arrays",
+    "make_causal_mask",
+    "masked_softmax",
+    "merge_heads",
+    "pairwise_similarities",
+    "seed_dropout",
+    "self_attention",
+    "split_heads",
+    "split_heads_qkv",
+    "to_arrays",
+]

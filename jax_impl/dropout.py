@@ -1,0 +1,45 @@
+"""Dropout whose mask is a function of (seed, step, layer path), equal in both frameworks. Twin: torch_impl/dropout.py."""
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from jax_impl.random_bits import random_bits
+from shared import rng
+
+
+class Dropout(nnx.Dropout):
+    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate); x of any shape.
+
+    With a key (see `seed_dropout`) the mask is shared by both frameworks; without one it is the framework's own.
+    """
+
+    def __init__(self, rate: float, *, rngs: nnx.Rngs):
+        super().__init__(rate, rngs=rngs)
+        self.rate = rate
+        self.key = nnx.data(None)
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        if self.key is None:
+            return super().__call__(x)
+        if self.deterministic or self.rate == 0.0:
+            return x
+        keep = (random_bits(self.key, x.shape) >> 9) < rng.keep_threshold(self.rate)
+        return jnp.where(keep, x / (1.0 - self.rate), 0.0)
+
+
+def seed_dropout(module: nnx.Module, key: Array | rng.Key | None) -> None:
+    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None gives the framework's own masks."""
+    for path, layer in nnx.iter_modules(module):
+        if isinstance(layer, Dropout):
+            layer.key = None if key is None else _fold_in_name(jnp.asarray(key, jnp.uint32), path)
+
+
+def _fold_in_name(key: Array, path: tuple[str | int, ...]) -> Array:
+    name = ".".join(map(str, path)).encode()
+    folded = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), zlib.crc32(name))
+    return jax.random.key_data(folded)

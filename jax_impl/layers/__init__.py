@@ -1,0 +1,1 @@
+"""Layers, one idea a file. Twin: torch_impl/layers/__init__.py."""

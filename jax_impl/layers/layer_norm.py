@@ -1,0 +1,29 @@
+"""Layer normalisation over the last axis. Twin: torch_impl/layers/layer_norm.py."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from jax_impl.precision import at_least_float32
+
+
+class LayerNorm(nnx.Module):
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis: x (..., H) -> (..., H) (Ba et al. 2016).
+
+    The variance is biased. It is taken after the mean is subtracted, and the mean after the first entry is (which changes
+    neither), so a large mean costs no digits.
+    """
+
+    def __init__(self, hidden_size: int, eps: float = 1e-5, *, rngs: nnx.Rngs):
+        self.eps = eps
+        self.weight = nnx.Param(jnp.ones(hidden_size, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(hidden_size, jnp.float32))
+
+    def __call__(self, inputs: Float[Array, "*B H"]) -> Float[Array, "*B H"]:
+        x = at_least_float32(inputs)
+        shifted = x - jax.lax.stop_gradient(x[..., :1])  # exact where the entries lie close together
+        centred = shifted - shifted.mean(axis=-1, keepdims=True)
+        variance = (centred**2).mean(axis=-1, keepdims=True)
+        return ((centred / jnp.sqrt(variance + self.eps)) * self.weight + self.bias).astype(inputs.dtype)

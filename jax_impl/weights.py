@@ -1,0 +1,58 @@
+"""Weights of a module as numpy arrays with canonical names and layouts, and back, to the byte. Twin: torch_impl/weights.py."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from shared.errors import WeightsError
+from shared.weight_rules import canonical_name, canonical_shape, check_names, from_canonical, to_canonical
+
+
+def to_arrays(module: nnx.Module) -> dict[str, np.ndarray]:
+    """Every parameter under its canonical name, in its own dtype; a copy."""
+    return {canonical_name(path): to_canonical(path, to_numpy(value)) for path, value in _parameters(module)}
+
+
+def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Replace every parameter by the array of its name, which keeps its dtype.
+
+    Raises one WeightsError that lists every missing, unused and misshapen name; the module is then unchanged.
+    """
+    check_names(parameter_shapes(module), arrays, type(module).__name__)
+    state = nnx.state(module, nnx.Param)
+    for path, variable in nnx.to_flat_state(state):
+        variable.set_value(to_tensor(from_canonical(path, arrays[canonical_name(path)])))
+    nnx.update(module, state)
+
+
+def parameter_shapes(module: nnx.Module) -> dict[str, tuple[int, ...]]:
+    """Canonical name -> canonical shape of every parameter."""
+    return {canonical_name(path): canonical_shape(path, value.shape) for path, value in _parameters(module)}
+
+
+def abstract_module(make: Callable[[], nnx.Module]) -> nnx.Module:
+    """The module without memory for its parameters: to ask for names and shapes."""
+    return nnx.eval_shape(make)
+
+
+def to_numpy(tensor: Array) -> np.ndarray:
+    """A copy on the host; bfloat16 stays bfloat16 (numpy's from ml_dtypes)."""
+    return np.array(tensor)
+
+
+def to_tensor(array: np.ndarray, device: jax.Device | None = None) -> Array:
+    """A jax array that shares no memory with the array; bfloat16 stays bfloat16, float64 needs x64 on."""
+    if array.dtype.itemsize == 8 and not jax.config.jax_enable_x64:
+        raise WeightsError(
+            f"JAX would silently turn {array.dtype} weights into 32 bits: call "
+            'jax.config.update("jax_enable_x64", True) first, or cast the arrays to float32'
+        )
+    return jax.device_put(jnp.array(array, dtype=array.dtype), device)
+
+
+def _parameters(module: nnx.Module) -> list[tuple[tuple[str | int, ...], Array | jax.ShapeDtypeStruct]]:
+    return [(path, variable.get_value()) for path, variable in nnx.to_flat_state(nnx.state(module, nnx.Param))]

@@ -1,0 +1,104 @@
+"""Atomic writes: a file or a folder appears whole under its name, or the old one stays as it was."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import IsogradError
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; on success it is synced to disk and takes the name `path`.
+
+    Missing parent folders are made. Raises IsogradError if the disk is full or the place can't be written to.
+    """
+    with _temporary(Path(path)) as temporary:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` at which to make a folder; on success it takes the place of `path`.
+
+    A folder can't be replaced in one step: for a moment the old one is at `set_aside(path)`, where `standing` finds it.
+    """
+    path = Path(path)
+    with _temporary(path) as temporary:
+        yield temporary
+        for member in temporary.rglob("*"):
+            _sync(member)
+        _sync(temporary)
+        if path.exists():
+            _remove(set_aside(path))
+            path.rename(set_aside(path))
+        temporary.rename(path)
+        _remove(set_aside(path))
+
+
+def set_aside(path: Path) -> Path:
+    """Where the old folder of that name stands while the new one takes its place."""
+    return path.with_name(f".{path.name}.old")
+
+
+def standing(path: Path) -> Path | None:
+    """The folder, or the old one that a process killed between two renames left aside; None if there is neither."""
+    return next((folder for folder in (path, set_aside(path)) if folder.is_dir()), None)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder that has one writer; call it before writing there."""
+    for temporary in folder.glob(".*.tmp"):
+        _remove(temporary)
+    for old in folder.glob(".*.old"):
+        name = folder / old.name.removeprefix(".").removesuffix(".old")
+        if name.exists():
+            _remove(old)
+        else:
+            old.rename(name)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that no half of it is ever seen under its name."""
+    hidden = _temporary_name(path)
+    path.rename(hidden)
+    _remove(hidden)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    temporary = _temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(path.parent)
+    except OSError as error:
+        raise IsogradError(
+            f"could not write {path}: {error.strerror or error}; nothing was changed there: "
+            "make room or choose another place, then try again"
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

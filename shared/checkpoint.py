@@ -1,0 +1,94 @@
+"""Checkpoint files: named arrays and JSON metadata in one safetensors file, to the byte, written atomically."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from shared.atomic import new_file
+from shared.errors import IsogradError
+
+Arrays = Mapping[str, np.ndarray]
+Metadata = dict[str, Any]
+
+HEADER_ENTRY = "isograd"  # where the metadata stands in the header, as JSON text
+DTYPES = {
+    np.dtype(dtype)
+    for dtype in (
+        *("float64", "float32", "float16", "complex64", "bool"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+        ml_dtypes.bfloat16,
+    )
+}
+
+
+def save(path: str | Path, arrays: Arrays, metadata: Mapping[str, Any]) -> None:
+    """Write arrays and JSON-able metadata; a failed write leaves the file that was there.
+
+    Raises IsogradError if a dtype has no place in the format, or the disk is full.
+    """
+    _check_dtypes(path, arrays)
+    # safetensors writes memory as it lies: only contiguous arrays come back the same
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    header = {HEADER_ENTRY: json.dumps(metadata, default=_plain)}
+    with new_file(path) as temporary:
+        try:
+            safetensors.numpy.save_file(contiguous, temporary, metadata=header)
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
+    """Arrays in their own dtypes, and the metadata: of a foreign file the texts of its header.
+
+    Raises IsogradError if the file is missing, empty, truncated or of another format.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            metadata = json.loads(header[HEADER_ENTRY]) if HEADER_ENTRY in header else dict(header)
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise IsogradError(f"can't read {path}: {_reason(Path(path), error)}") from error
+    return arrays, metadata
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically; numpy scalars become plain numbers."""
+    with new_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+
+
+def _check_dtypes(path: str | Path, arrays: Arrays) -> None:
+    foreign = [
+        f"{name} ({array.dtype})" for name, array in arrays.items() if array.dtype.newbyteorder("=") not in DTYPES
+    ]
+    if foreign:
+        raise IsogradError(
+            f"can't write {path}: safetensors has no place for {', '.join(foreign)}: "
+            "cast them to float64, float32, bfloat16 or an integer type"
+        )
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "there is no such file: expected a safetensors file"
+    if path.is_dir():
+        return "this is a folder: expected a safetensors file"
+    if path.stat().st_size == 0:
+        return "the file is empty: expected a safetensors file; use an earlier checkpoint"
+    with path.open("rb") as file:
+        if file.read(2) in (b"PK", b"\x80\x02"):
+            return "this is a torch or zip file, not safetensors: `isograd port` can convert a torch state dict"
+    return f"not a whole safetensors file ({error}): it is truncated or of another format; use an earlier checkpoint"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"metadata must be JSON: {value!r} of type {type(value).__name__} is not")

@@ -1,0 +1,1 @@
+"""Configurations: frozen dataclasses that say what to build and how to train it."""

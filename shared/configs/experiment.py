@@ -1,0 +1,43 @@
+"""What an experiment is: the model, its data, how it is trained; frozen, and written as JSON into every run folder."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A twin by its registry name, its constructor arguments, and the batch entries that it is called with."""
+
+    twin: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ("ids", "mask")
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """AdamW with decoupled decay on every parameter (Loshchilov & Hutter 2019); no default of a framework is relied on."""
+
+    learning_rate: float = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` says otherwise."""
+
+    name: str
+    title: str
+    dataset: str
+    model: ModelConfig
+    optimizer: AdamWConfig = AdamWConfig()
+    batch_size: int = 512
+    length: int = 256
+    epochs: int = 5
+    steps: int | None = None
+    evaluate_every: int = 25
+    checkpoint_every: int = 100
+    seed: int = 0
+    bucket_lengths: tuple[int, ...] | None = None

@@ -1,0 +1,23 @@
+"""Checks of sizes and names that both twins make when they are built."""
+
+import difflib
+from collections.abc import Iterable
+
+from shared.errors import IsogradError
+
+
+def check_heads(embed_dim: int, num_heads: int) -> None:
+    """Raise unless the width can be cut into heads of equal width."""
+    if num_heads < 1 or embed_dim % num_heads:
+        raise IsogradError(
+            f"embed_dim must be divisible by num_heads, got embed_dim {embed_dim} and num_heads {num_heads}: "
+            "choose a width that is a multiple of the number of heads"
+        )
+
+
+def check_choice(what: str, got: str, choices: Iterable[str]) -> None:
+    """Raise unless `got` is one of `choices`; names the nearest ones."""
+    choices = list(choices)
+    if got not in choices:
+        nearest = difflib.get_close_matches(got, choices, n=3, cutoff=0.4) or choices
+        raise IsogradError(f"unknown {what} {got!r}: did you mean {' or '.join(map(repr, nearest))}?")

@@ -1,0 +1,41 @@
+"""Reviews from the Hugging Face hub, through the `datasets` library, which is imported only when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.data.splits import Reviews
+from shared.errors import IsogradError
+
+PARTS = {"train": "train", "validation": "dev", "test": "test"}  # the hub's names -> ours
+
+
+def load_parts(hub_id: str, text_column: str, label_column: str, number_of_labels: int) -> dict[str, Reviews]:
+    """The labelled parts of a hub dataset; whatever goes wrong on the way is one IsogradError."""
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise IsogradError("--data hub needs the `datasets` library: pip install datasets") from error
+    try:
+        published = load_dataset(hub_id)
+    except Exception as error:  # the library raises dozens of types: network, cache, authorisation, scripts
+        raise IsogradError(
+            f"could not load {hub_id} from the Hugging Face hub ({type(error).__name__}: {error}); "
+            "check the network, or give a local folder with --data FOLDER"
+        ) from error
+    return {
+        ours: _reviews(published[theirs], text_column, label_column, number_of_labels, f"{hub_id}, split {theirs}")
+        for theirs, ours in PARTS.items()
+        if theirs in published
+    }
+
+
+def _reviews(rows: Any, text_column: str, label_column: str, number_of_labels: int, where: str) -> Reviews:
+    missing = {text_column, label_column} - set(rows.column_names)
+    if missing:
+        raise IsogradError(f"{where}: expected columns {text_column} and {label_column}, got {rows.column_names}")
+    texts, labels = tuple(map(str, rows[text_column])), tuple(map(int, rows[label_column]))
+    wrong = sorted({label for label in labels if not 0 <= label < number_of_labels})
+    if wrong:
+        raise IsogradError(f"{where}: expected labels 0 to {number_of_labels - 1}, got also {wrong}")
+    return Reviews(texts, labels)

@@ -1,0 +1,107 @@
+"""Where reviews come from: one table of datasets, each built in, read from a folder, or loaded from the hub."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.data import built_in, hub, splits
+from shared.data.formats import read_folder
+from shared.data.splits import Reviews, Splits
+from shared.errors import IsogradError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A row of the table: what there is to load, and how its labels and columns are called."""
+
+    description: str
+    label_names: tuple[str, ...]
+    vocabulary: str  # the kind of vocabulary when none is given: "words" or "word pieces"
+    validation: splits.ValidationRule  # for the built-in and the hub's parts; a folder's format has its own
+    built_in: Callable[[int], dict[str, Reviews]] | None = None
+    hub_id: str | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+
+
+DATASETS = {
+    "yelp_polarity": Dataset(
+        description="Yelp reviews, negative or positive (560,000 + 38,000)",
+        label_names=("negative", "positive"),
+        vocabulary="word pieces",
+        validation=splits.share_test_split,
+        hub_id="fancyzhx/yelp_polarity",
+    ),
+    "imdb": Dataset(
+        description="IMDb film reviews, negative or positive (25,000 + 25,000)",
+        label_names=("negative", "positive"),
+        vocabulary="word pieces",
+        validation=splits.validate_on_dev_or_held_out,
+        hub_id="stanfordnlp/imdb",
+    ),
+    "verbal_arithmetic": Dataset(
+        description="the sign of sums and differences in words (640 + 160, built in)",
+        label_names=("negative", "zero", "positive"),
+        vocabulary="words",
+        validation=splits.validate_on_test,
+        built_in=built_in.verbal_arithmetic,
+    ),
+}
+
+
+def load_reviews(dataset: str, source: str | None = None, *, seed: int = 0, validation_size: int = 1000) -> Splits:
+    """Load a dataset of the table from `source`: None = built in, "hub" = the Hugging Face hub, else a folder.
+
+    `seed` shuffles what is split here (it is not the seed of a run); `validation_size` holds where validation is drawn
+    from a larger part.
+    Raises IsogradError for an unknown dataset, a source that it lacks, and files that are missing or malformed.
+    """
+    entry = _entry(dataset)
+    if validation_size < 1:
+        raise IsogradError(f"expected a validation size of at least 1, got {validation_size}")
+    if source is None:
+        return _built_in(dataset, entry, seed, validation_size)
+    if source == "hub":
+        return _from_hub(dataset, entry, seed, validation_size)
+    return _from_folder(dataset, entry, Path(source), seed, validation_size)
+
+
+def _entry(dataset: str) -> Dataset:
+    if dataset not in DATASETS:
+        near = difflib.get_close_matches(dataset, DATASETS) or list(DATASETS)
+        raise IsogradError(f"unknown dataset {dataset!r}; did you mean {' or '.join(near)}?")
+    return DATASETS[dataset]
+
+
+def _built_in(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
+    if entry.built_in is None:
+        raise IsogradError(
+            f"{dataset} is not built in; give its folder with --data FOLDER, or --data hub to load {entry.hub_id}"
+        )
+    chosen = entry.validation(entry.built_in(seed), seed, size)
+    origin = f"{dataset}, built in, split with seed {seed}"
+    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, None)
+
+
+def _from_hub(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
+    if entry.hub_id is None:
+        raise IsogradError(f"{dataset} has no dataset on the hub; it is built in, so leave --data out")
+    parts = hub.load_parts(entry.hub_id, entry.text_column, entry.label_column, len(entry.label_names))
+    chosen = entry.validation(parts, seed, size)
+    origin = f"{dataset} from the Hugging Face hub, {entry.hub_id}"
+    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, "hub")
+
+
+def _from_folder(dataset: str, entry: Dataset, folder: Path, seed: int, size: int) -> Splits:
+    format, parts = read_folder(folder)
+    if len(format.labels) != len(entry.label_names):
+        raise IsogradError(
+            f"{dataset} has {len(entry.label_names)} labels ({', '.join(entry.label_names)}), but {folder} holds "
+            f"{len(format.labels)} ({format.name}); choose an experiment for this data or another folder"
+        )
+    chosen = format.validation(parts, seed, size)
+    origin = f"{dataset} from {folder}, {format.name}"
+    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, str(folder))

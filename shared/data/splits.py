@@ -1,0 +1,108 @@
+"""Texts with labels, and the rules by which the published parts of a dataset become training and validation splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared.errors import IsogradError
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Texts and their labels, in equal numbers."""
+
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: np.ndarray) -> Reviews:
+        """The reviews at these indices, in this order."""
+        return Reviews(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices))
+
+    def __add__(self, other: Reviews) -> Reviews:
+        return Reviews(self.texts + other.texts, self.labels + other.labels)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What is trained on and validated on; `origin` is a sentence for the log, `fingerprint` a hash of the content."""
+
+    train: Reviews
+    validation: Reviews
+    test: Reviews | None
+    label_names: tuple[str, ...]
+    origin: str
+    fingerprint: str
+    vocabulary: str  # the kind of vocabulary when none is given: "words" or "word pieces"
+    source: str | None  # None = built in, "hub", or a folder
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that the texts come from, if they come from one."""
+        return None if self.source in (None, "hub") else Path(str(self.source))
+
+    def parts(self) -> dict[str, Reviews]:
+        """The non-empty splits by name."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: reviews for name, reviews in named.items() if reviews}
+
+
+Parts = Mapping[str, Reviews]  # the published parts: train, test, dev
+ValidationRule = Callable[[Parts, int, int], dict[str, Reviews]]
+
+
+def share_test_split(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
+    """The shuffled test part gives `size` validation examples, the rest joins train (Yelp Polarity, SPEC.md E1)."""
+    order = np.random.default_rng(seed).permutation(len(parts["test"]))
+    validation, rest = parts["test"].take(order[:size]), parts["test"].take(order[size:])
+    return {"train": parts["train"] + rest, "validation": validation}
+
+
+def validate_on_test(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
+    """The test part, whole, is the validation split."""
+    return {"train": parts["train"], "validation": parts["test"]}
+
+
+def validate_on_dev_or_held_out(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
+    """The dev part is the validation split; where none is published, `size` shuffled training examples are held out."""
+    if "dev" in parts:
+        chosen = {"train": parts["train"], "validation": parts["dev"]}
+    else:
+        order = np.random.default_rng(seed).permutation(len(parts["train"]))
+        chosen = {"train": parts["train"].take(order[size:]), "validation": parts["train"].take(order[:size])}
+    return chosen | ({"test": parts["test"]} if "test" in parts else {})
+
+
+def make_splits(
+    chosen: Mapping[str, Reviews], label_names: tuple[str, ...], origin: str, vocabulary: str, source: str | None
+) -> Splits:
+    """Splits with their fingerprint; an empty training or validation split is an error."""
+    empty = [name for name in ("train", "validation") if not chosen[name]]
+    if empty:
+        total = sum(len(reviews) for reviews in chosen.values())
+        raise IsogradError(
+            f"expected examples to train and to validate on, got none for {' and '.join(empty)} out of {total} "
+            f"({origin}); give more data or a smaller validation size"
+        )
+    fingerprint = _fingerprint(chosen, label_names)
+    test = chosen.get("test")
+    return Splits(chosen["train"], chosen["validation"], test, label_names, origin, fingerprint, vocabulary, source)
+
+
+def _fingerprint(chosen: Mapping[str, Reviews], label_names: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(repr(label_names).encode())
+    for name in sorted(chosen):
+        reviews = chosen[name]
+        digest.update(f"\0{name} {len(reviews)}\0".encode())
+        for text, label in zip(reviews.texts, reviews.labels, strict=True):
+            data = text.encode("utf-8", "surrogatepass")
+            digest.update(b"%d %d\0" % (label, len(data)))
+            digest.update(data)
+    return digest.hexdigest()

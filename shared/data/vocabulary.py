@@ -1,0 +1,115 @@
+"""Texts to token ids: WordPiece as bert-base-uncased does it, or whole words; where the vocabulary is found or made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from shared.data import wordpiece
+from shared.data.cache import cache_folder
+from shared.data.splits import Splits
+from shared.errors import IsogradError
+
+HUB_TOKENIZER = "google-bert/bert-base-uncased"
+PAD_TOKENS = ("[PAD]", "<pad>")
+FILES: dict[str, Callable[[Path], Tokenizer]] = {
+    "vocab.txt": wordpiece.from_vocabulary_file,
+    "tokenizer.json": wordpiece.from_tokenizer_file,
+}
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A tokenizer with what others must know of it; `origin` is a sentence for the log."""
+
+    tokenizer: Tokenizer
+    vocabulary_size: int  # largest id + 1
+    pad_id: int
+    fingerprint: str
+    origin: str
+
+    def encode_batch(self, texts: Sequence[str], max_length: int | None = None) -> list[np.ndarray]:
+        """int32 ids of each text, special tokens included; a text that is too long is cut, its closing [SEP] kept."""
+        if max_length is None:
+            self.tokenizer.no_truncation()
+        else:
+            self.tokenizer.enable_truncation(max_length)
+        return [np.asarray(encoding.ids, np.int32) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+
+
+def load_tokenizer(path: str | Path | None, splits: Splits, *, cache_dir: Path | None = None) -> TextTokenizer:
+    """The tokenizer for these texts, from the first of these places that has one.
+
+    `path` (a vocab.txt, a tokenizer.json, or a folder with one); the data folder; `vocabs/bert-base-uncased` beside the
+    data folder; the hub, for data from the hub; else it is made from the training texts: whole words for arithmetic,
+    word pieces for reviews (trained once, then cached in `cache_dir`).
+    Raises IsogradError for a vocabulary that is missing, damaged, or whose padding token is not id 0.
+    """
+    if path is not None:
+        given = _file_at(Path(path))
+        return _finish(_read(given), f"the vocabulary {given}")
+    if found := _file_beside(splits):
+        return _finish(_read(found), f"the vocabulary {found}, found with the data")
+    if splits.vocabulary == "words":
+        return _finish(_words(splits.train.texts), "whole words of the training texts")
+    if splits.source == "hub":
+        return _finish(_from_hub(), f"the vocabulary of {HUB_TOKENIZER} from the Hugging Face hub")
+    tokenizer = wordpiece.trained(splits.train.texts, cache_dir or cache_folder())
+    return _finish(tokenizer, "word pieces trained on the training texts, as no vocab.txt was found with the data")
+
+
+def _file_at(path: Path) -> Path:
+    candidates = [path / name for name in FILES] if path.is_dir() else [path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise IsogradError(f"vocabulary {path}: expected a vocab.txt or a tokenizer.json there, found neither")
+
+
+def _file_beside(splits: Splits) -> Path | None:
+    if splits.folder is None:
+        return None
+    folders = [splits.folder]
+    if splits.vocabulary != "words":
+        folders.append(splits.folder.resolve().parent / "vocabs" / "bert-base-uncased")
+    return next((file for folder in folders for name in FILES if (file := folder / name).is_file()), None)
+
+
+def _read(file: Path) -> Tokenizer:
+    return FILES["tokenizer.json" if file.suffix == ".json" else "vocab.txt"](file)
+
+
+def _words(texts: Sequence[str]) -> Tokenizer:
+    words = ["[PAD]", "[UNK]", *sorted({word for text in texts for word in text.split()})]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
+def _from_hub() -> Tokenizer:
+    try:
+        return Tokenizer.from_pretrained(HUB_TOKENIZER)
+    except Exception as error:  # the library raises bare Exceptions for every kind of failure
+        raise IsogradError(
+            f"could not load {HUB_TOKENIZER} from the Hugging Face hub ({error}); give a vocab.txt with --vocab"
+        ) from error
+
+
+def _finish(tokenizer: Tokenizer, origin: str) -> TextTokenizer:
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    pad_ids = {token: tokenizer.token_to_id(token) for token in PAD_TOKENS}
+    if 0 not in pad_ids.values():
+        found = {token: index for token, index in pad_ids.items() if index is not None} or "no such token"
+        raise IsogradError(f"{origin}: expected the padding token {PAD_TOKENS[0]} at id 0, got {found}")
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    fingerprint = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+    return TextTokenizer(
+        tokenizer, max(vocabulary.values()) + 1, 0, fingerprint, f"{origin} ({len(vocabulary):,} tokens)"
+    )

@@ -1,0 +1,95 @@
+"""WordPiece tokenizers as bert-base-uncased has them: from a vocab.txt, from a tokenizer.json, or trained on texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from shared.data.cache import store
+from shared.errors import IsogradError
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+LARGEST_VOCABULARY = 30_522
+LEAST_FREQUENCY = 2  # a word piece that occurs once in the training texts teaches nothing
+RARE_CHARACTERS = 1_000  # more characters than these become [UNK]
+
+
+def from_vocabulary_file(file: Path) -> Tokenizer:
+    """One token a line, its id the number of the line from 0."""
+    try:
+        lines = file.read_bytes().decode("utf-8").split("\n")  # not splitlines: it also splits at exotic characters
+    except (OSError, UnicodeDecodeError) as error:
+        raise IsogradError(f"vocabulary {file}: expected a UTF-8 file with one token a line, got: {error}") from error
+    tokens = [line.rstrip("\r") for line in lines]
+    return from_tokens(tokens[:-1] if tokens[-1] == "" else tokens, f"vocabulary {file}")
+
+
+def from_tokens(tokens: Sequence[str], name: str) -> Tokenizer:
+    """Lower case, no accents, `[CLS] text [SEP]`; the ids are the positions of the tokens."""
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    missing = [token for token in NEEDED if token not in vocabulary]
+    if missing:
+        raise IsogradError(f"{name}: expected the tokens {', '.join(NEEDED)}, missing are {', '.join(missing)}")
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [(token, vocabulary[token]) for token in ("[SEP]", "[CLS]")]
+    tokenizer.post_processor = processors.BertProcessing(*ends)
+    tokenizer.add_special_tokens([token for token in SPECIAL if token in vocabulary])
+    return tokenizer
+
+
+def from_tokenizer_file(file: Path) -> Tokenizer:
+    """A tokenizer.json as it is; its truncation and padding are for the caller to switch off."""
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exceptions for every kind of damage
+        raise IsogradError(
+            f"vocabulary {file}: expected a tokenizer.json of the tokenizers library; {error}"
+        ) from error
+
+
+def trained(texts: Sequence[str], cache_dir: Path) -> Tokenizer:
+    """A vocabulary trained on the texts, equal in every process; trained once, then read from the cache."""
+    digest = hashlib.sha256(f"{LARGEST_VOCABULARY} {LEAST_FREQUENCY} {RARE_CHARACTERS}".encode())
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    file = cache_dir / f"vocab-{digest.hexdigest()[:32]}.txt"
+    try:
+        return from_vocabulary_file(file)
+    except IsogradError:  # not there yet, or damaged
+        tokens = train_tokens(texts)
+        store(file, lambda opened: opened.write("\n".join(tokens).encode() + b"\n"))
+        return from_tokens(tokens, "the trained vocabulary")
+
+
+def train_tokens(texts: Sequence[str]) -> list[str]:
+    """The tokens in the order of their ids.
+
+    The trainer numbers the characters inside words in the order of a randomly seeded hash table, and equal counts are
+    decided by those numbers; given every character as a special token first, it returns the same tokens every time.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    counts: dict[str, int] = {}
+    for text in texts:
+        for character in normalizer.normalize_str(text):
+            counts[character] = counts.get(character, 0) + 1
+    kept = sorted(counts, key=lambda character: (-counts[character], character))[:RARE_CHARACTERS]
+    characters = sorted(character for character in kept if not character.isspace())
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=LARGEST_VOCABULARY,
+        min_frequency=LEAST_FREQUENCY,
+        show_progress=False,
+        special_tokens=[*SPECIAL, *characters, *(f"##{character}" for character in characters)],
+        limit_alphabet=len(characters),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)

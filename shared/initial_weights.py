@@ -1,0 +1,61 @@
+"""Initial weights by (seed, parameter name), drawn by numpy, so that both frameworks start from the same numbers."""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Shapes = Mapping[str, tuple[int, ...]]
+Draw = Callable[[np.random.Generator, str, Shapes], np.ndarray]
+
+
+def normal(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    return generator.standard_normal(shapes[name])
+
+
+def normal_but_padding(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    table = normal(generator, name, shapes)
+    table[0] = 0.0  # the row of the padding token
+    return table
+
+
+def ones(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    return np.ones(shapes[name])
+
+
+def zeros(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    return np.zeros(shapes[name])
+
+
+def uniform_by_hidden_size(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    bound = (shapes[name][0] // 3) ** -0.5  # three gates stand on each other
+    return generator.uniform(-bound, bound, shapes[name])
+
+
+def uniform_by_inputs(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    weight = re.sub(r"bias$", "weight", name)
+    bound = shapes[weight][-1] ** -0.5
+    return generator.uniform(-bound, bound, shapes[name])
+
+
+INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a name draws it
+    (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
+    (r"embedding\.weight$", normal_but_padding),
+    (r"(positions\.weight|cls_token)$", normal),
+    (r"norm\w*\.weight$", ones),
+    (r"norm\w*\.bias$", zeros),
+    (r"(weight|bias)$", uniform_by_inputs),
+)
+
+
+def initial_weights(shapes: Shapes, seed: int, dtype: np.dtype | type = np.float32) -> dict[str, np.ndarray]:
+    """Draw every parameter of `shapes` (canonical name -> shape); each depends on the seed and its own name only."""
+    return {name: _draw(name, shapes, seed).astype(dtype) for name in shapes}
+
+
+def _draw(name: str, shapes: Shapes, seed: int) -> np.ndarray:
+    for pattern, draw in INITIALISERS:
+        if re.search(pattern, name):
+            return draw(np.random.default_rng([seed, zlib.crc32(name.encode())]), name, shapes)
+    raise KeyError(f"no initialiser in shared/initial_weights.py matches the parameter {name!r}: add a row to the table")

@@ -1,0 +1,172 @@
+"""The record of a run: one strict JSON line per record in metrics.jsonl, and TensorBoard event files beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from shared.data.cache import write_atomically
+from shared.errors import IsogradError
+
+FILE = "metrics.jsonl"
+NONFINITE = "nonfinite"  # {"loss": "nan"}: what stands as null in the line, since JSON has no NaN
+Record = dict[str, Any]
+
+log = logging.getLogger("isograd")
+
+
+class MetricsLog:
+    """Appends records to the run folder; every line is on its way to the disk when `write` returns."""
+
+    def __init__(self, folder: str | Path, *, tensorboard: bool = True) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _mend_last_line(self.folder / FILE)
+        self._file: TextIO = _open(self.folder)
+        self._tensorboard = _EventFiles(self.folder) if tensorboard else None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append a record; `step` orders it, `kind` (a string, such as "train") groups its numbers in TensorBoard."""
+        plain = {name: _plain(value) for name, value in record.items()}
+        self._file.write(_to_line(plain))
+        self._file.flush()
+        if self._tensorboard:
+            self._tensorboard.write(plain)
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the records of later steps, before a run goes on from a checkpoint of this one."""
+        self._file.close()
+        truncate_after(self.folder, step)
+        self._file = _open(self.folder)
+        if self._tensorboard:
+            self._tensorboard.restart_after(step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._tensorboard:
+            self._tensorboard.close()
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read(folder: str | Path) -> list[Record]:
+    """The records of a run folder, NaN and infinities restored; a last line that was never finished is ignored."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise IsogradError(f"expected a run folder with {FILE}, got {folder}")
+    lines = path.read_text("utf-8", errors="replace").split("\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        record = _from_line(line)
+        if record is not None:
+            records.append(record)
+        elif line and number < len(lines):  # only the last line may be half written: it lacks its end
+            raise IsogradError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}; is the file edited?")
+    return records
+
+
+def truncate_after(folder: str | Path, step: int) -> None:
+    """Rewrite metrics.jsonl atomically without the records of steps later than `step`; the others stay as they are."""
+    kept = [record for record in read(folder) if record.get("step", 0) <= step]
+    data = "".join(map(_to_line, kept)).encode()
+    write_atomically(Path(folder) / FILE, lambda file: file.write(data))
+
+
+def _open(folder: Path) -> TextIO:
+    return (folder / FILE).open("a", encoding="utf-8", newline="\n")
+
+
+def _mend_last_line(path: Path) -> None:
+    """A process killed while writing left a last line without its end: complete it, or cut it off."""
+    data = path.read_bytes() if path.exists() else b""
+    whole, newline, rest = data.rpartition(b"\n")
+    if not rest:
+        return
+    if _from_line(rest.decode("utf-8", "replace")) is not None:
+        with path.open("ab") as file:
+            file.write(b"\n")
+    else:
+        os.truncate(path, len(whole) + len(newline))
+
+
+def _plain(value: Any) -> Any:
+    """Scalars of numpy, and of anything else that has `item`, as Python numbers."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+
+
+def _to_line(record: Mapping[str, Any]) -> str:
+    nonfinite = {name: str(x) for name, x in record.items() if isinstance(x, float) and not math.isfinite(x)}
+    strict = {name: None if name in nonfinite else value for name, value in record.items()}
+    if nonfinite:
+        strict[NONFINITE] = nonfinite
+    try:
+        return json.dumps(strict, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise IsogradError(f"expected a record of numbers, strings and finite lists, got {record} ({error})") from error
+
+
+def _from_line(line: str) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    nonfinite = record.pop(NONFINITE, {})
+    return record | {name: float(text) for name, text in nonfinite.items()}
+
+
+class _EventFiles:
+    """TensorBoard's view of the same records; without tensorboardX it says so once and does nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: Any = None
+        self._purge_step: int | None = None
+        self._available = True
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        if self._writer is None and self._available:
+            self._start()
+        if self._writer is None or "step" not in record:
+            return
+        group = f"{record['kind']}/" if isinstance(record.get("kind"), str) else ""
+        for name, value in record.items():
+            if name != "step" and _is_finite_number(value):
+                self._writer.add_scalar(f"{group}{name}", value, record["step"])
+
+    def _start(self) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            self._available = False
+            log.warning("tensorboardX is not installed: %s is written, TensorBoard event files are not", FILE)
+            return
+        # the library's own names hold seconds only, and a second file of the same second would replace the first
+        number = sum(1 for _ in self._folder.glob("events.out.tfevents.*"))
+        options = {"purge_step": self._purge_step, "filename_suffix": f".{number}"}
+        self._writer = SummaryWriter(logdir=str(self._folder), **options)
+
+    def restart_after(self, step: int) -> None:
+        """The next event file makes TensorBoard hide what earlier ones say about later steps."""
+        self.close()
+        self._purge_step = step + 1
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,123 @@
+"""Run folders: checkpoints/step-00001000/ and best/, each whole or absent, the same for both backends.
+
+A checkpoint is weights.safetensors (canonical names), optimizer.safetensors (the moments and the step) and state.json.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared import checkpoint
+from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside, standing
+from shared.errors import IsogradError
+
+WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+CHECKPOINTS, BEST = "checkpoints", "best"
+PREFIX = "weights/"  # of the weights among the arrays of `Backend.state_to_arrays`
+PORTABLE = ("twin", "arguments", "experiment")  # what of the state also stands in weights.safetensors, for porting
+
+State = dict[str, Any]
+
+
+def save_checkpoint(run: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+    """Write checkpoints/step-N of a run; arrays as from `Backend.state_to_arrays`, state any JSON.
+
+    `twin`, `arguments` and `experiment` of the state make the weights portable without further words.
+    Raises IsogradError if the disk is full; what was there before is then still there.
+    """
+    return _save(run / CHECKPOINTS / f"step-{step:08d}", arrays, state)
+
+
+def save_best(run: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+    """Write best/ of a run, as `save_checkpoint` does."""
+    return _save(run / BEST, arrays, state)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], State]:
+    """The arrays and the state of one checkpoint; raises IsogradError if a file is missing or not what was written."""
+    state = read_state(folder)
+    weights, _ = checkpoint.load(folder / WEIGHTS)
+    others, _ = checkpoint.load(folder / OPTIMIZER)
+    return {**{PREFIX + name: array for name, array in weights.items()}, **others}, state
+
+
+def read_state(folder: Path) -> State:
+    """The state of a checkpoint whose files have the sizes and digests that were written, else IsogradError."""
+    try:
+        state = json.loads((folder / STATE).read_text())
+        written = state.pop("files")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise IsogradError(f"{folder} is not a whole checkpoint ({STATE}: {error}): use an earlier one") from error
+    for name in (WEIGHTS, OPTIMIZER):
+        found = _fingerprint(folder / name) if (folder / name).is_file() else "no such file"
+        if found != written.get(name):
+            raise IsogradError(
+                f"{folder / name} is damaged: expected {written.get(name)}, found {found}: use an earlier checkpoint"
+            )
+    return state
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The step folders of a run, oldest first; not yet validated."""
+    places = (run / CHECKPOINTS).glob("step-*"), (run / CHECKPOINTS).glob(set_aside(Path("step-*")).name)
+    names = {folder.name.removeprefix(".").removesuffix(".old") for place in places for folder in place}
+    folders = (standing(run / CHECKPOINTS / name) for name in sorted(names))
+    return [folder for folder in folders if folder is not None]
+
+
+def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
+    """The newest checkpoint that is whole, and a note on each newer one that is not; IsogradError if there is none."""
+    notes = []
+    for folder in reversed(list_checkpoints(run)):
+        try:
+            read_state(folder)
+        except IsogradError as error:
+            notes.append(f"passed over a damaged checkpoint: {error}")
+        else:
+            return folder, notes
+    raise IsogradError(f"{run} has no usable checkpoint: {'; '.join(notes) or 'none was written'}")
+
+
+def best_checkpoint(run: Path) -> Path | None:
+    """The folder best/ of a run, None if there is none yet."""
+    return standing(run / BEST)
+
+
+def keep_last(run: Path, count: int) -> list[Path]:
+    """Remove all but the newest `count` checkpoints and the newest whole one; best/ stays. Returns what was removed."""
+    folders = list_checkpoints(run)
+    newest_whole = next((folder for folder in reversed(folders) if _is_whole(folder)), None)
+    removed = [folder for folder in folders[: max(len(folders) - count, 0)] if folder != newest_whole]
+    for folder in removed:
+        remove_folder(folder)
+    return removed
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        read_state(folder)
+    except IsogradError:
+        return False
+    return True
+
+
+def _save(folder: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+    weights = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
+    others = {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}
+    metadata = {name: state[name] for name in PORTABLE if name in state}
+    remove_leftovers(folder.parent)
+    with new_folder(folder) as temporary:
+        checkpoint.save(temporary / WEIGHTS, weights, metadata)
+        checkpoint.save(temporary / OPTIMIZER, others, {})
+        files = {name: _fingerprint(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
+        checkpoint.write_json(temporary / STATE, {**state, "files": files})
+    return folder
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.stat().st_size} bytes, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"

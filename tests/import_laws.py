@@ -1,0 +1,89 @@
+"""The import laws as data, and a walk over `ast` that finds what a source imports and when."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+PACKAGES = ("shared", "torch_impl", "jax_impl", "crosscheck", "experiments")
+IMPORTERS = {"import_module", "__import__"}  # with a literal name they are imports too
+
+
+@dataclass(frozen=True)
+class Law:
+    """What a package may import: anywhere, and inside functions only. All else, but the standard library, never."""
+
+    anywhere: frozenset[str]
+    lazily: frozenset[str] = field(default_factory=frozenset)
+
+
+def law(anywhere: str, lazily: str = "") -> Law:
+    return Law(frozenset(anywhere.split()), frozenset(lazily.split()))
+
+
+LAWS = {
+    "shared": law(
+        "shared numpy safetensors ml_dtypes tokenizers jaxtyping", "datasets triton pyarrow tensorboardX rich"
+    ),
+    "torch_impl": law("torch_impl shared torch numpy ml_dtypes safetensors jaxtyping", "triton"),
+    "jax_impl": law("jax_impl shared jax flax optax orbax numpy ml_dtypes safetensors jaxtyping", "msgpack triton"),
+    "crosscheck": law(
+        "crosscheck shared torch_impl jax_impl torch jax flax optax numpy ml_dtypes safetensors jaxtyping rich",
+        "transformers orbax tokenizers jinja2 matplotlib",
+    ),
+    "experiments": law(
+        "experiments shared numpy rich",
+        "crosscheck torch_impl jax_impl torch jax flax optax transformers "
+        "jinja2 matplotlib tyro tensorboardX datasets safetensors",
+    ),
+}
+IN_TESTS = law(
+    "pytest hypothesis transformers orbax tokenizers jinja2 matplotlib"
+)  # crosscheck/test_*.py also import these
+
+
+@dataclass(frozen=True)
+class Import:
+    root: str
+    line: int
+    lazy: bool
+
+
+def breaches(source: str, package: str, is_test: bool = False) -> list[str]:
+    """One sentence for each import of `source` that its package's law forbids."""
+    allowed = LAWS[package]
+    extra = IN_TESTS.anywhere if is_test else frozenset()
+    found = []
+    for use in imports(ast.parse(source), package):
+        if use.root in sys.stdlib_module_names or use.root in allowed.anywhere | extra:
+            continue
+        if use.root not in allowed.lazily:
+            found.append(f"line {use.line}: {package} never imports {use.root}")
+        elif not use.lazy:
+            found.append(f"line {use.line}: {package} imports {use.root} inside functions only")
+    return found
+
+
+def imports(node: ast.AST, package: str, lazy: bool = False) -> Iterator[Import]:
+    """Every import below `node`; `lazy` once inside a function. Blocks for type checkers count as lazy."""
+    for child in ast.iter_child_nodes(node):
+        yield from (Import(root, child.lineno, lazy) for root in roots(child, package))
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            yield from imports(ast.Module(child.body, []), package, lazy=True)
+            yield from imports(ast.Module(child.orelse, []), package, lazy)
+        else:
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from imports(child, package, lazy or is_function)
+
+
+def roots(node: ast.AST, package: str) -> list[str]:
+    """The top-level packages that one node imports; a relative import is the package's own."""
+    match node:
+        case ast.Import(names=names):
+            return [alias.name.partition(".")[0] for alias in names]
+        case ast.ImportFrom(module=module, level=level):
+            return [package if level else (module or "").partition(".")[0]]
+        case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]):
+            called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            return [name.partition(".")[0] or package] if called in IMPORTERS else []
+    return []

@@ -1,0 +1,68 @@
+"""The PyTorch twin of every component. Twin: jax_impl/__init__.py."""
+
+from torch_impl.dropout import Dropout, seed_dropout
+from torch_impl.layers.attention import (
+    apply_causal_mask,
+    attn_scaled,
+    attn_softmax,
+    compute_outputs,
+    init_qkv_proj,
+    make_causal_mask,
+    masked_softmax,
+    merge_heads,
+    pairwise_similarities,
+    self_attention,
+    split_heads,
+    split_heads_qkv,
+)
+from torch_impl.layers.attention_blocks import MLP, PostNormAttentionBlock, PreNormAttentionBlock
+from torch_impl.layers.decoder import DecoderAttn
+from torch_impl.layers.embedding import Embedding
+from torch_impl.layers.encoder import Encoder
+from torch_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
+from torch_impl.layers.layer_norm import LayerNorm
+from torch_impl.layers.linear import Linear
+from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
+from torch_impl.layers.positions import LearnedPositions
+from torch_impl.layers.soft_attention import Attn
+from torch_impl.models.encoder_decoder import EncoderDecoder
+from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
+from torch_impl.models.transformer import Transformer
+from torch_impl.weights import load_arrays, to_arrays
+
+__all__ = [
+    "GRU",
+    "MLP",
+    "Attn",
+    "BidirectionalGRU",
+    "DecoderAttn",
+    "Dropout",
+    "Embedding",
+    "Encoder",
+    "EncoderDecoder",
+    "GRUCell",
+    "LayerNorm",
+    "LearnedPositions",
+    "Linear",
+    "MultiHeadedAttention",
+    "PostNormAttentionBlock",
+    "PreNormAttentionBlock",
+    "ReviewClassifierGRU",
+    "ReviewClassifierTransformer",
+    "Transformer",
+    "apply_causal_mask",
+    "attn_scaled",
+    "attn_softmax",
+    "compute_outputs",
+    "init_qkv_proj",
+    "load_arrays",
+    "make_causal_mask",
+    "masked_softmax",
+    "merge_heads",
+    "pairwise_similarities",
+    "seed_dropout",
+    "self_attention",
+    "split_heads",
+    "split_heads_qkv",
+    "to_arrays",
+]

@@ -1,0 +1,35 @@
+"""Dropout whose mask is a function of (seed, step, layer path), equal in both frameworks. Twin: jax_impl/dropout.py."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from shared import rng
+from torch_impl.random_bits import random_bits
+
+
+class Dropout(nn.Dropout):
+    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate); x of any shape.
+
+    With a key (see `seed_dropout`) the mask is shared by both frameworks; without one it is the framework's own.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__(rate)
+        self.rate = rate
+        self.key = None
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if self.key is None:
+            return super().forward(x)
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = (random_bits(self.key, x.shape, x.device) >> 9) < rng.keep_threshold(self.rate)
+        return torch.where(keep, x / (1.0 - self.rate), 0.0)
+
+
+def seed_dropout(module: nn.Module, key: rng.Key | None) -> None:
+    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None gives the framework's own masks."""
+    for path, layer in module.named_modules():
+        if isinstance(layer, Dropout):
+            layer.key = None if key is None else rng.fold_in_name(key, path)

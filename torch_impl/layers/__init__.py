@@ -1,0 +1,1 @@
+"""Layers, one idea a file. Twin: jax_impl/layers/__init__.py."""

@@ -1,0 +1,1 @@
+"""Models, one idea a file. Twin: jax_impl/models/__init__.py."""

@@ -1,0 +1,107 @@
+"""Weights in PyTorch's own files, as canonical arrays, and back, to the byte. Twin: jax_impl/weight_files.py.
+
+A file is a plain `state_dict`, as `torch.save(module.state_dict(), path)` writes it.
+"""
+
+import importlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.atomic import new_file
+from shared.errors import IsogradError
+from shared.registry import Twin
+from shared.weight_rules import check_names
+from torch_impl.weights import abstract_module, parameter_shapes, to_numpy, to_tensor
+
+WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+
+
+def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nn.Module:
+    """The module of a twin with these constructor arguments; an abstract one has names and shapes but no memory.
+
+    Raises IsogradError if the constructor does not take the arguments.
+    """
+    constructor = getattr(importlib.import_module(f"torch_impl.{twin.module}"), twin.public_name)
+
+    def make() -> nn.Module:
+        return constructor(**arguments)
+
+    try:
+        return abstract_module(make) if abstract else make()
+    except TypeError as error:
+        raise IsogradError(
+            f"{twin.public_name} can't be built with the arguments {dict(arguments)}: {error}"
+        ) from error
+
+
+def read_weights(path: str | Path, module: nn.Module) -> dict[str, np.ndarray]:
+    """The canonical arrays of a file that fits `module` (an abstract one will do); no pickled code is ever run.
+
+    Raises IsogradError if the file is missing, damaged, foreign or dangerous, WeightsError if its weights do not fit.
+    """
+    tensors = _unwrapped(_state_dict(Path(path)))
+    check_names(parameter_shapes(module), tensors, type(module).__name__)
+    return {name: to_numpy(tensors[name]) for name in parameter_shapes(module)}
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What the file says of its model: nothing, a plain state dict has no place for it."""
+    return {}
+
+
+def write_weights(
+    path: str | Path, arrays: Mapping[str, np.ndarray], module: nn.Module, metadata: Mapping[str, Any]
+) -> None:
+    """Write the canonical arrays of `module` atomically; the metadata is left out, a plain state dict stays plain.
+
+    Raises WeightsError if the arrays do not fit, IsogradError if the disk is full.
+    """
+    shapes = parameter_shapes(module)
+    check_names(shapes, arrays, type(module).__name__)
+    with new_file(path) as temporary:
+        try:
+            torch.save({name: to_tensor(arrays[name]) for name in shapes}, temporary)
+        except RuntimeError as error:  # what torch's writer makes of a full disk
+            raise OSError(str(error).partition("\n")[0]) from error
+
+
+def _state_dict(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise IsogradError(f"can't read {path}: expected a torch state dict file, there is none")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise IsogradError(
+            f"refused to read {path}: it is damaged or holds more than tensors, which could run code when loaded: "
+            "expected a file written by torch.save(module.state_dict(), path)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise IsogradError(f"can't read {path} as a torch state dict, it is truncated or foreign: {reason}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    return _only_tensors(path, content)
+
+
+def _only_tensors(path: Path, content: Any) -> Mapping[str, Tensor]:
+    entries = content if isinstance(content, Mapping) else {"the whole file": content}
+    others = [str(name) for name, value in entries.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others:
+        raise IsogradError(
+            f"{path} is not a plain state dict: expected tensors by name, got something else at {', '.join(others)}: "
+            "save module.state_dict() alone"
+        )
+    return entries
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    for wrapper in WRAPPERS * 2:
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+    return tensors

@@ -1,0 +1,52 @@
+"""Weights of a module as numpy arrays with canonical names and layouts, and back, to the byte. Twin: jax_impl/weights.py."""
+
+from collections.abc import Callable, Mapping
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.weight_rules import check_names
+
+
+def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    """Every parameter under its canonical name, in its own dtype; a copy."""
+    return {name: to_numpy(parameter) for name, parameter in module.named_parameters()}
+
+
+def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Replace every parameter by the array of its name, which keeps its dtype.
+
+    Raises one WeightsError that lists every missing, unused and misshapen name; the module is then unchanged.
+    """
+    check_names(parameter_shapes(module), arrays, type(module).__name__)
+    for name, parameter in module.named_parameters():
+        parameter.data = to_tensor(arrays[name], parameter.device)
+
+
+def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Canonical name -> canonical shape of every parameter."""
+    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+
+def abstract_module(make: Callable[[], nn.Module]) -> nn.Module:
+    """The module without memory for its parameters: to ask for names and shapes."""
+    with torch.device("meta"):
+        return make()
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A copy on the host; bfloat16 stays bfloat16 (numpy's from ml_dtypes)."""
+    host = tensor.detach().to("cpu").contiguous()
+    if host.dtype == torch.bfloat16:
+        return host.view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
+    return host.numpy().copy()
+
+
+def to_tensor(array: np.ndarray, device: torch.device | str | None = None) -> Tensor:
+    """A tensor that shares no memory with the array; bfloat16 stays bfloat16."""
+    array = np.array(array, order="C")
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device=device)
+    return torch.from_numpy(array).to(device=device)
