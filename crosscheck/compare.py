@@ -17,7 +17,7 @@ from shared.rng import key_from_seed
 from shared.weight_rules import check_names
 from torch_impl.weights import to_numpy
 
-NOISE_RUNS = 4  # runs of the oracle with random roundings; the largest movement counts
+NOISE_RUNS = 8  # runs of the oracle with random roundings; the largest movement counts
 DROPOUT_KEY = key_from_seed(0)
 
 

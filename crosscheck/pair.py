@@ -13,9 +13,10 @@ from flax import nnx
 import jax_impl
 import torch_impl
 from crosscheck.values import is_float
+from jax_impl import weights as jax_weights
 from shared.initial_weights import initial_weights
 from shared.registry import Inputs, Twin, example_inputs, find_twin
-from torch_impl.weights import parameter_shapes
+from torch_impl import weights as torch_weights
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,20 @@ def _functions(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any
 
 
 def _modules(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any, Any]:
-    torch_module = getattr(torch_impl, twin.public_name)(**twin.arguments).to(device)
-    with jax.default_device(jax.devices(device)[0]):
-        jax_module = getattr(jax_impl, twin.public_name)(**twin.arguments, rngs=nnx.Rngs(seed))
-        weights = _weights(torch_module, seed, dtype)
-        torch_impl.load_arrays(torch_module, weights)
-        jax_impl.load_arrays(jax_module, weights)
+    torch_class, jax_class = getattr(torch_impl, twin.public_name), getattr(jax_impl, twin.public_name)
+    place = jax.devices(device)[0]
+    torch_module = torch_weights.empty_module(lambda: torch_class(**twin.arguments), device)
+    jax_module = jax_weights.empty_module(lambda: jax_class(**twin.arguments, rngs=nnx.Rngs(seed)), place)
+    weights = _weights(torch_module, seed, dtype)
+    torch_weights.load_arrays(torch_module, weights)
+    with jax.default_device(place):
+        jax_weights.load_arrays(jax_module, weights)
     return torch_module, jax_module
 
 
 def _weights(module: torch.nn.Module, seed: int, dtype: np.dtype) -> dict[str, np.ndarray]:
     """Initial weights, then moved at random, so that no norm stands at 1 and no bias at 0 where a fault could hide."""
-    shapes = parameter_shapes(module)
+    shapes = torch_weights.parameter_shapes(module)
     drawn = initial_weights(shapes, seed, np.float64)
     generator = np.random.default_rng([seed, len(shapes)])
     return {name: (array + 0.1 * generator.standard_normal(array.shape)).astype(dtype) for name, array in drawn.items()}

@@ -3,7 +3,7 @@
 import html
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -74,6 +74,7 @@ class Report:
     device: str
     rows: list[Row]
     case: str = ""
+    seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -110,6 +111,8 @@ class Report:
                 "mode": self.mode,
                 "device": self.device,
                 "agrees": self.agrees,
+                "seconds": round(self.seconds, 3),
+                "versions": self.versions,
                 "first_divergence": first._asdict() if first else None,
                 "rows": rows,
             }
@@ -140,8 +143,7 @@ class Report:
     def _summary(self) -> str:
         if self.agrees:
             return f"agrees in all {len(self.rows)} tensors"
-        first = self.first_divergence
-        assert first is not None  # noqa: S101
+        first = cast(Divergence, self.first_divergence)
         return (
             f"DISAGREES in {len(self.disagreements)} of {len(self.rows)} tensors, first in the {first.phase} of "
             f"{first.module}: {first.tensor}"

@@ -24,7 +24,7 @@ TRANSFORMER_SIZES = {
 }
 MODELS = {
     "encoder": ("ReviewClassifierGRU", {**GRU_SIZES, "encoder_only": True}),
-    "decoder": ("ReviewClassifierGRU", {**GRU_SIZES, "num_layers": 2, "with_attention": False}),
+    "decoder": ("ReviewClassifierGRU", {**GRU_SIZES, "with_attention": False}),
     "attention": ("ReviewClassifierGRU", GRU_SIZES),
     "prenorm": ("ReviewClassifierTransformer", {**TRANSFORMER_SIZES, "num_layers": 2}),
     "postnorm": ("ReviewClassifierTransformer", {**TRANSFORMER_SIZES, "num_layers": 1, "block": "postnorm"}),
@@ -146,7 +146,7 @@ def test_a_restored_run_has_the_bits_of_an_uninterrupted_one(name, dtype):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_two_runs_of_one_seed_have_the_same_bits_in_a_fresh_backend(name):
     make_fresh = make_backend.__wrapped__
-    first, second = (make_fresh(name, "postnorm", 0.0, "float32") for _ in range(2))
+    first, second = (make_fresh(name, "encoder", 0.0, "float32") for _ in range(2))
     assert_same_bits(
         *(backend.state_to_arrays(train(backend, backend.init_state(), 0, 20)[0]) for backend in (first, second))
     )

@@ -70,7 +70,7 @@ def _draw(name: str, caption: str, label: str, plot: Callable[[Any], None]) -> D
         axes.set_xlabel("iteration (updates)")
         axes.set_ylabel(label)
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8, handlelength=3)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8, handlelength=3)
         return Drawn(name, caption, _svg(figure), _png(figure))
 
 
@@ -114,7 +114,7 @@ def _differences(runs: Sequence[Run]) -> Callable[[Any], None]:
         for a, b in pairs(runs):
             steps, differences = loss_differences(a, b)
             visible = np.where(differences > 0, differences, np.nan)
-            axes.semilogy(steps, visible, ".-", color=_colour(runs, a), label=a.experiment, markersize=3, linewidth=0.8)
+            axes.semilogy(steps, visible, ".", color=_colour(runs, a), label=a.experiment, markersize=4)
 
     return plot
 

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.catalogue import EXPERIMENTS
-from experiments.weight_formats import Arrays, Source, check_writable, format_of, read, read_metadata, recognise, write
+from experiments.weight_formats import (
+    Arrays,
+    Source,
+    check_fit,
+    check_writable,
+    format_of,
+    read,
+    read_metadata,
+    recognise,
+    write,
+)
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.registry import TWINS, Twin
@@ -83,6 +93,8 @@ def port(
     metadata = read_metadata(source)
     twin, found = find_model(source, metadata, model, _parsed(arguments))
     arrays = read(source, twin, found)
+    if source.format == chosen == "safetensors":
+        check_fit(arrays, twin, found)
     write(chosen, destination, arrays, twin, found, metadata | {"twin": twin.name, "arguments": found})
     checked = _verified(Source(chosen, destination), arrays, twin, found) if verify else {}
     return PortReport(

@@ -3,11 +3,13 @@
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 Record = dict[str, Any]
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
@@ -116,6 +118,32 @@ def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
     if quiet:
         return Progress()
     return Bar() if sys.stderr.isatty() else Lines()
+
+
+@contextmanager
+def counting(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function (done, total, what) that shows how far a number of tasks is: as a bar, or a line now and then."""
+    if quiet or not sys.stderr.isatty():
+        yield _count_in_lines(title, quiet)
+        return
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    with RichProgress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=f"{title}: {what}")
+
+
+def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
+    shown = time.monotonic()
+
+    def report(done: int, total: int, what: str) -> None:
+        nonlocal shown
+        if not quiet and time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            print(f"{title}: {done} of {total}, {what}", file=sys.stderr, flush=True)
+
+    return report
 
 
 def print_json(value: Any) -> None:

@@ -103,9 +103,9 @@ class Runner:
         self.progress.advance(self.step)
 
     def _at_step(self, request: Request) -> None:
-        at_end = self.step >= self.total
+        at_end, stops = self.step >= self.total, request.made  # read once: a later request is for the next step
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
-        saves = at_end or self.step % self.experiment.checkpoint_every == 0 or request.made
+        saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops
         if evaluates or saves or self.step % LOG_EVERY == 0:
             self._write_waiting()
         if evaluates:
@@ -114,7 +114,7 @@ class Runner:
         if saves:
             self.checkpoints.save(self._arrays(), self._state_of_run())
             self._restart_clock()
-        if request.made and not at_end:
+        if stops and not at_end:
             raise Interrupted(
                 f"stopped at step {self.step} of {self.total}, which is saved: "
                 f"go on with `isograd train --resume {self.folder}`"
@@ -188,5 +188,5 @@ class Runner:
 
 
 def _numbers(metrics: Record) -> Record:
-    """JSON has no NaN: a rate over no example at all is left out."""
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+    """What equal runs have in common, so no times; JSON has no NaN: a rate over no example at all is left out."""
+    return {name: value for name, value in metrics.items() if np.isfinite(value) and name != "evaluation_seconds"}

@@ -1,6 +1,7 @@
 """The formats that weights are ported between: how a source is recognised, read and written."""
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.registry import Twin
 from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
+from shared.weight_rules import check_names
 
 Arrays = dict[str, np.ndarray]
 
@@ -75,6 +77,15 @@ def read_metadata(source: Source) -> dict[str, Any]:
     if source.format == "safetensors":
         return checkpoint.load(source.path)[1]
     return framework_files(source.format).read_metadata(source.path)
+
+
+def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
+    """Raise WeightsError unless these are the weights of the model; safetensors alone does not tell."""
+    own = [chosen for chosen, framework in FRAMEWORKS.items() if framework and importlib.util.find_spec(framework)]
+    for chosen in own[:1]:
+        files = framework_files(chosen)
+        module = files.build_twin(twin, arguments, abstract=True)
+        check_names(files.parameter_shapes(module), arrays, twin.public_name)
 
 
 def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:

@@ -32,7 +32,7 @@ class AdamW:
         gradients: Tensors,
         exp_avg: Tensors,
         exp_avg_sq: Tensors,
-        coefficients: tuple[float, ...] | Array,
+        coefficients: Array,
     ) -> tuple[Tensors, Tensors, Tensors]:
         """Weights and both moments after one step; those of the arguments are used up (donated by the caller)."""
         correction_1, correction_2, learning_rate = coefficients

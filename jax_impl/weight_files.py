@@ -5,8 +5,10 @@ A file is an Orbax folder of the module's pure tree: `nnx.to_pure_dict(nnx.state
 
 import importlib
 import logging
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +77,12 @@ def write_weights(
     tree = nnx.traversals.unflatten_mapping(
         {place: from_canonical(path, arrays[canonical_name(path)]) for place, path in _places(module).items()}
     )
-    with new_folder(path) as temporary, _quiet(), ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(temporary.absolute(), tree, custom_metadata=dict(metadata))
-        checkpointer.wait_until_finished()
+    with new_folder(path) as temporary:
+        try:
+            with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(temporary.absolute(), tree, custom_metadata=dict(metadata))
+        except Exception as error:  # what Orbax makes of a full disk
+            raise OSError(str(error).partition("\n")[0][:200]) from error
 
 
 def _places(module: nnx.Module) -> dict[tuple[str, ...], tuple[str | int, ...]]:
@@ -118,9 +123,17 @@ def _readable(path: Path) -> Iterator[None]:
         raise IsogradError(f"can't read {path} as an Orbax folder, it is damaged or foreign: {reason}") from error
 
 
+def _unless_late(report: Callable[[Any], None], unraisable: Any) -> None:
+    """Pass over what TensorStore's threads can't tell a loop that Orbax closed at the first failure."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        report(unraisable)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Orbax's log lines from the user's terminal."""
+    """Keep Orbax's log lines, and what its threads can't deliver, from the user's terminal."""
+    if getattr(sys.unraisablehook, "func", None) is not _unless_late:
+        sys.unraisablehook = partial(_unless_late, sys.unraisablehook)  # it stays: a thread may end later
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

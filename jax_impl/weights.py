@@ -39,6 +39,17 @@ def abstract_module(make: Callable[[], nnx.Module]) -> nnx.Module:
     return nnx.eval_shape(make)
 
 
+def empty_module(make: Callable[[], nnx.Module], device: jax.Device | None = None) -> nnx.Module:
+    """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
+
+    def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key(0) if is_key else jax.device_put(np.zeros(leaf.shape, leaf.dtype), device)
+
+    graph, state = nnx.split(abstract_module(make))
+    return nnx.merge(graph, jax.tree.map(zeros, state))
+
+
 def to_numpy(tensor: Array) -> np.ndarray:
     """A copy on the host; bfloat16 stays bfloat16 (numpy's from ml_dtypes)."""
     return np.array(tensor)
@@ -51,7 +62,7 @@ def to_tensor(array: np.ndarray, device: jax.Device | None = None) -> Array:
             f"JAX would silently turn {array.dtype} weights into 32 bits: call "
             'jax.config.update("jax_enable_x64", True) first, or cast the arrays to float32'
         )
-    return jax.device_put(jnp.array(array, dtype=array.dtype), device)
+    return jax.device_put(np.array(array, order="C"), device)
 
 
 def _parameters(module: nnx.Module) -> list[tuple[tuple[str | int, ...], Array | jax.ShapeDtypeStruct]]:

@@ -1,5 +1,6 @@
 """Atomic writes: a file or a folder appears whole under its name, or the old one stays as it was."""
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -82,7 +83,8 @@ def _temporary(path: Path) -> Iterator[Path]:
             "make room or choose another place, then try again"
         ) from error
     finally:
-        _remove(temporary)
+        for leftover in path.parent.glob(f"{glob.escape(temporary.name)}*"):  # a library's own temporary beside it, too
+            _remove(leftover)
 
 
 def _temporary_name(path: Path) -> Path:

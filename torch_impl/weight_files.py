@@ -5,6 +5,7 @@ A file is a plain `state_dict`, as `torch.save(module.state_dict(), path)` write
 
 import importlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise IsogradError(f"can't read {path}: expected a torch state dict file, there is none")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of old protocols: what they can't hold is an error anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise IsogradError(
             f"refused to read {path}: it is damaged or holds more than tensors, which could run code when loaded: "

@@ -36,6 +36,14 @@ def abstract_module(make: Callable[[], nn.Module]) -> nn.Module:
         return make()
 
 
+def empty_module(make: Callable[[], nn.Module], device: torch.device | str | None = None) -> nn.Module:
+    """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
+    module = abstract_module(make).to_empty(device=device or "cpu")
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """A copy on the host; bfloat16 stays bfloat16 (numpy's from ml_dtypes)."""
     host = tensor.detach().to("cpu").contiguous()

@@ -1,9 +1,10 @@
 """`isograd check`: crosscheck twins; exit code 1 where any two disagree."""
 
 import json as json_format
-import sys
 from pathlib import Path
+from typing import Any
 
+from experiments.progress import counting
 from shared.backend import DEVICES, DTYPES
 from shared.configs.validation import check_choice
 
@@ -31,7 +32,8 @@ def check(
     check_choice("device", device, DEVICES)
     from crosscheck import suite
 
-    reports = suite.check(list(patterns), list(dtype), device, progress=_note)
+    with counting("checking", quiet=json) as progress:
+        reports = suite.check(list(patterns), list(dtype), device, progress=progress)
     whole = [json_format.loads(report.to_json()) for report in reports]
     if out is not None:
         from shared.checkpoint import write_json
@@ -46,17 +48,22 @@ def _summary(reports: list) -> str:
     groups: dict[tuple[str, str], list] = {}
     for report in reports:
         groups.setdefault((report.name, report.dtype), []).append(report)
-    width = max((len(name) for name, _ in groups), default=0)
-    lines = []
-    for (name, dtype), group in groups.items():
-        wrong = sum(not report.agrees for report in group)
-        verdict = f"{wrong} of {len(group)} cases DISAGREE" if wrong else f"{len(group)} cases agree"
-        lines.append(f"{name.ljust(width)}  {dtype.ljust(8)}  {verdict}")
+    lines = [_line(name, dtype, group) for (name, dtype), group in groups.items()]
     lines += [f"\n{report}" for report in reports if not report.agrees]
     disagreeing = sum(not report.agrees for report in reports)
-    lines.append(f"\n{len(reports)} checks, {disagreeing or 'no'} disagreement{'s' if disagreeing != 1 else ''}")
+    lines.append(f"\n{len(reports)} comparisons, {disagreeing or 'no'} disagreement{'' if disagreeing == 1 else 's'}")
     return "\n".join(lines)
 
 
-def _note(text: object) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _line(name: str, dtype: str, reports: list) -> str:
+    worst = max((report.worst for report in reports if report.worst), key=_share, default=None)
+    error = f"worst {worst.error:.1e} of {worst.bound:.1e}" if worst else "nothing to compare"
+    wrong = sum(not report.agrees for report in reports)
+    verdict = f"{wrong} of {len(reports)} DISAGREE" if wrong else f"{len(reports)} agree"
+    return f"{name:<37} {dtype:<8}  {error:<26}  {verdict}"
+
+
+def _share(row: Any) -> float:
+    """How much of its bound an error takes; NaN counts as the most."""
+    share = row.error / row.bound if row.bound else row.error
+    return share if share == share else float("inf")

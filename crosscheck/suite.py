@@ -1,0 +1,117 @@
+"""Check the registry's twins: every case, every dtype, eval and train mode, side by side in a few threads."""
+
+import fnmatch
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import flax
+import jax
+import torch
+
+from crosscheck.compare import compare
+from crosscheck.pair import build_pair
+from crosscheck.precision import full_precision
+from crosscheck.report import Report
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+from shared.registry import TWINS, cases
+
+DTYPES = ("float64", "float32", "bfloat16")
+NUMERIC_CASES = ("odd_sizes", "masked_row", "mean_5000")
+MODES = {False: "eval", True: "train"}
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison to make."""
+
+    twin: str
+    case: str
+    dtype: str
+    train: bool
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.twin} {self.case} {self.dtype} {MODES[self.train]}"
+
+    def run(self) -> Report:
+        pair = build_pair(self.twin, dtype=self.dtype, case=self.case, device=self.device)
+        start = time.perf_counter()
+        report = compare(pair.torch, pair.jax, pair.inputs, train=self.train, name=self.twin, device=self.device)
+        return replace(report, case=self.case, seconds=time.perf_counter() - start, versions=versions())
+
+
+def check(
+    patterns: list[str] | None = None,
+    dtypes: list[str] | None = None,
+    device: str = "cpu",
+    progress: Progress = lambda done, total, what: None,
+) -> list[Report]:
+    """Compare every twin whose name matches a pattern (`GRU*`; a bare name takes its variants along) in every dtype.
+
+    `progress(done, total, what)` is called after each comparison. Raises IsogradError for an unknown twin, dtype or device.
+    """
+    check_device(device)
+    checks = list(planned(patterns or ["*"], dtypes or list(DTYPES[:2]), device))
+    reports = []
+    with full_precision(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for done, (planned_check, report) in enumerate(zip(checks, pool.map(Check.run, checks), strict=True), 1):
+            reports.append(report)
+            progress(done, len(checks), str(planned_check))
+    return reports
+
+
+def planned(patterns: list[str], dtypes: list[str], device: str = "cpu") -> Iterator[Check]:
+    """All comparisons of a selection.
+
+    Train mode differs from eval by dropout alone, so one case shows it. A case that changes only the sizes is proven in
+    float64; the cases that change the numbers are held to the noise rule in every other dtype too.
+    """
+    for dtype in dtypes:
+        check_choice("dtype", dtype, DTYPES)
+    for name in _matching(patterns):
+        for dtype in dtypes:
+            for case in cases(TWINS[name]):
+                if dtype == "float64" or case in NUMERIC_CASES:
+                    yield Check(name, case, dtype, False, device)
+            if not TWINS[name].function:
+                yield Check(name, "odd_sizes", dtype, True, device)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the frameworks that were compared."""
+    return {"torch": torch.__version__, "jax": jax.__version__, "flax": flax.__version__}
+
+
+def check_device(device: str) -> None:
+    """Raise IsogradError unless both frameworks have the device."""
+    check_choice("device", device, ("cpu", "cuda"))
+    if device == "cpu":
+        return
+    missing = [name for name, has in (("torch", torch.cuda.is_available()), ("jax", _jax_has_gpu())) if not has]
+    if missing:
+        raise IsogradError(
+            f"--device cuda needs a GPU in both frameworks, and {' and '.join(missing)} found none: "
+            "install their CUDA builds (see the README), or use --device cpu"
+        )
+
+
+def _jax_has_gpu() -> bool:
+    try:
+        return bool(jax.devices("cuda"))
+    except RuntimeError:
+        return False
+
+
+def _matching(patterns: list[str]) -> list[str]:
+    def matches(name: str, pattern: str) -> bool:
+        return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.split(":")[0], pattern)
+
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in TWINS):
+            check_choice("twin", pattern, TWINS)
+    return [name for name in TWINS if any(matches(name, pattern) for pattern in patterns)]

@@ -1,0 +1,175 @@
+"""Weights of torch.nn.GRU, nn.MultiheadAttention and Flax's cells go in and out of our layers without losing a bit."""
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from flax import linen, traverse_util
+
+from jax_impl import weight_files as jax_files
+from jax_impl.weights import load_arrays as load_jax
+from shared.errors import IsogradError, WeightsError
+from shared.foreign_layouts import LAYOUTS, REFUSED, from_foreign, to_foreign
+from shared.registry import TWINS
+from torch_impl import weight_files as torch_files
+from torch_impl.weights import load_arrays as load_torch
+from torch_impl.weights import parameter_shapes, to_numpy
+
+PROOF = 1e-12  # relative L2 in float64, DESIGN.md section 6
+OURS = {  # layout -> twin and arguments whose canonical form it holds
+    "torch.nn.GRU": ("GRU", {"input_size": 5, "hidden_size": 7, "num_layers": 3}),
+    "torch.nn.GRU(bidirectional=True)": ("BidirectionalGRU", {"input_size": 5, "hidden_size": 7, "num_layers": 2}),
+    "torch.nn.MultiheadAttention": ("MultiHeadedAttention", {"head_size": 5, "num_heads": 3}),
+    "flax.linen.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
+}
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape)
+
+
+@pytest.fixture(autouse=True)
+def float64_in_jax():
+    with jax.enable_x64(True):
+        yield
+
+
+def build(layout: str):
+    """Both twins in float64, empty of meaning until weights are loaded."""
+    name, arguments = OURS[layout]
+    return [files.build_twin(TWINS[name], arguments) for files in (torch_files, jax_files)]
+
+
+def random_canonical(layout: str, dtype: str = "float64") -> dict[str, np.ndarray]:
+    name, arguments = OURS[layout]
+    shapes = parameter_shapes(torch_files.build_twin(TWINS[name], arguments, abstract=True))
+    generator = np.random.default_rng(0)
+    arrays = {key: generator.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+    if layout == "flax.linen.GRUCell":
+        arrays["hidden_proj.bias"][:14] = 0
+    return arrays
+
+
+def state_of(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: to_numpy(tensor) for name, tensor in module.state_dict().items()}
+
+
+def assert_equal_outputs(ours, theirs) -> None:
+    for our, their in zip(ours, theirs, strict=True):
+        our, their = (np.asarray(x.detach() if isinstance(x, torch.Tensor) else x) for x in (our, their))
+        assert our.shape == their.shape
+        assert np.linalg.norm(our - their) <= PROOF * np.linalg.norm(their)
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        assert found[name].tobytes() == array.tobytes()
+        assert found[name].flags.c_contiguous
+
+
+@pytest.mark.parametrize(("layout", "layers"), [("torch.nn.GRU", 3), ("torch.nn.GRU(bidirectional=True)", 2)])
+def test_the_weights_of_torch_gru_give_its_outputs_in_both_twins(layout, layers):
+    both_ways = "bidirectional" in layout
+    theirs = torch.nn.GRU(5, 7, layers, bidirectional=both_ways, batch_first=True, dtype=torch.float64)
+    canonical = from_foreign(layout, state_of(theirs))
+    inputs = normal(4, 6, 5)
+    states = normal(layers * (1 + both_ways), 4, 7)
+    expected = theirs(torch.tensor(inputs), torch.tensor(states))
+    torch_twin, jax_twin = build(layout)
+    load_torch(torch_twin, canonical)
+    load_jax(jax_twin, canonical)
+    assert_equal_outputs(torch_twin(torch.tensor(inputs), torch.tensor(states)), expected)
+    assert_equal_outputs(jax_twin(jax.numpy.array(inputs), jax.numpy.array(states)), expected)
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in to_foreign(layout, canonical).items()})
+
+
+def test_the_weights_of_torch_attention_give_its_outputs_in_both_twins():
+    theirs = torch.nn.MultiheadAttention(15, 3, batch_first=True, dtype=torch.float64)
+    torch.nn.init.normal_(theirs.in_proj_bias)  # which torch draws as zeros
+    torch.nn.init.normal_(theirs.out_proj.bias)
+    canonical = from_foreign("torch.nn.MultiheadAttention", state_of(theirs))
+    x = normal(4, 6, 15)
+    mask = np.arange(6) < np.array([[6], [3], [1], [5]])
+    tensor = torch.tensor(x)
+    expected = theirs(tensor, tensor, tensor, key_padding_mask=torch.tensor(~mask), need_weights=False)[:1]
+    torch_twin, jax_twin = build("torch.nn.MultiheadAttention")
+    load_torch(torch_twin, canonical)
+    load_jax(jax_twin, canonical)
+    assert_equal_outputs([torch_twin(tensor, torch.tensor(mask))], expected)
+    assert_equal_outputs([jax_twin(jax.numpy.array(x), jax.numpy.array(mask))], expected)
+
+
+def test_the_weights_of_a_linen_cell_give_its_outputs_in_both_twins():
+    theirs = linen.GRUCell(7, param_dtype=np.float64, dtype=np.float64, bias_init=linen.initializers.normal())
+    x, h = normal(4, 5), normal(4, 7)
+    parameters = theirs.init(jax.random.key(0), h, x)
+    flat = traverse_util.flatten_dict(parameters["params"], sep="/")
+    canonical = from_foreign("flax.linen.GRUCell", {name: np.asarray(leaf) for name, leaf in flat.items()})
+    expected = theirs.apply(parameters, h, x)[1:]
+    torch_twin, jax_twin = build("flax.linen.GRUCell")
+    load_torch(torch_twin, canonical)
+    load_jax(jax_twin, canonical)
+    assert_equal_outputs([torch_twin(torch.tensor(x), torch.tensor(h))], expected)
+    assert_equal_outputs([jax_twin(jax.numpy.array(x), jax.numpy.array(h))], expected)
+    assert_same(to_foreign("flax.linen.GRUCell", canonical), {name: np.asarray(leaf) for name, leaf in flat.items()})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", ml_dtypes.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_there_and_back_is_the_same_to_the_byte(layout, dtype):
+    canonical = random_canonical(layout, dtype)
+    foreign = to_foreign(layout, canonical)
+    assert_same(from_foreign(layout, foreign), canonical)
+    assert_same(to_foreign(layout, from_foreign(layout, foreign)), foreign)
+
+
+@pytest.mark.parametrize("gate", [0, 1])
+def test_a_linen_cell_has_no_hidden_bias_on_its_gates_so_weights_with_one_are_refused(gate):
+    canonical = random_canonical("flax.linen.GRUCell")
+    canonical["hidden_proj.bias"][7 * gate + 3] = 1e-300
+    with pytest.raises(IsogradError, match=f"no place for part {gate + 1} of 3 of hidden_proj.bias"):
+        to_foreign("flax.linen.GRUCell", canonical)
+
+
+@pytest.mark.parametrize("convert", [from_foreign, to_foreign])
+def test_the_nnx_cell_is_refused_with_the_reason(convert):
+    assert "flax.nnx.GRUCell" in REFUSED
+    with pytest.raises(IsogradError, match="no bias b_hn"):
+        convert("flax.nnx.GRUCell", {})
+
+
+@pytest.mark.parametrize("convert", [from_foreign, to_foreign])
+def test_an_unknown_layout_names_the_nearest(convert):
+    with pytest.raises(IsogradError, match=r"did you mean 'torch.nn.GRU'"):
+        convert("torch.nn.GRUs", {})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("foreign", [True, False])
+def test_missing_and_unused_names_are_told_together(layout, foreign):
+    arrays = random_canonical(layout)
+    arrays = to_foreign(layout, arrays) if foreign else arrays
+    missing = list(arrays)[1]
+    arrays = {name: array for name, array in arrays.items() if name != missing} | {"stray": np.ones(3)}
+    with pytest.raises(WeightsError, match=f"missing {missing}; unused stray"):
+        (from_foreign if foreign else to_foreign)(layout, arrays)
+
+
+def test_a_gru_without_biases_is_refused_by_name():
+    theirs = torch.nn.GRU(5, 7, bias=False)
+    with pytest.raises(WeightsError, match="missing bias_ih_l0, bias_hh_l0"):
+        from_foreign("torch.nn.GRU", state_of(theirs))
+
+
+def test_parts_that_do_not_pair_up_are_refused():
+    canonical = random_canonical("torch.nn.MultiheadAttention")
+    canonical["q_proj.weight"] = canonical["q_proj.weight"].astype(np.float32)
+    with pytest.raises(WeightsError, match="the parts of in_proj_weight differ in shape or dtype"):
+        to_foreign("torch.nn.MultiheadAttention", canonical)
+    foreign = to_foreign("torch.nn.MultiheadAttention", random_canonical("torch.nn.MultiheadAttention"))
+    foreign["in_proj_weight"] = foreign["in_proj_weight"][:-1]
+    with pytest.raises(WeightsError, match="expected the first axis of in_proj_weight to be a multiple of 3"):
+        from_foreign("torch.nn.MultiheadAttention", foreign)

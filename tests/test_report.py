@@ -1,0 +1,137 @@
+"""The report: complete, self-contained, in the order of the experiments, and right about the difference of two runs."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from experiments.catalogue import find_experiment
+from experiments.comparison import expand_runs, loss_differences, pairs, read_run
+from experiments.report import collect, write_report
+from experiments.run_config import RunConfig, write_config
+from experiments.summary import SPIKE, note, row
+from shared.errors import IsogradError
+from shared.metrics_log import MetricsLog
+
+MEBIBYTE = 2**20
+
+
+def make_run(folder, experiment="reviews-1-small", backend="torch", offset=0.0, accuracies=(0.7, 0.9, 0.8), **changes):
+    """A run folder of 30 steps whose loss at step s is 1 / s + offset * s."""
+    folder.mkdir(parents=True)
+    config = RunConfig(
+        experiment=find_experiment(experiment),
+        backend=backend,
+        dtype="float64",
+        device="cpu",
+        data_source=None,
+        data_origin="built in",
+        data_fingerprint="abc",
+        tokenizer_origin="words",
+        tokenizer_fingerprint="def",
+        training_examples=640,
+        validation_examples=160,
+        parameters=1234,
+        versions={"numpy": "2"},
+    )
+    write_config(folder, replace(config, **changes))
+    totals = {"seconds": 12.5, "compile_seconds": 3.25, "steady_bytes": 5 * MEBIBYTE, "peak_bytes": 7 * MEBIBYTE}
+    with MetricsLog(folder, tensorboard=False) as log:
+        for step in range(1, 31):
+            log.write(
+                {"step": step, "epoch": (step + 9) // 10, "kind": "train", "loss": 1 / step + offset * step}
+                | {"accuracy": step / 30, "gradient_norm": 2.0, "learning_rate": 1e-3}
+                | (totals | {"examples_per_second": 640.0} if step % 10 == 0 else {})
+            )
+        for step, accuracy in zip((10, 20, 30), accuracies, strict=True):
+            figures = {"loss": 2 - accuracy, "accuracy": accuracy, "f1": accuracy, "evaluation_seconds": 0.5}
+            log.write({"step": step, "epoch": step // 10, "kind": "validation", **figures, **totals})
+    return folder
+
+
+def test_the_row_of_a_run_has_its_figures(tmp_path):
+    found = row(read_run(make_run(tmp_path / "run")))
+    assert (found["validation_accuracy"], found["best_step"], found["validation_loss"]) == (0.9, 20, pytest.approx(1.1))
+    assert found["train_loss"] == pytest.approx(sum(1 / step for step in range(21, 31)) / 10)
+    assert (found["training_seconds"], found["compile_seconds"], found["evaluation_seconds"]) == (12.5, 3.25, 1.5)
+    assert (found["steady_bytes"], found["peak_bytes"]) == (5 * MEBIBYTE, 7 * MEBIBYTE)
+
+
+def test_the_difference_of_two_backends_is_the_largest_over_the_steps(tmp_path):
+    runs = [read_run(make_run(tmp_path / name, backend=name, offset=o)) for name, o in (("torch", 0.0), ("jax", 1e-9))]
+    assert pairs(runs) == [tuple(runs)]
+    steps, differences = loss_differences(*runs)
+    assert (len(steps), differences.max()) == (30, pytest.approx(3e-8))
+    (sentence,) = collect([run.folder for run in runs])["pairs"]
+    assert "differ by at most 3e-08 (step 30 of 30)" in sentence
+
+
+def test_runs_of_different_dtype_or_data_are_no_pair(tmp_path):
+    torch = read_run(make_run(tmp_path / "torch"))
+    for name, change in {"dtype": {"dtype": "float32"}, "data": {"data_fingerprint": "other"}}.items():
+        assert pairs([torch, read_run(make_run(tmp_path / name, backend="jax", **change))]) == []
+
+
+def test_the_page_is_self_contained_and_has_all_figures(tmp_path):
+    folders = [make_run(tmp_path / name, backend=name, offset=o) for name, o in (("torch", 0.0), ("jax", 1e-9))]
+    page = write_report(folders, tmp_path / "report").read_text()
+    assert page.count("<svg") == page.count("<figcaption>") == 4
+    assert not re.search(r'(src|href)="(?!#)', page)
+    assert "iteration" in page
+    assert "at most 3e-08" in page
+    assert "<strong>0.9000</strong>" in page
+
+
+def test_the_markdown_stands_beside_its_figures(tmp_path):
+    page = write_report([make_run(tmp_path / "run")], tmp_path / "report").with_name("report.md").read_text()
+    named = re.findall(r"\((\w+\.(?:png|svg))\)", page)
+    assert len(named) == 6
+    assert all((tmp_path / "report" / name).stat().st_size > 1000 for name in named)
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(table) == 3
+    assert len({line.count("|") for line in table}) == 1
+    assert "**0.9000**" in table[2]
+
+
+def test_runs_stand_in_the_order_of_the_experiments_and_the_best_is_bold(tmp_path):
+    make_run(tmp_path / "b", "reviews-5-small", accuracies=(0.5, 0.6, 0.7))
+    make_run(tmp_path / "a", "reviews-2-small", accuracies=(0.5, 0.6, 0.95))
+    page = write_report([tmp_path / "b", tmp_path / "a"], tmp_path / "report").with_name("report.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| reviews")]
+    assert [line.split()[1] for line in rows] == ["reviews-2-small", "reviews-5-small"]
+    assert "**0.9500**" in rows[0]
+    assert "**" not in rows[1]
+
+
+def test_equal_runs_make_equal_figures(tmp_path):
+    for name in ("first", "second"):
+        write_report([make_run(tmp_path / name / "run")], tmp_path / name / "report")
+    texts = [(tmp_path / name / "report" / "train_loss.svg").read_bytes() for name in ("first", "second")]
+    assert texts[0] == texts[1]
+
+
+def test_a_run_without_validation_yet_can_be_drawn(tmp_path):
+    folder = make_run(tmp_path / "run")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] < 7))
+    assert write_report([folder], tmp_path / "report").is_file()
+
+
+def test_spikes_are_counted(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+    calm = note(run)
+    run.train[-1]["loss"] = SPIKE * run.train[4]["loss"] + 1
+    assert calm.split("; ")[2].startswith("0 steps")
+    assert note(run).split("; ")[2].startswith("1 steps")
+
+
+def test_a_folder_of_runs_stands_for_its_runs(tmp_path):
+    folders = [make_run(tmp_path / "both" / name, backend=name) for name in ("jax", "torch")]
+    assert expand_runs([tmp_path / "both"]) == folders
+    assert expand_runs([folders[0], tmp_path / "both"]) == folders
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(IsogradError, match="expected a run folder with config.json"):
+        expand_runs([tmp_path])
