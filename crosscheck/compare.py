@@ -61,7 +61,15 @@ def _prove(torch_values: Values, jax_values: Values) -> list[Row]:
         ours, theirs = getattr(torch_values, kind.attribute), getattr(jax_values, kind.attribute)
         floor = _largest_gradient(torch_values) if kind.is_gradient else 0.0
         for name in ours:
-            rows.append(_row(kind.name, name, ours[name], theirs[name], _exact_or(criterion.prove, ours[name], theirs[name], floor)))
+            rows.append(
+                _row(
+                    kind.name,
+                    name,
+                    ours[name],
+                    theirs[name],
+                    _exact_or(criterion.prove, ours[name], theirs[name], floor),
+                )
+            )
     return rows
 
 
@@ -69,15 +77,18 @@ def _compare_noise(torch_values: Values, jax_values: Values, runs: list[Values],
     rows = []
     for kind in KINDS:
         ours, theirs = getattr(torch_values, kind.attribute), getattr(jax_values, kind.attribute)
+        floor = _largest_gradient(runs[0]) if kind.is_gradient else 0.0
         for name in ours:
             oracle, *moved = [getattr(run, kind.attribute)[name] for run in runs]
-            measured = (oracle, moved, criterion.unit_roundoff(dtype))
+            measured = (floor, oracle, moved, criterion.unit_roundoff(dtype))
             verdict = _exact_or(criterion.compare_noise, ours[name], theirs[name], *measured)
             rows.append(_row(kind.name, name, ours[name], theirs[name], verdict))
     return rows
 
 
-def _exact_or(rule: Callable[..., criterion.Verdict], ours: np.ndarray, theirs: np.ndarray, *rest: Any) -> criterion.Verdict:
+def _exact_or(
+    rule: Callable[..., criterion.Verdict], ours: np.ndarray, theirs: np.ndarray, *rest: Any
+) -> criterion.Verdict:
     """Integers and booleans must be equal; so must shapes and dtypes of everything."""
     if ours.shape != theirs.shape or is_float(ours.dtype) != is_float(theirs.dtype):
         return criterion.Verdict(float("inf"), 0.0)
@@ -108,7 +119,9 @@ def _largest_gradient(values: Values) -> float:
 
 def _check_pairing(torch_values: Values, jax_values: Values, title: str) -> None:
     shapes = {name: array.shape for name, array in torch_values.parameters.items()}
-    check_names(shapes, jax_values.parameters, f"the torch module {title} (names of the JAX module; mend them with rules=)")
+    check_names(
+        shapes, jax_values.parameters, f"the torch module {title} (names of the JAX module; mend them with rules=)"
+    )
     if list(torch_values.outputs) != list(jax_values.outputs):
         raise IsogradError(
             f"the outputs of {title} do not pair up: torch gives {list(torch_values.outputs)}, "
@@ -133,5 +146,3 @@ def _rounded(inputs: Any, dtype: np.dtype) -> Any:
     names, arrays = named_inputs(inputs)
     cast: Arrays = {n: a.astype(dtype) if is_float(a.dtype) else a for n, a in zip(names, arrays, strict=True)}
     return cast if isinstance(inputs, dict) else tuple(cast.values())
-
-

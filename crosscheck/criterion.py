@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-PROOF = 1e-12  # float64 roundoff is 1.1e-16: this leaves room for the 10**4 roundings of a deep gradient, not for a fault
+PROOF = (
+    1e-12  # float64 roundoff is 1.1e-16: this leaves room for the 10**4 roundings of a deep gradient, not for a fault
+)
 NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
 
 
@@ -47,16 +49,21 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def prove(torch_array: np.ndarray, jax_array: np.ndarray, floor: float) -> Verdict:
-    """The float64 criterion; `floor` is the norm below which a tensor counts as zero in theory."""
+    """The float64 criterion; `floor` is the largest gradient of the model, of which one that is zero in theory is noise."""
     scale = max(norm(torch_array), floor) or 1.0
     return Verdict(difference(torch_array, jax_array) / scale, PROOF)
 
 
 def compare_noise(
-    torch_array: np.ndarray, jax_array: np.ndarray, oracle: np.ndarray, moved: list[np.ndarray], roundoff: float
+    torch_array: np.ndarray,
+    jax_array: np.ndarray,
+    floor: float,
+    oracle: np.ndarray,
+    moved: list[np.ndarray],
+    roundoff: float,
 ) -> Verdict:
-    """The noise rule; `moved` are runs of the oracle with random roundings of size `roundoff`."""
-    scale = norm(oracle) or 1.0
+    """The noise rule; `moved` are runs of the oracle with random roundings of size `roundoff`, `floor` as in `prove`."""
+    scale = max(norm(oracle), floor) or 1.0
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
-    movement = max([roundoff * norm(oracle), *(difference(array, oracle) for array in moved)])
+    movement = max([roundoff * scale, *(difference(array, oracle) for array in moved)])
     return Verdict(max(errors) / scale, NOISE_RATIO * max(min(errors), movement) / scale)

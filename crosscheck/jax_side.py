@@ -17,6 +17,9 @@ from shared.weight_rules import canonical_name, to_canonical
 
 Rules = Mapping[str, str]  # regular expression on a canonical JAX name -> replacement in torch's name
 
+# Each program runs once, so its compilation is all that counts: the machine code is left unoptimised, the program is XLA's.
+COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}}
+
 
 def evaluate(
     module: nnx.Module | Callable[..., Any],
@@ -37,7 +40,7 @@ def evaluate(
     floats = [array for array, does in zip(arrays, differentiable, strict=True) if does]
     others = [array for array, does in zip(arrays, differentiable, strict=True) if not does]
     parameters, floats, others = jax.device_put((parameters, floats, others), place)
-    outputs, cotangents = _run(function, parameters, floats, others, gradients, rounded_to)
+    outputs, cotangents = _run(function, parameters, floats, others, gradients, rounded_to, device)
     values = Values(parameters=_canonical(parameters, rules), outputs={n: to_numpy(o) for n, o in outputs.items()})
     if gradients:
         parameter_gradients, input_gradients = cotangents
@@ -73,7 +76,13 @@ def _prepared(module: nnx.Module, train: bool, key: Key) -> nnx.Module:
 
 
 def _run(
-    function: Callable[..., Any], parameters: Any, floats: list, others: list, gradients: bool, rounded_to: np.dtype
+    function: Callable[..., Any],
+    parameters: Any,
+    floats: list,
+    others: list,
+    gradients: bool,
+    rounded_to: np.dtype,
+    device: str,
 ) -> tuple[dict[str, jax.Array], Any]:
     def forward_and_backward(parameters: Any, floats: list, others: list) -> tuple[dict[str, jax.Array], Any]:
         outputs, pull_back = jax.vjp(lambda p, f: function(p, f, others), parameters, floats)
@@ -82,7 +91,8 @@ def _run(
     def forward(parameters: Any, floats: list, others: list) -> tuple[dict[str, jax.Array], None]:
         return function(parameters, floats, others), None
 
-    return jax.jit(forward_and_backward if gradients else forward)(parameters, floats, others)
+    run = jax.jit(forward_and_backward if gradients else forward, compiler_options=COMPILER_OPTIONS.get(device))
+    return run(parameters, floats, others)
 
 
 def _cotangent(name: str, output: jax.Array, rounded_to: np.dtype) -> Any:

@@ -125,11 +125,15 @@ class Report:
         """One self-contained page."""
         cells = ("tensor", "kind", "shape", "error", "bound", "verdict")
         body = "".join(
-            f'<tr class="{row.verdict}">' + "".join(f"<td>{html.escape(_cell(getattr(row, c)))}</td>" for c in cells) + "</tr>"
+            f'<tr class="{row.verdict}">'
+            + "".join(f"<td>{html.escape(_cell(getattr(row, c)))}</td>" for c in cells)
+            + "</tr>"
             for row in self.rows
         )
         head = "".join(f"<th>{cell}</th>" for cell in cells)
-        style = "body{font:15px system-ui;margin:2em}td,th{padding:.2em .8em;text-align:left}.DISAGREES{background:#fdd}"
+        style = (
+            "body{font:15px system-ui;margin:2em}td,th{padding:.2em .8em;text-align:left}.DISAGREES{background:#fdd}"
+        )
         return (
             f'<!doctype html><meta charset="utf-8"><title>{html.escape(self._title)}</title><style>{style}</style>'
             f"<h1>{html.escape(self._title)}</h1><p>{html.escape(self._summary)}</p><table><tr>{head}</tr>{body}</table>"

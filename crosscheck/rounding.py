@@ -1,8 +1,9 @@
 """Random roundings in a float64 run, to measure how much noise a lower precision has to make.
 
-The result of every arithmetic operation, forwards and backwards, is multiplied by 1 + u or 1 - u at random, u being the
-unit roundoff of the lower precision (Monte Carlo arithmetic: Parker 1997). The spread of a few such runs is the noise that
-any honest implementation in that precision shows, also where a gradient is zero in theory.
+What goes into and comes out of every arithmetic operation, forwards and backwards, is multiplied by 1 + u or 1 - u at
+random, u being the unit roundoff of the lower precision (Monte Carlo arithmetic: Parker 1997). Moving the terms of a sum,
+and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is the noise that any honest
+implementation in that precision shows, also where a gradient is zero in theory.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ EXACT = frozenset(  # operations that move numbers without rounding them
 
 
 class RandomRounding(TorchDispatchMode):
-    """Within this context every float result of an arithmetic operation moves by `roundoff`, up or down at random."""
+    """Within this context every number that enters or leaves an arithmetic operation moves by `roundoff`, up or down."""
 
     def __init__(self, roundoff: float, seed: int):
         super().__init__()
@@ -29,11 +30,10 @@ class RandomRounding(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = operation(*args, **(kwargs or {}))
         name = operation._schema.name.removeprefix("aten::")
         if name in EXACT or operation.is_view or operation._schema.is_mutable:
-            return result
-        return _map_tensors(self.moved, result)
+            return operation(*args, **(kwargs or {}))
+        return _map_tensors(self.moved, operation(*_map_tensors(self.moved, args), **(kwargs or {})))
 
     def moved(self, x: Tensor) -> Tensor:
         """x with every entry rounded up or down at random; integers and booleans as they are."""

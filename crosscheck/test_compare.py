@@ -46,7 +46,7 @@ def own_pair(dtype="float64", **options):
     with jax.enable_x64(True):
         torch_module, jax_module = TorchMLP().to(getattr(torch, dtype)), FlaxMLP(nnx.Rngs(0), **options)
         for ours, theirs in (("first", "fc1"), ("second", "fc2")):
-            weight, bias = (p.detach().to(torch.float64).numpy() for p in getattr(torch_module, theirs).parameters())
+            weight, bias = (p.detach().to(torch.float64).numpy().copy() for p in getattr(torch_module, theirs).parameters())
             layer = getattr(jax_module, ours)
             layer.kernel.set_value(jnp.asarray(weight.T, dtype))
             layer.bias.set_value(jnp.asarray(bias, dtype))
@@ -80,7 +80,7 @@ def test_names_that_do_not_pair_up_are_all_listed():
 def test_unequal_weights_are_the_first_divergence():
     torch_module, jax_module = own_pair()
     with torch.no_grad():
-        torch_module.fc2.bias[1] += 1e-9
+        torch_module.fc2.bias[1] += 1e-9  # far above the proof's bound, far below what a user would see
     report = crosscheck.compare(torch_module, jax_module, INPUTS, rules=RULES)
     assert report.first_divergence == ("TorchMLP.fc2", "parameters", "fc2.bias")
     assert report.disagreements[0].worst_index == (1,)
@@ -94,7 +94,11 @@ def test_inputs_may_be_one_array_a_tuple_or_a_dict():
 
 def test_comparing_leaves_both_modules_and_the_switches_as_they_were():
     torch_module, jax_module = own_pair()
-    before = {n: p.clone() for n, p in torch_module.named_parameters()}, nnx.state(jax_module), jax.config.jax_enable_x64
+    before = (
+        {n: p.clone() for n, p in torch_module.named_parameters()},
+        nnx.state(jax_module),
+        jax.config.jax_enable_x64,
+    )
     crosscheck.compare(torch_module, jax_module, INPUTS, rules=RULES, train=True)
     assert all(torch.equal(p, before[0][n]) and p.grad is None for n, p in torch_module.named_parameters())
     assert jax.tree.all(jax.tree.map(np.array_equal, nnx.state(jax_module), before[1]))

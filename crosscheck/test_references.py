@@ -61,7 +61,9 @@ def test_self_attention_agrees_with_torchs_functional_with_identity_projections(
     assert criterion.prove(expected.transpose(0, 1).numpy(), found.numpy(), 0.0).agrees
 
 
-@pytest.mark.parametrize("name", ["GRU", "Attn", "MultiHeadedAttention", "LayerNorm", "PreNormAttentionBlock", "Encoder"])
+@pytest.mark.parametrize(
+    "name", ["GRU", "Attn", "MultiHeadedAttention", "LayerNorm", "PreNormAttentionBlock", "Encoder"]
+)
 def test_a_gradient_is_the_slope_of_central_differences(name):
     """Along a random direction, Richardson's step takes the error of a difference to the fourth power of the step."""
     pair = crosscheck.build_pair(name)
@@ -88,7 +90,10 @@ def _central_difference(pair, directions, step):
             for n, parameter in module.named_parameters():
                 parameter += signed * to_tensor(directions[n])
         names, arrays = named_inputs(pair.inputs)
-        moved = [a + signed * directions[f"input {n}"] if f"input {n}" in directions else a for n, a in zip(names, arrays, strict=True)]
+        moved = [
+            a + signed * directions[f"input {n}"] if f"input {n}" in directions else a
+            for n, a in zip(names, arrays, strict=True)
+        ]
         positional, keywords = as_call(names, [to_tensor(a) for a in moved])
         float64 = np.dtype("float64")
         with torch.no_grad():

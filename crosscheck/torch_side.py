@@ -64,7 +64,10 @@ def _gradients(
     outputs: dict[str, torch.Tensor], sources: dict[str, torch.Tensor], rounded_to: np.dtype
 ) -> dict[str, np.ndarray]:
     wanted = {name: tensor for name, tensor in outputs.items() if tensor.requires_grad}
-    zeros = {name: np.zeros(tensor.shape, to_numpy(tensor[:0] if tensor.ndim else tensor).dtype) for name, tensor in sources.items()}
+    zeros = {
+        name: np.zeros(tensor.shape, to_numpy(tensor[:0] if tensor.ndim else tensor).dtype)
+        for name, tensor in sources.items()
+    }
     if not wanted or not sources:
         return zeros
     cotangents = [
@@ -73,5 +76,6 @@ def _gradients(
     ]
     found = torch.autograd.grad(list(wanted.values()), list(sources.values()), cotangents, allow_unused=True)
     return {
-        name: zeros[name] if gradient is None else to_numpy(gradient) for name, gradient in zip(sources, found, strict=True)
+        name: zeros[name] if gradient is None else to_numpy(gradient)
+        for name, gradient in zip(sources, found, strict=True)
     }

@@ -58,4 +58,6 @@ def _draw(name: str, shapes: Shapes, seed: int) -> np.ndarray:
     for pattern, draw in INITIALISERS:
         if re.search(pattern, name):
             return draw(np.random.default_rng([seed, zlib.crc32(name.encode())]), name, shapes)
-    raise KeyError(f"no initialiser in shared/initial_weights.py matches the parameter {name!r}: add a row to the table")
+    raise KeyError(
+        f"no initialiser in shared/initial_weights.py matches the parameter {name!r}: add a row to the table"
+    )

@@ -34,9 +34,7 @@ class PreNormAttentionBlock(nnx.Module):
         self.mlp_norm = LayerNorm(embed_dim, rngs=rngs)
         self.mlp = MLP(embed_dim, hidden_dim, dropout, rngs=rngs)
 
-    def __call__(
-        self, x: Float[Array, "B T E"], mask: Shaped[Array, "..."] | None = None
-    ) -> Float[Array, "B T E"]:
+    def __call__(self, x: Float[Array, "B T E"], mask: Shaped[Array, "..."] | None = None) -> Float[Array, "B T E"]:
         x = x + self.attention(self.attention_norm(x), mask)
         return x + self.mlp(self.mlp_norm(x))
 
@@ -50,8 +48,6 @@ class PostNormAttentionBlock(nnx.Module):
         self.mlp_norm = LayerNorm(embed_dim, rngs=rngs)
         self.mlp = MLP(embed_dim, hidden_dim, dropout, rngs=rngs)
 
-    def __call__(
-        self, x: Float[Array, "B T E"], mask: Shaped[Array, "..."] | None = None
-    ) -> Float[Array, "B T E"]:
+    def __call__(self, x: Float[Array, "B T E"], mask: Shaped[Array, "..."] | None = None) -> Float[Array, "B T E"]:
         x = self.attention_norm(x + self.attention(x, mask))
         return self.mlp_norm(x + self.mlp(x))

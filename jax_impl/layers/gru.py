@@ -111,7 +111,9 @@ class BidirectionalGRU(nnx.Module):
         valid = valid_steps(inputs, lengths)
         states = hidden_states
         finals = []
-        for layer, (forward_cell, backward_cell) in enumerate(zip(self.forward_cells, self.backward_cells, strict=True)):
+        for layer, (forward_cell, backward_cell) in enumerate(
+            zip(self.forward_cells, self.backward_cells, strict=True)
+        ):
             ahead, final_ahead = forward_cell.scan(inputs, states[2 * layer], valid)
             back, final_back = backward_cell.scan(inputs, states[2 * layer + 1], valid, reverse=True)
             inputs = jnp.concatenate([ahead, back], axis=-1)

@@ -60,7 +60,5 @@ class ReviewClassifierTransformer(nnx.Module):
         self.transformer = Transformer(*sizes, block, dropout, rngs=rngs)
         self.classifier = Linear(embed_dim, num_classes, rngs=rngs)
 
-    def __call__(
-        self, inputs: Int[Array, "B T"], mask: Shaped[Array, "B T"] | None = None
-    ) -> Float[Array, "B C"]:
+    def __call__(self, inputs: Int[Array, "B T"], mask: Shaped[Array, "B T"] | None = None) -> Float[Array, "B C"]:
         return self.classifier(self.transformer(inputs, mask))

@@ -39,12 +39,12 @@ class Transformer(nnx.Module):
         self.cls_token = nnx.Param(jax.random.normal(rngs.params(), (1, 1, embed_dim), jnp.float32))
         self.positions = LearnedPositions(sequence_length + 1, embed_dim, rngs=rngs)
         self.dropout = Dropout(dropout, rngs=rngs)
-        self.blocks = nnx.List([make_block(embed_dim, hidden_dim, num_heads, dropout, rngs=rngs) for _ in range(num_layers)])
+        self.blocks = nnx.List(
+            [make_block(embed_dim, hidden_dim, num_heads, dropout, rngs=rngs) for _ in range(num_layers)]
+        )
         self.norm = LayerNorm(embed_dim, rngs=rngs)
 
-    def __call__(
-        self, inputs: Int[Array, "B T"], mask: Shaped[Array, "B T"] | None = None
-    ) -> Float[Array, "B E"]:
+    def __call__(self, inputs: Int[Array, "B T"], mask: Shaped[Array, "B T"] | None = None) -> Float[Array, "B E"]:
         batch_size = inputs.shape[0]
         cls_token = jnp.broadcast_to(self.cls_token[...], (batch_size, *self.cls_token.shape[1:]))
         x = jnp.concatenate([cls_token, self.embedding(inputs)], axis=1)

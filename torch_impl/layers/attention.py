@@ -78,7 +78,11 @@ def split_heads_qkv(
 
 
 def self_attention(
-    Q: Float[Tensor, "B T E"], K: Float[Tensor, "B T E"], V: Float[Tensor, "B T E"], n_heads: int = 1, causal: bool = True
+    Q: Float[Tensor, "B T E"],
+    K: Float[Tensor, "B T E"],
+    V: Float[Tensor, "B T E"],
+    n_heads: int = 1,
+    causal: bool = True,
 ) -> Float[Tensor, "B T E"]:
     """Scaled dot-product attention of several heads, causal or not (Vaswani et al. 2017)."""
     _, n_tok, n_embd = Q.shape

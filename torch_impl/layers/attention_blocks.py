@@ -35,9 +35,7 @@ class PreNormAttentionBlock(nn.Module):
         self.mlp_norm = LayerNorm(embed_dim)
         self.mlp = MLP(embed_dim, hidden_dim, dropout)
 
-    def forward(
-        self, x: Float[Tensor, "B T E"], mask: Shaped[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "B T E"]:
+    def forward(self, x: Float[Tensor, "B T E"], mask: Shaped[Tensor, "..."] | None = None) -> Float[Tensor, "B T E"]:
         x = x + self.attention(self.attention_norm(x), mask)
         return x + self.mlp(self.mlp_norm(x))
 
@@ -52,8 +50,6 @@ class PostNormAttentionBlock(nn.Module):
         self.mlp_norm = LayerNorm(embed_dim)
         self.mlp = MLP(embed_dim, hidden_dim, dropout)
 
-    def forward(
-        self, x: Float[Tensor, "B T E"], mask: Shaped[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "B T E"]:
+    def forward(self, x: Float[Tensor, "B T E"], mask: Shaped[Tensor, "..."] | None = None) -> Float[Tensor, "B T E"]:
         x = self.attention_norm(x + self.attention(x, mask))
         return self.mlp_norm(x + self.mlp(x))

@@ -109,7 +109,9 @@ class BidirectionalGRU(nn.Module):
         valid = valid_steps(inputs, lengths)
         states = hidden_states.unbind(0)
         finals = []
-        for layer, (forward_cell, backward_cell) in enumerate(zip(self.forward_cells, self.backward_cells, strict=True)):
+        for layer, (forward_cell, backward_cell) in enumerate(
+            zip(self.forward_cells, self.backward_cells, strict=True)
+        ):
             ahead, final_ahead = forward_cell.scan(inputs, states[2 * layer], valid)
             back, final_back = backward_cell.scan(inputs, states[2 * layer + 1], valid, reverse=True)
             inputs = torch.cat([ahead, back], dim=-1)

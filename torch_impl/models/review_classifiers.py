@@ -57,7 +57,5 @@ class ReviewClassifierTransformer(nn.Module):
         self.transformer = Transformer(*sizes, block, dropout)
         self.classifier = Linear(embed_dim, num_classes)
 
-    def forward(
-        self, inputs: Int[Tensor, "B T"], mask: Shaped[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B C"]:
+    def forward(self, inputs: Int[Tensor, "B T"], mask: Shaped[Tensor, "B T"] | None = None) -> Float[Tensor, "B C"]:
         return self.classifier(self.transformer(inputs, mask))

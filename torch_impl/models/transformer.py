@@ -39,9 +39,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList([make_block(embed_dim, hidden_dim, num_heads, dropout) for _ in range(num_layers)])
         self.norm = LayerNorm(embed_dim)
 
-    def forward(
-        self, inputs: Int[Tensor, "B T"], mask: Shaped[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B E"]:
+    def forward(self, inputs: Int[Tensor, "B T"], mask: Shaped[Tensor, "B T"] | None = None) -> Float[Tensor, "B E"]:
         batch_size = inputs.shape[0]
         cls_token = self.cls_token.expand(batch_size, -1, -1)
         x = torch.cat([cls_token, self.embedding(inputs)], dim=1)
