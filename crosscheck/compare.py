@@ -34,8 +34,9 @@ def compare(
 ) -> Report:
     """Run both modules on the same numpy inputs (a dict, a tuple or one array) and compare all that comes out.
 
-    `rules` renames JAX parameters to torch's names: regular expression -> replacement. In train mode our own dropout draws
-    equal masks on both sides, any other dropout is off. float64 modules are held to the proof, others to the noise rule.
+    `rules` renames JAX parameters to torch's names: regular expression -> replacement. In train mode our own dropout
+    draws equal masks on both sides, any other dropout is off. float64 modules are held to the proof, others to the
+    noise rule.
     Raises IsogradError if inputs or parameters do not pair up.
     """
     dtype = _dtype(torch_module, inputs)

@@ -8,14 +8,16 @@ import jax
 import ml_dtypes  # noqa: F401  (teaches numpy the name bfloat16)
 import numpy as np
 import torch
-from flax import nnx
 
 import jax_impl
 import torch_impl
 from crosscheck.values import is_float
+from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
+from shared.example_inputs import Inputs, example_inputs
 from shared.initial_weights import initial_weights
-from shared.registry import Inputs, Twin, example_inputs, find_twin
+from shared.registry import Twin, find_twin
+from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
 
 
@@ -55,13 +57,11 @@ def _functions(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any
 
 
 def _modules(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any, Any]:
-    torch_class, jax_class = getattr(torch_impl, twin.public_name), getattr(jax_impl, twin.public_name)
-    place = jax.devices(device)[0]
-    torch_module = torch_weights.empty_module(lambda: torch_class(**twin.arguments), device)
-    jax_module = jax_weights.empty_module(lambda: jax_class(**twin.arguments, rngs=nnx.Rngs(seed)), place)
+    torch_module = torch_build.empty_twin(twin, twin.arguments, device)
+    jax_module = jax_build.empty_twin(twin, twin.arguments, device)
     weights = _weights(torch_module, seed, dtype)
     torch_weights.load_arrays(torch_module, weights)
-    with jax.default_device(place):
+    with jax.default_device(jax.devices(device)[0]):
         jax_weights.load_arrays(jax_module, weights)
     return torch_module, jax_module
 

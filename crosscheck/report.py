@@ -57,10 +57,11 @@ class Row:
         return "agrees" if self.agrees else "DISAGREES"
 
     def __str__(self) -> str:
+        ours, theirs = digits(self.torch_value, self.jax_value)
         shapes = f"{self.shape}" if self.shape == self.jax_shape else f"torch {self.shape}, jax {self.jax_shape}"
         return (
             f"{self.kind} {self.tensor} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
-            f"worst at {self.worst_index}: torch {self.torch_value:.9g}, jax {self.jax_value:.9g}"
+            f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
         )
 
 
@@ -166,6 +167,12 @@ def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple
         gap = np.where(ours == theirs, 0.0, np.nan_to_num(np.abs(ours - theirs), nan=np.inf))
     index = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
     return index, float(ours[index]), float(theirs[index])
+
+
+def digits(ours: float, theirs: float) -> tuple[str, str]:
+    """Both numbers with nine digits, or with all seventeen where nine don't tell them apart."""
+    short = f"{ours:.9g}", f"{theirs:.9g}"
+    return short if short[0] != short[1] or ours == theirs else (f"{ours:.17g}", f"{theirs:.17g}")
 
 
 def _cell(value: Any) -> str:

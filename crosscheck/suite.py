@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import flax
@@ -17,11 +18,13 @@ from crosscheck.precision import full_precision
 from crosscheck.report import Report
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
-from shared.registry import TWINS, cases
+from shared.example_inputs import cases
+from shared.registry import TWINS
 
 DTYPES = ("float64", "float32", "bfloat16")
 NUMERIC_CASES = ("odd_sizes", "masked_row", "mean_5000")
 MODES = {False: "eval", True: "train"}
+MAX_WORKERS = 4  # tracing holds the interpreter; only compilation and kernels run side by side
 Progress = Callable[[int, int, str], None]
 
 
@@ -53,16 +56,28 @@ def check(
 ) -> list[Report]:
     """Compare every twin whose name matches a pattern (`GRU*`; a bare name takes its variants along) in every dtype.
 
-    `progress(done, total, what)` is called after each comparison. Raises IsogradError for an unknown twin, dtype or device.
+    `progress(done, total, what)` is called after each comparison. Raises IsogradError for an unknown twin, dtype or
+    device.
     """
     check_device(device)
     checks = list(planned(patterns or ["*"], dtypes or list(DTYPES[:2]), device))
     reports = []
-    with full_precision(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with full_precision(), _one_thread_each(), ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_WORKERS)) as pool:
         for done, (planned_check, report) in enumerate(zip(checks, pool.map(Check.run, checks), strict=True), 1):
             reports.append(report)
             progress(done, len(checks), str(planned_check))
     return reports
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """The workers share the cores; threads inside torch's operations would only fight over them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def planned(patterns: list[str], dtypes: list[str], device: str = "cpu") -> Iterator[Check]:
@@ -92,6 +107,8 @@ def check_device(device: str) -> None:
     check_choice("device", device, ("cpu", "cuda"))
     if device == "cpu":
         return
+    if torch.cuda.is_available():  # opens the GPU for autograd's own thread too, where cuBLAS would warn that it is not
+        torch.ones(1, device=device, requires_grad=True).exp().backward()
     missing = [name for name, has in (("torch", torch.cuda.is_available()), ("jax", _jax_has_gpu())) if not has]
     if missing:
         raise IsogradError(

@@ -46,8 +46,8 @@ def own_pair(dtype="float64", **options):
     with jax.enable_x64(True):
         torch_module, jax_module = TorchMLP().to(getattr(torch, dtype)), FlaxMLP(nnx.Rngs(0), **options)
         for ours, theirs in (("first", "fc1"), ("second", "fc2")):
-            weight, bias = (p.detach().to(torch.float64).numpy().copy() for p in getattr(torch_module, theirs).parameters())
-            layer = getattr(jax_module, ours)
+            layer, parameters = getattr(jax_module, ours), getattr(torch_module, theirs).parameters()
+            weight, bias = (p.detach().to(torch.float64).numpy().copy() for p in parameters)
             layer.kernel.set_value(jnp.asarray(weight.T, dtype))
             layer.bias.set_value(jnp.asarray(bias, dtype))
         jax_module.norm.scale.set_value(jnp.ones(7, dtype))
@@ -134,7 +134,12 @@ def test_outputs_of_other_shapes_disagree():
 
 FAULTS = {  # planted in the JAX twin: (where, name of the function or method, its faulty form, twin that shows it)
     "wrong scale": (jax_attention, "attn_scaled", lambda A, n_embd, n_heads: A / n_embd**0.5, "MultiHeadedAttention"),
-    "mask ignored": (jax_attention, "masked_softmax", lambda s, mask, axis: jax.nn.softmax(s, axis), "PreNormAttentionBlock"),
+    "mask ignored": (
+        jax_attention,
+        "masked_softmax",
+        lambda s, mask, axis: jax.nn.softmax(s, axis),
+        "PreNormAttentionBlock",
+    ),
     "mask after the softmax": (
         jax_attention,
         "masked_softmax",
@@ -159,10 +164,15 @@ FAULTS = {  # planted in the JAX twin: (where, name of the function or method, i
         lambda self, inputs: NORM(self, inputs) * (inputs.shape[-1] - 1) ** 0.5 / inputs.shape[-1] ** 0.5,
         "LayerNorm",
     ),
-    "lengths off by one": (jax_gru, "valid_steps", lambda inputs, lengths: VALID(inputs, None if lengths is None else lengths - 1), "GRU"),
-    "tanh gelu": (jax.nn, "gelu", lambda x, approximate: x * 0.5 * (1 + jnp.tanh(0.7978845608 * (x + 0.044715 * x**3))), "MLP"),
-}  # fmt: skip
-STEP, VALID, NORM = jax_gru.GRUCell.step, jax_gru.valid_steps, jax_layer_norm.LayerNorm.__call__
+    "lengths off by one": (
+        jax_gru,
+        "valid_steps",
+        lambda inputs, lengths: VALID(inputs, None if lengths is None else lengths - 1),
+        "GRU",
+    ),
+    "tanh gelu": (jax.nn, "gelu", lambda x, approximate: GELU(x, approximate=True), "MLP"),
+}
+STEP, VALID, NORM, GELU = jax_gru.GRUCell.step, jax_gru.valid_steps, jax_layer_norm.LayerNorm.__call__, jax.nn.gelu
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

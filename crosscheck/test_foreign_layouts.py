@@ -7,12 +7,12 @@ import pytest
 import torch
 from flax import linen, traverse_util
 
-from jax_impl import weight_files as jax_files
+from jax_impl import build as jax_build
 from jax_impl.weights import load_arrays as load_jax
 from shared.errors import IsogradError, WeightsError
 from shared.foreign_layouts import LAYOUTS, REFUSED, from_foreign, to_foreign
 from shared.registry import TWINS
-from torch_impl import weight_files as torch_files
+from torch_impl import build as torch_build
 from torch_impl.weights import load_arrays as load_torch
 from torch_impl.weights import parameter_shapes, to_numpy
 
@@ -35,15 +35,15 @@ def float64_in_jax():
         yield
 
 
-def build(layout: str):
+def pair_of(layout: str):
     """Both twins in float64, empty of meaning until weights are loaded."""
     name, arguments = OURS[layout]
-    return [files.build_twin(TWINS[name], arguments) for files in (torch_files, jax_files)]
+    return [build.build_twin(TWINS[name], arguments) for build in (torch_build, jax_build)]
 
 
 def random_canonical(layout: str, dtype: str = "float64") -> dict[str, np.ndarray]:
     name, arguments = OURS[layout]
-    shapes = parameter_shapes(torch_files.build_twin(TWINS[name], arguments, abstract=True))
+    shapes = parameter_shapes(torch_build.build_twin(TWINS[name], arguments, abstract=True))
     generator = np.random.default_rng(0)
     arrays = {key: generator.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
     if layout == "flax.linen.GRUCell":
@@ -78,7 +78,7 @@ def test_the_weights_of_torch_gru_give_its_outputs_in_both_twins(layout, layers)
     inputs = normal(4, 6, 5)
     states = normal(layers * (1 + both_ways), 4, 7)
     expected = theirs(torch.tensor(inputs), torch.tensor(states))
-    torch_twin, jax_twin = build(layout)
+    torch_twin, jax_twin = pair_of(layout)
     load_torch(torch_twin, canonical)
     load_jax(jax_twin, canonical)
     assert_equal_outputs(torch_twin(torch.tensor(inputs), torch.tensor(states)), expected)
@@ -95,7 +95,7 @@ def test_the_weights_of_torch_attention_give_its_outputs_in_both_twins():
     mask = np.arange(6) < np.array([[6], [3], [1], [5]])
     tensor = torch.tensor(x)
     expected = theirs(tensor, tensor, tensor, key_padding_mask=torch.tensor(~mask), need_weights=False)[:1]
-    torch_twin, jax_twin = build("torch.nn.MultiheadAttention")
+    torch_twin, jax_twin = pair_of("torch.nn.MultiheadAttention")
     load_torch(torch_twin, canonical)
     load_jax(jax_twin, canonical)
     assert_equal_outputs([torch_twin(tensor, torch.tensor(mask))], expected)
@@ -109,7 +109,7 @@ def test_the_weights_of_a_linen_cell_give_its_outputs_in_both_twins():
     flat = traverse_util.flatten_dict(parameters["params"], sep="/")
     canonical = from_foreign("flax.linen.GRUCell", {name: np.asarray(leaf) for name, leaf in flat.items()})
     expected = theirs.apply(parameters, h, x)[1:]
-    torch_twin, jax_twin = build("flax.linen.GRUCell")
+    torch_twin, jax_twin = pair_of("flax.linen.GRUCell")
     load_torch(torch_twin, canonical)
     load_jax(jax_twin, canonical)
     assert_equal_outputs([torch_twin(torch.tensor(x), torch.tensor(h))], expected)

@@ -10,8 +10,9 @@ from crosscheck import criterion, jax_side, torch_side
 from crosscheck.precision import full_precision
 from crosscheck.references import REFERENCES, build_reference
 from crosscheck.values import Values, as_call, cotangent, flatten, named_inputs
+from shared.example_inputs import cases
 from shared.foreign_layouts import from_foreign
-from shared.registry import TWINS, cases
+from shared.registry import TWINS
 from torch_impl import self_attention
 from torch_impl.weights import to_arrays, to_tensor
 

@@ -6,17 +6,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jax_impl import weight_files as jax_files
+from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
 from shared import checkpoint
 from shared.errors import WeightsError
 from shared.registry import TWINS
-from torch_impl import weight_files as torch_files
+from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
 
 CLASSES = [name for name, twin in TWINS.items() if not twin.function]
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float64": np.float64}
-SIDES = {"torch": (torch_files, torch_weights), "jax": (jax_files, jax_weights)}
+SIDES = {"torch": (torch_build, torch_weights), "jax": (jax_build, jax_weights)}
 MODEL = "MultiHeadedAttention"  # square weights, which a forgotten transposition would leave in shape
 
 
@@ -30,7 +30,7 @@ def float64_in_jax():
 
 @functools.cache
 def names_and_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    return torch_weights.parameter_shapes(torch_files.build_twin(TWINS[name], TWINS[name].arguments, abstract=True))
+    return torch_weights.parameter_shapes(torch_build.build_twin(TWINS[name], TWINS[name].arguments, abstract=True))
 
 
 def random_arrays(name: str, dtype: str) -> dict[str, np.ndarray]:
@@ -129,5 +129,38 @@ def test_jax_refuses_float64_arrays_rather_than_rounding_them():
     import jax
 
     module = module_of("jax", MODEL)
+    before = jax_weights.to_arrays(module)
+    last = list(before)[-1]
+    arrays = {**before, last: before[last].astype(np.float64)}
     with jax.enable_x64(False), pytest.raises(WeightsError, match="jax_enable_x64"):
-        jax_weights.load_arrays(module, random_arrays(MODEL, "float64"))
+        jax_weights.load_arrays(module, arrays)
+    assert_same(jax_weights.to_arrays(module), before)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "complex64"])
+@pytest.mark.parametrize("side", SIDES)
+def test_arrays_that_hold_no_floats_are_refused_in_the_same_error(side, dtype):
+    module, weights = module_of(side, MODEL), SIDES[side][1]
+    before = weights.to_arrays(module)
+    arrays = random_arrays(MODEL, "float32")
+    del arrays["k_proj.bias"]
+    arrays["q_proj.bias"] = np.ones(21, dtype)
+    with pytest.raises(WeightsError, match=rf"missing k_proj\.bias; .*not floats q_proj\.bias \({dtype}\)"):
+        weights.load_arrays(module, arrays)
+    assert_same(weights.to_arrays(module), before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_parameter_without_axes_stays_without_axes(side, dtype, tmp_path):
+    import jax
+    import torch
+    from flax import nnx
+
+    module = torch.nn.Module() if side == "torch" else nnx.Module()
+    module.temperature = torch.nn.Parameter(torch.ones(())) if side == "torch" else nnx.Param(jax.numpy.ones(()))
+    weights, arrays = SIDES[side][1], {"temperature": np.array(2.5, DTYPES[dtype])}
+    weights.load_arrays(module, arrays)
+    assert_same(weights.to_arrays(module), arrays)
+    checkpoint.save(tmp_path / "w", weights.to_arrays(module), {})
+    assert_same(checkpoint.load(tmp_path / "w")[0], arrays)

@@ -6,6 +6,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, get_args
 
 from experiments.commands.check import check
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error) or "stopped", INTERRUPTED)
     except ChildFailed as error:
         return error.code
+    except ModuleNotFoundError as error:
+        return _fail(_missing(error), BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT
@@ -83,6 +86,13 @@ def _set_defaults_of_jax() -> None:
 def _fail(sentence: str, code: int) -> int:
     print(f"isograd: {sentence}", file=sys.stderr)
     return code
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    name = (error.name or "").split(".")[0]
+    if not name or (Path(__file__).parents[1] / name).exists():  # a part of isograd: a bug
+        raise error
+    return f"this command needs {name!r}, which is not installed: pip install {name}"
 
 
 def _reason(error: OSError) -> str:

@@ -30,6 +30,11 @@ class Run:
         return f"{self.experiment}, {self.config.backend}"
 
     @property
+    def train_seconds(self) -> float:
+        """Wall-clock of the updates, without evaluation, checkpoints and compilation."""
+        return float((self.validation or self.train)[-1].get("seconds", float("nan")))
+
+    @property
     def best(self) -> Record | None:
         """The validation of highest accuracy, then lowest loss."""
         return max(self.validation, key=lambda record: (record["accuracy"], -record["loss"]), default=None)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from experiments.commands.train import run_command
 from experiments.comparison import describe_pair, pairs, read_run
+from experiments.output import check_folder
 from experiments.report import write_report
 from experiments.run_config import CONFIG
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # these models are so small that threads only wait for one another
 EXPERIMENTS = ("reviews-4-small", "reviews-5-small")  # one GRU, one Transformer
 DTYPES = ("float64", "float32")
 REPORT = "report"
@@ -26,7 +28,7 @@ def run_demo(out: Path) -> int:
     _say(f"2. Train {' and '.join(EXPERIMENTS)} with {' and '.join(PACKAGES)}")
     for folder in folders:
         experiment, _, backend = folder.name.rpartition("-")
-        run_command(["train", experiment, "--backend", backend, "--out", str(folder)])
+        run_command(["train", experiment, "--backend", backend, "--out", str(folder)], ONE_THREAD)
     _say("3. Report")
     page = write_report(folders, out / REPORT)
     for pair in pairs([read_run(folder) for folder in folders]):
@@ -43,6 +45,7 @@ def _make_room(out: Path) -> None:
     foreign = sorted(present - ours - {"check", REPORT})
     if foreign or (out.exists() and not out.is_dir()):
         raise IsogradError(f"{out} holds other things ({', '.join(foreign) or 'it is a file'}): choose another --out")
+    check_folder(out)
     for name in ours & present:
         if (out / name / CONFIG).is_file():
             shutil.rmtree(out / name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.comparison import Run, loss_differences, pairs
 
-SIZE = (8.0, 4.2)  # inches
+SIZE = (7.0, 4.4)  # inches
 COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c", "#e08e0b", "#7b4bb7", "#0f8b8d", "#8c564b", "#5c6670")
 STYLES: dict[str, dict[str, Any]] = {  # JAX lies dashed on top, so that equal curves show both
     "torch": {"linestyle": "-", "linewidth": 2.6, "alpha": 0.55, "zorder": 2},
@@ -19,7 +19,7 @@ OTHER_STYLE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.8}
 SMOOTHED_FROM = 100  # steps; shorter curves are drawn as they are
 WINDOWS = 40  # a smoothed curve averages over this fraction of its steps
 STYLE_OF_PAGE: dict[Any, Any] = {
-    "font.size": 10,
+    "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.hashsalt": "isograd",
@@ -38,7 +38,7 @@ class Drawn:
 
 def draw_all(runs: Sequence[Run]) -> list[Drawn]:
     """Training loss, validation loss and accuracy of all runs; the difference of backends where there are pairs."""
-    window = _window(runs)
+    window = window_of(runs)
     smoothing = f" Averaged over {window} steps; the faint lines are single steps." if window > 1 else ""
     figures = [
         _draw("train_loss", f"Training loss over iterations.{smoothing}", "training loss", _train_curves(runs, window)),
@@ -60,17 +60,34 @@ def draw_all(runs: Sequence[Run]) -> list[Drawn]:
 
 
 def _draw(name: str, caption: str, label: str, plot: Callable[[Any], None]) -> Drawn:
+    def plot_one(panels: Sequence[Any]) -> None:
+        (axes,) = panels
+        plot(axes)
+        axes.set(xlabel="iteration (updates)", ylabel=label)
+        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, handlelength=3)
+
+    return draw(name, caption, plot_one)
+
+
+def draw(
+    name: str,
+    caption: str,
+    plot: Callable[[Sequence[Any]], None],
+    *,
+    panels: int = 1,
+    size: tuple[float, float] = SIZE,
+    shared: bool = False,
+) -> Drawn:
+    """A figure whose panels stand in a row and are filled by `plot`; `shared` gives them equal axes."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE_OF_PAGE):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, panels, sharex=shared, sharey=shared, squeeze=False)[0]
         plot(axes)
-        axes.set_xlabel("iteration (updates)")
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.25)
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8, handlelength=3)
+        for panel in axes:
+            panel.grid(alpha=0.25)
         return Drawn(name, caption, _svg(figure), _png(figure))
 
 
@@ -89,11 +106,11 @@ def _png(figure: Any) -> bytes:
 def _train_curves(runs: Sequence[Run], window: int) -> Callable[[Any], None]:
     def plot(axes: Any) -> None:
         for run in runs:
-            steps, losses = _columns(run.train, "loss")
+            steps, losses = columns(run.train, "loss")
             if window > 1:
                 axes.plot(steps, losses, color=_colour(runs, run), linewidth=0.6, alpha=0.15, zorder=1)
             kept = steps[window - 1 :] if len(steps) >= window else steps
-            axes.plot(kept, _averaged(losses, window), label=run.label, **_style(runs, run))
+            axes.plot(kept, averaged(losses, window), label=run.label, **_style(runs, run))
 
     return plot
 
@@ -101,7 +118,7 @@ def _train_curves(runs: Sequence[Run], window: int) -> Callable[[Any], None]:
 def _validation(runs: Sequence[Run], name: str) -> Callable[[Any], None]:
     def plot(axes: Any) -> None:
         for run in runs:
-            axes.plot(*_columns(run.validation, name), label=run.label, **_style(runs, run))
+            axes.plot(*columns(run.validation, name), label=run.label, **_style(runs, run))
             if name == "accuracy" and run.best is not None:
                 point = run.best["step"], run.best["accuracy"]
                 axes.plot(*point, "o", color=_colour(runs, run), markersize=8, fillstyle="none")
@@ -119,16 +136,16 @@ def _differences(runs: Sequence[Run]) -> Callable[[Any], None]:
     return plot
 
 
-def _columns(records: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+def columns(records: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([record["step"] for record in records]), np.array([record[name] for record in records], np.float64)
 
 
-def _window(runs: Sequence[Run]) -> int:
+def window_of(runs: Sequence[Run]) -> int:
     longest = max(len(run.train) for run in runs)
     return longest // WINDOWS if longest > SMOOTHED_FROM else 1
 
 
-def _averaged(values: np.ndarray, window: int) -> np.ndarray:
+def averaged(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, np.ones(window) / window, mode="valid") if len(values) >= window else values
 
 
@@ -138,4 +155,9 @@ def _colour(runs: Sequence[Run], run: Run) -> str:
 
 
 def _style(runs: Sequence[Run], run: Run) -> dict[str, Any]:
-    return {"color": _colour(runs, run), **STYLES.get(run.config.backend, OTHER_STYLE)}
+    return {"color": _colour(runs, run), **style(run)}
+
+
+def style(run: Run) -> dict[str, Any]:
+    """The line of a backend."""
+    return STYLES.get(run.config.backend, OTHER_STYLE)

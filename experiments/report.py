@@ -1,5 +1,6 @@
 """The report of runs: one self-contained HTML page, and the same in Markdown with its figures beside it."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,22 @@ from typing import Any
 from experiments.catalogue import EXPERIMENTS
 from experiments.comparison import Run, describe_pair, pairs, read_run
 from experiments.figures import draw_all
+from experiments.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.summary import MEBIBYTE, row
 from shared.atomic import new_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
 Format = Callable[[Any], str]
-COLUMNS: tuple[tuple[str, str, Format], ...] = (  # heading, entry of a row, how it is shown
+Column = tuple[str, str, Format]
+OFTEN_EQUAL = ("dtype", "majority_accuracy", "steps")  # said once where they are, so that the table stays narrow
+COLUMNS: tuple[Column, ...] = (  # heading, entry of a row, how it is shown
     ("experiment", "experiment", str),
     ("architecture", "architecture", str),
     ("backend", "backend", str),
     ("dtype", "dtype", str),
     ("P", "parameters", "{:,}".format),
+    ("A_major", "majority_accuracy", "{:.4f}".format),
     ("A_val", "validation_accuracy", "{:.4f}".format),
     ("L_val", "validation_loss", "{:.4f}".format),
     ("F1_val", "validation_f1", "{:.4f}".format),
@@ -27,14 +32,15 @@ COLUMNS: tuple[tuple[str, str, Format], ...] = (  # heading, entry of a row, how
     ("A_train", "train_accuracy", "{:.4f}".format),
     ("L_train", "train_loss", "{:.4f}".format),
     ("t_train [s]", "training_seconds", "{:.1f}".format),
-    ("t_eval [s]", "evaluation_seconds", "{:.2f}".format),
+    ("t_eval [s]", "evaluation_seconds", "{:.1f}".format),
     ("t_compile [s]", "compile_seconds", "{:.1f}".format),
-    ("examples/s", "examples_per_second", "{:,.0f}".format),
+    ("speed [1/s]", "examples_per_second", "{:,.0f}".format),
     ("M_steady [MiB]", "steady_bytes", lambda number: f"{number / MEBIBYTE:,.0f}"),
     ("M_peak [MiB]", "peak_bytes", lambda number: f"{number / MEBIBYTE:,.0f}"),
 )
 SYMBOLS = {
     "P": "trainable parameters",
+    "A_major": "accuracy on the validation split of always answering the commonest label of the training split",
     "A_val, L_val, F1_val": "accuracy, loss and F1 on the validation split at the best validation (highest accuracy, "
     "then lowest loss); the best of the column is bold",
     "best at": "the iteration of the best validation",
@@ -42,7 +48,7 @@ SYMBOLS = {
     "t_train": "wall-clock of the updates, without evaluation, checkpoints and compilation",
     "t_eval": "wall-clock of all evaluations together, without compilation",
     "t_compile": "wall-clock of compilation (less where compiled programs were found in the cache)",
-    "examples/s": "median training speed",
+    "speed": "examples of training a second, the median over the run",
     "M_steady, M_peak": "memory in use at the end and at most: of the GPU, or on a CPU of the whole process",
 }
 
@@ -55,14 +61,18 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=lambda name: bool(name and ".html" in name))
     environment.trim_blocks = environment.lstrip_blocks = True
-    figures = draw_all(runs)
+    sections = {
+        "Curves": draw_all(runs),
+        "Each experiment": draw_experiments(runs),
+        "Side by side": draw_side_by_side(runs),
+        "Memory": [draw_memory(runs)],
+    }
     content = {
-        "figures": figures,
-        "columns": [heading for heading, _, _ in COLUMNS],
+        "sections": {heading: figures for heading, figures in sections.items() if figures},
         "symbols": SYMBOLS,
         **_words(runs),
     }
-    for figure in figures:
+    for figure in itertools.chain(*sections.values()):
         _write(out / f"{figure.name}.svg", figure.svg.encode())
         _write(out / f"{figure.name}.png", figure.png)
     for page, template in PAGES.items():
@@ -78,27 +88,39 @@ def collect(folders: Sequence[Path]) -> dict[str, Any]:
 
 def _words(runs: list[Run]) -> dict[str, Any]:
     rows = [row(run) for run in runs]
+    shared = [
+        column for column in COLUMNS if column[1] in OFTEN_EQUAL and len({entry[column[1]] for entry in rows}) == 1
+    ]
+    shown = [column for column in COLUMNS if column not in shared]
+    best = max((entry["validation_accuracy"] or 0.0 for entry in rows), default=None)
     return {
         "title": ", ".join(dict.fromkeys(run.experiment for run in runs)),
-        "rows": [_cells(entry, _best_accuracy(rows)) for entry in rows],
+        "columns": [heading for heading, _, _ in shown],
+        "explained": [_lines(heading) for heading, _, _ in shown],
+        "rows": [_cells(entry, shown, best) for entry in rows],
+        "equal": ", ".join(f"{heading} {_text(rows[0], name, show)}" for heading, name, show in shared),
         "pairs": [describe_pair(*pair) for pair in pairs(runs)],
         "notes": [(run.label, entry["note"]) for run, entry in zip(runs, rows, strict=True)],
         "runs": [(run.label, run.folder, _settings(run)) for run in runs],
     }
 
 
-def _cells(entry: dict[str, Any], best: float | None) -> list[tuple[str, bool]]:
+def _cells(entry: dict[str, Any], columns: list[Column], best: float | None) -> list[tuple[str, bool]]:
     """The text of each cell, and whether it is bold."""
     return [
-        ("–" if entry[name] is None else show(entry[name]), name == "validation_accuracy" and entry[name] == best)
-        for _, name, show in COLUMNS
+        (_text(entry, name, show), name == "validation_accuracy" and entry[name] == best) for _, name, show in columns
     ]
 
 
-def _best_accuracy(rows: list[dict[str, Any]]) -> float | None:
-    return max(
-        (entry["validation_accuracy"] for entry in rows if entry["validation_accuracy"] is not None), default=None
-    )
+def _text(entry: dict[str, Any], name: str, show: Format) -> str:
+    return "–" if entry[name] is None else show(entry[name])
+
+
+def _lines(heading: str) -> tuple[str, str, str]:
+    """A heading as a symbol, its index, and its unit: "t_train [s]" as t, train and [s]."""
+    symbol, _, unit = heading.partition(" [")
+    letter, _, index = symbol.partition("_")
+    return letter, index, f"[{unit}" if unit else ""
 
 
 def _settings(run: Run) -> str:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.checkpoint import write_json
 from shared.configs.experiment import AdamWConfig, Experiment, ModelConfig
-from shared.data.cache import write_atomically
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, CHECKPOINTS, BEST, LOCK = "config.json", "tokenizer.json", "checkpoints", "best", ".lock"
@@ -31,14 +31,14 @@ class RunConfig:
     training_examples: int
     validation_examples: int
     parameters: int
+    majority_accuracy: float | None = None  # on the validation split, of the commonest training label
     versions: dict[str, str] = field(default_factory=dict)
     resumed: list[dict[str, Any]] = field(default_factory=list)  # step and backend of each resumption
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write config.json atomically."""
-    data = json.dumps(asdict(config), indent=2).encode() + b"\n"
-    write_atomically(folder / CONFIG, lambda file: file.write(data))
+    write_json(folder / CONFIG, asdict(config))
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -20,6 +20,7 @@ from shared.metrics_log import MetricsLog
 from shared.schedules import constant
 
 LOG_EVERY = 10  # steps whose metrics are fetched from the device together
+LOG_SECONDS = 5.0  # or fewer, where they take long
 MUST_BE_FINITE = ("loss", "gradient_norm")
 
 
@@ -106,7 +107,7 @@ class Runner:
         at_end, stops = self.step >= self.total, request.made  # read once: a later request is for the next step
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
         saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops
-        if evaluates or saves or self.step % LOG_EVERY == 0:
+        if evaluates or saves or self.step % LOG_EVERY == 0 or time.perf_counter() - self._started > LOG_SECONDS:
             self._write_waiting()
         if evaluates:
             self._evaluate()

@@ -23,6 +23,7 @@ def row(run: Run) -> dict[str, Any]:
         "device": config.versions.get("device", config.device),
         "parameters": config.parameters,
         "steps": run.train[-1]["step"],
+        "majority_accuracy": config.majority_accuracy,
         "validation_accuracy": best.get("accuracy"),
         "validation_loss": best.get("loss"),
         "validation_f1": best.get("f1"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.catalogue import find_experiment
 from experiments.checkpoints import Checkpoints
+from experiments.output import check_folder
 from experiments.preparation import Prepared, prepare, with_buckets
 from experiments.progress import Progress
 from experiments.run_config import (
@@ -22,8 +23,8 @@ from experiments.run_config import (
     write_config,
 )
 from experiments.runner import Runner, total_steps
-from shared.backend import Backend, load_backend
-from shared.data.cache import write_atomically
+from shared.atomic import new_file
+from shared.backend import Backend, find_backend, load_backend
 from shared.errors import IsogradError
 from shared.metrics_log import FILE, MetricsLog, read
 
@@ -55,7 +56,11 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 
 def start(settings: Settings, folder: Path, progress: Progress) -> None:
     """Train from the beginning into a new run folder."""
+    find_experiment(settings.experiment)
+    _check(settings)
     check_unused(folder)
+    check_folder(folder)
+    find_backend(settings.backend, dtype=settings.dtype, device=settings.device)
     prepared = prepared_for(settings, progress)
     backend = backend_for(prepared, settings.backend, settings.dtype, settings.device)
     state = backend.init_state()
@@ -63,8 +68,8 @@ def start(settings: Settings, folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         check_unused(folder)
-        text = prepared.tokenizer.tokenizer.to_str().encode()
-        write_atomically(folder / TOKENIZER, lambda file: file.write(text))
+        with new_file(folder / TOKENIZER) as temporary:
+            temporary.write_text(prepared.tokenizer.tokenizer.to_str(), encoding="utf-8")
         write_config(folder, config)
         with MetricsLog(folder) as log:
             Runner(backend, prepared, folder, log, progress, spent={}).run(state, step=0)
@@ -79,6 +84,7 @@ def resume(
         _check(Settings(config.experiment.name, steps=steps))
         experiment = config.experiment if steps is None else replace(config.experiment, steps=steps)
         config = replace(config, experiment=experiment, device=device or config.device)
+        find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
         prepared = prepared_from(config, folder, progress)
         loaded = backend_for(prepared, backend or config.backend, config.dtype, config.device)
         arrays, saved, notes = Checkpoints(folder).newest() or ({}, {"step": 0}, [])
@@ -99,7 +105,6 @@ def resume(
 def prepared_for(settings: Settings, progress: Progress) -> Prepared:
     """The experiment of the catalogue with its settings, and its data."""
     experiment = find_experiment(settings.experiment)
-    _check(settings)
     chosen = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed")}
     changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     if settings.learning_rate is not None:
@@ -147,8 +152,15 @@ def _config(settings: Settings, prepared: Prepared, backend: Backend, parameters
         training_examples=len(prepared.examples["train"]),
         validation_examples=len(prepared.examples["validation"]),
         parameters=parameters,
+        majority_accuracy=_majority_accuracy(prepared),
         versions=_versions(backend),
     )
+
+
+def _majority_accuracy(prepared: Prepared) -> float:
+    """What every classifier must beat."""
+    commonest = np.bincount(prepared.examples["train"].labels).argmax()
+    return float(np.mean(prepared.examples["validation"].labels == commonest))
 
 
 def _versions(backend: Backend) -> dict[str, str]:

@@ -83,17 +83,15 @@ def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
     """Raise WeightsError unless these are the weights of the model; safetensors alone does not tell."""
     own = [chosen for chosen, framework in FRAMEWORKS.items() if framework and importlib.util.find_spec(framework)]
     for chosen in own[:1]:
-        files = framework_files(chosen)
-        module = files.build_twin(twin, arguments, abstract=True)
-        check_names(files.parameter_shapes(module), arrays, twin.public_name)
+        shapes = framework_files(chosen).parameter_shapes(_abstract(chosen, twin, arguments))
+        check_names(shapes, arrays, twin.public_name)
 
 
 def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:
     """The canonical arrays of a source, checked against the model where the format has a framework."""
     if source.format == "safetensors":
         return checkpoint.load(source.path)[0]
-    files = framework_files(source.format)
-    return files.read_weights(source.path, files.build_twin(twin, arguments, abstract=True))
+    return framework_files(source.format).read_weights(source.path, _abstract(source.format, twin, arguments))
 
 
 def write(
@@ -103,8 +101,7 @@ def write(
     if chosen == "safetensors":
         checkpoint.save(path, arrays, metadata)
     else:
-        files = framework_files(chosen)
-        files.write_weights(path, arrays, files.build_twin(twin, arguments, abstract=True), metadata)
+        framework_files(chosen).write_weights(path, arrays, _abstract(chosen, twin, arguments), metadata)
 
 
 def framework_files(chosen: str) -> ModuleType:
@@ -119,6 +116,11 @@ def framework_files(chosen: str) -> ModuleType:
         raise IsogradError(
             f"the format {chosen} needs {error.name!r}, which is not installed: pip install 'isograd[{framework}]'"
         ) from error
+
+
+def _abstract(chosen: str, twin: Twin, arguments: Mapping[str, Any]) -> Any:
+    build = importlib.import_module(f"{FRAMEWORKS[chosen]}_impl.build")
+    return build.build_twin(twin, arguments, abstract=True)
 
 
 def _is_orbax(path: Path) -> bool:

@@ -39,7 +39,7 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
             if signature not in executables:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                executables[signature] = jitted.lower(tensors, batch, *others).compile()
+                executables[signature] = jitted.lower(tensors, batch, *others).compile(_options(self.device))
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)
 
@@ -61,7 +61,7 @@ class Backend:
             jax.config.update("jax_enable_x64", True)
         if dtype != "bfloat16":
             use_exact_matmul()
-        self.device = _find_device(device)
+        self.device = find_device(device)
         self.model = model
         self.optimizer = AdamW(optimizer)
         self.seed = seed
@@ -160,7 +160,12 @@ class Backend:
         return {"backend": self.name, **versions, "device": self.device.device_kind, "dtype": self.dtype}
 
 
-def _find_device(device: str) -> jax.Device:
+def _options(device: jax.Device) -> dict[str, bool | int] | None:
+    return None
+
+
+def find_device(device: str) -> jax.Device:
+    """The device of that name; IsogradError if JAX has none."""
     try:
         return jax.devices(device)[0]
     except RuntimeError as error:

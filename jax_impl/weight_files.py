@@ -3,7 +3,6 @@
 A file is an Orbax folder of the module's pure tree: `nnx.to_pure_dict(nnx.state(module, nnx.Param))`.
 """
 
-import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,33 +16,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
-from jax_impl.weights import abstract_module, parameter_shapes
+from jax_impl.weights import parameter_shapes
 from shared.atomic import new_folder
 from shared.errors import IsogradError, WeightsError
-from shared.registry import Twin
-from shared.weight_rules import KERNEL_AXES, canonical_name, check_names, from_canonical, to_canonical
+from shared.weight_rules import canonical_name, check_names, from_canonical, to_canonical
 
 METADATA = "_METADATA"  # Orbax's own list of the leaves
 ITEM = "default"  # where a CheckpointManager puts the tree of a step
 VARIABLE = "value"  # the last part of a path where a state of variables was saved instead of the pure tree
-
-
-def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nnx.Module:
-    """The module of a twin with these constructor arguments; an abstract one has names and shapes but no memory.
-
-    Raises IsogradError if the constructor does not take the arguments.
-    """
-    constructor = getattr(importlib.import_module(f"jax_impl.{twin.module}"), twin.public_name)
-
-    def make() -> nnx.Module:
-        return constructor(**arguments, rngs=nnx.Rngs(0))
-
-    try:
-        return abstract_module(make) if abstract else make()
-    except TypeError as error:
-        raise IsogradError(
-            f"{twin.public_name} can't be built with the arguments {dict(arguments)}: {error}"
-        ) from error
 
 
 def read_weights(path: str | Path, module: nnx.Module) -> dict[str, np.ndarray]:
@@ -94,9 +74,7 @@ def _canonical(place: tuple[str, ...], leaf: np.ndarray, places: Mapping) -> tup
     """Name and array in canonical form; a leaf that the module does not know keeps its path, and is then refused."""
     if place not in places:
         return "/".join(place), leaf
-    path = places[place]
-    fits = path[-1] != "kernel" or leaf.ndim in KERNEL_AXES  # else its shape is what the error will name
-    return canonical_name(path), to_canonical(path, leaf) if fits else leaf
+    return canonical_name(places[place]), to_canonical(places[place], leaf)
 
 
 def _leaves(path: Path) -> dict[tuple[str, ...], np.ndarray]:

@@ -1,15 +1,16 @@
-"""Weights of a module as numpy arrays with canonical names and layouts, and back, to the byte. Twin: torch_impl/weights.py."""
+"""Weights of a module as numpy arrays with canonical names and layouts, and back, to the byte.
+Twin: torch_impl/weights.py.
+"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
 from shared.errors import WeightsError
-from shared.weight_rules import canonical_name, canonical_shape, check_names, from_canonical, to_canonical
+from shared.weight_rules import canonical_name, canonical_shape, check_arrays, from_canonical, to_canonical
 
 
 def to_arrays(module: nnx.Module) -> dict[str, np.ndarray]:
@@ -20,9 +21,10 @@ def to_arrays(module: nnx.Module) -> dict[str, np.ndarray]:
 def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Replace every parameter by the array of its name, which keeps its dtype.
 
-    Raises one WeightsError that lists every missing, unused and misshapen name; the module is then unchanged.
+    Raises one WeightsError that lists every name that is missing, unused, misshapen or not of floats; the module is
+    then unchanged.
     """
-    check_names(parameter_shapes(module), arrays, type(module).__name__)
+    check_arrays(parameter_shapes(module), arrays, type(module).__name__)
     state = nnx.state(module, nnx.Param)
     for path, variable in nnx.to_flat_state(state):
         variable.set_value(to_tensor(from_canonical(path, arrays[canonical_name(path)])))
@@ -32,22 +34,6 @@ def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
 def parameter_shapes(module: nnx.Module) -> dict[str, tuple[int, ...]]:
     """Canonical name -> canonical shape of every parameter."""
     return {canonical_name(path): canonical_shape(path, value.shape) for path, value in _parameters(module)}
-
-
-def abstract_module(make: Callable[[], nnx.Module]) -> nnx.Module:
-    """The module without memory for its parameters: to ask for names and shapes."""
-    return nnx.eval_shape(make)
-
-
-def empty_module(make: Callable[[], nnx.Module], device: jax.Device | None = None) -> nnx.Module:
-    """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
-
-    def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key(0) if is_key else jax.device_put(np.zeros(leaf.shape, leaf.dtype), device)
-
-    graph, state = nnx.split(abstract_module(make))
-    return nnx.merge(graph, jax.tree.map(zeros, state))
 
 
 def to_numpy(tensor: Array) -> np.ndarray:

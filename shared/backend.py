@@ -1,6 +1,7 @@
 """What the runner asks of a backend, and how to load one by name without importing the other framework."""
 
 import importlib
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ class Backend(Protocol):
         """Initial weights by (seed, parameter name), zero moments, step 0."""
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
-        """One update; metrics: loss (weighted mean over the real rows), accuracy, gradient_norm, all before the update."""
+        """One update; metrics: loss (mean over the real rows), accuracy and gradient_norm, all before the update."""
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
         """Without dropout: losses (B,) and predictions (B,)."""
@@ -52,7 +53,13 @@ class Backend(Protocol):
 def load_backend(
     name: str, *, model: ModelConfig, optimizer: AdamWConfig, seed: int = 0, dtype: str = "float32", device: str = "cpu"
 ) -> Backend:
-    """Import one framework and make its backend; raises IsogradError if it is unknown, not installed or has no device."""
+    """Import one framework and make its backend; IsogradError if it is unknown, not installed or has no such device."""
+    module = find_backend(name, dtype=dtype, device=device)
+    return module.Backend(model=model, optimizer=optimizer, seed=seed, dtype=dtype, device=device)
+
+
+def find_backend(name: str, *, dtype: str, device: str) -> ModuleType:
+    """The module of a backend, imported, its device found: what can be refused before any data is read."""
     check_choice("backend", name, PACKAGES)
     check_choice("dtype", dtype, DTYPES)
     check_choice("device", device, DEVICES)
@@ -65,4 +72,5 @@ def load_backend(
             f"the {name} backend needs {', '.join(PACKAGES[name])}, and {error.name!r} is not installed: "
             f"pip install 'isograd[{name}]'"
         ) from error
-    return module.Backend(model=model, optimizer=optimizer, seed=seed, dtype=dtype, device=device)
+    module.find_device(device)
+    return module

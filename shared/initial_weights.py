@@ -6,35 +6,45 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from shared.errors import IsogradError
+
 Shapes = Mapping[str, tuple[int, ...]]
 Draw = Callable[[np.random.Generator, str, Shapes], np.ndarray]
 
 
 def normal(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """N(0, 1)."""
     return generator.standard_normal(shapes[name])
 
 
 def normal_but_padding(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """N(0, 1), with zeros in row 0, which is the padding token's."""
     table = normal(generator, name, shapes)
-    table[0] = 0.0  # the row of the padding token
+    table[0] = 0.0
     return table
 
 
 def ones(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """1."""
     return np.ones(shapes[name])
 
 
 def zeros(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """0."""
     return np.zeros(shapes[name])
 
 
 def uniform_by_hidden_size(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
-    bound = (shapes[name][0] // 3) ** -0.5  # three gates stand on each other
+    """U(-1 / sqrt(H), 1 / sqrt(H)) in a GRU cell of H units, whose three gates stand on each other."""
+    bound = (shapes[name][0] // 3) ** -0.5
     return generator.uniform(-bound, bound, shapes[name])
 
 
 def uniform_by_inputs(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """U(-1 / sqrt(I), 1 / sqrt(I)) in a linear map of I inputs; those of a bias are its weight's."""
     weight = re.sub(r"bias$", "weight", name)
+    if weight not in shapes:
+        raise IsogradError(f"the initial values of {name!r} depend on the inputs of {weight!r}, which is not there")
     bound = shapes[weight][-1] ** -0.5
     return generator.uniform(-bound, bound, shapes[name])
 
@@ -50,7 +60,10 @@ INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a n
 
 
 def initial_weights(shapes: Shapes, seed: int, dtype: np.dtype | type = np.float32) -> dict[str, np.ndarray]:
-    """Draw every parameter of `shapes` (canonical name -> shape); each depends on the seed and its own name only."""
+    """Draw every parameter of `shapes` (canonical name -> shape); each depends on the seed and its own name only.
+
+    Raises IsogradError for a name that no row of the table matches.
+    """
     return {name: _draw(name, shapes, seed).astype(dtype) for name in shapes}
 
 
@@ -58,6 +71,6 @@ def _draw(name: str, shapes: Shapes, seed: int) -> np.ndarray:
     for pattern, draw in INITIALISERS:
         if re.search(pattern, name):
             return draw(np.random.default_rng([seed, zlib.crc32(name.encode())]), name, shapes)
-    raise KeyError(
+    raise IsogradError(
         f"no initialiser in shared/initial_weights.py matches the parameter {name!r}: add a row to the table"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from shared.data.cache import write_atomically
+from shared.atomic import new_file
 from shared.errors import IsogradError
 
 FILE = "metrics.jsonl"
@@ -78,8 +78,8 @@ def read(folder: str | Path) -> list[Record]:
 def truncate_after(folder: str | Path, step: int) -> None:
     """Rewrite metrics.jsonl atomically without the records of steps later than `step`; the others stay as they are."""
     kept = [record for record in read(folder) if record.get("step", 0) <= step]
-    data = "".join(map(_to_line, kept)).encode()
-    write_atomically(Path(folder) / FILE, lambda file: file.write(data))
+    with new_file(Path(folder) / FILE) as temporary:
+        temporary.write_bytes("".join(map(_to_line, kept)).encode())
 
 
 def _open(folder: Path) -> TextIO:

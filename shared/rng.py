@@ -30,8 +30,12 @@ def threefry2x32(key: Key, high: np.ndarray, low: np.ndarray) -> tuple[np.ndarra
 
 def random_bits(key: Key, size: int) -> np.ndarray:
     """The first `size` uint32 of the stream of `key`; equal to `jax.random.bits` of the same key."""
-    counters = np.arange(size, dtype=np.uint64)
-    x0, x1 = threefry2x32(key, (counters >> np.uint64(32)).astype(np.uint32), counters.astype(np.uint32))
+    return bits_at(key, np.arange(size, dtype=np.uint64))
+
+
+def bits_at(key: Key, positions: np.ndarray) -> np.ndarray:
+    """The uint32 at these positions (uint64) of the stream of `key`."""
+    x0, x1 = threefry2x32(key, (positions >> np.uint64(32)).astype(np.uint32), positions.astype(np.uint32))
     return x0 ^ x1
 
 

@@ -7,8 +7,8 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fake_backend import FakeBackend
@@ -41,13 +41,20 @@ def run(fake, tmp_path):
 
 @pytest.fixture
 def inputs(tmp_path):
-    """Bad files: a malformed line, an empty folder, a foreign vocabulary, a file that is no folder."""
+    """Bad files: malformed, empty, binary and foreign ones, an empty folder, a file that is no folder."""
     (tmp_path / "malformed").mkdir()
     (tmp_path / "malformed" / "train.csv").write_text('"1","good"\n"3","bad"\n')
     (tmp_path / "malformed" / "test.csv").write_text('"1","good"\n')
     (tmp_path / "empty").mkdir()
     (tmp_path / "vocab.txt").write_text("hello\nworld\n")
     (tmp_path / "file").write_text("")
+    (tmp_path / "hollow").mkdir()
+    for name in ("hollow/train.csv", "hollow/test.csv"):
+        (tmp_path / name).write_text("")
+    for name in ("binary.txt", "binary.json"):
+        (tmp_path / name).write_bytes(bytes(range(256)) * 8)
+    with zipfile.ZipFile(tmp_path / "foreign.zip", "w") as file:
+        file.writestr("thesis.txt", "precious")
 
 
 def start(*arguments, **options):
@@ -88,6 +95,23 @@ BAD = {  # command line: what the one sentence must hold
     "unknown twin": (["check", "LayerNrom"], "unknown twin 'LayerNrom': did you mean 'LayerNorm'"),
     "unknown dtype of a check": (["check", "--dtype", "float8"], "unknown dtype 'float8'"),
     "unknown list": (["list", "modles"], "unknown list 'modles': did you mean 'twins' or 'experiments' or 'datasets'"),
+    "reporting no run": (["report"], "expected run folders, got none"),
+    "reporting a file": (["report", "file"], "expected a run folder with config.json, got file"),
+    "an empty file of reviews": ([*SMALL, "--data", "hollow"], r"hollow/train\.csv: expected reviews .* got none"),
+    "a binary vocabulary": ([*SMALL, "--vocab", "binary.txt"], "vocabulary binary.txt: expected a UTF-8 file"),
+    "a binary tokenizer": ([*SMALL, "--vocab", "binary.json"], "vocabulary binary.json: expected a tokenizer.json"),
+    "a learning rate that is no number": ([*SMALL, "--learning-rate", "nan"], "--learning-rate: .* got nan"),
+    "a run folder below a file": ([*SMALL[:2], "--out", "file/x"], "--out file/x: expected a folder .* got the file"),
+    "resuming a file": (["train", "--resume", "file"], "expected a run folder with config.json, got file"),
+    "evaluating a file": (["eval", "file"], "expected a run folder with config.json, got file"),
+    "a check into a file": (["check", "GRU", "--out", "file"], "--out file: expected a folder to write to"),
+    "porting a folder without weights": (["port", "empty", "new.pt"], "no weights in the folder empty"),
+    "porting a binary file": (["port", "binary.txt", "new.pt", "--model", "GRU"], "can't read binary.txt: not a whole"),
+    "porting a foreign zip": (
+        ["port", "foreign.zip", "new.safetensors", "--model", "GRUCell"]
+        + ["--arguments", '{"input_size": 2, "hidden_size": 3}'],
+        "foreign.zip",
+    ),
     "porting nothing": (["port", "nowhere", "new", "--to", "torch"], "nowhere"),
     "demo among other things": (["demo", "--out", "malformed"], "malformed holds other things .*test.csv"),
 }
@@ -118,17 +142,6 @@ def test_arguments_that_can_not_be_read_end_with_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_a_gpu_that_is_not_there_is_said_so(capsys, tmp_path, backend):
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    assert cli.main([*SMALL, "--backend", backend, "--device", "cuda"]) == 2
-    assert "--device cuda was asked for" in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
 
 
 def test_a_backend_that_is_not_installed_is_said_so(tmp_path):
@@ -276,29 +289,71 @@ def test_a_report_names_the_file_to_open_last(run, tmp_path, capsys):
     assert (run / "report" / "report.html").is_file()
 
 
-def fake_suite(monkeypatch, agrees):
-    row = SimpleNamespace(error=1e-3, bound=1e-2 if agrees else 1e-12)
-    report = SimpleNamespace(
-        **{"name": "GRU", "dtype": "float64", "case": "odd_sizes", "mode": "eval", "rows": [row], "worst": row},
-        agrees=agrees,
-        to_json=lambda: json.dumps({"name": "GRU", "agrees": agrees}),
+@pytest.fixture
+def fault(monkeypatch):
+    """One part in a thousand million more, in the PyTorch twin of LayerNorm."""
+    from torch_impl import LayerNorm
+
+    right = LayerNorm.forward
+    monkeypatch.setattr(LayerNorm, "forward", lambda self, inputs: right(self, inputs) * (1 + 1e-9))
+
+
+CHECK = ["check", "LayerNorm", "--dtype", "float64", "--out", "checked"]
+
+
+def test_a_check_of_twins_that_agree_ends_with_0_and_a_table(capsys, tmp_path):
+    assert cli.main(CHECK) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["twin", "dtype", "cases", "worst", "error", "bound", "verdict"]
+    assert re.fullmatch(r"LayerNorm +float64 +\d+ +\d\.\de-\d\d +1\.0e-12 +agree *", lines[1])
+    assert lines[-2:] == ["5 comparisons of 1 twin, no disagreement", f"open {Path('checked/report.html')}"]
+    assert json.loads((tmp_path / "checked" / "report.json").read_text())["agrees"] is True
+
+
+def test_a_planted_fault_ends_a_check_with_1_and_every_wrong_tensor(fault, capsys, tmp_path):
+    assert cli.main(CHECK) == 1
+    out = capsys.readouterr().out
+    assert "5 of 5 DISAGREE" in out
+    assert re.search(r"output .*\(5, 11, 17\): error 1.00e-09, bound 1.00e-12, worst at \(\d, \d+, \d+\): torch ", out)
+    assert re.search(r"worst at .*: torch (\S+), jax (?!\1\n)", out), "the two values look equal"
+    written = json.loads((tmp_path / "checked" / "report.json").read_text())
+    assert (written["agrees"], written["disagreements"], written["device"]) == (False, 5, "cpu")
+    assert {"python", "torch", "jax", "flax"} <= written["versions"].keys()
+    page = (tmp_path / "checked" / "report.html").read_text()
+    assert page.count('<pre class="wrong">') == 5
+
+
+def test_a_check_is_readable_by_a_program(fault, capsys):
+    assert cli.main([*CHECK[:-2], "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["agrees"], found["comparisons"]) == (False, 5)
+    assert {row["tensor"] for row in found["reports"][0]["rows"]} >= {"output", "weight", "bias"}
+
+
+@pytest.mark.parametrize("name", ["tyro", "jinja2"])
+def test_a_library_that_is_not_installed_is_one_sentence(run, capsys, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    assert cli.main(["report", "run"]) == 2
+    assert (
+        capsys.readouterr().err == f"isograd: this command needs '{name}', which is not installed: pip install {name}\n"
     )
-    suite = SimpleNamespace(check=lambda patterns, dtypes, device, progress: [report])
-    monkeypatch.setitem(sys.modules, "crosscheck", SimpleNamespace(suite=suite))
 
 
-@pytest.mark.parametrize(("agrees", "code"), [(True, 0), (False, 1)])
-def test_a_check_ends_with_exit_code_1_where_twins_disagree(monkeypatch, capsys, tmp_path, agrees, code):
-    fake_suite(monkeypatch, agrees)
-    assert cli.main(["check", "GRU", "--out", "checked"]) == code
-    assert ("DISAGREE" in capsys.readouterr().out) is not agrees
-    assert json.loads((tmp_path / "checked" / "check.json").read_text())["reports"][0]["agrees"] is agrees
+def test_a_part_of_isograd_that_is_missing_is_a_bug_and_not_hidden(monkeypatch):
+    monkeypatch.setitem(sys.modules, "experiments.report", None)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["report", "run"])
 
 
-def test_a_check_is_readable_by_a_program(monkeypatch, capsys):
-    fake_suite(monkeypatch, True)
-    assert cli.main(["check", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [{"name": "GRU", "agrees": True}]
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_missing_gpu_is_found_before_any_data_is_read(monkeypatch, capsys, backend):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(training, "prepare", lambda *arguments: 1 / 0)
+    assert cli.main([*SMALL, "--backend", backend, "--device", "cuda"]) == 2
+    assert "--device cuda was asked for" in capsys.readouterr().err
 
 
 def test_compiled_programs_are_kept_unless_the_user_chose_otherwise(monkeypatch, tmp_path):
@@ -327,8 +382,8 @@ def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tmp_path):
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
     ) as child:
-        while "validation" not in child.stderr.readline():
-            pass
+        said = next((line for line in child.stderr if "validation" in line), None)
+        assert said, "the run ended before its first validation"
         child.send_signal(signal.SIGINT)
         words = child.stderr.read()
     assert child.returncode == 130

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from experiments.port import port
+from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
 from shared import checkpoint, run_folder
 from shared.errors import IsogradError, WeightsError
 from shared.registry import TWINS
+from torch_impl import build as torch_build
 from torch_impl import weight_files as torch_files
 from torch_impl.weights import parameter_shapes
 
@@ -27,34 +29,35 @@ CLASSES = [name for name, twin in TWINS.items() if not twin.function]
 MODELS = [name for name in CLASSES if TWINS[name].module.startswith("models.")]
 LAYERS = [name for name in CLASSES if name not in MODELS]
 DTYPES = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float64))
+BUILDS = {torch_files: torch_build, jax_files: jax_build}
 SMALL = "ReviewClassifierGRU:encoder_only"
 
 
 @functools.cache
-def built(files, name: str, arguments: str):
-    return files.build_twin.uncached(TWINS[name], json.loads(arguments), abstract=True)
+def built(build, name: str, arguments: str):
+    return build.build_twin.uncached(TWINS[name], json.loads(arguments), abstract=True)
 
 
 @pytest.fixture(autouse=True)
 def abstract_modules_are_built_once(monkeypatch):
     """They are only asked for names and shapes, and half of a port's time goes into tracing their constructors."""
-    for files in (torch_files, jax_files):
-        uncached = getattr(files.build_twin, "uncached", files.build_twin)
+    for build in BUILDS.values():
+        uncached = getattr(build.build_twin, "uncached", build.build_twin)
 
-        def build_twin(twin, arguments, abstract=False, files=files, uncached=uncached):
+        def build_twin(twin, arguments, abstract=False, build=build, uncached=uncached):
             known = abstract and TWINS.get(twin.name) is twin
             return (
-                built(files, twin.name, json.dumps(dict(arguments))) if known else uncached(twin, arguments, abstract)
+                built(build, twin.name, json.dumps(dict(arguments))) if known else uncached(twin, arguments, abstract)
             )
 
         build_twin.uncached = uncached
-        monkeypatch.setattr(files, "build_twin", build_twin)
+        monkeypatch.setattr(build, "build_twin", build_twin)
 
 
 def random_arrays(name: str, *dtypes: np.dtype) -> dict[str, np.ndarray]:
     """Every bit pattern is as likely as any other, NaN with a payload too; the dtypes take turns."""
     generator = np.random.default_rng(0)
-    shapes = parameter_shapes(torch_files.build_twin(TWINS[name], TWINS[name].arguments, abstract=True))
+    shapes = parameter_shapes(torch_build.build_twin(TWINS[name], TWINS[name].arguments, abstract=True))
     arrays = {}
     for number, (key, shape) in enumerate(shapes.items()):
         dtype = dtypes[number % len(dtypes)]
@@ -73,7 +76,7 @@ def model_of(name: str) -> dict:
 
 
 def abstract(files, name: str):
-    return files.build_twin(TWINS[name], TWINS[name].arguments, abstract=True)
+    return BUILDS[files].build_twin(TWINS[name], TWINS[name].arguments, abstract=True)
 
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -108,7 +111,7 @@ def test_a_layer_of_mixed_dtypes_keeps_every_byte_through_every_format(name, tmp
 def test_a_torch_file_loads_without_us_into_the_torch_twin(tmp_path):
     arrays = plain_arrays(SMALL)
     torch_files.write_weights(tmp_path / "w.pt", arrays, abstract(torch_files, SMALL), {})
-    module = torch_files.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
+    module = torch_build.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
     module.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
     assert_same({name: p.detach().numpy() for name, p in module.named_parameters()}, arrays)
 
@@ -150,7 +153,7 @@ def test_orbax_folders_of_others_are_read(tmp_path, pure):
 
     from jax_impl.weights import to_arrays
 
-    module = jax_files.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
+    module = jax_build.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
     state = nnx.state(module, nnx.Param)
     with ocp.CheckpointManager(tmp_path / "run") as manager:
         manager.save(3, args=ocp.args.StandardSave(nnx.to_pure_dict(state) if pure else state))
@@ -266,7 +269,7 @@ def test_a_checkpoint_of_a_run_can_be_named_and_a_damaged_newest_one_is_noted(tm
 def test_verification_reads_again_and_runs_both_frameworks(tmp_path, dtype):
     name = "ReviewClassifierGRU"
     arguments = {"vocabulary_size": 23, "embedding_size": 6, "hidden_size": 10, "num_layers": 2}  # not the registry's
-    module = torch_files.build_twin(TWINS[name], arguments, abstract=True)
+    module = torch_build.build_twin(TWINS[name], arguments, abstract=True)
     generator = np.random.default_rng(0)
     arrays = {key: generator.standard_normal(shape).astype(dtype) for key, shape in parameter_shapes(module).items()}
     checkpoint.save(tmp_path / "w.safetensors", arrays, {"twin": name, "arguments": arguments})

@@ -1,6 +1,7 @@
 """Training with PyTorch: parameters, optimiser state, device, compilation and precision. Twin: jax_impl/backend.py."""
 
 import importlib
+import time
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch_impl.dropout import seed_dropout
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.optimizer import AdamW, Tensors
 from torch_impl.precision import use_exact_matmul
+from torch_impl.random_bits import random_bits
 from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
 
@@ -31,12 +33,12 @@ class Backend:
     def __init__(self, *, model: ModelConfig, optimizer: AdamWConfig, seed: int, dtype: str, device: str):
         if dtype != "bfloat16":
             use_exact_matmul()
-        self.device = _find_device(device)
+        self.device = find_device(device)
         self.model = model
         self.optimizer = AdamW(optimizer)
         self.seed = seed
         self.dtype = dtype
-        self.compile_seconds = 0.0
+        self.compile_seconds = _compile_seconds(self.device)
         self.buffers, self.structure = _make_module(model, self.device)
         self.shapes = parameter_shapes(self.structure)
 
@@ -129,7 +131,18 @@ class Backend:
         return {"backend": self.name, "torch": torch.__version__, "device": device, "dtype": self.dtype}
 
 
-def _find_device(device: str) -> torch.device:
+def _compile_seconds(device: torch.device) -> float:
+    """Compile what a GPU compiles, the random numbers of dropout, before the clock of training runs."""
+    if device.type == "cpu":
+        return 0.0
+    start = time.perf_counter()
+    random_bits((0, 0), (1024,), device)
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def find_device(device: str) -> torch.device:
+    """The device of that name; IsogradError if PyTorch has none."""
     if device == "cuda" and not torch.cuda.is_available():
         raise IsogradError(
             f"--device cuda was asked for, and PyTorch {torch.__version__} finds only a CPU: "

@@ -1,4 +1,6 @@
-"""Precision: which steps are computed in float32 at least, and the switches for exact matrix products. Twin: jax_impl/precision.py."""
+"""Precision: which steps are computed in float32 at least, and the switches for exact matrix products.
+Twin: jax_impl/precision.py.
+"""
 
 import torch
 from torch import Tensor

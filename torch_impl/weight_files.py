@@ -3,7 +3,6 @@
 A file is a plain `state_dict`, as `torch.save(module.state_dict(), path)` writes it.
 """
 
-import importlib
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -16,29 +15,10 @@ from torch import Tensor, nn
 
 from shared.atomic import new_file
 from shared.errors import IsogradError
-from shared.registry import Twin
 from shared.weight_rules import check_names
-from torch_impl.weights import abstract_module, parameter_shapes, to_numpy, to_tensor
+from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
-
-
-def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nn.Module:
-    """The module of a twin with these constructor arguments; an abstract one has names and shapes but no memory.
-
-    Raises IsogradError if the constructor does not take the arguments.
-    """
-    constructor = getattr(importlib.import_module(f"torch_impl.{twin.module}"), twin.public_name)
-
-    def make() -> nn.Module:
-        return constructor(**arguments)
-
-    try:
-        return abstract_module(make) if abstract else make()
-    except TypeError as error:
-        raise IsogradError(
-            f"{twin.public_name} can't be built with the arguments {dict(arguments)}: {error}"
-        ) from error
 
 
 def read_weights(path: str | Path, module: nn.Module) -> dict[str, np.ndarray]:

@@ -1,13 +1,15 @@
-"""Weights of a module as numpy arrays with canonical names and layouts, and back, to the byte. Twin: jax_impl/weights.py."""
+"""Weights of a module as numpy arrays with canonical names and layouts, and back, to the byte.
+Twin: jax_impl/weights.py.
+"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.weight_rules import check_names
+from shared.weight_rules import check_arrays
 
 
 def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
@@ -18,9 +20,10 @@ def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
 def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Replace every parameter by the array of its name, which keeps its dtype.
 
-    Raises one WeightsError that lists every missing, unused and misshapen name; the module is then unchanged.
+    Raises one WeightsError that lists every name that is missing, unused, misshapen or not of floats; the module is
+    then unchanged.
     """
-    check_names(parameter_shapes(module), arrays, type(module).__name__)
+    check_arrays(parameter_shapes(module), arrays, type(module).__name__)
     for name, parameter in module.named_parameters():
         parameter.data = to_tensor(arrays[name], parameter.device)
 
@@ -28,20 +31,6 @@ def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
 def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     """Canonical name -> canonical shape of every parameter."""
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-
-
-def abstract_module(make: Callable[[], nn.Module]) -> nn.Module:
-    """The module without memory for its parameters: to ask for names and shapes."""
-    with torch.device("meta"):
-        return make()
-
-
-def empty_module(make: Callable[[], nn.Module], device: torch.device | str | None = None) -> nn.Module:
-    """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
-    module = abstract_module(make).to_empty(device=device or "cpu")
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

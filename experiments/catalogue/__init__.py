@@ -1,10 +1,12 @@
 """Every experiment by name; one file for each family."""
 
-from experiments.catalogue.reviews import REVIEWS
+from experiments.catalogue.reviews import REVIEWS, SIDE_BY_SIDE
 from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in REVIEWS}
+
+__all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]
 
 
 def find_experiment(name: str) -> Experiment:

@@ -33,6 +33,14 @@ ROWS = (
     Row(7, "Transformer, 2 layers, post-norm", TRANSFORMER, 0.3, {"num_layers": 2, "block": "postnorm"}),
 )
 
+COMPARED = {  # rows that differ in one thing, which a report sets side by side
+    (1, 2): "dropout",
+    (2, 3): "a decoder behind the encoder",
+    (3, 4): "soft attention in the decoder",
+    (5, 6): "the number of layers",
+    (5, 7): "normalisation before or after",
+}
+
 
 def _full(row: Row) -> Experiment:
     return Experiment(
@@ -79,3 +87,6 @@ def _arguments(
 
 
 REVIEWS = tuple(make(row) for make in (_full, _small) for row in ROWS)
+SIDE_BY_SIDE = {
+    (f"reviews-{a}{size}", f"reviews-{b}{size}"): what for size in ("", "-small") for (a, b), what in COMPARED.items()
+}

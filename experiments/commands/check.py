@@ -2,8 +2,9 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Any
 
+from experiments.check_report import collect, print_table, write_check
+from experiments.output import check_folder
 from experiments.progress import counting
 from shared.backend import DEVICES, DTYPES
 from shared.configs.validation import check_choice
@@ -24,46 +25,23 @@ def check(
         patterns: Names of twins, * and ? allowed (all of them).
         dtype: float64, float32, bfloat16.
         device: cpu or cuda.
-        out: A folder for the full reports as JSON.
-        json: Print the reports as JSON.
+        out: A folder for report.html and report.json.
+        json: Print JSON: every tensor with its error and bound.
     """
     for name in dtype:
         check_choice("dtype", name, DTYPES)
     check_choice("device", device, DEVICES)
+    if out is not None:
+        check_folder(out)
     from crosscheck import suite
 
     with counting("checking", quiet=json) as progress:
         reports = suite.check(list(patterns), list(dtype), device, progress=progress)
-    whole = [json_format.loads(report.to_json()) for report in reports]
-    if out is not None:
-        from shared.checkpoint import write_json
-
-        write_json(out / "check.json", {"reports": whole})
-    print(json_format.dumps(whole, indent=2) if json else _summary(reports))
+    page = write_check(reports, out) if out is not None else None
+    if json:
+        print(json_format.dumps(collect(reports), indent=1, allow_nan=False))
+    else:
+        print_table(reports)
+        if page is not None:
+            print(f"open {page}")
     return 0 if all(report.agrees for report in reports) else 1
-
-
-def _summary(reports: list) -> str:
-    """One line a twin and dtype, then every disagreement in full."""
-    groups: dict[tuple[str, str], list] = {}
-    for report in reports:
-        groups.setdefault((report.name, report.dtype), []).append(report)
-    lines = [_line(name, dtype, group) for (name, dtype), group in groups.items()]
-    lines += [f"\n{report}" for report in reports if not report.agrees]
-    disagreeing = sum(not report.agrees for report in reports)
-    lines.append(f"\n{len(reports)} comparisons, {disagreeing or 'no'} disagreement{'' if disagreeing == 1 else 's'}")
-    return "\n".join(lines)
-
-
-def _line(name: str, dtype: str, reports: list) -> str:
-    worst = max((report.worst for report in reports if report.worst), key=_share, default=None)
-    error = f"worst {worst.error:.1e} of {worst.bound:.1e}" if worst else "nothing to compare"
-    wrong = sum(not report.agrees for report in reports)
-    verdict = f"{wrong} of {len(reports)} DISAGREE" if wrong else f"{len(reports)} agree"
-    return f"{name:<37} {dtype:<8}  {error:<26}  {verdict}"
-
-
-def _share(row: Any) -> float:
-    """How much of its bound an error takes; NaN counts as the most."""
-    share = row.error / row.bound if row.bound else row.error
-    return share if share == share else float("inf")

@@ -7,6 +7,7 @@ from experiments.evaluation import evaluate
 from experiments.progress import Progress, make_progress, print_json
 from experiments.run_config import RunConfig, read_config
 from experiments.training import backend_for, prepared_from
+from shared.backend import find_backend
 from shared.run_folder import best_checkpoint, latest_checkpoint, load_checkpoint
 
 SHOWN = 12  # characters of the name of a metric
@@ -47,6 +48,7 @@ def evaluate_command(
 
 
 def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newest: bool, progress: Progress) -> dict:
+    find_backend(backend, dtype=config.dtype, device=config.device)
     best = None if newest else best_checkpoint(run)
     checkpoint = latest_checkpoint(run)[0] if best is None else best
     arrays, saved = load_checkpoint(checkpoint)

@@ -10,9 +10,13 @@ Rows = list[dict[str, str]]
 
 
 def twins() -> Rows:
+    from shared.example_inputs import cases
     from shared.registry import TWINS
 
-    return [{"name": name, "file": f"{twin.module.replace('.', '/')}.py"} for name, twin in TWINS.items()]
+    return [
+        {"name": name, "file": f"{twin.module.replace('.', '/')}.py", "cases": ", ".join(cases(twin))}
+        for name, twin in TWINS.items()
+    ]
 
 
 def experiments() -> Rows:

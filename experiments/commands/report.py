@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from experiments.progress import print_json
+from shared.errors import IsogradError
 
 
 def report(runs: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
@@ -14,10 +15,15 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None, json: bool = F
         json: Print the figures as JSON too.
     """
     from experiments.comparison import expand_runs
+    from experiments.output import check_folder
     from experiments.report import collect, write_report
 
+    if not runs:
+        raise IsogradError("expected run folders, got none: `isograd report runs/a runs/b` draws two on one axis")
     folders = expand_runs(runs)
-    page = write_report(folders, out or Path(runs[0]) / "report")
+    folder = out or Path(runs[0]) / "report"
+    check_folder(folder)
+    page = write_report(folders, folder)
     if json:
         print_json({"report": str(page), **collect(folders)})
     else:

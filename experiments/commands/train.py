@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from experiments import training
 from experiments.catalogue import find_experiment
+from experiments.output import check_folder
 from experiments.progress import Progress, make_progress
 from experiments.run_config import check_unused, read_config
 from experiments.training import Settings
@@ -116,6 +118,7 @@ def _train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json
 
     find_experiment(experiment)
     check_unused(folder)
+    check_folder(folder)
     missing = [name for names in PACKAGES.values() for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise IsogradError(f"--backend both needs torch and jax, and {', '.join(missing)} is not installed")
@@ -137,9 +140,11 @@ def _as_options(given: dict) -> list[str]:
     ]
 
 
-def run_command(arguments: list[str]) -> None:
+def run_command(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
     """Run an isograd command in a process of its own; Ctrl-C reaches it too, and it is left time to save its state."""
-    child = subprocess.Popen([sys.executable, "-m", "experiments", *arguments], env=os.environ)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "experiments", *arguments], env={**(environment or {}), **os.environ}
+    )
     previous = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         code = child.wait()

@@ -1,4 +1,6 @@
-"""Transformer blocks: self-attention and an MLP, normalised before or after. Twin: torch_impl/layers/attention_blocks.py."""
+"""Transformer blocks: self-attention and an MLP, normalised before or after.
+Twin: torch_impl/layers/attention_blocks.py.
+"""
 
 import jax
 from flax import nnx
@@ -26,7 +28,7 @@ class MLP(nnx.Module):
 
 
 class PreNormAttentionBlock(nnx.Module):
-    """y = x + attention(norm(x)), then y + mlp(norm(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Xiong et al. 2020)."""
+    """y = x + attention(norm(x)), y + mlp(norm(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Xiong et al. 2020)."""
 
     def __init__(self, embed_dim: int, hidden_dim: int, num_heads: int, dropout: float = 0.0, *, rngs: nnx.Rngs):
         self.attention_norm = LayerNorm(embed_dim, rngs=rngs)
@@ -40,7 +42,7 @@ class PreNormAttentionBlock(nnx.Module):
 
 
 class PostNormAttentionBlock(nnx.Module):
-    """y = norm(x + attention(x)), then norm(y + mlp(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Vaswani et al. 2017)."""
+    """y = norm(x + attention(x)), norm(y + mlp(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Vaswani et al. 2017)."""
 
     def __init__(self, embed_dim: int, hidden_dim: int, num_heads: int, dropout: float = 0.0, *, rngs: nnx.Rngs):
         self.attention_norm = LayerNorm(embed_dim, rngs=rngs)

@@ -40,7 +40,7 @@ class GRUCell(nnx.Module):
         valid: Bool[Array, "B T"],
         reverse: bool = False,
     ) -> tuple[Float[Array, "B T H"], Float[Array, "B H"]]:
-        """All steps, from the end if `reverse`; where `valid` is False the state stands still and the output is zero."""
+        """All steps, from the end if `reverse`; where `valid` is False the state stands still, the output is zero."""
 
         def step(h, projected_and_valid):
             projected, is_valid = projected_and_valid

@@ -12,8 +12,8 @@ from jax_impl.precision import at_least_float32
 class LayerNorm(nnx.Module):
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis: x (..., H) -> (..., H) (Ba et al. 2016).
 
-    The variance is biased. It is taken after the mean is subtracted, and the mean after the first entry is (which changes
-    neither), so a large mean costs no digits.
+    The variance is biased. It is taken after the mean is subtracted, and the mean after the first entry is (which
+    changes neither), so a large mean costs no digits.
     """
 
     def __init__(self, hidden_size: int, eps: float = 1e-5, *, rngs: nnx.Rngs):

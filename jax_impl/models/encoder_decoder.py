@@ -1,4 +1,6 @@
-"""GRU encoder, with or without a decoder, that summarises token ids in one vector. Twin: torch_impl/models/encoder_decoder.py."""
+"""GRU encoder, with or without a decoder, that summarises token ids in one vector.
+Twin: torch_impl/models/encoder_decoder.py.
+"""
 
 from flax import nnx
 from jax import Array

@@ -10,7 +10,10 @@ from jax_impl.models.transformer import Transformer
 
 
 class ReviewClassifierGRU(nnx.Module):
-    """`EncoderDecoder`, then Linear(H, classes): ids (B, T), mask (B, T) -> logits (B, C); `lengths` for packed semantics."""
+    """`EncoderDecoder`, then Linear(H, classes): ids (B, T), mask (B, T) -> logits (B, C).
+
+    `lengths` (B,) gives packed semantics.
+    """
 
     def __init__(
         self,

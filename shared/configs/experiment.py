@@ -15,7 +15,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class AdamWConfig:
-    """AdamW with decoupled decay on every parameter (Loshchilov & Hutter 2019); no default of a framework is relied on."""
+    """AdamW with decoupled decay on every parameter (Loshchilov & Hutter 2019); no framework's default is relied on."""
 
     learning_rate: float = 1e-4
     beta_1: float = 0.9

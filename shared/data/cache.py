@@ -1,4 +1,4 @@
-"""The folder of things that can be made again, and files written so that nobody ever sees half of one."""
+"""The cache: a folder of things that can be made again, so that a run never fails for want of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from shared.atomic import new_file
+from shared.errors import IsogradError
 
 log = logging.getLogger("isograd")
 
@@ -22,24 +25,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get(variable) or Path.home() / ".cache") / "isograd"
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write through a temporary file beside `path`, fsync, rename: the old file or the whole new one is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def store(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Like `write_atomically`, but a cache that can't be written costs a line in the log, not the run."""
+    """Write a file of the cache atomically; one that can't be written costs a line in the log, not the run."""
     try:
-        write_atomically(path, write)
-    except OSError as error:
-        log.warning("could not write the cache file %s (%s); set ISOGRAD_CACHE to a writable folder", path, error)
+        with new_file(path) as temporary, temporary.open("wb") as file:
+            write(file)
+    except IsogradError as error:
+        log.warning("the cache is left out (%s); set ISOGRAD_CACHE to a writable folder", error)

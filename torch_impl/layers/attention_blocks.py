@@ -1,4 +1,6 @@
-"""Transformer blocks: self-attention and an MLP, normalised before or after. Twin: jax_impl/layers/attention_blocks.py."""
+"""Transformer blocks: self-attention and an MLP, normalised before or after.
+Twin: jax_impl/layers/attention_blocks.py.
+"""
 
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
@@ -26,7 +28,7 @@ class MLP(nn.Module):
 
 
 class PreNormAttentionBlock(nn.Module):
-    """y = x + attention(norm(x)), then y + mlp(norm(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Xiong et al. 2020)."""
+    """y = x + attention(norm(x)), y + mlp(norm(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Xiong et al. 2020)."""
 
     def __init__(self, embed_dim: int, hidden_dim: int, num_heads: int, dropout: float = 0.0):
         super().__init__()
@@ -41,7 +43,7 @@ class PreNormAttentionBlock(nn.Module):
 
 
 class PostNormAttentionBlock(nn.Module):
-    """y = norm(x + attention(x)), then norm(y + mlp(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Vaswani et al. 2017)."""
+    """y = norm(x + attention(x)), norm(y + mlp(y)): x (B, T, E), mask (B, T) -> (B, T, E) (Vaswani et al. 2017)."""
 
     def __init__(self, embed_dim: int, hidden_dim: int, num_heads: int, dropout: float = 0.0):
         super().__init__()

@@ -9,7 +9,7 @@ from torch_impl.layers.soft_attention import Attn
 
 
 class DecoderAttn(nn.Module):
-    """Dropout, soft attention, one-way GRU from the encoder's state: inputs (B, T, H), hidden (L, B, H) -> the same shapes.
+    """Dropout, soft attention, one-way GRU from the encoder's state: (B, T, H), (L, B, H) -> the same shapes.
 
     The vocabulary and embedding sizes are the encoder's and unused here; `with_attention=False` skips the attention.
     """

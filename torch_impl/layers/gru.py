@@ -39,7 +39,7 @@ class GRUCell(nn.Module):
         valid: Bool[Tensor, "B T"],
         reverse: bool = False,
     ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "B H"]]:
-        """All steps, from the end if `reverse`; where `valid` is False the state stands still and the output is zero."""
+        """All steps, from the end if `reverse`; where `valid` is False the state stands still, the output is zero."""
         steps = list(zip(self.input_proj(inputs).unbind(1), valid[..., None].unbind(1), strict=True))
         outputs = []
         for projected, is_valid in reversed(steps) if reverse else steps:

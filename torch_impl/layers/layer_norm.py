@@ -10,8 +10,8 @@ from torch_impl.precision import at_least_float32
 class LayerNorm(nn.Module):
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis: x (..., H) -> (..., H) (Ba et al. 2016).
 
-    The variance is biased. It is taken after the mean is subtracted, and the mean after the first entry is (which changes
-    neither), so a large mean costs no digits.
+    The variance is biased. It is taken after the mean is subtracted, and the mean after the first entry is (which
+    changes neither), so a large mean costs no digits.
     """
 
     def __init__(self, hidden_size: int, eps: float = 1e-5):

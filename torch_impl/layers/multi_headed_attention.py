@@ -10,8 +10,8 @@ from torch_impl.layers.linear import Linear
 class MultiHeadedAttention(nn.Module):
     """Self-attention of `num_heads` heads of width `head_size` (Vaswani et al. 2017): (B, T, m d) -> (B, T, m d).
 
-    The mask is (B, T), 1 = token and 0 = padding, or any shape that broadcasts to (B, m, T, S). It is applied before the
-    softmax; a query that sees nothing gives zeros before the output projection.
+    The mask is (B, T), 1 = token and 0 = padding, or any shape that broadcasts to (B, m, T, S). It is applied before
+    the softmax; a query that sees nothing gives zeros before the output projection.
     """
 
     def __init__(self, head_size: int, num_heads: int):

@@ -1,4 +1,6 @@
-"""GRU encoder, with or without a decoder, that summarises token ids in one vector. Twin: jax_impl/models/encoder_decoder.py."""
+"""GRU encoder, with or without a decoder, that summarises token ids in one vector.
+Twin: jax_impl/models/encoder_decoder.py.
+"""
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn

@@ -9,7 +9,10 @@ from torch_impl.models.transformer import Transformer
 
 
 class ReviewClassifierGRU(nn.Module):
-    """`EncoderDecoder`, then Linear(H, classes): ids (B, T), mask (B, T) -> logits (B, C); `lengths` for packed semantics."""
+    """`EncoderDecoder`, then Linear(H, classes): ids (B, T), mask (B, T) -> logits (B, C).
+
+    `lengths` (B,) gives packed semantics.
+    """
 
     def __init__(
         self,

@@ -1,0 +1,61 @@
+"""Building a twin: drawn, without memory or with zeros, by one function a side, with one error for wrong arguments."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+from jax_impl import build as jax_build
+from jax_impl import weights as jax_weights
+from shared.errors import IsogradError
+from shared.registry import TWINS
+from torch_impl import build as torch_build
+from torch_impl import weights as torch_weights
+
+SIDES = {"torch": (torch_build, torch_weights), "jax": (jax_build, jax_weights)}
+NAME = "Transformer"
+TWIN = TWINS[NAME]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_names_and_shapes_are_the_same_however_a_twin_is_built(side):
+    build, weights = SIDES[side]
+    drawn = weights.parameter_shapes(build.build_twin(TWIN, TWIN.arguments))
+    assert drawn == weights.parameter_shapes(build.build_twin(TWIN, TWIN.arguments, abstract=True))
+    assert drawn == weights.parameter_shapes(build.empty_twin(TWIN, TWIN.arguments))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_drawn_twin_has_numbers_and_an_empty_one_zeros(side):
+    build, weights = SIDES[side]
+    drawn, empty = (weights.to_arrays(make(TWIN, TWIN.arguments)) for make in (build.build_twin, build.empty_twin))
+    assert all(array.any() for name, array in drawn.items() if "norm" not in name)
+    assert not any(array.any() for array in empty.values())
+
+
+def test_an_abstract_twin_has_no_memory():
+    module = torch_build.build_twin(TWIN, TWIN.arguments, abstract=True)
+    assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
+    state = nnx.state(jax_build.build_twin(TWIN, TWIN.arguments, abstract=True), nnx.Param)
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(state))
+
+
+def test_an_empty_twin_runs_once_it_has_weights():
+    twin = TWINS["MLP"]
+    x = np.random.default_rng(0).standard_normal((2, 3, 21)).astype(np.float32)
+    torch_twin, jax_twin = (build.empty_twin(twin, twin.arguments) for build in (torch_build, jax_build))
+    arrays = torch_weights.to_arrays(torch_build.build_twin(twin, twin.arguments))
+    torch_weights.load_arrays(torch_twin, arrays)
+    jax_weights.load_arrays(jax_twin, arrays)
+    torch_twin.eval()
+    jax_twin.eval()
+    assert torch_twin(torch.from_numpy(x)).any()
+    assert jax_twin(jax.numpy.asarray(x)).any()
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+@pytest.mark.parametrize("side", SIDES)
+def test_arguments_that_a_twin_does_not_take_are_named(side, abstract):
+    with pytest.raises(IsogradError, match=r"Linear can't be built with the arguments .*'colour': 3"):
+        SIDES[side][0].build_twin(TWINS["Linear"], {**TWINS["Linear"].arguments, "colour": 3}, abstract)

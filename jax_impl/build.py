@@ -1,0 +1,46 @@
+"""Build a twin from its registry entry: as its constructor draws it, without memory, or with zeros.
+Twin: torch_impl/build.py.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from shared.errors import IsogradError
+from shared.registry import Twin
+
+
+def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nnx.Module:
+    """The module of a twin with these constructor arguments; an abstract one has names and shapes but no memory.
+
+    Raises IsogradError if the constructor does not take the arguments.
+    """
+    constructor = getattr(importlib.import_module(f"jax_impl.{twin.module}"), twin.public_name)
+
+    def make() -> nnx.Module:
+        return constructor(**arguments, rngs=nnx.Rngs(0))
+
+    try:
+        return nnx.eval_shape(make) if abstract else make()
+    except TypeError as error:
+        raise IsogradError(
+            f"{twin.public_name} can't be built with the arguments {dict(arguments)}: {error}"
+        ) from error
+
+
+def empty_twin(twin: Twin, arguments: Mapping[str, Any], device: jax.Device | str = "cpu") -> nnx.Module:
+    """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
+    place = jax.devices(device)[0] if isinstance(device, str) else device
+
+    def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key(0) if is_key else jax.device_put(np.zeros(leaf.shape, leaf.dtype), place)
+
+    graph, state = nnx.split(build_twin(twin, arguments, abstract=True))
+    return nnx.merge(graph, jax.tree.map(zeros, state))

@@ -1,0 +1,61 @@
+"""Example inputs: the shapes of the registry's descriptions, in every case, for other arguments too."""
+
+import numpy as np
+import pytest
+
+from shared.example_inputs import cases, example_inputs
+from shared.registry import BATCH, STEPS, TWINS
+
+EVERY_CASE = [(name, case) for name, twin in TWINS.items() for case in cases(twin)]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_no_two_axes_of_an_array_have_one_size(name):
+    for array in example_inputs(TWINS[name]).values():
+        assert len(set(array.shape)) == array.ndim or name == "apply_causal_mask"  # which is square by design
+
+
+@pytest.mark.parametrize(("name", "case"), EVERY_CASE)
+def test_inputs_are_a_function_of_the_seed_and_have_plain_dtypes(name, case):
+    first, again, other = (example_inputs(TWINS[name], case, seed) for seed in (0, 0, 1))
+    for key, array in first.items():
+        np.testing.assert_array_equal(array, again[key])
+        assert array.dtype in (np.float64, np.int64, np.bool_)
+        assert array.dtype != np.float64 or not np.array_equal(array, other[key])
+
+
+def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_mean_something_for_it():
+    assert cases(TWINS["GRU:two_layers"]) == ["odd_sizes"]
+    assert cases(TWINS["MultiHeadedAttention"]) == ["odd_sizes", "one_step", "one_example", "masked_row"]
+    assert cases(TWINS["LayerNorm"]) == ["odd_sizes", "one_step", "one_example", "mean_5000"]
+    assert cases(TWINS["make_causal_mask"]) == ["odd_sizes"]
+
+
+def test_each_case_is_what_its_name_says():
+    attention, norm = TWINS["MultiHeadedAttention"], TWINS["LayerNorm"]
+    shapes = {case: example_inputs(attention, case)["hidden_states"].shape for case in cases(attention)}
+    assert shapes["odd_sizes"] == shapes["masked_row"] == (BATCH, STEPS, 21)
+    assert shapes["one_step"] == (BATCH, 1, 21)
+    assert shapes["one_example"] == (1, STEPS, 21)
+    assert example_inputs(attention, "one_example").keys() == {"hidden_states"}
+    assert not example_inputs(attention, "masked_row")["mask"][0].any()
+    assert example_inputs(attention)["mask"].any(axis=1).all()
+    assert abs(example_inputs(norm, "mean_5000")["inputs"].mean() - 5000) < 1
+
+
+def test_ids_masks_and_lengths_tell_one_story():
+    inputs = example_inputs(TWINS["ReviewClassifierGRU"])
+    np.testing.assert_array_equal(inputs["inputs"] > 0, inputs["mask"])
+    np.testing.assert_array_equal(inputs["mask"].sum(axis=1), inputs["lengths"])
+    assert inputs["mask"][-1].all()
+    assert not inputs["mask"].all()
+    np.testing.assert_array_equal(example_inputs(TWINS["apply_causal_mask"])["mask"], np.tri(STEPS, dtype=bool))
+
+
+def test_other_arguments_give_fitting_inputs():
+    sizes = {"input_size": 4, "hidden_size": 6, "num_layers": 3}
+    shapes = {key: a.shape for key, a in example_inputs(TWINS["BidirectionalGRU"], arguments=sizes).items()}
+    assert shapes == {"inputs": (BATCH, STEPS, 4), "hidden_states": (6, BATCH, 6), "lengths": (BATCH,)}
+    ids = example_inputs(TWINS["Transformer"], arguments={"vocabulary_size": 3, "sequence_length": 2})["inputs"]
+    assert ids.shape == (BATCH, 2)
+    assert ids.max() == 2
