@@ -1,8 +1,8 @@
 """When two tensors are equal: the proof in float64, and the noise rule below it.
 
 float64: the relative L2 error is at most 1e-12. Other dtypes: the bound is measured. The oracle is the float64 run;
-a side's error against it may be at most 3 times the noise, which is the other side's error or the movement of the oracle
-itself under random roundings (see rounding.py), whichever is larger.
+a side's error against it may be at most 3 times the noise, which is the other side's error or the movement of the
+oracle itself under random roundings (see rounding.py), whichever is larger.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def prove(torch_array: np.ndarray, jax_array: np.ndarray, floor: float) -> Verdict:
-    """The float64 criterion; `floor` is the largest gradient of the model, of which one that is zero in theory is noise."""
+    """The float64 criterion; `floor` is the model's largest gradient, of which one that is zero in theory is noise."""
     scale = max(norm(torch_array), floor) or 1.0
     return Verdict(difference(torch_array, jax_array) / scale, PROOF)
 
@@ -62,7 +62,7 @@ def compare_noise(
     moved: list[np.ndarray],
     roundoff: float,
 ) -> Verdict:
-    """The noise rule; `moved` are runs of the oracle with random roundings of size `roundoff`, `floor` as in `prove`."""
+    """The noise rule; `moved`: runs of the oracle with random roundings of size `roundoff`; `floor` as in `prove`."""
     scale = max(norm(oracle), floor) or 1.0
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
     movement = max([roundoff * scale, *(difference(array, oracle) for array in moved)])

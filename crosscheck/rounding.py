@@ -1,9 +1,9 @@
 """Random roundings in a float64 run, to measure how much noise a lower precision has to make.
 
 What goes into and comes out of every arithmetic operation, forwards and backwards, is multiplied by 1 + u or 1 - u at
-random, u being the unit roundoff of the lower precision (Monte Carlo arithmetic: Parker 1997). Moving the terms of a sum,
-and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is the noise that any honest
-implementation in that precision shows, also where a gradient is zero in theory.
+random, u being the unit roundoff of the lower precision (Monte Carlo arithmetic: Parker 1997). Moving the terms of a
+sum, and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is the noise that
+any honest implementation in that precision shows, also where a gradient is zero in theory.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-EXACT = frozenset(  # operations that move numbers without rounding them
-    "cat stack where embedding clone _to_copy copy index select_backward slice_backward index_select gather masked_fill "
-    "zeros zeros_like new_zeros ones ones_like full full_like arange empty_like neg abs relu threshold_backward tril".split()
-)
+EXACT = frozenset([  # operations that move numbers without rounding them
+    "cat", "stack", "where", "embedding", "clone", "_to_copy", "copy", "index", "select_backward",
+    "slice_backward", "index_select", "gather", "masked_fill", "zeros", "zeros_like", "new_zeros", "ones",
+    "ones_like", "full", "full_like", "arange", "empty_like", "neg", "abs", "relu", "threshold_backward", "tril",
+])  # fmt: skip
 
 
 class RandomRounding(TorchDispatchMode):
-    """Within this context every number that enters or leaves an arithmetic operation moves by `roundoff`, up or down."""
+    """In this context every number that enters or leaves an arithmetic operation moves by `roundoff`, up or down."""
 
     def __init__(self, roundoff: float, seed: int):
         super().__init__()

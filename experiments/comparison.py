@@ -50,10 +50,10 @@ def read_run(folder: Path) -> Run:
 
 
 def expand_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run folders among `folders` and right below them."""
+    """The run folders among `folders` and anywhere below them."""
     found: list[Path] = []
     for folder in folders:
-        below = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+        below = sorted(path.parent for path in folder.rglob(CONFIG))
         if (folder / CONFIG).is_file() or not below:
             read_config(folder)  # says what is wrong if this is no run
             below = [folder]

@@ -41,13 +41,14 @@ def draw_all(runs: Sequence[Run]) -> list[Drawn]:
     window = window_of(runs)
     smoothing = f" Averaged over {window} steps; the faint lines are single steps." if window > 1 else ""
     figures = [
-        _draw("train_loss", f"Training loss over iterations.{smoothing}", "training loss", _train_curves(runs, window)),
-        _draw("validation_loss", "Validation loss over iterations.", "validation loss", _validation(runs, "loss")),
+        _draw("train_loss", f"Training loss.{smoothing}", "training loss", _train_curves(runs, window), runs),
+        _draw("validation_loss", "Validation loss.", "validation loss", _validation(runs, "loss"), runs),
         _draw(
             "validation_accuracy",
-            "Validation accuracy over iterations; the circle marks the best of each run.",
+            "Validation accuracy; the circle marks the best of each run.",
             "validation accuracy",
             _validation(runs, "accuracy"),
+            runs,
         ),
     ]
     if pairs(runs):
@@ -55,18 +56,36 @@ def draw_all(runs: Sequence[Run]) -> list[Drawn]:
             "Absolute difference of the training losses of torch and jax, step by step, from equal weights and seeds. "
             "The axis is logarithmic; steps of equal losses have no point."
         )
-        figures.append(_draw("loss_difference", caption, "|loss of torch − loss of jax|", _differences(runs)))
+        plot = _differences(runs)
+        figures.append(_draw("loss_difference", caption, "|loss of torch − loss of jax|", plot, runs, lines=False))
     return figures
 
 
-def _draw(name: str, caption: str, label: str, plot: Callable[[Any], None]) -> Drawn:
+def _draw(
+    name: str, caption: str, label: str, plot: Callable[[Any], None], runs: Sequence[Run], lines: bool = True
+) -> Drawn:
     def plot_one(panels: Sequence[Any]) -> None:
         (axes,) = panels
         plot(axes)
         axes.set(xlabel="iteration (updates)", ylabel=label)
-        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, handlelength=3)
+        handles = _handles(runs) if lines else None  # otherwise one for each label that was plotted
+        axes.figure.legend(
+            handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9, handlelength=3
+        )
 
     return draw(name, caption, plot_one)
+
+
+def _handles(runs: Sequence[Run]) -> list[Any]:
+    """The colours of the experiments and the lines of the backends: shorter than a legend of all runs."""
+    from matplotlib.lines import Line2D
+
+    colours = {run.experiment: _colour(runs, run) for run in runs}
+    styles = {run.config.backend: style(run) for run in runs}
+    return [
+        *(Line2D([], [], color=colour, label=name, linewidth=2.6) for name, colour in colours.items()),
+        *(Line2D([], [], color="#5c6670", label=name, **look) for name, look in styles.items()),
+    ]
 
 
 def draw(
@@ -110,7 +129,7 @@ def _train_curves(runs: Sequence[Run], window: int) -> Callable[[Any], None]:
             if window > 1:
                 axes.plot(steps, losses, color=_colour(runs, run), linewidth=0.6, alpha=0.15, zorder=1)
             kept = steps[window - 1 :] if len(steps) >= window else steps
-            axes.plot(kept, averaged(losses, window), label=run.label, **_style(runs, run))
+            axes.plot(kept, averaged(losses, window), **_style(runs, run))
 
     return plot
 
@@ -118,7 +137,7 @@ def _train_curves(runs: Sequence[Run], window: int) -> Callable[[Any], None]:
 def _validation(runs: Sequence[Run], name: str) -> Callable[[Any], None]:
     def plot(axes: Any) -> None:
         for run in runs:
-            axes.plot(*columns(run.validation, name), label=run.label, **_style(runs, run))
+            axes.plot(*columns(run.validation, name), **_style(runs, run))
             if name == "accuracy" and run.best is not None:
                 point = run.best["step"], run.best["accuracy"]
                 axes.plot(*point, "o", color=_colour(runs, run), markersize=8, fillstyle="none")

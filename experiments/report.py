@@ -41,8 +41,8 @@ COLUMNS: tuple[Column, ...] = (  # heading, entry of a row, how it is shown
 SYMBOLS = {
     "P": "trainable parameters",
     "A_major": "accuracy on the validation split of always answering the commonest label of the training split",
-    "A_val, L_val, F1_val": "accuracy, loss and F1 on the validation split at the best validation (highest accuracy, "
-    "then lowest loss); the best of the column is bold",
+    "A_val, L_val, F1_val": "accuracy, loss and F1 (of more than two labels: the mean) on the validation split at the "
+    "best validation (highest accuracy, then lowest loss); the best of the column is bold",
     "best at": "the iteration of the best validation",
     "A_train, L_train": "mean accuracy and loss over the training batches of the last epoch, dropout on",
     "t_train": "wall-clock of the updates, without evaluation, checkpoints and compilation",
@@ -55,12 +55,7 @@ SYMBOLS = {
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Write report.html, report.md and the figures into `out`; returns the page to open."""
-    import jinja2
-
     runs = _in_order([read_run(folder) for folder in folders])
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=lambda name: bool(name and ".html" in name))
-    environment.trim_blocks = environment.lstrip_blocks = True
     sections = {
         "Curves": draw_all(runs),
         "Each experiment": draw_experiments(runs),
@@ -76,8 +71,16 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         _write(out / f"{figure.name}.svg", figure.svg.encode())
         _write(out / f"{figure.name}.png", figure.png)
     for page, template in PAGES.items():
-        _write(out / page, environment.get_template(template).render(content).encode())
+        _write(out / page, _render(template, content))
     return out / "report.html"
+
+
+def write_results(folders: Sequence[Path], path: Path, command: str) -> None:
+    """Write the table alone, as Markdown, with what it was measured on and by which command: a file to commit."""
+    runs = _in_order([read_run(folder) for folder in folders])
+    conditions = sorted({_settings(run) for run in runs})
+    content = {"symbols": SYMBOLS, "conditions": conditions, "command": command, **_words(runs)}
+    _write(path, _render("results.md.jinja", content))
 
 
 def collect(folders: Sequence[Path]) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def _words(runs: list[Run]) -> dict[str, Any]:
     shown = [column for column in COLUMNS if column not in shared]
     best = max((entry["validation_accuracy"] or 0.0 for entry in rows), default=None)
     return {
-        "title": ", ".join(dict.fromkeys(run.experiment for run in runs)),
+        "title": _title(list(dict.fromkeys(run.experiment for run in runs))),
         "columns": [heading for heading, _, _ in shown],
         "explained": [_lines(heading) for heading, _, _ in shown],
         "rows": [_cells(entry, shown, best) for entry in rows],
@@ -103,6 +106,10 @@ def _words(runs: list[Run]) -> dict[str, Any]:
         "notes": [(run.label, entry["note"]) for run, entry in zip(runs, rows, strict=True)],
         "runs": [(run.label, run.folder, _settings(run)) for run in runs],
     }
+
+
+def _title(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}: {len(names)} experiments"
 
 
 def _cells(entry: dict[str, Any], columns: list[Column], best: float | None) -> list[tuple[str, bool]]:
@@ -137,6 +144,15 @@ def _in_order(runs: list[Run]) -> list[Run]:
     names = list(EXPERIMENTS)
     places = {name: place for place, name in enumerate(names)}
     return sorted(runs, key=lambda run: (places.get(run.experiment, len(names)), run.config.backend == "jax"))
+
+
+def _render(template: str, content: dict[str, Any]) -> bytes:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=lambda name: bool(name and ".html" in name))
+    environment.trim_blocks = environment.lstrip_blocks = True
+    return environment.get_template(template).render(content).encode()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -46,10 +46,7 @@ def recognise(path: Path) -> Source:
         )
     if not path.is_file():
         raise IsogradError(f"{path} does not exist: expected a file or folder of weights")
-    with path.open("rb") as file:
-        start = file.read(9)
-    is_torch = start.startswith((b"PK", b"\x80")) and start[8:] != b"{"  # a zip, or a pickle of old
-    return Source("torch" if is_torch else "safetensors", path)
+    return Source("torch" if _is_torch(_first_bytes(path)) else "safetensors", path)
 
 
 def format_of(path: Path, to: str | None) -> str:
@@ -70,6 +67,8 @@ def check_writable(path: Path, chosen: str, source: Path) -> None:
         raise IsogradError(f"{path} is a folder with other contents: choose another destination")
     if path.is_file() and chosen == "orbax":
         raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose another destination")
+    if path.is_file() and path.stat().st_size and not _is_weights(path):
+        raise IsogradError(f"{path} is a file that holds no weights: choose another destination")
 
 
 def read_metadata(source: Source) -> dict[str, Any]:
@@ -121,6 +120,20 @@ def framework_files(chosen: str) -> ModuleType:
 def _abstract(chosen: str, twin: Twin, arguments: Mapping[str, Any]) -> Any:
     build = importlib.import_module(f"{FRAMEWORKS[chosen]}_impl.build")
     return build.build_twin(twin, arguments, abstract=True)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(9)
+
+
+def _is_torch(start: bytes) -> bool:
+    return start.startswith((b"PK", b"\x80")) and start[8:] != b"{"  # a zip, or a pickle of old
+
+
+def _is_weights(path: Path) -> bool:
+    start = _first_bytes(path)
+    return _is_torch(start) or start[8:] == b"{"
 
 
 def _is_orbax(path: Path) -> bool:

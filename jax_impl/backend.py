@@ -1,7 +1,6 @@
 """Training with JAX: parameters, optimiser state, device, compilation and precision. Twin: torch_impl/backend.py."""
 
 import functools
-import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from jax_impl.build import build_twin, empty_twin
 from jax_impl.dropout import seed_dropout
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from jax_impl.optimizer import AdamW, Tensors
@@ -178,10 +178,8 @@ def find_device(device: str) -> jax.Device:
 def _make_module(model: ModelConfig, device: jax.Device) -> tuple[Any, nnx.Module]:
     """All that is not a weight on the device, and the module without memory: its weights live in the state."""
     twin = find_twin(model.twin)
-    twin_class = getattr(importlib.import_module(f"jax_impl.{twin.module}"), twin.public_name)
-    make = functools.partial(twin_class, **model.arguments)
-    buffers = jax.jit(lambda: nnx.state(make(rngs=nnx.Rngs(0)), nnx.Not(nnx.Param)))()
-    return jax.device_put(buffers, device), nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+    buffers = nnx.state(empty_twin(twin, model.arguments, device), nnx.Not(nnx.Param))
+    return buffers, build_twin(twin, model.arguments, abstract=True)
 
 
 def _with_weights(structure: nnx.Module, weights: Tensors, buffers: Any) -> nnx.Module:

@@ -1,4 +1,6 @@
-"""Dropout whose mask is a function of (seed, step, layer path), equal in both frameworks. Twin: torch_impl/dropout.py."""
+"""Dropout whose mask is a function of (seed, step, layer path), equal in both frameworks.
+Twin: torch_impl/dropout.py.
+"""
 
 import zlib
 
@@ -33,7 +35,7 @@ class Dropout(nnx.Dropout):
 
 
 def seed_dropout(module: nnx.Module, key: Array | rng.Key | None) -> None:
-    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None gives the framework's own masks."""
+    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None: the framework's own masks."""
     for path, layer in nnx.iter_modules(module):
         if isinstance(layer, Dropout):
             layer.key = None if key is None else _fold_in_name(jnp.asarray(key, jnp.uint32), path)

@@ -37,25 +37,33 @@ LAWS = {
         "jinja2 matplotlib tyro tensorboardX datasets safetensors",
     ),
 }
+NOTHING = law("")
 IN_TESTS = law(
     "pytest hypothesis transformers orbax tokenizers jinja2 matplotlib"
 )  # crosscheck/test_*.py also import these
+IN_KERNELS = law("triton")  # shared/kernels/*.py also import it, and are themselves imported inside functions only
+KERNELS = "shared.kernels."
 
 
 @dataclass(frozen=True)
 class Import:
-    root: str
+    name: str
     line: int
     lazy: bool
 
+    @property
+    def root(self) -> str:
+        return self.name.partition(".")[0]
 
-def breaches(source: str, package: str, is_test: bool = False) -> list[str]:
+
+def breaches(source: str, package: str, extra: Law = NOTHING) -> list[str]:
     """One sentence for each import of `source` that its package's law forbids."""
     allowed = LAWS[package]
-    extra = IN_TESTS.anywhere if is_test else frozenset()
     found = []
     for use in imports(ast.parse(source), package):
-        if use.root in sys.stdlib_module_names or use.root in allowed.anywhere | extra:
+        if use.name.startswith(KERNELS) and not use.lazy:
+            found.append(f"line {use.line}: {use.name} is imported inside functions only")
+        if use.root in sys.stdlib_module_names or use.root in allowed.anywhere | extra.anywhere:
             continue
         if use.root not in allowed.lazily:
             found.append(f"line {use.line}: {package} never imports {use.root}")
@@ -67,7 +75,7 @@ def breaches(source: str, package: str, is_test: bool = False) -> list[str]:
 def imports(node: ast.AST, package: str, lazy: bool = False) -> Iterator[Import]:
     """Every import below `node`; `lazy` once inside a function. Blocks for type checkers count as lazy."""
     for child in ast.iter_child_nodes(node):
-        yield from (Import(root, child.lineno, lazy) for root in roots(child, package))
+        yield from (Import(name, child.lineno, lazy) for name in imported(child, package))
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
             yield from imports(ast.Module(child.body, []), package, lazy=True)
             yield from imports(ast.Module(child.orelse, []), package, lazy)
@@ -76,14 +84,14 @@ def imports(node: ast.AST, package: str, lazy: bool = False) -> Iterator[Import]
             yield from imports(child, package, lazy or is_function)
 
 
-def roots(node: ast.AST, package: str) -> list[str]:
-    """The top-level packages that one node imports; a relative import is the package's own."""
+def imported(node: ast.AST, package: str) -> list[str]:
+    """The modules that one node imports, by their full names; a relative import is the package's own."""
     match node:
         case ast.Import(names=names):
-            return [alias.name.partition(".")[0] for alias in names]
+            return [alias.name for alias in names]
         case ast.ImportFrom(module=module, level=level):
-            return [package if level else (module or "").partition(".")[0]]
+            return [package if level else (module or "")]
         case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]):
             called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-            return [name.partition(".")[0] or package] if called in IMPORTERS else []
+            return [name if name.partition(".")[0] else package] if called in IMPORTERS else []
     return []

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-REASONS = {"installs packages", "needs a GPU", "needs the network", "runs make"}
+REASONS = {"installs packages", "needs a GPU", "needs the network", "runs make", "takes minutes"}
 LANGUAGES = {"bash", "python", "text"}
 TAG = re.compile(r"<!-- not run in tests: (.*) -->")
 
@@ -82,6 +82,18 @@ def test_every_path_of_the_file_tree_exists():
         path = name if name == folder else folder + name
         missing += [] if (ROOT / path).exists() else [path]
     assert missing == []
+
+
+def test_the_measured_figures_are_those_of_the_file_that_is_named_beside_them():
+    results = (ROOT / "experiments" / "results" / "reviews_small_cpu.md").read_text()
+    rows = re.findall(r"^\| `(reviews-\d-small)` \| (.*) \| ([\d.]+) \| ([\d.e-]+) \|$", README, re.MULTILINE)
+    assert len(rows) == 7
+    for name, model, accuracy, difference in rows:
+        measured = [line.replace("*", "") for line in results.splitlines() if line.startswith(f"| {name} ")]
+        assert [line.split(" | ")[2] for line in measured] == ["torch", "jax"]
+        assert all(f"| {model}, small |" in line and f" | {accuracy} | " in line for line in measured)
+        assert f"{name}, float32: the losses of torch and jax differ by at most {difference} (" in results
+    assert re.search(r"A_major ([\d.]+\d)", results)[1] in README
 
 
 PAGE = """

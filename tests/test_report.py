@@ -76,7 +76,7 @@ def test_runs_of_different_dtype_or_data_are_no_pair(tmp_path):
 def test_the_page_is_self_contained_and_has_all_figures(tmp_path):
     folders = [make_run(tmp_path / name, backend=name, offset=o) for name, o in (("torch", 0.0), ("jax", 1e-9))]
     page = write_report(folders, tmp_path / "report").read_text()
-    assert page.count("<svg") == page.count("<figcaption>") == 4
+    assert page.count("<svg") == page.count("<figcaption>") == 6
     assert not re.search(r'(src|href)="(?!#)', page)
     assert "iteration" in page
     assert "at most 3e-08" in page
@@ -85,8 +85,8 @@ def test_the_page_is_self_contained_and_has_all_figures(tmp_path):
 
 def test_the_markdown_stands_beside_its_figures(tmp_path):
     page = write_report([make_run(tmp_path / "run")], tmp_path / "report").with_name("report.md").read_text()
-    named = re.findall(r"\((\w+\.(?:png|svg))\)", page)
-    assert len(named) == 6
+    named = re.findall(r"\(([\w-]+\.(?:png|svg))\)", page)
+    assert len(named) == 2 * 5
     assert all((tmp_path / "report" / name).stat().st_size > 1000 for name in named)
     table = [line for line in page.splitlines() if line.startswith("|")]
     assert len(table) == 3
@@ -102,6 +102,38 @@ def test_runs_stand_in_the_order_of_the_experiments_and_the_best_is_bold(tmp_pat
     assert [line.split()[1] for line in rows] == ["reviews-2-small", "reviews-5-small"]
     assert "**0.9500**" in rows[0]
     assert "**" not in rows[1]
+
+
+def figures_of(page):
+    return re.findall(r'<figure id="([\w-]+)">', page.read_text())
+
+
+def test_experiments_that_differ_in_one_thing_stand_side_by_side_where_both_are_given(tmp_path):
+    for number in (1, 2, 3):
+        make_run(tmp_path / str(number), f"reviews-{number}-small")
+    page = write_report([tmp_path / "1", tmp_path / "2", tmp_path / "3"], tmp_path / "all")
+    assert [name for name in figures_of(page) if name.startswith("pair")] == [
+        "pair_reviews-1-small_reviews-2-small",
+        "pair_reviews-2-small_reviews-3-small",
+    ]
+    assert "reviews-1-small and reviews-2-small, which differ in dropout, on equal axes. From the" in page.read_text()
+    page = write_report([tmp_path / "1", tmp_path / "3"], tmp_path / "two")
+    assert not [name for name in figures_of(page) if name.startswith("pair")]
+
+
+def test_every_experiment_has_a_figure_of_its_own_and_memory_is_compared(tmp_path):
+    folders = [make_run(tmp_path / name, f"reviews-{name}-small") for name in "15"]
+    found = figures_of(write_report(folders, tmp_path / "report"))
+    assert {"experiment_reviews-1-small", "experiment_reviews-5-small", "memory"} <= set(found)
+
+
+def test_what_is_equal_in_all_runs_is_said_once_and_what_differs_has_a_column(tmp_path):
+    make_run(tmp_path / "a", dtype="float64", majority_accuracy=0.7)
+    make_run(tmp_path / "b", dtype="float32", majority_accuracy=0.7)
+    page = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "report").with_name("report.md").read_text()
+    assert "Equal in all runs: A_major 0.7000, steps 30." in page
+    assert "| dtype |" in page
+    assert "A_major |" not in page
 
 
 def test_equal_runs_make_equal_figures(tmp_path):

@@ -1,6 +1,5 @@
 """Training with PyTorch: parameters, optimiser state, device, compilation and precision. Twin: jax_impl/backend.py."""
 
-import importlib
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from shared.configs.experiment import AdamWConfig, ModelConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
 from shared.registry import find_twin
+from torch_impl.build import build_twin
 from torch_impl.dropout import seed_dropout
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.optimizer import AdamW, Tensors
@@ -153,8 +153,7 @@ def find_device(device: str) -> torch.device:
 
 def _make_module(model: ModelConfig, device: torch.device) -> tuple[Tensors, nn.Module]:
     """Buffers on the device, and the module without memory: its weights live in the state."""
-    twin = find_twin(model.twin)
-    module = getattr(importlib.import_module(f"torch_impl.{twin.module}"), twin.public_name)(**model.arguments)
+    module = build_twin(find_twin(model.twin), model.arguments)
     return {name: buffer.to(device) for name, buffer in module.named_buffers()}, module.to("meta")
 
 

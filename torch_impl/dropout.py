@@ -1,4 +1,6 @@
-"""Dropout whose mask is a function of (seed, step, layer path), equal in both frameworks. Twin: jax_impl/dropout.py."""
+"""Dropout whose mask is a function of (seed, step, layer path), equal in both frameworks.
+Twin: jax_impl/dropout.py.
+"""
 
 import torch
 from jaxtyping import Float
@@ -29,7 +31,7 @@ class Dropout(nn.Dropout):
 
 
 def seed_dropout(module: nn.Module, key: rng.Key | None) -> None:
-    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None gives the framework's own masks."""
+    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None: the framework's own masks."""
     for path, layer in module.named_modules():
         if isinstance(layer, Dropout):
             layer.key = None if key is None else rng.fold_in_name(key, path)

@@ -1,8 +1,6 @@
 """Uniform 32-bit numbers from a key and a shape, the same bits in both frameworks. Twin: jax_impl/random_bits.py."""
 
-import functools
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,7 +13,7 @@ LOW_WORD = 0xFFFFFFFF
 def random_bits(key: Key, shape: tuple[int, ...], device: torch.device | str | None = None) -> Tensor:
     """Unsigned 32-bit numbers held in int64, of the given shape; element i depends on (key, i) alone."""
     words = torch.tensor([key[0], key[1], key[0] ^ key[1] ^ PARITY], device=device)
-    stream = _one_kernel() if words.is_cuda else _stream
+    stream = _stream_of_kernel if words.is_cuda else _stream
     return stream(words, math.prod(shape)).reshape(shape)
 
 
@@ -32,7 +30,10 @@ def _stream(words: Tensor, size: int) -> Tensor:
     return x0 ^ x1
 
 
-@functools.cache
-def _one_kernel() -> Callable[[Tensor, int], Tensor]:
-    """On a GPU the hundred operations of the stream are compiled into one kernel, for every size at once."""
-    return torch.compile(_stream, dynamic=True)
+def _stream_of_kernel(words: Tensor, size: int) -> Tensor:
+    """The same on a GPU, where a hundred operations in a row would each read and write all of it."""
+    from shared.kernels.threefry import BLOCK, threefry_stream
+
+    bits = torch.empty(size, dtype=torch.int64, device=words.device)
+    threefry_stream[(-(-size // BLOCK),)](words, bits, size, BLOCK=BLOCK)
+    return bits

@@ -6,21 +6,29 @@ from experiments.progress import print_json
 from shared.errors import IsogradError
 
 
-def report(runs: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
+def report(
+    runs: tuple[Path, ...], /, *, out: Path | None = None, table: Path | None = None, json: bool = False
+) -> None:
     """Draw the curves of runs on one axis, with a table, as HTML and Markdown.
 
     Args:
         runs: Run folders, or folders of run folders.
         out: Where the report goes (a folder `report` in the first run).
+        table: Write the table alone to this Markdown file, and no report.
         json: Print the figures as JSON too.
     """
     from experiments.comparison import expand_runs
     from experiments.output import check_folder
-    from experiments.report import collect, write_report
+    from experiments.report import collect, write_report, write_results
 
     if not runs:
         raise IsogradError("expected run folders, got none: `isograd report runs/a runs/b` draws two on one axis")
     folders = expand_runs(runs)
+    if table is not None:
+        given = " ".join(str(run) for run in runs)
+        write_results(folders, table, f"isograd report {given} --table {table}")
+        print(f"wrote {table}")
+        return
     folder = out or Path(runs[0]) / "report"
     check_folder(folder)
     page = write_report(folders, folder)
