@@ -39,7 +39,7 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
             if signature not in executables:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                executables[signature] = jitted.lower(tensors, batch, *others).compile(_options(self.device))
+                executables[signature] = jitted.lower(tensors, batch, *others).compile()
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)
 
@@ -158,10 +158,6 @@ class Backend:
         """Versions and the name of the device, for the run's config.json."""
         versions = {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__}
         return {"backend": self.name, **versions, "device": self.device.device_kind, "dtype": self.dtype}
-
-
-def _options(device: jax.Device) -> dict[str, bool | int] | None:
-    return None
 
 
 def find_device(device: str) -> jax.Device:

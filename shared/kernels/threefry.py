@@ -22,7 +22,7 @@ def _four_rounds(x0, x1, first: tl.constexpr, second: tl.constexpr, third: tl.co
 
 @triton.jit
 def threefry_stream(words, bits, size, BLOCK: tl.constexpr):
-    """bits (size,) int64 from words (3,) int64: bits[i] = x0 ^ x1 of threefry2x32(key, i), words the key and its parity."""
+    """bits (size,) int64 from words (3,) int64, the key and its parity: bits[i] = x0 ^ x1 of threefry2x32(key, i)."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     key0, key1, key2 = tl.load(words).to(tl.uint32), tl.load(words + 1).to(tl.uint32), tl.load(words + 2).to(tl.uint32)
     x0, x1 = (index >> 32).to(tl.uint32) + key0, (index & 0xFFFFFFFF).to(tl.uint32) + key1
