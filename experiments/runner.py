@@ -20,7 +20,7 @@ from shared.metrics_log import MetricsLog
 from shared.schedules import constant
 
 LOG_EVERY = 10  # steps whose metrics are fetched from the device together
-LOG_SECONDS = 5.0  # or fewer, where they take long
+LOG_SECONDS = 5.0  # or as many as fit in here: the device must not be ahead by more than the user can wait for
 MUST_BE_FINITE = ("loss", "gradient_norm")
 
 
@@ -53,6 +53,7 @@ class Runner:
         self.schedule = constant(self.experiment.optimizer.learning_rate)
         self.seconds, self.compiled_before = spent.get("seconds", 0.0), spent.get("compile_seconds", 0.0)
         self.waiting: list[tuple[Record, Metrics]] = []  # metrics that are still on the device
+        self.together = 1  # how many may wait there; the first step shows how long one takes
         self.steps_of_an_epoch, self.total = steps_of_an_epoch(prepared), total_steps(prepared)
 
     def run(self, state: State, step: int) -> State:
@@ -107,7 +108,7 @@ class Runner:
         at_end, stops = self.step >= self.total, request.made  # read once: a later request is for the next step
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
         saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops
-        if evaluates or saves or self.step % LOG_EVERY == 0 or time.perf_counter() - self._started > LOG_SECONDS:
+        if evaluates or saves or self.step % LOG_EVERY == 0 or len(self.waiting) >= self.together:
             self._write_waiting()
         if evaluates:
             self._evaluate()
@@ -127,6 +128,7 @@ class Runner:
             return
         elapsed = time.perf_counter() - self._started - (self.backend.compile_seconds - self._compiled)
         self.seconds += elapsed
+        self.together = max(1, min(LOG_EVERY, int(LOG_SECONDS * len(fetched) / max(elapsed, 1e-9))))
         examples = sum(record["examples"] for record, _ in fetched)
         self.waiting = []
         records = [record | {name: value.item() for name, value in metrics.items()} for record, metrics in fetched]

@@ -49,18 +49,12 @@ def execute(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, block.text], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> dict[Block, subprocess.CompletedProcess[str]]:
-    """Every block in the order of the page, since later ones use what earlier ones wrote."""
-    folder = tmp_path_factory.mktemp("readme")
-    return {block: execute(block, folder) for block in EXECUTED}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("block", EXECUTED, ids=str)
-def test_the_block_runs(block, results):
-    result = results[block]
-    assert result.returncode == 0, f"{block.text}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+def test_every_block_runs(tmp_path):
+    """In the order of the page, since later ones use what earlier ones wrote."""
+    for block in EXECUTED:
+        result = execute(block, tmp_path)
+        assert result.returncode == 0, f"{block}:\n{block.text}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
 
 
 def test_every_block_has_a_language_and_every_tag_a_known_reason():

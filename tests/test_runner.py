@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_backend import FakeBackend
 
-from experiments import training
+from experiments import runner, training
 from experiments.catalogue import find_experiment
 from experiments.interrupt import Interrupted
 from experiments.progress import Progress
@@ -54,6 +54,14 @@ def without_times(records):
 
 def newest(folder):
     return load_checkpoint(latest_checkpoint(folder)[0])
+
+
+@pytest.mark.parametrize(("seconds", "fetched"), [(0.0, [1, 2, 3, 4, 5, 6]), (1000.0, [1, 5, 6])])
+def test_slow_steps_are_fetched_one_by_one_and_quick_ones_together(fake, tmp_path, monkeypatch, seconds, fetched):
+    monkeypatch.setattr(runner, "LOG_SECONDS", seconds)
+    steps = [record for record in read(train(tmp_path / "run", steps=6)) if record["kind"] == "train"]
+    assert [record["step"] for record in steps] == [1, 2, 3, 4, 5, 6]
+    assert [record["step"] for record in steps if "examples_per_second" in record] == fetched
 
 
 def test_a_run_learns_and_logs_every_step(fake, tmp_path):
