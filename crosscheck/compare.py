@@ -1,6 +1,7 @@
 """Compare a torch module with a JAX module: parameters, outputs, input gradients and parameter gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,16 +38,18 @@ def compare(
     `rules` renames JAX parameters to torch's names: regular expression -> replacement. In train mode our own dropout
     draws equal masks on both sides, any other dropout is off. float64 modules are held to the proof, others to the
     noise rule.
-    Raises IsogradError if inputs or parameters do not pair up.
+    Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not pair up.
     """
     dtype = _dtype(torch_module, inputs)
     options = {"rounded_to": dtype, "train": train, "gradients": gradients, "dropout_key": DROPOUT_KEY}
     options["device"] = device or _device(torch_module)
     inputs = _rounded(inputs, dtype)
     with full_precision():
-        torch_values = torch_side.evaluate(torch_module, inputs, **options)
-        jax_values = jax_side.evaluate(jax_module, inputs, **options, rules=rules)
         title = name or type(torch_module).__name__
+        with _said_in_one_sentence("torch", title):
+            torch_values = torch_side.evaluate(torch_module, inputs, **options)
+        with _said_in_one_sentence("JAX", title):
+            jax_values = jax_side.evaluate(jax_module, inputs, **options, rules=rules)
         _check_pairing(torch_values, jax_values, title)
         if dtype == np.float64:
             rows = _prove(torch_values, jax_values)
@@ -54,6 +57,20 @@ def compare(
             runs = _oracle_runs(torch_module, inputs, dtype, {**options, "device": "cpu"})
             rows = _compare_noise(torch_values, jax_values, runs, dtype)
     return Report(name=title, dtype=dtype.name, mode="train" if train else "eval", device=options["device"], rows=rows)
+
+
+@contextmanager
+def _said_in_one_sentence(side: str, title: str) -> Iterator[None]:
+    """A module that refuses the inputs (a wrong shape, an id out of range) is the user's to mend, with the reason."""
+    try:
+        yield
+    except IsogradError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise IsogradError(
+            f"the {side} module {title} fails on these inputs: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _prove(torch_values: Values, jax_values: Values) -> list[Row]:

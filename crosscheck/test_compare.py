@@ -128,6 +128,21 @@ def test_an_output_without_its_counterpart_is_refused():
         crosscheck.compare(lambda x: (x, x), lambda x: x, INPUTS)
 
 
+@pytest.mark.parametrize(
+    ("twin", "changed", "words"),
+    [
+        ("Transformer", {"inputs": np.full((5, 11), 99)}, "torch module Transformer.*IndexError"),
+        ("Transformer", {"mask": np.ones((5, 3), bool)}, "torch module Transformer fails on these inputs"),
+        ("GRU", {"inputs": np.ones((5, 11, 4))}, "torch module GRU fails on these inputs"),
+    ],
+)
+def test_inputs_that_a_module_refuses_are_named_in_one_sentence(twin, changed, words):
+    pair = crosscheck.build_pair(twin)
+    with pytest.raises(IsogradError, match=words) as caught:
+        crosscheck.compare(pair.torch, pair.jax, {**pair.inputs, **changed})
+    assert "\n" not in str(caught.value)
+
+
 def test_outputs_of_other_shapes_disagree():
     assert not crosscheck.compare(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True), INPUTS).agrees
 

@@ -105,10 +105,13 @@ class Runner:
         self.progress.advance(self.step)
 
     def _at_step(self, request: Request) -> None:
-        at_end, stops = self.step >= self.total, request.made  # read once: a later request is for the next step
+        at_end = self.step >= self.total
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
+        if evaluates or self.step % LOG_EVERY == 0 or len(self.waiting) >= self.together:
+            self._write_waiting()
+        stops = request.made  # read once, after the wait: a later request is for the next step
         saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops
-        if evaluates or saves or self.step % LOG_EVERY == 0 or len(self.waiting) >= self.together:
+        if saves:
             self._write_waiting()
         if evaluates:
             self._evaluate()

@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
-from jax_impl.random_bits import random_bits
+from jax_impl.random_bits import random_mask
 from shared import rng
 
 
@@ -30,7 +30,7 @@ class Dropout(nnx.Dropout):
             return super().__call__(x)
         if self.deterministic or self.rate == 0.0:
             return x
-        keep = (random_bits(self.key, x.shape) >> 9) < rng.keep_threshold(self.rate)
+        keep = random_mask(self.key, x.shape, rng.keep_threshold(self.rate))
         return jnp.where(keep, x / (1.0 - self.rate), 0.0)
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from shared import rng
-from torch_impl.random_bits import random_bits
+from torch_impl.random_bits import random_mask
 
 
 class Dropout(nn.Dropout):
@@ -26,7 +26,7 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         if not self.training or self.rate == 0.0:
             return x
-        keep = (random_bits(self.key, x.shape, x.device) >> 9) < rng.keep_threshold(self.rate)
+        keep = random_mask(self.key, x.shape, rng.keep_threshold(self.rate), x.device)
         return torch.where(keep, x / (1.0 - self.rate), 0.0)
 
 
