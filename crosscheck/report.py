@@ -23,6 +23,12 @@ KINDS = (
     Kind("input gradient", "input_gradients", "input gradient", True),
     Kind("parameter gradient", "parameter_gradients", "parameter gradient", True),
 )
+WORDS = {
+    "parameter": "parameter {}",
+    "output": "{}",
+    "input gradient": "gradient of {}",
+    "parameter gradient": "gradient of {}",
+}
 PHASES = {kind.name: kind.phase for kind in KINDS}
 
 
@@ -60,7 +66,7 @@ class Row:
         ours, theirs = digits(self.torch_value, self.jax_value)
         shapes = f"{self.shape}" if self.shape == self.jax_shape else f"torch {self.shape}, jax {self.jax_shape}"
         return (
-            f"{self.kind} {self.tensor} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
+            f"{WORDS[self.kind].format(self.tensor)} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
             f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
         )
 
