@@ -15,6 +15,8 @@ from jax_impl.layers import attention as jax_attention
 from jax_impl.layers import gru as jax_gru
 from jax_impl.layers import layer_norm as jax_layer_norm
 from shared.errors import IsogradError, WeightsError
+from shared.example_inputs import cases
+from shared.registry import TWINS
 
 
 class TorchMLP(torch.nn.Module):
@@ -197,6 +199,19 @@ def test_a_planted_fault_is_caught(fault, dtype, monkeypatch):
     pair = crosscheck.build_pair(twin, dtype=dtype)
     monkeypatch.setattr(owner, name, faulty)
     assert not crosscheck.compare(pair.torch, pair.jax, pair.inputs).agrees
+
+
+@pytest.mark.parametrize("name", ["Embedding", "Encoder", "ReviewClassifierGRU"])
+def test_a_gradient_of_the_padding_row_is_caught(name):
+    found = []
+    for case in cases(TWINS[name]):
+        pair = crosscheck.build_pair(name, case=case)
+        for _, layer in nnx.iter_modules(pair.jax):
+            if hasattr(layer, "padding_idx"):
+                layer.padding_idx = None
+        report = crosscheck.compare(pair.torch, pair.jax, pair.inputs)
+        found += [row.tensor for row in report.disagreements]
+    assert any(tensor.endswith("weight") for tensor in found)
 
 
 def test_a_swap_of_two_square_weights_is_caught():
