@@ -34,7 +34,7 @@ def unit_roundoff(dtype: np.dtype) -> float:
 
 
 def norm(array: np.ndarray) -> float:
-    """L2 norm in float64 of the finite entries; the rest is compared by `same_nonfinite`."""
+    """L2 norm in float64 of the finite entries; `difference` answers for the rest."""
     wide = array.astype(np.float64)
     return float(np.linalg.norm(np.where(np.isfinite(wide), wide, 0.0)))
 

@@ -64,18 +64,11 @@ def _gradients(
     outputs: dict[str, torch.Tensor], sources: dict[str, torch.Tensor], rounded_to: np.dtype
 ) -> dict[str, np.ndarray]:
     wanted = {name: tensor for name, tensor in outputs.items() if tensor.requires_grad}
-    zeros = {
-        name: np.zeros(tensor.shape, to_numpy(tensor[:0] if tensor.ndim else tensor).dtype)
-        for name, tensor in sources.items()
-    }
     if not wanted or not sources:
-        return zeros
+        return {name: to_numpy(torch.zeros_like(tensor)) for name, tensor in sources.items()}
     cotangents = [
         to_tensor(cotangent(name, tuple(output.shape), to_numpy(output).dtype, rounded_to), output.device)
         for name, output in wanted.items()
     ]
-    found = torch.autograd.grad(list(wanted.values()), list(sources.values()), cotangents, allow_unused=True)
-    return {
-        name: zeros[name] if gradient is None else to_numpy(gradient)
-        for name, gradient in zip(sources, found, strict=True)
-    }
+    found = torch.autograd.grad(list(wanted.values()), list(sources.values()), cotangents, materialize_grads=True)
+    return {name: to_numpy(gradient) for name, gradient in zip(sources, found, strict=True)}
