@@ -1,0 +1,83 @@
+"""A fault as data: a change of a few words in the source of one twin, and where a check must find it."""
+
+from dataclasses import dataclass
+
+KINDS = (
+    "layer", "model", "loss", "optimizer", "schedule", "mask", "position", "dropout", "weight rule", "precision",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """In the file `path` of the repository the text `old`, which stands there once, becomes `new`."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault in one twin.
+
+    `check` names the comparison that must fail: a twin of the registry, and its case, mode (eval, train; "run" trains
+    with both backends) and dtype. `module` is the path inside that twin where the fault sits ("" is the twin itself),
+    `phase` where it shows first. `divergence` is the row of the catalogue that it corresponds to, if any.
+    """
+
+    name: str
+    kind: str
+    side: str
+    what: str
+    changes: tuple[Change, ...]
+    twin: str
+    module: str
+    phase: str
+    case: str = "odd_sizes"
+    mode: str = "eval"
+    dtype: str = "float64"
+    divergence: str | None = None
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """A change of one twin that computes the same, up to rounding: no check may fail."""
+
+    name: str
+    side: str
+    what: str
+    changes: tuple[Change, ...]
+    twin: str
+    case: str = "odd_sizes"
+    mode: str = "eval"
+    dtype: str = "float64"
+
+
+def both_sides(
+    name: str,
+    kind: str,
+    what: str,
+    file: str,
+    torch: tuple[str, str],
+    jax: tuple[str, str],
+    twin: str,
+    module: str = "",
+    phase: str = "forward",
+    **rest: str,
+) -> tuple[Fault, Fault]:
+    """The same fault once in the torch twin and once in the JAX twin; `torch` and `jax` are (old, new)."""
+    changes = {side: (Change(f"{side}_impl/{file}", *texts),) for side, texts in (("torch", torch), ("jax", jax))}
+    return tuple(  # type: ignore[return-value]
+        Fault(f"{name}/{side}", kind, side, what, changes[side], twin, module, phase, **rest)  # type: ignore[arg-type]
+        for side in ("torch", "jax")
+    )
+
+
+def both_sides_equal(
+    name: str, what: str, file: str, torch: tuple[str, str], jax: tuple[str, str], twin: str, **rest: str
+) -> tuple[Equivalent, Equivalent]:
+    """The same harmless change once in each twin."""
+    return tuple(  # type: ignore[return-value]
+        Equivalent(f"{name}/{side}", side, what, (Change(f"{side}_impl/{file}", *texts),), twin, **rest)
+        for side, texts in (("torch", torch), ("jax", jax))
+    )

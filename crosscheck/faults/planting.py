@@ -1,0 +1,75 @@
+"""Plant a fault: the changed source is compiled and its code put into the functions that run; no file is touched."""
+
+import importlib
+import inspect
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from crosscheck.faults.fault import Change
+from shared.errors import IsogradError
+
+ROOT = Path(__file__).parents[2]
+PARTS_OF_A_FUNCTION = ("__code__", "__defaults__", "__kwdefaults__")
+
+
+@contextmanager
+def planted(changes: Sequence[Change]) -> Iterator[None]:
+    """In this context the changed functions run in the whole process. Not for use in several threads at once.
+
+    Raises IsogradError if a text that is to be changed does not stand in its file exactly once.
+    """
+    before: list[tuple[Any, str, Any]] = []
+    try:
+        for change in changes:
+            for target, name, value in _replacements(change):
+                before.append((target, name, getattr(target, name)))
+                setattr(target, name, value)
+        yield
+    finally:
+        for target, name, value in reversed(before):
+            setattr(target, name, value)
+
+
+def changed_source(change: Change) -> str:
+    """The source of the file with the change made."""
+    source = (ROOT / change.path).read_text(encoding="utf-8")
+    if source.count(change.old) != 1:
+        raise IsogradError(
+            f"a fault changes {change.old!r} in {change.path}, which was expected there once and stands there "
+            f"{source.count(change.old)} times: mend the row of the fault"
+        )
+    return source.replace(change.old, change.new)
+
+
+def _replacements(change: Change) -> Iterator[tuple[Any, str, Any]]:
+    """(object, attribute, new value) for every function and constant of the module that the change alters."""
+    name = change.path.removesuffix(".py").replace("/", ".")
+    module = importlib.import_module(name)
+    fresh = types.ModuleType(name)
+    fresh.__file__ = module.__file__
+    exec(compile(changed_source(change), str(module.__file__), "exec"), vars(fresh))
+    ours, theirs = _functions(module, name), _functions(fresh, name)
+    for path in ours.keys() & theirs.keys():
+        for part in PARTS_OF_A_FUNCTION:
+            if getattr(ours[path], part) != getattr(theirs[path], part):
+                yield ours[path], part, getattr(theirs[path], part)
+    for key, value in vars(fresh).items():
+        if key.isupper() and getattr(module, key, value) != value:
+            yield module, key, value
+
+
+def _functions(owner: Any, module: str, path: str = "") -> dict[str, types.FunctionType]:
+    """The functions that a module defines, those of its classes too, without their decorators."""
+    found: dict[str, types.FunctionType] = {}
+    for name, value in list(vars(owner).items()):
+        value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        if getattr(value, "__module__", None) != module:
+            continue
+        if inspect.isclass(value) and not path:
+            found |= _functions(value, module, f"{name}.")
+        elif callable(value) and isinstance(inspect.unwrap(value), types.FunctionType):
+            found[path + name] = inspect.unwrap(value)  # type: ignore[assignment]
+    return found
