@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-PROOF = (
-    1e-12  # float64 roundoff is 1.1e-16: this leaves room for the 10**4 roundings of a deep gradient, not for a fault
-)
+# derived: float64 roundoff is 1.1e-16; this leaves room for the 10**4 roundings of a deep gradient, not for a fault
+PROOF = 1e-12
 NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
 
 
@@ -59,11 +58,11 @@ def compare_noise(
     jax_array: np.ndarray,
     floor: float,
     oracle: np.ndarray,
-    moved: list[np.ndarray],
+    moved: float,
     roundoff: float,
 ) -> Verdict:
-    """The noise rule; `moved`: runs of the oracle with random roundings of size `roundoff`; `floor` as in `prove`."""
+    """The noise rule; `moved`: how far random roundings of size `roundoff` move the oracle; `floor` as in `prove`."""
     scale = max(norm(oracle), floor) or 1.0
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
-    movement = max([roundoff * scale, *(difference(array, oracle) for array in moved)])
+    movement = max(roundoff * scale, moved)
     return Verdict(max(errors) / scale, NOISE_RATIO * max(min(errors), movement) / scale)

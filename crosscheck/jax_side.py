@@ -1,117 +1,126 @@
-"""One forward and backward pass of an NNX module or JAX function, as numpy arrays. Sibling: torch_side.py."""
+"""One forward and backward pass of an NNX or Linen module, or JAX function, as numpy arrays. Sibling: torch_side.py."""
 
-import re
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from crosscheck.values import Values, as_call, cotangent, flatten, is_float, named_inputs
-from jax_impl.dropout import Dropout, seed_dropout
+from crosscheck.jax_modules import as_function
+from crosscheck.tracing import Tracer
+from crosscheck.updates import update_with_jax
+from crosscheck.values import Options, Values, cotangent, flatten, is_float, map_arguments, named_arrays
 from jax_impl.weights import to_numpy
-from shared.rng import Key
-from shared.weight_rules import canonical_name, to_canonical
 
-Rules = Mapping[str, str]  # regular expression on a canonical JAX name -> replacement in torch's name
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+Taps = dict[str, jax.Array]
 
-# Each program runs once, so compilation is what counts: on a CPU the machine code is left unoptimised, on a GPU kernels
-# are not timed against each other. The program that XLA makes of the twin stays the same.
+# A proof is about the mathematics and each program runs once, so compilation is what counts: on a CPU the machine code
+# is left unoptimised, on a GPU kernels are not timed against each other. Below float64 the roundings of the program that
+# users run are judged, so it is compiled as they compile it.
 COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
     "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
     "cuda": {"xla_gpu_autotune_level": 0},
 }
 
 
-def evaluate(
-    module: nnx.Module | Callable[..., Any],
-    inputs: Any,
-    *,
-    rounded_to: np.dtype,
-    train: bool,
-    gradients: bool,
-    device: str,
-    dropout_key: Key,
-    rules: Rules | None = None,
-) -> Values:
+def compiler_options(options: Options) -> dict[str, bool | int] | None:
+    """What XLA is told beyond its defaults."""
+    return COMPILER_OPTIONS[options.device] if options.dtype == np.float64 else None
+
+
+def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
     """Outputs and the gradients of sum(output * cotangent) on the device, the module itself left as it was."""
-    names, arrays = named_inputs(inputs)
-    differentiable = [gradients and is_float(array.dtype) for array in arrays]
-    function, parameters = _as_function(module, names, differentiable, train, dropout_key)
-    place = jax.devices(device)[0]
-    floats = [array for array, does in zip(arrays, differentiable, strict=True) if does]
-    others = [array for array, does in zip(arrays, differentiable, strict=True) if not does]
-    parameters, floats, others = jax.device_put((parameters, floats, others), place)
-    outputs, cotangents = _run(function, parameters, floats, others, gradients, rounded_to, device)
-    values = Values(parameters=_canonical(parameters, rules), outputs={n: to_numpy(o) for n, o in outputs.items()})
-    if gradients:
-        parameter_gradients, input_gradients = cotangents
-        float_names = [name for name, does in zip(names, differentiable, strict=True) if does]
-        values.parameter_gradients = _canonical(parameter_gradients, rules)
-        values.input_gradients = {f"input {n}": to_numpy(g) for n, g in zip(float_names, input_gradients, strict=True)}
+    call, parameters, names = as_function(module, options)
+    given = named_arrays(arguments)
+    inputs = {name: jax.device_put(array, jax.devices(options.device)[0]) for name, array in given.items()}
+    parameters = jax.device_put(parameters, jax.devices(options.device)[0])
+    floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
+    others = {name: array for name, array in inputs.items() if name not in floats}
+    values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
+    run = _Run(functools.partial(_function, call, arguments, values), options)
+    outputs, tapped, gradients = run(parameters, floats, others)
+    values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
+    values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
+    values.parameters = names.to_canonical(parameters)
+    if options.gradients:
+        values.parameter_gradients = names.to_canonical(gradients[0])
+        values.input_gradients = {f"input {name}": to_numpy(gradients[1][name]) for name in floats}
+        values.intermediate_gradients = {name: to_numpy(array) for name, array in gradients[2].items()}
+    if options.updates and values.parameters:
+
+        def gradients_at(weights: Any) -> Any:
+            return run(weights, floats, others)[2][0]
+
+        values.updates = update_with_jax(parameters, gradients_at, options.updates, names.to_canonical, optimizer)
     return values
 
 
-def _as_function(
-    module: nnx.Module | Callable[..., Any], names: list[str | int], differentiable: list[bool], train: bool, key: Key
-) -> tuple[Callable[..., dict[str, jax.Array]], Any]:
-    """A pure function of (parameters, float inputs, other inputs), and the parameters."""
-    parts = nnx.split(module, nnx.Param, ...) if isinstance(module, nnx.Module) else None
-
-    def function(parameters: Any, floats: list[jax.Array], others: list[jax.Array]) -> dict[str, jax.Array]:
-        call = module if parts is None else _prepared(nnx.merge(parts[0], parameters, parts[2], copy=True), train, key)
-        floats, others = iter(floats), iter(others)
-        positional, keywords = as_call(names, [next(floats if does else others) for does in differentiable])
-        return dict(flatten(call(*positional, **keywords)))
-
-    return function, {} if parts is None else parts[1]
-
-
-def _prepared(module: nnx.Module, train: bool, key: Key) -> nnx.Module:
-    """The module in the wanted mode; our Dropout gets shared masks, other dropout is off."""
-    module.train() if train else module.eval()
-    seed_dropout(module, key)
-    for _, layer in nnx.iter_modules(module):
-        if isinstance(layer, nnx.Dropout) and not isinstance(layer, Dropout):
-            layer.rate = 0.0
-    return module
-
-
-def _run(
-    function: Callable[..., Any],
+def _function(
+    call: Callable[..., Any],
+    arguments: Arguments,
+    values: Values,
     parameters: Any,
-    floats: list,
-    others: list,
-    gradients: bool,
-    rounded_to: np.dtype,
-    device: str,
-) -> tuple[dict[str, jax.Array], Any]:
-    def forward_and_backward(parameters: Any, floats: list, others: list) -> tuple[dict[str, jax.Array], Any]:
-        outputs, pull_back = jax.vjp(lambda p, f: function(p, f, others), parameters, floats)
-        return outputs, pull_back({name: _cotangent(name, output, rounded_to) for name, output in outputs.items()})
+    inputs: Mapping[str, jax.Array],
+    additions: Mapping[str, jax.Array],
+) -> tuple[dict[str, jax.Array], Taps]:
+    """Outputs and what was tapped; every tap adds its entry of `additions`, zeros whose gradients are the tap's."""
+    tapped: Taps = {}
 
-    def forward(parameters: Any, floats: list, others: list) -> tuple[dict[str, jax.Array], None]:
-        return function(parameters, floats, others), None
+    def tap(name: str, array: Any) -> Any:
+        if not isinstance(array, jax.Array) or not is_float(array.dtype):
+            return array
+        array = array + additions[name] if name in additions else array
+        tapped[name] = array
+        return array
 
-    run = jax.jit(forward_and_backward if gradients else forward, compiler_options=COMPILER_OPTIONS.get(device))
-    return run(parameters, floats, others)
-
-
-def _cotangent(name: str, output: jax.Array, rounded_to: np.dtype) -> Any:
-    if is_float(output.dtype):
-        return jnp.asarray(cotangent(name, output.shape, output.dtype, rounded_to))
-    return np.zeros(output.shape, jax.dtypes.float0)
+    start = _moment()
+    tracer = Tracer(tap, can_see=lambda: _moment() == start)
+    args, kwargs = map_arguments(lambda name, _: inputs[name], *arguments)
+    outputs = dict(flatten(call(tracer, parameters, args, kwargs)))
+    values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
+    return outputs, tapped
 
 
-def _canonical(parameters: Any, rules: Rules | None) -> dict[str, np.ndarray]:
-    if not isinstance(parameters, nnx.State):
-        return {}
-    arrays = {}
-    for path, variable in nnx.to_flat_state(parameters):
-        name = canonical_name(path)
-        for pattern, replacement in (rules or {}).items():
-            name = re.sub(pattern, replacement, name)
-        arrays[name] = to_canonical(path, to_numpy(variable.get_value()))
-    return arrays
+def _moment() -> Any:
+    """The innermost transformation that is tracing: inside a loop's body or a checkpoint no value can be let out."""
+    from jax.extend.core import get_opaque_trace_state
+
+    return get_opaque_trace_state(convention="flax")
+
+
+class _Run:
+    """The compiled forward and backward pass: (parameters, floats, others) -> outputs, taps, gradients of all three."""
+
+    def __init__(self, function: Callable[..., Any], options: Options):
+        self.function = function
+        self.options = options
+        self.compiled = jax.jit(self._pass, compiler_options=compiler_options(options))
+        self.additions: Taps | None = None
+
+    def __call__(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, Taps, Any]:
+        if self.additions is None:
+            self.additions = self._zeros(parameters, floats, others) if self.options.gradients else {}
+        return self.compiled(parameters, floats, others, self.additions)
+
+    def _zeros(self, parameters: Any, floats: Taps, others: Taps) -> Taps:
+        """Zeros in the shape of every tap."""
+        _, tapped = jax.eval_shape(lambda p, f, o: self.function(p, {**f, **o}, {}), parameters, floats, others)
+        place = jax.devices(self.options.device)[0]
+        return {name: jnp.zeros(tap.shape, tap.dtype, device=place) for name, tap in tapped.items()}
+
+    def _pass(self, parameters: Any, floats: Taps, others: Taps, additions: Taps) -> tuple[Taps, Taps, Any]:
+        def forward(parameters: Any, floats: Taps, additions: Taps) -> tuple[Taps, Taps]:
+            return self.function(parameters, {**floats, **others}, additions)
+
+        if not self.options.gradients:
+            return *forward(parameters, floats, additions), None
+        outputs, pull_back, tapped = jax.vjp(forward, parameters, floats, additions, has_aux=True)
+        return outputs, tapped, pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
+
+    def _cotangent(self, name: str, output: jax.Array) -> Any:
+        if is_float(output.dtype):
+            return jnp.asarray(cotangent(name, output.shape, output.dtype, self.options))
+        return np.zeros(output.shape, jax.dtypes.float0)

@@ -1,23 +1,34 @@
 """Both frameworks at full precision while two modules are compared, and as they were before afterwards."""
 
+import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-import jax
-import torch
-
-TF32_SWITCHES = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+from contextlib import ExitStack, contextmanager
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
     """float64 allowed in JAX, float32 products in float32 in both (TF32 is the default on an H100)."""
-    before = [switch.fp32_precision for switch in TF32_SWITCHES]
-    for switch in TF32_SWITCHES:
+    with ExitStack() as stack:
+        if importlib.util.find_spec("torch"):
+            stack.enter_context(_torch_without_tf32())
+        if importlib.util.find_spec("jax"):
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+            stack.enter_context(jax.default_matmul_precision("highest"))
+        yield
+
+
+@contextmanager
+def _torch_without_tf32() -> Iterator[None]:
+    import torch
+
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
         switch.fp32_precision = "ieee"
     try:
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            yield
+        yield
     finally:
-        for switch, value in zip(TF32_SWITCHES, before, strict=True):
+        for switch, value in zip(switches, before, strict=True):
             switch.fp32_precision = value

@@ -1,193 +1,106 @@
 """The result of a comparison: rows, verdict, first divergence; as text, JSON and HTML."""
 
-import html
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-import numpy as np
+from crosscheck.rows import KIND, Divergence, Row, Statistics, share_of_bound, strict
 
-
-class Kind(NamedTuple):
-    """One kind of tensor that is compared, in the order in which a fault shows first."""
-
-    name: str
-    attribute: str
-    phase: str
-    is_gradient: bool
-
-
-KINDS = (
-    Kind("parameter", "parameters", "parameters", False),
-    Kind("output", "outputs", "forward", False),
-    Kind("input gradient", "input_gradients", "input gradient", True),
-    Kind("parameter gradient", "parameter_gradients", "parameter gradient", True),
-)
-WORDS = {
-    "parameter": "parameter {}",
-    "output": "{}",
-    "input gradient": "gradient of {}",
-    "parameter gradient": "gradient of {}",
-}
-PHASES = {kind.name: kind.phase for kind in KINDS}
-
-
-class Divergence(NamedTuple):
-    """Where two modules part first."""
-
-    module: str
-    phase: str
-    tensor: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tensor: its shape on both sides, error and bound (relative L2), and the worst element with both values."""
-
-    tensor: str
-    kind: str
-    shape: tuple[int, ...]
-    jax_shape: tuple[int, ...]
-    error: float
-    bound: float
-    worst_index: tuple[int, ...]
-    torch_value: float
-    jax_value: float
-
-    @property
-    def agrees(self) -> bool:
-        return self.error <= self.bound  # NaN and infinity never agree
-
-    @property
-    def verdict(self) -> str:
-        return "agrees" if self.agrees else "DISAGREES"
-
-    def __str__(self) -> str:
-        ours, theirs = digits(self.torch_value, self.jax_value)
-        shapes = f"{self.shape}" if self.shape == self.jax_shape else f"torch {self.shape}, jax {self.jax_shape}"
-        return (
-            f"{WORDS[self.kind].format(self.tensor)} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
-            f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
-        )
+SHOWN = 8  # disagreeing tensors that the text names one by one
 
 
 @dataclass(frozen=True)
 class Report:
-    """All rows of one comparison of one pair of modules."""
+    """All rows of one comparison of one pair of modules.
+
+    `first_divergence` is the module at fault (its path), the phase (inputs, parameters, forward, input gradient,
+    parameter gradient, update) and the tensor that shows it, None if the two agree; `first_row` is that tensor's row.
+    `unmatched` lists the modules that only one side calls.
+    """
 
     name: str
     dtype: str
     mode: str
     device: str
     rows: list[Row]
+    first_divergence: Divergence | None = None
+    first_row: Row | None = None
+    unmatched: dict[str, list[str]] = field(default_factory=dict)
     case: str = ""
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
-        return all(row.agrees for row in self.rows)
+        """True if all that a user of the module sees agrees; tensors inside may differ in an equal computation."""
+        return not self.disagreements
 
     @property
     def disagreements(self) -> list[Row]:
-        return [row for row in self.rows if not row.agrees]
+        return [row for row in self.rows if not row.agrees and not KIND[row.kind].is_inside]
 
     @property
-    def first_divergence(self) -> Divergence | None:
-        """Module path, phase and tensor of the first row that disagrees; None if all agree."""
-        if self.agrees:
-            return None
-        row = self.disagreements[0]
-        module, _, _ = row.tensor.rpartition(".") if row.kind.startswith("parameter") else ("", "", "")
-        return Divergence(f"{self.name}.{module}" if module else self.name, PHASES[row.kind], row.tensor)
+    def inner_differences(self) -> list[Row]:
+        """Tensors inside the two modules that differ, whether or not the whole agrees."""
+        return [row for row in self.rows if not row.agrees and KIND[row.kind].is_inside]
 
     @property
     def worst(self) -> Row | None:
-        """The row whose error stands highest against its bound."""
-        return max(self.rows, key=lambda row: row.error / row.bound if row.bound else row.error, default=None)
+        """The row whose error stands highest against its bound, of those that count."""
+        counted = [row for row in self.rows if not KIND[row.kind].is_inside]
+        return max(counted, key=share_of_bound, default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; non-finite numbers as text, so that the JSON is strict."""
-        rows = [{**asdict(row), "verdict": row.verdict} for row in self.rows]
-        first = self.first_divergence
-        return _strict(
-            {
-                "name": self.name,
-                "case": self.case,
-                "dtype": self.dtype,
-                "mode": self.mode,
-                "device": self.device,
-                "agrees": self.agrees,
-                "seconds": round(self.seconds, 3),
-                "versions": self.versions,
-                "first_divergence": first._asdict() if first else None,
-                "rows": rows,
-            }
-        )
+        """Plain data after crosscheck/report_schema.json; non-finite numbers are text, so that the JSON is strict."""
+        names = [f.name for f in fields(Row)]
+        rows = [
+            {**{name: getattr(row, name) for name in names}, "phase": row.phase, "verdict": row.verdict}
+            for row in self.rows
+        ]
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "first_row")}
+        return strict({**content, "agrees": self.agrees, "seconds": round(self.seconds, 3), "rows": rows})
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def to_html(self) -> str:
         """One self-contained page."""
-        cells = ("tensor", "kind", "shape", "error", "bound", "verdict")
-        body = "".join(
-            f'<tr class="{row.verdict}">'
-            + "".join(f"<td>{html.escape(_cell(getattr(row, c)))}</td>" for c in cells)
-            + "</tr>"
-            for row in self.rows
-        )
-        head = "".join(f"<th>{cell}</th>" for cell in cells)
-        style = (
-            "body{font:15px system-ui;margin:2em}td,th{padding:.2em .8em;text-align:left}.DISAGREES{background:#fdd}"
-        )
-        return (
-            f'<!doctype html><meta charset="utf-8"><title>{html.escape(self._title)}</title><style>{style}</style>'
-            f"<h1>{html.escape(self._title)}</h1><p>{html.escape(self._summary)}</p><table><tr>{head}</tr>{body}</table>"
-        )
+        from crosscheck.page import render
+
+        return render([self])
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
         return " ".join(part for part in (self.name, self.case, self.dtype, self.mode, self.device) if part)
 
     @property
-    def _summary(self) -> str:
-        if self.agrees:
-            return f"agrees in all {len(self.rows)} tensors"
-        first = cast(Divergence, self.first_divergence)
+    def summary(self) -> str:
+        counted = sum(not KIND[row.kind].is_inside for row in self.rows)
+        if self.first_divergence is None:
+            return f"agrees in all {counted} tensors{self._inside}"
+        module, phase, tensor = self.first_divergence
         return (
-            f"DISAGREES in {len(self.disagreements)} of {len(self.rows)} tensors, first in the {first.phase} of "
-            f"{first.module}: {first.tensor}"
+            f"DISAGREES in {len(self.disagreements)} of {counted} tensors, first in {module} "
+            f"({phase}): {self.first_row.label if self.first_row else tensor}"
         )
 
+    @property
+    def _inside(self) -> str:
+        different = self.inner_differences
+        if not different:
+            return f" and {len(self.rows) - sum(not KIND[row.kind].is_inside for row in self.rows)} inside"
+        return f"; {len(different)} tensors inside differ, first {different[0].label}: another way to the same result"
+
     def __str__(self) -> str:
-        return "\n".join([f"{self._title}: {self._summary}", *(f"  {row}" for row in self.disagreements)])
+        lines = [f"{self.title}: {self.summary}"]
+        if self.first_row is not None:
+            lines += [f"  first: {self.first_row}", *_both(self.first_row.statistics)]
+        others = [row for row in self.disagreements if row is not self.first_row]
+        lines += [f"  {row}" for row in others[:SHOWN]]
+        lines += [f"  and {len(others) - SHOWN} more"] if len(others) > SHOWN else []
+        lines += [f"  called in {side} only: {', '.join(paths)}" for side, paths in self.unmatched.items() if paths]
+        return "\n".join(lines)
 
 
-def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple[int, ...], float, float]:
-    """Index and both values of the largest difference; non-finite entries that differ count as the largest."""
-    if torch_array.shape != jax_array.shape or torch_array.size == 0:
-        return (), float("nan"), float("nan")
-    ours, theirs = torch_array.astype(np.float64), jax_array.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        gap = np.where(ours == theirs, 0.0, np.nan_to_num(np.abs(ours - theirs), nan=np.inf))
-    index = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
-    return index, float(ours[index]), float(theirs[index])
-
-
-def digits(ours: float, theirs: float) -> tuple[str, str]:
-    """Both numbers with nine digits, or with all seventeen where nine don't tell them apart."""
-    short = f"{ours:.9g}", f"{theirs:.9g}"
-    return short if short[0] != short[1] or ours == theirs else (f"{ours:.17g}", f"{theirs:.17g}")
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.2e}" if isinstance(value, float) else str(value)
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+def _both(statistics: tuple[Statistics, ...]) -> list[str]:
+    return [f"    {side}: {text}" for side, text in zip(("torch", "jax"), statistics, strict=False)]

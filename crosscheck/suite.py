@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import flax
 import jax
 import torch
 
@@ -16,14 +15,16 @@ from crosscheck.compare import compare
 from crosscheck.pair import build_pair
 from crosscheck.precision import full_precision
 from crosscheck.report import Report
+from crosscheck.training import compare_runs, trainable
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.example_inputs import cases
 from shared.registry import TWINS
 
-DTYPES = ("float64", "float32", "bfloat16")
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+TRAINED = ("float64", "float32")  # dtypes of weights that an optimiser updates; below them masters are in float32
+UPDATES = 5  # optimiser steps whose result is compared, beside the first
 NUMERIC_CASES = ("odd_sizes", "masked_row", "mean_5000")
-MODES = {False: "eval", True: "train"}
 MAX_WORKERS = 4  # tracing holds the interpreter; only compilation and kernels run side by side
 Progress = Callable[[int, int, str], None]
 
@@ -35,17 +36,33 @@ class Check:
     twin: str
     case: str
     dtype: str
-    train: bool
+    mode: str
     device: str
 
     def __str__(self) -> str:
-        return f"{self.twin} {self.case} {self.dtype} {MODES[self.train]}"
+        return f"{self.twin} {self.case} {self.dtype} {self.mode}"
 
     def run(self) -> Report:
-        pair = build_pair(self.twin, dtype=self.dtype, case=self.case, device=self.device)
         start = time.perf_counter()
-        report = compare(pair.torch, pair.jax, pair.inputs, train=self.train, name=self.twin, device=self.device)
-        return replace(report, case=self.case, seconds=time.perf_counter() - start, versions=versions())
+        report = MODES[self.mode](self)
+        return replace(report, case=self.case, seconds=time.perf_counter() - start)
+
+
+def _compare(check: Check) -> Report:
+    pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device)
+    train = check.mode == "train"
+    updates = UPDATES if train and check.dtype in TRAINED else 0
+    return compare(
+        pair.torch, pair.jax, pair.inputs, train=train, updates=updates, name=check.twin, device=check.device
+    )
+
+
+def _compare_runs(check: Check) -> Report:
+    return compare_runs(check.twin, dtype=check.dtype, device=check.device)
+
+
+# eval; train: dropout on, then optimiser steps on one input; run: both backends train the model on batches
+MODES: dict[str, Callable[[Check], Report]] = {"eval": _compare, "train": _compare, "run": _compare_runs}
 
 
 def check(
@@ -92,14 +109,11 @@ def planned(patterns: list[str], dtypes: list[str], device: str = "cpu") -> Iter
         for dtype in dtypes:
             for case in cases(TWINS[name]):
                 if dtype == "float64" or case in NUMERIC_CASES:
-                    yield Check(name, case, dtype, False, device)
+                    yield Check(name, case, dtype, "eval", device)
             if not TWINS[name].function:
-                yield Check(name, "odd_sizes", dtype, True, device)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the frameworks that were compared."""
-    return {"torch": torch.__version__, "jax": jax.__version__, "flax": flax.__version__}
+                yield Check(name, "odd_sizes", dtype, "train", device)
+            if trainable(name) and dtype == "float64":
+                yield Check(name, "odd_sizes", dtype, "run", device)
 
 
 def check_device(device: str) -> None:

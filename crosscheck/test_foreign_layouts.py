@@ -7,6 +7,7 @@ import pytest
 import torch
 from flax import linen, traverse_util
 
+from crosscheck.criterion import prove
 from jax_impl import build as jax_build
 from jax_impl.weights import load_arrays as load_jax
 from shared.errors import IsogradError, WeightsError
@@ -16,7 +17,6 @@ from torch_impl import build as torch_build
 from torch_impl.weights import load_arrays as load_torch
 from torch_impl.weights import parameter_shapes, to_numpy
 
-PROOF = 1e-12  # relative L2 in float64, DESIGN.md section 6
 OURS = {  # layout -> twin and arguments whose canonical form it holds
     "torch.nn.GRU": ("GRU", {"input_size": 5, "hidden_size": 7, "num_layers": 3}),
     "torch.nn.GRU(bidirectional=True)": ("BidirectionalGRU", {"input_size": 5, "hidden_size": 7, "num_layers": 2}),
@@ -59,7 +59,7 @@ def assert_equal_outputs(ours, theirs) -> None:
     for our, their in zip(ours, theirs, strict=True):
         our, their = (np.asarray(x.detach() if isinstance(x, torch.Tensor) else x) for x in (our, their))
         assert our.shape == their.shape
-        assert np.linalg.norm(our - their) <= PROOF * np.linalg.norm(their)
+        assert prove(their, our, floor=0.0).agrees
 
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:

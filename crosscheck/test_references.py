@@ -9,14 +9,14 @@ import crosscheck
 from crosscheck import criterion, jax_side, torch_side
 from crosscheck.precision import full_precision
 from crosscheck.references import REFERENCES, build_reference
-from crosscheck.values import Values, as_call, cotangent, flatten, named_inputs
+from crosscheck.values import Options, Values, as_call, cotangent, flatten
 from shared.example_inputs import cases
 from shared.foreign_layouts import from_foreign
 from shared.registry import TWINS
 from torch_impl import self_attention
 from torch_impl.weights import to_arrays, to_tensor
 
-OPTIONS = {"rounded_to": np.dtype("float64"), "train": False, "gradients": True, "device": "cpu", "dropout_key": None}
+OPTIONS = Options(np.dtype("float64"))
 SIDES = {"torch": torch_side, "jax": jax_side}
 WITH_REFERENCE = [
     (reference, case) for reference in REFERENCES for case in cases(TWINS[reference.twin]) if case != "masked_row"
@@ -41,8 +41,8 @@ def assert_proven(ours: Values, theirs: Values) -> None:
 def test_a_twin_agrees_with_the_layer_of_torch(reference, case, side):
     pair = crosscheck.build_pair(reference.twin, case=case)
     with full_precision():
-        theirs = torch_side.evaluate(build_reference(reference, to_arrays(pair.torch)), pair.inputs, **OPTIONS)
-        ours = SIDES[side].evaluate(getattr(pair, side), pair.inputs, **OPTIONS)
+        theirs = torch_side.evaluate(build_reference(reference, to_arrays(pair.torch)), as_call(pair.inputs), OPTIONS)
+        ours = SIDES[side].evaluate(getattr(pair, side), as_call(pair.inputs), OPTIONS)
     gradients = {name.removeprefix("layer."): array for name, array in theirs.parameter_gradients.items()}
     identity = reference.layout == "identity"
     theirs.parameter_gradients = gradients if identity else from_foreign(reference.layout, gradients)
@@ -68,12 +68,11 @@ def test_self_attention_agrees_with_torchs_functional_with_identity_projections(
 def test_a_gradient_is_the_slope_of_central_differences(name):
     """Along a random direction, Richardson's step takes the error of a difference to the fourth power of the step."""
     pair = crosscheck.build_pair(name)
-    names, arrays = named_inputs(pair.inputs)
     generator = np.random.default_rng(0)
-    floats = {f"input {n}": a for n, a in zip(names, arrays, strict=True) if a.dtype == np.float64}
+    floats = {f"input {n}": a for n, a in pair.inputs.items() if a.dtype == np.float64}
     directions = {n: generator.standard_normal(a.shape) for n, a in {**to_arrays(pair.torch), **floats}.items()}
     with full_precision():
-        values = torch_side.evaluate(pair.torch, pair.inputs, **OPTIONS)
+        values = torch_side.evaluate(pair.torch, as_call(pair.inputs), OPTIONS)
     gradients = {**values.parameter_gradients, **values.input_gradients}
     if name == "Encoder":  # the row of padding is read by the forward pass, and has no gradient by design
         directions["embedding.weight"][0] = 0.0
@@ -90,15 +89,14 @@ def _central_difference(pair, directions, step):
         with torch.no_grad():
             for n, parameter in module.named_parameters():
                 parameter += signed * to_tensor(directions[n])
-        names, arrays = named_inputs(pair.inputs)
-        moved = [
-            a + signed * directions[f"input {n}"] if f"input {n}" in directions else a
-            for n, a in zip(names, arrays, strict=True)
-        ]
-        positional, keywords = as_call(names, [to_tensor(a) for a in moved])
-        float64 = np.dtype("float64")
+        moved = {
+            n: a + signed * directions[f"input {n}"] if f"input {n}" in directions else a
+            for n, a in pair.inputs.items()
+        }
         with torch.no_grad():
-            outputs = dict(flatten(module.eval()(*positional, **keywords)))
-        return sum(float((o.numpy() * cotangent(n, o.shape, float64, float64)).sum()) for n, o in outputs.items())
+            outputs = dict(flatten(module.eval()(**{n: to_tensor(a) for n, a in moved.items()})))
+        return sum(
+            float((o.numpy() * cotangent(n, o.shape, o.numpy().dtype, OPTIONS)).sum()) for n, o in outputs.items()
+        )
 
     return (value(step) - value(-step)) / (2 * step)

@@ -1,74 +1,146 @@
 """One forward and backward pass of a torch module or function, as numpy arrays. Sibling: jax_side.py."""
 
 import copy
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from crosscheck.values import Values, as_call, cotangent, flatten, is_float, named_inputs
-from shared.rng import Key
+from crosscheck.tracing import Captured, Tracer, own_methods
+from crosscheck.updates import update_with_torch
+from crosscheck.values import Options, Values, cotangent, flatten, map_arguments
 from torch_impl.dropout import Dropout, seed_dropout
 from torch_impl.weights import to_numpy, to_tensor
 
+Module = nn.Module | Callable[..., Any]
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+Tensors = dict[str, Tensor]
 
-def evaluate(
-    module: nn.Module | Callable[..., Any],
-    inputs: Any,
-    *,
-    rounded_to: np.dtype,
-    train: bool,
-    gradients: bool,
-    device: str,
-    dropout_key: Key,
-) -> Values:
+
+def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
     """Outputs and the gradients of sum(output * cotangent) on the device, the module itself left as it was."""
-    module = _prepared(module, train, dropout_key)
-    names, arrays = named_inputs(inputs)
-    tensors = [to_tensor(array, device).requires_grad_(gradients and is_float(array.dtype)) for array in arrays]
-    positional, keywords = as_call(names, tensors)
-    outputs = dict(flatten(module(*positional, **keywords)))
-    parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
-    values = Values(
-        parameters={name: to_numpy(parameter) for name, parameter in parameters.items()},
-        outputs={name: to_numpy(output) for name, output in outputs.items()},
-    )
-    if gradients:
-        floats = {f"input {name}": tensor for name, tensor in zip(names, tensors, strict=True) if tensor.requires_grad}
-        found = _gradients(outputs, {**floats, **parameters}, rounded_to)
-        values.input_gradients = {name: found[name] for name in floats}
-        values.parameter_gradients = {name: found[name] for name in parameters}
+    module = _prepared(module, options)
+    values = _forward_and_backward(module, arguments, options)
+    if options.updates and values.parameters:
+
+        def gradients() -> Tensors:
+            found = _forward_and_backward(module, arguments, options).parameter_gradients
+            return {name: to_tensor(array, options.device) for name, array in found.items()}
+
+        values.updates = update_with_torch(dict(module.named_parameters()), gradients, options.updates, optimizer)
     return values
 
 
-def in_float64(module: nn.Module | Callable[..., Any]) -> nn.Module | Callable[..., Any]:
+def capture(module: Module, arguments: Arguments, options: Options) -> dict[str, Captured]:
+    """Every call of a submodule in a run of the module, with its arguments."""
+    tracer = Tracer(lambda _, tensor: tensor)
+    tracer.captured = {}
+    module = _prepared(module, options)
+    args, kwargs = map_arguments(functools.partial(_as_input, {}, options), *arguments)
+    with torch.no_grad(), _traced(module, tracer):
+        getattr(module, options.method)(*args, **kwargs)
+    return tracer.captured
+
+
+def submodule(module: Module, path: str) -> nn.Module | None:
+    """The module at a path; None if there is none."""
+    return dict(module.named_modules()).get(path) if isinstance(module, nn.Module) else None
+
+
+def in_float64(module: Module) -> Module:
     """The oracle: a copy of the module with the same weights in float64, on the CPU."""
     return copy.deepcopy(module).cpu().double() if isinstance(module, nn.Module) else module
 
 
-def _prepared(module: nn.Module | Callable[..., Any], train: bool, key: Key) -> nn.Module | Callable[..., Any]:
+def _forward_and_backward(module: Module, arguments: Arguments, options: Options) -> Values:
+    inputs: Tensors = {}
+    args, kwargs = map_arguments(functools.partial(_as_input, inputs, options), *arguments)
+    tapped: Tensors = {}
+    values = Values(inputs={name: to_numpy(tensor) for name, tensor in inputs.items()})
+    tracer = Tracer(functools.partial(_tap, tapped, values))
+    with _traced(module, tracer):
+        called = getattr(module, options.method) if isinstance(module, nn.Module) else module
+        outputs = dict(flatten(called(*args, **kwargs)))
+    parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
+    values.calls = tracer.calls
+    values.parameters = {name: to_numpy(parameter) for name, parameter in parameters.items()}
+    values.outputs = {name: to_numpy(output) for name, output in outputs.items()}
+    if options.gradients:
+        floats = {f"input {name}": tensor for name, tensor in inputs.items() if tensor.requires_grad}
+        found = _gradients(outputs, {**floats, **parameters, **tapped}, options)
+        values.input_gradients = {name: found[name] for name in floats}
+        values.parameter_gradients = {name: found[name] for name in parameters}
+        values.intermediate_gradients = {name: found[name] for name in tapped}
+    return values
+
+
+def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -> Tensor:
+    tensor = to_tensor(array, options.device)
+    inputs[name] = tensor.requires_grad_(options.gradients and tensor.is_floating_point())
+    return tensor
+
+
+def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
+    """Record a float tensor; a copy goes on, whose gradient is that of this use alone and can't be overwritten."""
+    if not tensor.is_floating_point():
+        return tensor
+    values.intermediates[name] = to_numpy(tensor)
+    if not tensor.requires_grad:
+        return tensor
+    tapped[name] = tensor.clone()
+    return tapped[name].clone()
+
+
+class _traced:
+    """In this context every call of a submodule, and of its own public methods, goes through the tracer."""
+
+    def __init__(self, module: Module, tracer: Tracer):
+        self.layers = list(module.named_modules()) if isinstance(module, nn.Module) else []
+        self.tracer = tracer
+        self.wrapped: list[tuple[nn.Module, str]] = []
+
+    def __enter__(self) -> None:
+        for path, layer in self.layers:
+            for method in (*(["forward"] if path else []), *own_methods(type(layer))):
+                if method not in vars(layer):
+                    original = getattr(layer, method)
+                    vars(layer)[method] = functools.partial(self._run, path, method, original)
+                    self.wrapped.append((layer, method))
+
+    def _run(self, path: str, method: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.tracer.run(path, method, original, args, kwargs)
+
+    def __exit__(self, *_: object) -> None:
+        for layer, method in self.wrapped:
+            del vars(layer)[method]
+
+
+def _prepared(module: Module, options: Options) -> Module:
     """A copy in the wanted mode; our Dropout gets shared masks, other dropout is off."""
     if not isinstance(module, nn.Module):
         return module
-    module = copy.deepcopy(module).train(train)
-    seed_dropout(module, key)
+    module = copy.deepcopy(module).train(options.train)
+    seed_dropout(module, options.dropout_key)
     for layer in module.modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and not isinstance(layer, Dropout):
             layer.p = 0.0
+        elif type(layer).__module__.startswith("torch.nn.") and isinstance(getattr(layer, "dropout", None), float):
+            layer.dropout = 0.0
     return module
 
 
-def _gradients(
-    outputs: dict[str, torch.Tensor], sources: dict[str, torch.Tensor], rounded_to: np.dtype
-) -> dict[str, np.ndarray]:
+def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> dict[str, np.ndarray]:
     wanted = {name: tensor for name, tensor in outputs.items() if tensor.requires_grad}
     if not wanted or not sources:
         return {name: to_numpy(torch.zeros_like(tensor)) for name, tensor in sources.items()}
     cotangents = [
-        to_tensor(cotangent(name, tuple(output.shape), to_numpy(output).dtype, rounded_to), output.device)
+        to_tensor(cotangent(name, tuple(output.shape), to_numpy(output).dtype, options), output.device)
         for name, output in wanted.items()
     ]
-    found = torch.autograd.grad(list(wanted.values()), list(sources.values()), cotangents, materialize_grads=True)
-    return {name: to_numpy(gradient) for name, gradient in zip(sources, found, strict=True)}
+    trained = {name: tensor for name, tensor in sources.items() if tensor.requires_grad}
+    found = torch.autograd.grad(list(wanted.values()), list(trained.values()), cotangents, materialize_grads=True)
+    gradients = {name: to_numpy(gradient) for name, gradient in zip(trained, found, strict=True)}
+    return {name: gradients.get(name, np.zeros(tensor.shape)) for name, tensor in sources.items()}

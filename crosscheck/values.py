@@ -1,56 +1,69 @@
 """What one side computes, as numpy arrays under names that both sides share."""
 
+import copy
+import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from shared.errors import IsogradError
+from shared.rng import Key, key_from_seed
 
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass
+class Call(NamedTuple):
+    """One call of a module: its path, and the path of the module whose code made the call."""
+
+    path: str
+    caller: str
+
+
+@dataclasses.dataclass
 class Values:
-    """Everything of one side that is compared, in canonical names and layouts."""
+    """Everything of one side that is compared, in canonical names and layouts.
 
-    parameters: Arrays = field(default_factory=dict)
-    outputs: Arrays = field(default_factory=dict)
-    input_gradients: Arrays = field(default_factory=dict)
-    parameter_gradients: Arrays = field(default_factory=dict)
+    Intermediates are what goes in and out of the calls of submodules, in order: "blocks.0.norm in[0]". Updates are the
+    training state after a number of optimiser steps: "1/exp_avg/norm.weight". Calls in `hidden` ran inside a loop of
+    the framework's, where no tensor can be seen.
+    """
 
-
-def named_inputs(inputs: Any) -> tuple[list[str | int], list[np.ndarray]]:
-    """Names (positions for a tuple) and arrays of the inputs of one call: a dict, a tuple or list, or one array."""
-    if isinstance(inputs, Mapping):
-        return list(inputs), [np.asarray(array) for array in inputs.values()]
-    arrays = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
-    return list(range(len(arrays))), [np.asarray(array) for array in arrays]
-
-
-def as_call(names: list[str | int], values: list[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments of a call from the names of `named_inputs`."""
-    pairs = list(zip(names, values, strict=True))
-    return [v for n, v in pairs if isinstance(n, int)], {n: v for n, v in pairs if isinstance(n, str)}
+    inputs: Arrays = dataclasses.field(default_factory=dict)
+    parameters: Arrays = dataclasses.field(default_factory=dict)
+    intermediates: Arrays = dataclasses.field(default_factory=dict)
+    outputs: Arrays = dataclasses.field(default_factory=dict)
+    input_gradients: Arrays = dataclasses.field(default_factory=dict)
+    intermediate_gradients: Arrays = dataclasses.field(default_factory=dict)
+    parameter_gradients: Arrays = dataclasses.field(default_factory=dict)
+    updates: Arrays = dataclasses.field(default_factory=dict)
+    calls: dict[str, Call] = dataclasses.field(default_factory=dict)
+    hidden: list[str] = dataclasses.field(default_factory=list)
 
 
-def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
-    """Tensors of nested tuples, lists and dicts, named output[0], output.key, ..."""
-    if output is None:
-        return
-    if isinstance(output, Mapping):
-        for key, value in output.items():
-            yield from flatten(value, f"{name}.{key}")
-    elif isinstance(output, tuple | list):
-        for index, value in enumerate(output):
-            yield from flatten(value, f"{name}[{index}]")
-    elif hasattr(output, "dtype") and hasattr(output, "shape"):
-        yield name, output
-    else:
-        raise IsogradError(f"{name} must be a tensor or a tuple, list or dict of tensors, got {type(output).__name__}")
+ARRAY_FIELDS = tuple(field.name for field in dataclasses.fields(Values) if field.name not in ("calls", "hidden"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How both sides are run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is called, and
+    `cotangents` stand in for the random numbers that the outputs are multiplied by."""
+
+    dtype: np.dtype
+    train: bool = False
+    gradients: bool = True
+    device: str = "cpu"
+    updates: int = 0
+    method: str = "forward"
+    dropout_key: Key = key_from_seed(0)
+    cotangents: Mapping[str, np.ndarray] | None = None
+
+
+def is_array(value: Any) -> bool:
+    """True for a tensor of any framework."""
+    return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
 def is_float(dtype: Any) -> bool:
@@ -58,7 +71,101 @@ def is_float(dtype: Any) -> bool:
     return np.issubdtype(dtype, np.floating) or np.dtype(dtype) == ml_dtypes.bfloat16
 
 
-def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, rounded_to: np.dtype) -> np.ndarray:
-    """Fixed random numbers by output name, rounded to the dtype under test, so that no direction is blind."""
+def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of one call: a dict is keywords, a tuple or list positions, else one argument.
+
+    Tensors of any framework and lists of numbers become numpy arrays; other values (None, bool, str) stay as they are.
+    """
+    if isinstance(inputs, Mapping):
+        return (), {str(name): to_host(value) for name, value in inputs.items()}
+    values = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    return tuple(to_host(value) for value in values), {}
+
+
+def to_host(value: Any) -> Any:
+    """A value with every tensor in it as a numpy array."""
+    if isinstance(value, list) and not any(map(is_array, value)):
+        return np.asarray(value)
+    return map_arrays(lambda _, array: _to_numpy(array), value)
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    if not hasattr(array, "detach"):  # all but torch's tensors
+        return np.asarray(array)
+    host = array.detach().cpu()
+    return host.float().numpy().astype(ml_dtypes.bfloat16) if "bfloat16" in str(host.dtype) else host.numpy()
+
+
+def named_arrays(arguments: tuple[tuple[Any, ...], Mapping[str, Any]]) -> Arrays:
+    """The arrays among the arguments of a call by name, those without one by position."""
+    found: Arrays = {}
+    map_arguments(lambda name, array: found.setdefault(name, array), *arguments)
+    return found
+
+
+def map_arguments(
+    function: Callable[[str, Any], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with function(name, array) in the place of every array."""
+    positional = tuple(map_arrays(function, value, str(index)) for index, value in enumerate(args))
+    return positional, {name: map_arrays(function, value, name) for name, value in kwargs.items()}
+
+
+def map_arrays(function: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """The same nesting of tuples, lists, dicts and dataclasses with function(name, array) in the place of arrays."""
+    if is_array(tree):
+        return function(name, tree)
+    if isinstance(tree, Mapping):
+        return _rebuilt(tree, {key: map_arrays(function, value, f"{name}.{key}") for key, value in tree.items()})
+    if isinstance(tree, tuple | list):
+        items = [map_arrays(function, value, f"{name}[{index}]") for index, value in enumerate(tree)]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        fields = [field.name for field in dataclasses.fields(tree) if field.init]
+        changed = {key: map_arrays(function, getattr(tree, key), f"{name}.{key}") for key in fields}
+        return dataclasses.replace(tree, **changed)
+    return tree
+
+
+def _rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """A mapping of the same type where it can be written to, else a dict."""
+    if type(tree) is dict or not hasattr(tree, "__setitem__"):
+        return items
+    rebuilt: Any = copy.copy(tree)
+    for key, value in items.items():
+        rebuilt[key] = value
+    return rebuilt
+
+
+def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
+    """Tensors of nested tuples, lists, dicts and dataclasses, named output[0], output.key, ...; None is left out.
+
+    Raises IsogradError for anything else.
+    """
+    if output is None:
+        return
+    if is_array(output):
+        yield name, output
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from flatten(value, f"{name}.{key}")
+    elif isinstance(output, tuple | list):
+        for index, value in enumerate(output):
+            yield from flatten(value, f"{name}[{index}]")
+    elif dataclasses.is_dataclass(output):
+        for field in dataclasses.fields(output):
+            yield from flatten(getattr(output, field.name), f"{name}.{field.name}")
+    else:
+        raise IsogradError(f"{name} must be a tensor or a tuple, list or dict of tensors, got {type(output).__name__}")
+
+
+def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Options) -> np.ndarray:
+    """Fixed random numbers by output name, rounded to the dtype under test, so that no direction is blind.
+
+    Those that the options give come first.
+    """
+    if options.cotangents is not None:
+        given = options.cotangents.get(name)
+        return np.zeros(shape, dtype) if given is None else given.astype(options.dtype).astype(dtype)
     generator = np.random.default_rng(zlib.crc32(name.encode()))
-    return generator.standard_normal(shape).astype(rounded_to).astype(dtype)
+    return generator.standard_normal(shape).astype(options.dtype).astype(dtype)

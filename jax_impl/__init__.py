@@ -25,6 +25,7 @@ from jax_impl.layers.linear import Linear
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
 from jax_impl.layers.positions import LearnedPositions
 from jax_impl.layers.soft_attention import Attn
+from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from jax_impl.models.encoder_decoder import EncoderDecoder
 from jax_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from jax_impl.models.transformer import Transformer
@@ -54,15 +55,18 @@ __all__ = [
     "attn_scaled",
     "attn_softmax",
     "compute_outputs",
+    "cross_entropy",
     "init_qkv_proj",
     "load_arrays",
     "make_causal_mask",
     "masked_softmax",
     "merge_heads",
     "pairwise_similarities",
+    "predicted_classes",
     "seed_dropout",
     "self_attention",
     "split_heads",
     "split_heads_qkv",
     "to_arrays",
+    "weighted_mean",
 ]

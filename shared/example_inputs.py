@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.registry import BATCH, KEYS, STEPS, Twin
+from shared.registry import BATCH, CLASSES, KEYS, STEPS, Twin
 
 Inputs = dict[str, np.ndarray]
 Sizes = Mapping[str, Any]
@@ -17,13 +17,13 @@ def example_inputs(
 ) -> Inputs:
     """The inputs of one of `cases(twin)`, for other constructor arguments than the registry's if they are given.
 
-    Floats are float64, ids and lengths int64, masks bool. One step has T = 1; one example has B = 1 and nothing that
-    may be left out.
+    Floats are float64; ids, lengths and labels int64; masks bool. One step has T = 1; one example has B = 1 and
+    nothing that may be left out.
     """
     own = twin.arguments if arguments is None else arguments
     batch = 1 if case == "one_example" else BATCH
     steps = 1 if case == "one_step" else min(STEPS, own.get("sequence_length", STEPS))
-    sizes = {"num_layers": 1, **own, "B": batch, "T": steps, "S": KEYS}
+    sizes = {"num_layers": 1, "num_classes": CLASSES, **own, "B": batch, "T": steps, "S": KEYS}
     return CASES[case](twin, _draw(twin.inputs, sizes, np.random.default_rng(seed)))
 
 
@@ -49,6 +49,8 @@ def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Gener
         "mask": lambda: mask,
         "lengths": lambda: lengths,
         "causal mask": lambda: np.tri(sizes["T"], dtype=bool),
+        "labels": lambda: generator.integers(0, sizes["num_classes"], sizes["B"]),
+        "weights": lambda: (np.arange(sizes["B"]) % 2 == 0).astype(np.float64),  # 0: only fills the batch
     }
     return {
         name: makers[text]() if text in makers else generator.standard_normal(_shape(text, sizes))

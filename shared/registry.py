@@ -11,14 +11,16 @@ BATCH, STEPS, KEYS = 5, 11, 13  # B, T and S
 VOCABULARY, LENGTH, INPUT, HIDDEN, MLP_WIDTH = 37, 13, 23, 17, 19
 HEADS, HEAD = 3, 7
 WIDTH = HEADS * HEAD
+CLASSES = 3
 
 
 @dataclass(frozen=True)
 class Twin:
     """A pair of classes or functions of one name; `name` may carry a variant after a colon.
 
-    `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", or the axes of a float array,
-    by B, T, S (keys), the name of an argument, or a number. Those named in `optional` may be left out.
+    `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
+    (1 or 0 a row), or the axes of a float array, by B, T, S (keys), the name of an argument, or a number. Those named
+    in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
 
@@ -132,8 +134,8 @@ _MODELS = (
 )
 
 
-def _function(name: str, inputs: Mapping[str, str], **arguments: Any) -> Twin:
-    return Twin(name, "layers.attention", inputs, arguments, function=True)
+def _function(name: str, inputs: Mapping[str, str], module: str = "layers.attention", **arguments: Any) -> Twin:
+    return Twin(name, module, inputs, arguments, function=True)
 
 
 _FUNCTIONS = (
@@ -149,6 +151,9 @@ _FUNCTIONS = (
     _function("split_heads_qkv", _THREE_WIDE, n_heads=HEADS),
     _function("self_attention", _THREE_WIDE, n_heads=HEADS, causal=True),
     _function("self_attention:not_causal", _THREE_WIDE, n_heads=1, causal=False),
+    _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses"),
+    _function("predicted_classes", {"logits": "B num_classes"}, "losses"),
+    _function("weighted_mean", {"values": "B", "weights": "weights"}, "losses"),
 )
 
 TWINS: dict[str, Twin] = {twin.name: twin for twin in (*_LAYERS, *_MODELS, *_FUNCTIONS)}

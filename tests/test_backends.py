@@ -13,7 +13,10 @@ from shared.errors import IsogradError
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
+prove = pytest.importorskip("crosscheck.criterion").prove
 BATCH = len(make_batch()["labels"])
+# derived: far below 2**-11, the distance of bfloat16 numbers near 0.1: a step that weights in bfloat16 could not hold
+TINY_RATE = 1e-5
 
 
 @pytest.fixture(autouse=True)
@@ -30,18 +33,18 @@ def backend(request) -> Backend:
     return make_backend(request.param)
 
 
-@pytest.fixture(scope="module", params=PACKAGES)
+@pytest.fixture(params=PACKAGES)
 def plain_backend(request) -> Backend:
-    """Without dropout."""
-    return make_backend(request.param, NO_DROPOUT)
+    """Without dropout, in float64, so that what is equal in theory can be proven."""
+    return make_backend(request.param, NO_DROPOUT, dtype="float64")
 
 
 def test_metrics_are_those_before_the_update(plain_backend):
     batch = make_batch()
     before = plain_backend.fetch(plain_backend.eval_step(plain_backend.init_state(), batch))
     _, metrics = step(plain_backend, plain_backend.init_state(), batch)
-    np.testing.assert_allclose(metrics["loss"], before["losses"].mean(), rtol=8 * np.finfo(np.float32).eps)
-    assert metrics["accuracy"] == np.float32((before["predictions"] == batch["labels"]).mean())
+    assert prove(before["losses"].mean(), metrics["loss"], floor=0.0).agrees
+    assert prove((before["predictions"] == batch["labels"]).mean(), metrics["accuracy"], floor=0.0).agrees
 
 
 def test_rows_of_weight_zero_change_neither_loss_nor_gradient(plain_backend):
@@ -51,7 +54,7 @@ def test_rows_of_weight_zero_change_neither_loss_nor_gradient(plain_backend):
     filled["mask"][-2:] = False
     (_, ours), (_, theirs) = (step(plain_backend, plain_backend.init_state(), some) for some in (batch, filled))
     for name in ("loss", "accuracy", "gradient_norm"):
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=64 * np.finfo(np.float32).eps)
+        assert prove(theirs[name], ours[name], floor=0.0).agrees
 
 
 def test_a_batch_without_real_rows_has_loss_zero_and_gradient_zero(backend):
@@ -66,7 +69,7 @@ def test_the_gradient_norm_is_that_of_all_gradients_together(plain_backend):
     arrays = plain_backend.state_to_arrays(state)
     moments = [array.astype(np.float64) for name, array in arrays.items() if name.startswith("exp_avg/")]
     norm = np.sqrt(sum((array**2).sum() for array in moments)) / (1 - OPTIMIZER.beta_1)  # after one step m = (1 - b1) g
-    np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=64 * np.finfo(np.float32).eps)
+    assert prove(norm, metrics["gradient_norm"], floor=0.0).agrees
 
 
 def test_dropout_is_on_in_training_off_in_evaluation_and_new_at_every_step(backend):
@@ -124,15 +127,17 @@ def test_jax_works_without_graph_mode():
 @pytest.mark.parametrize("name", PACKAGES)
 def test_bfloat16_computes_in_bfloat16_and_moves_float32_weights(name):
     backend = make_backend(name, NO_DROPOUT, dtype="bfloat16")
-    batch, tiny = make_batch(), 1e-5  # a step that bfloat16 weights could not hold
+    batch = make_batch()
     exact = make_backend(name, NO_DROPOUT)
-    state, metrics = step(backend, backend.init_state(), batch, rate=tiny)
+    state, metrics = step(backend, backend.init_state(), batch, rate=TINY_RATE)
     assert metrics["loss"].dtype == np.float32
     assert metrics["loss"] != step(exact, exact.init_state(), batch)[1]["loss"]
     moved = backend.state_to_arrays(state)["weights/classifier.weight"]
     start = backend.state_to_arrays(backend.init_state())["weights/classifier.weight"]
     assert (moved != start).all()
-    assert np.abs(moved - start).max() < 3 * tiny
+    farthest = TINY_RATE * (1 + OPTIMIZER.weight_decay * np.abs(start))  # Adam's first step is a sign at most
+    rounded = 3 * np.finfo(np.float32).eps / 2 * np.abs(start)  # the factor of the decay, its product, the difference
+    assert (np.abs(moved - start) <= farthest + rounded).all()
 
 
 @pytest.mark.parametrize("name", PACKAGES)

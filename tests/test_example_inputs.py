@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shared.example_inputs import cases, example_inputs
-from shared.registry import BATCH, STEPS, TWINS
+from shared.registry import BATCH, CLASSES, STEPS, TWINS
 
 EVERY_CASE = [(name, case) for name, twin in TWINS.items() for case in cases(twin)]
 
@@ -21,7 +21,8 @@ def test_inputs_are_a_function_of_the_seed_and_have_plain_dtypes(name, case):
     for key, array in first.items():
         np.testing.assert_array_equal(array, again[key])
         assert array.dtype in (np.float64, np.int64, np.bool_)
-        assert array.dtype != np.float64 or not np.array_equal(array, other[key])
+        drawn = array.dtype == np.float64 and key != "weights"  # which are 1 and 0 by turns
+        assert not drawn or not np.array_equal(array, other[key])
 
 
 def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_mean_something_for_it():
@@ -50,6 +51,13 @@ def test_ids_masks_and_lengths_tell_one_story():
     assert inputs["mask"][-1].all()
     assert not inputs["mask"].all()
     np.testing.assert_array_equal(example_inputs(TWINS["apply_causal_mask"])["mask"], np.tri(STEPS, dtype=bool))
+
+
+def test_labels_are_classes_and_weights_have_rows_that_do_not_count():
+    labels = example_inputs(TWINS["cross_entropy"])["labels"]
+    assert set(labels) <= set(range(CLASSES))
+    assert set(example_inputs(TWINS["weighted_mean"])["weights"]) == {0.0, 1.0}
+    assert example_inputs(TWINS["weighted_mean"], "one_example")["weights"].all()
 
 
 def test_other_arguments_give_fitting_inputs():

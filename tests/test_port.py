@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from crosscheck.criterion import PROOF
 from experiments.port import port
 from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
@@ -273,8 +274,8 @@ def test_verification_reads_again_and_runs_both_frameworks(tmp_path, dtype):
     report = port(tmp_path / "w.safetensors", tmp_path / "w.orbax", verify=True)
     assert report.identical is True
     assert report.agrees
-    assert [output.bound for output in report.outputs] == [1e-12]
-    assert 0 <= report.outputs[0].error <= 1e-12
+    assert [output.bound for output in report.outputs] == [PROOF]
+    assert 0 <= report.outputs[0].error <= PROOF
     assert json.loads(report.to_json())["agrees"] is True
     assert "every byte is the same" in str(report)
 

@@ -25,6 +25,7 @@ from torch_impl.layers.linear import Linear
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions
 from torch_impl.layers.soft_attention import Attn
+from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.models.encoder_decoder import EncoderDecoder
 from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from torch_impl.models.transformer import Transformer
@@ -54,15 +55,18 @@ __all__ = [
     "attn_scaled",
     "attn_softmax",
     "compute_outputs",
+    "cross_entropy",
     "init_qkv_proj",
     "load_arrays",
     "make_causal_mask",
     "masked_softmax",
     "merge_heads",
     "pairwise_similarities",
+    "predicted_classes",
     "seed_dropout",
     "self_attention",
     "split_heads",
     "split_heads_qkv",
     "to_arrays",
+    "weighted_mean",
 ]

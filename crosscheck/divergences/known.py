@@ -1,4 +1,4 @@
-"""A known way in which the frameworks disagree, as a case that can be run: trigger, predicted size, measurement, fix."""
+"""A known way in which the frameworks disagree, as a case that can be run: trigger, predicted size, measurement."""
 
 import math
 from collections.abc import Callable

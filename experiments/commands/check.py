@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.check_report import collect, print_table, write_check
 from experiments.output import check_folder
 from experiments.progress import counting
-from shared.backend import DEVICES, DTYPES
+from shared.backend import DEVICES
 from shared.configs.validation import check_choice
 
 
@@ -23,13 +23,11 @@ def check(
 
     Args:
         patterns: Names of twins, * and ? allowed (all of them).
-        dtype: float64, float32, bfloat16.
+        dtype: float64, float32, bfloat16, float16.
         device: cpu or cuda.
         out: A folder for report.html and report.json.
         json: Print JSON: every tensor with its error and bound.
     """
-    for name in dtype:
-        check_choice("dtype", name, DTYPES)
     check_choice("device", device, DEVICES)
     if out is not None:
         check_folder(out)

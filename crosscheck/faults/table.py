@@ -1,0 +1,34 @@
+"""All faults and all equivalents by name."""
+
+from crosscheck.faults.dropout import DROPOUT
+from crosscheck.faults.embeddings_and_positions import EMBEDDINGS
+from crosscheck.faults.encoder_decoder import ENCODER_DECODER
+from crosscheck.faults.equivalents_recurrent import EQUIVALENTS_RECURRENT
+from crosscheck.faults.fault import Equivalent, Fault
+from crosscheck.faults.linear import LINEAR
+from crosscheck.faults.recurrent import RECURRENT
+from crosscheck.faults.recurrent_layers import RECURRENT_LAYERS
+from crosscheck.faults.soft_attention import SOFT_ATTENTION
+from crosscheck.faults.weight_rules import WEIGHT_RULES
+from shared.configs.validation import check_choice
+
+ALL_FAULTS: tuple[Fault, ...] = (
+    *LINEAR,
+    *EMBEDDINGS,
+    *RECURRENT,
+    *RECURRENT_LAYERS,
+    *SOFT_ATTENTION,
+    *ENCODER_DECODER,
+    *DROPOUT,
+    *WEIGHT_RULES,
+)
+ALL_EQUIVALENTS: tuple[Equivalent, ...] = (*EQUIVALENTS_RECURRENT,)
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in ALL_FAULTS}
+EQUIVALENTS: dict[str, Equivalent] = {equivalent.name: equivalent for equivalent in ALL_EQUIVALENTS}
+
+
+def find_fault(name: str) -> Fault:
+    """The fault of a name; raises IsogradError with the nearest names if there is none."""
+    check_choice("fault", name, FAULTS)
+    return FAULTS[name]

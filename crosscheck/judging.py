@@ -1,0 +1,145 @@
+"""Judge two recordings tensor by tensor: one row each, with its error and its bound."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.noise import Noise
+from crosscheck.recording import PROOF_DTYPE, Recording
+from crosscheck.rows import KINDS, Kind, Row, Statistics, worst_element
+from crosscheck.tracing import call_of
+from crosscheck.values import Arrays, Values, is_float
+
+GRADIENTS = ("input_gradients", "parameter_gradients", "intermediate_gradients")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The largest norm of a group of tensors, below which an error is measured against it: a gradient that is zero in
+    theory (a key bias) is noise on both sides."""
+
+    gradients: float
+    moments: Mapping[str, float]
+
+    @staticmethod
+    def of(values: Values) -> "Scale":
+        gradients = [
+            g for field in GRADIENTS if field != "intermediate_gradients" for g in getattr(values, field).values()
+        ]
+        moments: dict[str, float] = {}
+        for name, array in values.updates.items():
+            group = name.rpartition("/")[0] if name.count("/") < 2 else "/".join(name.split("/", 2)[:2])
+            moments[group] = max(moments.get(group, 0.0), criterion.norm(array))
+        return Scale(max(map(criterion.norm, gradients), default=0.0), moments)
+
+    def floor(self, field: str, name: str) -> float:
+        """The floor of one tensor's norm."""
+        if field in GRADIENTS:
+            return self.gradients
+        if field == "updates" and "/exp_avg" in name:
+            return self.moments["/".join(name.split("/", 2)[:2])]
+        return 0.0
+
+
+def judge(ours: Recording, theirs: Recording) -> list[Row]:
+    """Rows in the order of `KINDS`; intermediates that only one side shows are left out (see `unmatched`)."""
+    noise = ours.noise
+    scale = Scale.of(ours.values if noise is None else noise.oracle)
+    rows = []
+    for kind in KINDS:
+        mine, other = (getattr(side.values, kind.attribute) for side in (ours, theirs))
+        for name, array in _pairs(kind, mine, other):
+            verdict = _verdict(kind, name, mine[name], array, scale, noise, ours.options.dtype)
+            rows.append(_row(kind, name, mine[name], array, verdict, ours.values))
+    return rows
+
+
+def _pairs(kind: Kind, ours: Arrays, theirs: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    for name in ours:
+        if name in theirs:
+            other = theirs[name]
+            if kind.is_inside:
+                aligned = _aligned(ours[name], other)
+                if aligned is None:
+                    continue
+                other = aligned
+            yield name, other
+
+
+def _aligned(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
+    """An intermediate of the other side in our order of axes (batch first or last, channels first or last), or None."""
+    if ours.shape == theirs.shape:
+        return theirs
+    if sorted(ours.shape) != sorted(theirs.shape) or ours.ndim > 5:
+        return None
+    orders = [o for o in itertools.permutations(range(ours.ndim)) if theirs.transpose(o).shape == ours.shape]
+    return min((theirs.transpose(order) for order in orders), key=lambda array: criterion.difference(ours, array))
+
+
+def _verdict(
+    kind: Kind,
+    name: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    scale: Scale,
+    noise: Noise | None,
+    dtype: np.dtype,
+) -> criterion.Verdict:
+    """Integers, booleans and inputs must be equal; so must shapes and dtypes of everything."""
+    if ours.shape != theirs.shape or is_float(ours.dtype) != is_float(theirs.dtype):
+        return criterion.Verdict(float("inf"), 0.0)
+    if kind.name == "input" or not is_float(ours.dtype):
+        return criterion.Verdict(float(np.count_nonzero(ours != theirs)), 0.0)
+    floor = scale.floor(kind.attribute, name)
+    if noise is None or dtype == PROOF_DTYPE:
+        return criterion.prove(ours, theirs, floor)
+    oracle = getattr(noise.oracle, kind.attribute).get(name)
+    if oracle is None or oracle.shape != ours.shape:
+        return criterion.Verdict(float("inf"), 0.0)
+    moved = noise.movement[kind.attribute][name]
+    return criterion.compare_noise(ours, theirs, floor, oracle, moved, criterion.unit_roundoff(dtype))
+
+
+def _row(
+    kind: Kind, name: str, ours: np.ndarray, theirs: np.ndarray, verdict: criterion.Verdict, values: Values
+) -> Row:
+    index, torch_value, jax_value = worst_element(ours, theirs)
+    both = (ours, theirs) if verdict.error > verdict.bound or verdict.error != verdict.error else ()
+    return Row(
+        tensor=name,
+        kind=kind.name,
+        module=_module(kind, name, values),
+        shape=ours.shape,
+        jax_shape=theirs.shape,
+        error=verdict.error,
+        bound=verdict.bound,
+        worst_index=index,
+        torch_value=torch_value,
+        jax_value=jax_value,
+        statistics=tuple(Statistics.of(array) for array in both),
+    )
+
+
+def _module(kind: Kind, name: str, values: Values) -> str:
+    """The path of the module that a tensor belongs to."""
+    if kind.is_inside:
+        return values.calls[call_of(name)].path
+    if kind.name in ("parameter", "parameter gradient", "update"):
+        return name.split("/")[-1].rpartition(".")[0]
+    return ""
+
+
+def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:
+    """Paths of the modules that were called on one side only, those inside the other side's loops left out."""
+    paths = {side.side: {call.path for call in side.values.calls.values()} for side in (ours, theirs)}
+    hidden = {*ours.values.hidden, *theirs.values.hidden}
+    alone = {
+        side: [
+            path for path in dict.fromkeys(call.path for call in recording.values.calls.values()) if path not in other
+        ]
+        for side, recording, other in (("torch", ours, paths[theirs.side]), ("jax", theirs, paths[ours.side]))
+    }
+    return {side: [path for path in found if path not in hidden] for side, found in alone.items()}

@@ -1,0 +1,104 @@
+"""Find the module at fault: every module by itself, on the inputs and cotangents of the torch run, as a marked tree.
+
+In a whole run an error grows from module to module; a module that is given the same tensors as its twin has only its
+own errors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crosscheck import recording
+from crosscheck.compare import compare
+from crosscheck.first_divergence import as_divergence
+from crosscheck.isolation import Alone, innermost, isolate
+from crosscheck.renaming import Rules
+from crosscheck.report import Report
+from crosscheck.rows import Divergence, Row, share_of_bound
+from crosscheck.values import Options, as_call
+
+MARK = "  <-- here"
+
+
+@dataclass(frozen=True)
+class ModuleLine:
+    """One module of the tree: its worst row in the whole run, and by itself (None: it can't be called by itself)."""
+
+    path: str
+    in_the_whole: Row | None
+    by_itself: Row | None
+
+
+@dataclass(frozen=True)
+class Location:
+    """What was found: the report of the whole, the module at fault, and every module by itself."""
+
+    report: Report
+    first_divergence: Divergence | None
+    first_row: Row | None
+    modules: list[ModuleLine]
+
+    def __str__(self) -> str:
+        if self.first_divergence is None:
+            return f"{self.report.title}: {self.report.summary}"
+        module, phase, _ = self.first_divergence
+        lines = [f"{self.report.title}: {module} is at fault ({phase})"]
+        paths = [line.path for line in self.modules]
+        lines += [_line(line, paths, self._is_guilty(line)) for line in self.modules]
+        lines += [f"first: {self.first_row}"] if self.first_row else []
+        sides = zip(("torch", "jax"), self.first_row.statistics if self.first_row else (), strict=False)
+        return "\n".join([*lines, *(f"  {side}: {text}" for side, text in sides)])
+
+    def _is_guilty(self, line: ModuleLine) -> bool:
+        root = self.report.name
+        return self.first_divergence is not None and self.first_divergence.module == (
+            f"{root}.{line.path}" if line.path else root
+        )
+
+
+def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | None = None, **options: Any) -> Location:
+    """Compare two modules as `compare` does (the same options), then every submodule by itself.
+
+    Raises IsogradError as `compare` does.
+    """
+    report = compare(torch_module, jax_module, inputs, rules=rules, **options)
+    if report.agrees:
+        return Location(report, None, None, _lines(report, {}))
+    arguments = as_call(inputs)
+    dtype, train = recording.floating_dtype(torch_module, arguments), options.get("train", False)
+    isolated = isolate(torch_module, jax_module, arguments, Options(dtype, train, device=report.device), rules or {})
+    found = innermost(isolated)
+    divergence = as_divergence(found, report.name) or report.first_divergence
+    return Location(report, divergence, found.row if found else report.first_row, _lines(report, isolated))
+
+
+def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLine]:
+    """The tree in the order of the paths' first tensors, every module once."""
+    worst: dict[str, Row] = {}
+    for row in report.rows:
+        if row.kind not in ("input", "update") and row.module:
+            best = worst.setdefault(row.module, row)
+            worst[row.module] = max(best, row, key=share_of_bound)
+    paths = dict.fromkeys(["", *sorted({*worst, *isolated}, key=_by_tree)])
+    alone = {path: [call.worst for call in calls if call.worst is not None] for path, calls in isolated.items()}
+    return [
+        ModuleLine(path, worst.get(path), max(alone.get(path, ()), key=share_of_bound, default=None)) for path in paths
+    ]
+
+
+def _by_tree(path: str) -> list[tuple[int, int, str]]:
+    """Parts of a path in order, numbers by value."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.split(".")]
+
+
+def _line(line: ModuleLine, paths: list[str], is_guilty: bool) -> str:
+    """One line of the tree: the module's path from its parent, indented, its error in the whole and by itself."""
+    parents = [path for path in paths if path and line.path.startswith(f"{path}.")]
+    name = line.path[len(parents[-1]) + 1 :] if parents else line.path or "(the whole)"
+    name = "  " * (len(parents) + bool(line.path)) + name
+    whole, alone = _verdict(line.in_the_whole), _verdict(line.by_itself)
+    return f"  {name:<36} in the whole {whole:<18} by itself {alone:<18}{MARK if is_guilty else ''}".rstrip()
+
+
+def _verdict(row: Row | None) -> str:
+    return "-" if row is None else f"{row.error:.1e} {'agrees' if row.agrees else 'DISAGREES'}"

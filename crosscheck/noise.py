@@ -1,0 +1,50 @@
+"""How far the float64 oracle moves when every operation rounds at random, as a lower precision would."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.values import ARRAY_FIELDS, Options, Values, is_float, map_arguments
+
+RUNS = 8  # runs of the oracle with random roundings; the largest movement counts
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+Movement = dict[str, dict[str, float]]  # field of Values -> tensor -> L2 norm of the movement
+
+
+@dataclass
+class Noise:
+    """The float64 run, and the movement of each of its tensors."""
+
+    oracle: Values
+    movement: Movement
+
+
+def measure_noise(module: Any, arguments: Arguments, options: Options) -> Noise:
+    """Run the torch module in float64 as it is, then with random roundings of the size of `options.dtype`."""
+    from crosscheck import torch_side
+    from crosscheck.rounding import RandomRounding
+
+    oracle, wide = torch_side.in_float64(module), widened(arguments)
+    options = replace(options, device="cpu")
+    exact = torch_side.evaluate(oracle, wide, options)
+    movement: Movement = {field: {} for field in ARRAY_FIELDS}
+    for seed in range(RUNS):
+        with RandomRounding(criterion.unit_roundoff(options.dtype), seed):
+            _add_movement(movement, exact, torch_side.evaluate(oracle, wide, options))
+    return Noise(exact, movement)
+
+
+def widened(arguments: Arguments) -> Arguments:
+    """Float arrays in float64, the rest as it is."""
+    return map_arguments(lambda _, a: a.astype(np.float64) if is_float(a.dtype) else a, *arguments)
+
+
+def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
+    for field in ARRAY_FIELDS:
+        for name, array in getattr(exact, field).items():
+            if is_float(array.dtype):
+                distance = criterion.difference(getattr(moved, field)[name], array)
+                movement[field][name] = max(movement[field].get(name, 0.0), distance)

@@ -1,0 +1,165 @@
+"""One compared tensor as a row: what it is, where it belongs, its error and bound, and its worst element."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Kind(NamedTuple):
+    """One kind of tensor that is compared: the field of `Values` that holds it, and its phase of a run."""
+
+    name: str
+    attribute: str
+    phase: str
+    words: str
+
+    @property
+    def is_inside(self) -> bool:
+        """True for what no caller of the module sees: it shows where a fault sits, and is no fault by itself."""
+        return self.name.startswith("intermediate")
+
+
+KINDS = (
+    Kind("input", "inputs", "inputs", "input {}"),
+    Kind("parameter", "parameters", "parameters", "parameter {}"),
+    Kind("intermediate", "intermediates", "forward", "{}"),
+    Kind("output", "outputs", "forward", "{}"),
+    Kind("intermediate gradient", "intermediate_gradients", "input gradient", "gradient of {}"),
+    Kind("input gradient", "input_gradients", "input gradient", "gradient of {}"),
+    Kind("parameter gradient", "parameter_gradients", "parameter gradient", "gradient of {}"),
+    Kind("update", "updates", "update", "{}"),
+)
+RUN_KINDS = (  # what a training run logs
+    Kind("loss", "", "forward", "loss of step {}"),
+    Kind("gradient norm", "", "parameter gradient", "gradient norm of step {}"),
+)
+KIND = {kind.name: kind for kind in (*KINDS, *RUN_KINDS)}
+
+
+class Divergence(NamedTuple):
+    """Where two modules part first."""
+
+    module: str
+    phase: str
+    tensor: str
+
+
+class Statistics(NamedTuple):
+    """A tensor in a few numbers; those of its finite entries, and how many are not finite."""
+
+    mean: float
+    std: float
+    smallest: float
+    largest: float
+    not_finite: int
+
+    @staticmethod
+    def of(array: np.ndarray) -> "Statistics":
+        """The statistics of an array of any dtype."""
+        wide = array.astype(np.float64)
+        finite = wide[np.isfinite(wide)]
+        if not finite.size:
+            return Statistics(*[float("nan")] * 4, int(wide.size))
+        return Statistics(
+            float(finite.mean()),
+            float(finite.std()),
+            float(finite.min()),
+            float(finite.max()),
+            int(wide.size - finite.size),
+        )
+
+    def __str__(self) -> str:
+        text = f"mean {self.mean:.3g}, std {self.std:.3g}, from {self.smallest:.3g} to {self.largest:.3g}"
+        return f"{text}, {self.not_finite} not finite" if self.not_finite else text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor: its shape on both sides, error and bound (relative L2), and the worst element with both values.
+
+    `module` is the path of the module that it belongs to. `statistics` holds torch's and JAX's, of a tensor that
+    disagrees.
+    """
+
+    tensor: str
+    kind: str
+    module: str
+    shape: tuple[int, ...]
+    jax_shape: tuple[int, ...]
+    error: float
+    bound: float
+    worst_index: tuple[int, ...]
+    torch_value: float
+    jax_value: float
+    statistics: tuple[Statistics, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        return self.error <= self.bound  # NaN and infinity never agree
+
+    @property
+    def verdict(self) -> str:
+        return "agrees" if self.agrees else "DISAGREES"
+
+    @property
+    def phase(self) -> str:
+        """The phase of a run that the tensor belongs to."""
+        return KIND[self.kind].phase
+
+    @property
+    def label(self) -> str:
+        """The tensor in words: `gradient of fc.weight`, `exp_avg of fc.weight after 5 updates`."""
+        if self.kind == "update":
+            step, group, name = self.tensor.split("/", 2)
+            return f"{group} of {name} after {step} update{'' if step == '1' else 's'}"
+        if self.step is not None:
+            return KIND[self.kind].words.format(self.step)
+        return KIND[self.kind].words.format(self.tensor)
+
+    @property
+    def step(self) -> int | None:
+        """The training step (the first is 1) after which this tensor is compared; None outside of training."""
+        return int(self.tensor.partition("/")[0]) if self.kind in ("update", "loss", "gradient norm") else None
+
+    def __str__(self) -> str:
+        ours, theirs = digits(self.torch_value, self.jax_value)
+        shapes = f"{self.shape}" if self.shape == self.jax_shape else f"torch {self.shape}, jax {self.jax_shape}"
+        return (
+            f"{self.label} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
+            f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
+        )
+
+
+def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple[int, ...], float, float]:
+    """Index and both values of the largest difference; non-finite entries that differ count as the largest."""
+    if torch_array.shape != jax_array.shape or torch_array.size == 0:
+        return (), float("nan"), float("nan")
+    ours, theirs = torch_array.astype(np.float64), jax_array.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        gap = np.where(ours == theirs, 0.0, np.nan_to_num(np.abs(ours - theirs), nan=np.inf))
+    index = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
+    return index, float(ours[index]), float(theirs[index])
+
+
+def share_of_bound(row: Row) -> float:
+    """How much of its bound an error takes; NaN counts as the most."""
+    share = row.error / row.bound if row.bound else row.error
+    return share if share == share else float("inf")
+
+
+def digits(ours: float, theirs: float) -> tuple[str, str]:
+    """Both numbers with nine digits, or with all seventeen where nine don't tell them apart."""
+    short = f"{ours:.9g}", f"{theirs:.9g}"
+    return short if short[0] != short[1] or ours == theirs else (f"{ours:.17g}", f"{theirs:.17g}")
+
+
+def strict(value: Any) -> Any:
+    """Plain data with non-finite numbers as text, so that its JSON is strict."""
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return strict(value._asdict())
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value

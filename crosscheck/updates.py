@@ -1,0 +1,134 @@
+"""Training steps of one side: weights and moments after the first update and after the last."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from shared.configs.experiment import AdamWConfig
+
+RATE = 1e-3
+# Adam turns the noise of a gradient that is zero in theory into rate / eps times as much: with eps = rate, no more.
+CONFIG = AdamWConfig(learning_rate=RATE, beta_1=0.9, beta_2=0.99, eps=RATE, weight_decay=0.1)
+GROUPS = ("exp_avg", "exp_avg_sq", "weights")  # in the order in which a fault shows
+Arrays = dict[str, np.ndarray]
+
+
+def rate_of(step: int) -> float:
+    """The learning rate of an update (the first is 1): another one each time, so that a step too late shows."""
+    return RATE / step
+
+
+def update_with_torch(
+    parameters: Mapping[str, Any], gradients: Callable[[], dict[str, Any]], steps: int, optimizer: Any = None
+) -> Arrays:
+    """The state after update 1 and after the last; `gradients` finds them at the present parameters.
+
+    `optimizer` makes one of torch's own from the parameters; ours is AdamW.
+    """
+    import torch
+
+    from torch_impl.weights import to_numpy
+
+    step_once = _own_torch(parameters) if optimizer is None else _foreign_torch(parameters, optimizer)
+    states = {}
+    for step in range(1, steps + 1):
+        found = gradients()
+        with torch.no_grad():
+            state = step_once(step, found)
+        if step in (1, steps):
+            states[step] = {group: {n: to_numpy(t) for n, t in named.items()} for group, named in state.items()}
+    return _named(states)
+
+
+def _own_torch(parameters: Mapping[str, Any]) -> Callable[[int, Any], dict[str, Any]]:
+    import torch
+
+    from torch_impl.optimizer import AdamW
+
+    adamw = AdamW(CONFIG)
+    weights = {name: parameter.data for name, parameter in parameters.items()}
+    moments = [{name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(2)]
+
+    def step_once(step: int, gradients: Any) -> dict[str, Any]:
+        state = adamw.update(weights, gradients, *moments, adamw.coefficients(step, rate_of(step)))
+        return dict(zip(("weights", "exp_avg", "exp_avg_sq"), state, strict=True))
+
+    return step_once
+
+
+def _foreign_torch(parameters: Mapping[str, Any], optimizer: Any) -> Callable[[int, Any], dict[str, Any]]:
+    chosen = optimizer(list(parameters.values()))
+
+    def step_once(step: int, gradients: Any) -> dict[str, Any]:
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name]
+        chosen.step()
+        state = {name: chosen.state[parameter] for name, parameter in parameters.items()}
+        moments = {
+            group: {name: state[name][group] for name in parameters if group in state[name]} for group in GROUPS[:2]
+        }
+        return {**moments, "weights": {name: parameter.data for name, parameter in parameters.items()}}
+
+    return step_once
+
+
+def update_with_jax(
+    parameters: Any,
+    gradients: Callable[[Any], Any],
+    steps: int,
+    to_canonical: Callable[[Any], Arrays],
+    optimizer: Any = None,
+) -> Arrays:
+    """The sibling of `update_with_torch` for a tree of parameters; `optimizer` is one of optax's."""
+    step_once = _own_jax(parameters) if optimizer is None else _foreign_jax(parameters, optimizer)
+    states = {}
+    for step in range(1, steps + 1):
+        parameters, state = step_once(step, parameters, gradients(parameters))
+        if step in (1, steps):
+            states[step] = {group: to_canonical(tree) for group, tree in state.items()}
+    return _named(states)
+
+
+def _own_jax(parameters: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
+    import jax
+    import jax.numpy as jnp
+
+    from crosscheck.jax_side import COMPILER_OPTIONS
+    from jax_impl.optimizer import AdamW
+
+    adamw = AdamW(CONFIG)
+    moments = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
+    platform = {"gpu": "cuda"}.get(jax.tree.leaves(parameters)[0].device.platform, "cpu")
+    update = jax.jit(adamw.update, compiler_options=COMPILER_OPTIONS[platform])
+
+    def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
+        dtype = jax.tree.leaves(weights)[0].dtype
+        coefficients = jnp.asarray(adamw.coefficients(step, rate_of(step)), dtype)
+        weights, *moments[:] = update(weights, gradients, *moments, coefficients)
+        return weights, dict(zip(("weights", "exp_avg", "exp_avg_sq"), (weights, *moments), strict=True))
+
+    return step_once
+
+
+def _foreign_jax(parameters: Any, optimizer: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
+    import optax
+
+    state = [optimizer.init(parameters)]
+
+    def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
+        changes, state[0] = optimizer.update(gradients, state[0], weights)
+        weights = optax.apply_updates(weights, changes)
+        found = {group: optax.tree.get(state[0], name, None) for group, name in zip(GROUPS, ("mu", "nu"), strict=False)}
+        return weights, {**{group: tree for group, tree in found.items() if tree is not None}, "weights": weights}
+
+    return step_once
+
+
+def _named(states: Mapping[int, Mapping[str, Arrays]]) -> Arrays:
+    return {
+        f"{step}/{group}/{name}": array
+        for step, state in states.items()
+        for group in GROUPS
+        for name, array in state.get(group, {}).items()
+    }

@@ -1,0 +1,86 @@
+"""What stands behind a name, over `ast`: all that a module, a class or a function binds to it."""
+
+import ast
+from collections.abc import Iterable, Iterator
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Bindings = dict[str, list[ast.expr]]  # the name of an attribute begins with a dot
+Bound = Iterator[tuple[str, list[ast.expr]]]
+
+
+def attributes(tree: ast.Module) -> Bindings:
+    """What the file binds to attributes, and to names in the body of a class."""
+    nodes = list(ast.walk(tree))
+    of_classes = [bindings(node).items() for node in nodes if isinstance(node, ast.ClassDef)]
+    inside = [(f".{name}", values) for items in of_classes for name, values in items]
+    assigned = [pair for node in nodes for pair in bound_by(node) if pair[0].startswith(".")]
+    return gathered(inside + assigned)
+
+
+def bindings(scope: ast.AST) -> Bindings:
+    """What a module, class or function itself binds to each name; an argument without a default hides the outer one."""
+    assigned = (pair for node in own(scope) for pair in bound_by(node))
+    return gathered([*(arguments(scope) if isinstance(scope, Function) else ()), *assigned])
+
+
+def gathered(pairs: Iterable[tuple[str, list[ast.expr]]]) -> Bindings:
+    found: Bindings = {}
+    for name, values in pairs:
+        found[name] = found.get(name, []) + values
+    return found
+
+
+def own(scope: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a scope without those of the scopes inside it."""
+    for child in ast.iter_child_nodes(scope):
+        yield child
+        if not isinstance(child, Function | ast.ClassDef):
+            yield from own(child)
+
+
+def bound_by(node: ast.AST) -> Bound:
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            yield from (pair for target in targets for pair in bound_to(target, [value]))
+        case ast.AnnAssign(target=target, value=value) | ast.AugAssign(target=target, value=value):
+            yield from bound_to(target, [value] if value else [])
+        case ast.For(target=target, iter=rows) | ast.comprehension(target=target, iter=rows):
+            yield from bound_to(target, getattr(rows, "elts", [rows]))
+        case ast.ImportFrom(names=names):
+            yield from ((alias.asname or alias.name, [ast.Attribute(ast.Name("_"), alias.name)]) for alias in names)
+
+
+def bound_to(target: ast.expr, values: list[ast.expr]) -> Bound:
+    """The names of a target; a tuple of targets takes each value apart."""
+    match target:
+        case ast.Name(id=name):
+            yield name, values
+        case ast.Attribute(attr=name):
+            yield f".{name}", values
+        case ast.Tuple(elts=targets) | ast.List(elts=targets):
+            rows = [getattr(value, "elts", getattr(value, "args", [])) for value in values]  # or of pytest.param
+            for position, inner in enumerate(targets):
+                yield from bound_to(inner, [row[position] for row in rows if len(row) == len(targets)])
+
+
+def arguments(function: Function) -> Bound:
+    """Each argument with its default, or with the values that pytest gives it."""
+    args = function.args
+    positional = args.posonlyargs + args.args
+    defaults = [None] * (len(positional) - len(args.defaults)) + args.defaults + args.kw_defaults
+    for arg, default in zip(positional + args.kwonlyargs, defaults, strict=True):
+        yield arg.arg, [default] if default else []
+    for decorator in getattr(function, "decorator_list", []):
+        match decorator:
+            case ast.Call(func=ast.Attribute(attr="parametrize"), args=[names, rows, *_]):
+                yield from bound_to(as_target(names), getattr(rows, "elts", [rows]))
+
+
+def as_target(names: ast.expr) -> ast.expr:
+    """`"a"`, `"a, b"` and `("a", "b")` as what an assignment would have on its left."""
+    match names:
+        case ast.Constant(value=str(written)):
+            return ast.parse(written, mode="eval").body
+        case ast.Tuple(elts=inner) | ast.List(elts=inner):
+            return ast.Tuple([as_target(name) for name in inner])
+    return names
