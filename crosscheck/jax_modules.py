@@ -98,7 +98,8 @@ def _trace_calls(module: nnx.Module) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _traced_class(kind: type, is_root: bool) -> type:
-    methods = [*(["__call__"] if hasattr(kind, "__call__") and not is_root else []), *own_methods(kind)]
+    called = [] if is_root or not hasattr(kind, "__call__") else ["__call__"]  # noqa: B004  the class's own method
+    methods = [*called, *own_methods(kind)]
     namespace = {name: _traced_method(kind, name) for name in methods}
     return type(kind)(kind.__name__, (kind,), {**namespace, "__module__": kind.__module__})
 

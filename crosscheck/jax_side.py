@@ -18,8 +18,8 @@ Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 Taps = dict[str, jax.Array]
 
 # A proof is about the mathematics and each program runs once, so compilation is what counts: on a CPU the machine code
-# is left unoptimised, on a GPU kernels are not timed against each other. Below float64 the roundings of the program that
-# users run are judged, so it is compiled as they compile it.
+# is left unoptimised, on a GPU kernels are not timed against each other. Below float64 the roundings of the very program
+# that users run are judged, so it is compiled as they compile it.
 COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
     "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
     "cuda": {"xla_gpu_autotune_level": 0},

@@ -94,13 +94,11 @@ def _own_jax(parameters: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, 
     import jax
     import jax.numpy as jnp
 
-    from crosscheck.jax_side import COMPILER_OPTIONS
     from jax_impl.optimizer import AdamW
 
     adamw = AdamW(CONFIG)
     moments = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
-    platform = {"gpu": "cuda"}.get(jax.tree.leaves(parameters)[0].device.platform, "cpu")
-    update = jax.jit(adamw.update, compiler_options=COMPILER_OPTIONS[platform])
+    update = jax.jit(adamw.update)
 
     def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
         dtype = jax.tree.leaves(weights)[0].dtype
