@@ -7,7 +7,6 @@ from typing import Any
 
 from crosscheck import recording
 from crosscheck.first_divergence import as_divergence, find_first
-from crosscheck.isolation import innermost, isolate
 from crosscheck.judging import judge, unmatched
 from crosscheck.recording import Recording
 from crosscheck.renaming import Layouts, Rules, in_canonical_layout, renamed
@@ -71,20 +70,20 @@ def compare(
         rows=rows,
         unmatched=unmatched(ours, theirs),
         versions={**ours.versions, **theirs.versions},
+        recordings=(ours, theirs),
     )
     if report.agrees:
         return report
     found = find_first(rows, ours.values.calls)
-    is_live = not any(recorded.values()) and not any(extra.values())
-    if found is not None and is_live and _is_hidden(found.module, theirs.values.hidden):
-        alone = isolate(torch_module, jax_module, arguments, options, rules or {}, below=found.module)
-        found = innermost(alone) or found
+    if found is not None and recorded["jax"] is None and _is_hidden(found.module, theirs.values.hidden):
+        inside = run("jax", replace(options, unrolled=True, updates=0))
+        found = find_first(judge(ours, inside), ours.values.calls) or found
     return replace(report, first_divergence=as_divergence(found, title), first_row=found.row if found else None)
 
 
 def _is_hidden(module: str, hidden: list[str]) -> bool:
     """True if something inside the module runs in a loop of JAX's, where no tensor is seen."""
-    return any(path.startswith(f"{module}.") for path in hidden)
+    return any(path.startswith(f"{module}." if module else "") for path in hidden)
 
 
 def _recorded(side: str, module: Any) -> Recording | None:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 
 from crosscheck.jax_modules import as_function
 from crosscheck.tracing import Tracer
+from crosscheck.unrolled import unrolled
 from crosscheck.updates import update_with_jax
 from crosscheck.values import Options, Values, cotangent, flatten, is_float, map_arguments, named_arrays
 from jax_impl.weights import to_numpy
@@ -18,7 +20,7 @@ Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 Taps = dict[str, jax.Array]
 
 # A proof is about the mathematics and each program runs once, so compilation is what counts: on a CPU the machine code
-# is left unoptimised, on a GPU kernels are not timed against each other. Below float64 the roundings of the very program
+# is left unoptimised, on a GPU kernels are not timed against each other. Below float64 the roundings of the program
 # that users run are judged, so it is compiled as they compile it.
 COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
     "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
@@ -40,7 +42,7 @@ def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any
     floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
-    run = _Run(functools.partial(_function, call, arguments, values), options)
+    run = _Run(functools.partial(_function, call, arguments, values, options), options)
     outputs, tapped, gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
@@ -62,6 +64,7 @@ def _function(
     call: Callable[..., Any],
     arguments: Arguments,
     values: Values,
+    options: Options,
     parameters: Any,
     inputs: Mapping[str, jax.Array],
     additions: Mapping[str, jax.Array],
@@ -79,7 +82,8 @@ def _function(
     start = _moment()
     tracer = Tracer(tap, can_see=lambda: _moment() == start)
     args, kwargs = map_arguments(lambda name, _: inputs[name], *arguments)
-    outputs = dict(flatten(call(tracer, parameters, args, kwargs)))
+    with unrolled() if options.unrolled else nullcontext():
+        outputs = dict(flatten(call(tracer, parameters, args, kwargs)))
     values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
     return outputs, tapped
 

@@ -14,7 +14,8 @@ from crosscheck.first_divergence import as_divergence
 from crosscheck.isolation import Alone, innermost, isolate
 from crosscheck.renaming import Rules
 from crosscheck.report import Report
-from crosscheck.rows import Divergence, Row, share_of_bound
+from crosscheck.rows import Divergence, Row, share_of_bound, strict
+from crosscheck.training import compare_runs
 from crosscheck.values import Options, as_call
 
 MARK = "  <-- here"
@@ -49,6 +50,23 @@ class Location:
         sides = zip(("torch", "jax"), self.first_row.statistics if self.first_row else (), strict=False)
         return "\n".join([*lines, *(f"  {side}: {text}" for side, text in sides)])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; non-finite numbers are text."""
+        modules = [
+            {
+                "path": line.path,
+                "guilty": self._is_guilty(line),
+                "in_the_whole": line.in_the_whole
+                and {"error": line.in_the_whole.error, "bound": line.in_the_whole.bound},
+                "by_itself": line.by_itself and {"error": line.by_itself.error, "bound": line.by_itself.bound},
+            }
+            for line in self.modules
+        ]
+        step = self.first_row.step if self.first_row else None
+        return strict(
+            {**self.report.to_dict(), "first_divergence": self.first_divergence, "step": step, "modules": modules}
+        )
+
     def _is_guilty(self, line: ModuleLine) -> bool:
         root = self.report.name
         return self.first_divergence is not None and self.first_divergence.module == (
@@ -70,6 +88,35 @@ def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | No
     found = innermost(isolated)
     divergence = as_divergence(found, report.name) or report.first_divergence
     return Location(report, divergence, found.row if found else report.first_row, _lines(report, isolated))
+
+
+def locate_twin(
+    twin: str,
+    *,
+    fault: str | None = None,
+    dtype: str = "float64",
+    case: str = "odd_sizes",
+    train: bool = False,
+    steps: int | None = None,
+    device: str = "cpu",
+) -> Location:
+    """`locate` for a twin of the registry, with a fault planted if one is named; `steps` compares training runs.
+
+    Raises IsogradError for an unknown twin, case, dtype, device or fault.
+    """
+    from crosscheck.faults.planting import planted
+    from crosscheck.faults.table import find_fault
+    from crosscheck.pair import build_pair
+    from crosscheck.suite import UPDATES, check_arguments
+
+    check_arguments(twin, case, dtype, device)
+    with planted(find_fault(fault).changes if fault else ()):
+        if steps is not None:
+            report = compare_runs(twin, steps=steps, dtype=dtype, device=device)
+            return Location(report, report.first_divergence, report.first_row, [])
+        pair = build_pair(twin, dtype=dtype, case=case, device=device)
+        updates = UPDATES if train else 0
+        return locate(pair.torch, pair.jax, pair.inputs, train=train, updates=updates, name=twin, device=device)
 
 
 def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLine]:

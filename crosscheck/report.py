@@ -6,6 +6,7 @@ from typing import Any
 
 from crosscheck.rows import KIND, Divergence, Row, Statistics, share_of_bound, strict
 
+HELD = ("rows", "first_row", "recordings")  # what the plain data leave out, or write in another way
 SHOWN = 8  # disagreeing tensors that the text names one by one
 
 
@@ -15,7 +16,7 @@ class Report:
 
     `first_divergence` is the module at fault (its path), the phase (inputs, parameters, forward, input gradient,
     parameter gradient, update) and the tensor that shows it, None if the two agree; `first_row` is that tensor's row.
-    `unmatched` lists the modules that only one side calls.
+    `unmatched` lists the modules that only one side calls. `recordings` holds every tensor of both sides.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Report:
     case: str = ""
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    recordings: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def agrees(self) -> bool:
@@ -57,7 +59,7 @@ class Report:
             {**{name: getattr(row, name) for name in names}, "phase": row.phase, "verdict": row.verdict}
             for row in self.rows
         ]
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "first_row")}
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in HELD}
         return strict({**content, "agrees": self.agrees, "seconds": round(self.seconds, 3), "rows": rows})
 
     def to_json(self) -> str:

@@ -19,7 +19,7 @@ from crosscheck.training import compare_runs, trainable
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.example_inputs import cases
-from shared.registry import TWINS
+from shared.registry import TWINS, find_twin
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 TRAINED = ("float64", "float32")  # dtypes of weights that an optimiser updates; below them masters are in float32
@@ -38,6 +38,8 @@ class Check:
     dtype: str
     mode: str
     device: str
+    seed: int = 0
+    keep_values: bool = False
 
     def __str__(self) -> str:
         return f"{self.twin} {self.case} {self.dtype} {self.mode}"
@@ -45,11 +47,12 @@ class Check:
     def run(self) -> Report:
         start = time.perf_counter()
         report = MODES[self.mode](self)
-        return replace(report, case=self.case, seconds=time.perf_counter() - start)
+        kept = report.recordings if self.keep_values else None
+        return replace(report, case=self.case, seconds=time.perf_counter() - start, recordings=kept)
 
 
 def _compare(check: Check) -> Report:
-    pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device)
+    pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
     train = check.mode == "train"
     updates = UPDATES if train and check.dtype in TRAINED else 0
     return compare(
@@ -114,6 +117,13 @@ def planned(patterns: list[str], dtypes: list[str], device: str = "cpu") -> Iter
                 yield Check(name, "odd_sizes", dtype, "train", device)
             if trainable(name) and dtype == "float64":
                 yield Check(name, "odd_sizes", dtype, "run", device)
+
+
+def check_arguments(twin: str, case: str, dtype: str, device: str) -> None:
+    """Raise IsogradError unless all of them exist."""
+    check_choice(f"case of {twin}", case, cases(find_twin(twin)))
+    check_choice("dtype", dtype, DTYPES)
+    check_device(device)
 
 
 def check_device(device: str) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 from crosscheck import criterion
 from crosscheck.noise import RUNS
 from crosscheck.precision import full_precision
-from crosscheck.recording import versions
+from crosscheck.recording import Recording, versions
 from crosscheck.report import Report
 from crosscheck.rows import Divergence, Row, Statistics, worst_element
 from crosscheck.updates import CONFIG, GROUPS, rate_of
+from crosscheck.values import Options, Values
 from shared.backend import Batch, load_backend
 from shared.configs.experiment import ModelConfig
 from shared.errors import IsogradError
@@ -54,7 +55,15 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
         first_divergence=_divergence(twin, first),
         first_row=first,
         versions={**versions("torch"), **versions("jax")},
+        recordings=tuple(
+            _as_recording(side, twin, wanted, curve) for side, curve in (("torch", ours), ("jax", theirs))
+        ),
     )
+
+
+def _as_recording(side: str, twin: str, dtype: np.dtype, curve: Curve) -> Recording:
+    losses = {name: array for name, array in curve.items() if name.endswith("/loss")}
+    return Recording(side, twin, Options(dtype, train=True), Values(outputs=losses, updates=curve), {})
 
 
 def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) -> Curve:

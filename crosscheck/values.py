@@ -48,8 +48,9 @@ ARRAY_FIELDS = tuple(field.name for field in dataclasses.fields(Values) if field
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How both sides are run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is called, and
-    `cotangents` stand in for the random numbers that the outputs are multiplied by."""
+    """How both sides are run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is called,
+    `cotangents` stand in for the random numbers that the outputs are multiplied by, and `unrolled` writes JAX's loops
+    out."""
 
     dtype: np.dtype
     train: bool = False
@@ -59,6 +60,7 @@ class Options:
     method: str = "forward"
     dropout_key: Key = key_from_seed(0)
     cotangents: Mapping[str, np.ndarray] | None = None
+    unrolled: bool = False
 
 
 def is_array(value: Any) -> bool:

@@ -12,7 +12,9 @@ from typing import Annotated, get_args
 from experiments.commands.check import check
 from experiments.commands.demo import demo
 from experiments.commands.evaluate import evaluate_command
+from experiments.commands.explain import explain_command
 from experiments.commands.listing import list_command
+from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
 from experiments.commands.train import ChildFailed, train
@@ -23,6 +25,8 @@ DESCRIPTION = "The same model in PyTorch and in JAX/Flax, with the same outputs 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "list": list_command,
     "check": check,
+    "locate": locate_command,
+    "explain": explain_command,
     "train": train,
     "eval": evaluate_command,
     "report": report,

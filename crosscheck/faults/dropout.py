@@ -56,7 +56,7 @@ LAYER = (
         (WHERE["torch"], "dropped = torch.where(keep, x / (1.0 - self.rate), 0.0)\n        "
          "return x + (dropped - x).detach()"),
         (WHERE["jax"], "dropped = jnp.where(keep, x / (1.0 - self.rate), 0.0)\n        "
-         "return x + jax.lax.stop_gradient(dropped - x)"), "MLP", "out_dropout", "input gradient", **TRAIN,
+         "return x + jax.lax.stop_gradient(dropped - x)"), "Attn", "dropout", "input gradient", **TRAIN,
     ),
 )
 

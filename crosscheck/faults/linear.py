@@ -32,7 +32,7 @@ LINEAR = (
         "linear-input-detached", "layer", "no gradient flows to the input", FILE,
         (TORCH, "return super().forward(inputs.detach())"),
         (JAX, f"{STOP}return super().__call__(stop_gradient(inputs))"),
-        "ReviewClassifierGRU:encoder_only", "classifier", "input gradient",
+        "Linear", "", "input gradient",
     ),
     *both_sides(
         "linear-input-in-float32", "precision", "the input is rounded to float32 in a float64 run", FILE,

@@ -45,7 +45,7 @@ DECAY = (
     *both_sides(
         "decay-halved", "optimizer", "the decay is that of a half of the squares", FILE,
         (TORCH_DECAY, "weight_decay=self.config.weight_decay / 2"), (JAX_DECAY, f"{JAX_DECAY} / 2"),
-        "MLP", "optimizer", **UPDATE, divergence="D32",
+        "MLP", "optimizer", **UPDATE,
     ),
     *both_sides(
         "decay-without-the-rate", "optimizer", "the decay is not multiplied by the learning rate", FILE,

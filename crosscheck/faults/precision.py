@@ -1,7 +1,6 @@
 """Faults of precision: one step of a path that is computed, or one tensor that is stored, in fewer digits."""
 
 from crosscheck.faults.fault import Change, Fault, both_sides
-from crosscheck.faults.texts import alike
 
 PARTS, NORM, BLOCKS = "layers/attention.py", "layers/layer_norm.py", "layers/attention_blocks.py"
 LOSSES, BACKEND = "losses.py", "backend.py"
@@ -132,7 +131,8 @@ TRAINING = (
     ),
     *both_sides(
         "weights-kept-in-bfloat16", "precision", "what an update adds to a weight is rounded off", BACKEND,
-        (UPDATED, f"{UPDATED}\n        updated[0].update({{n: w.bfloat16().to(w.dtype) for n, w in updated[0].items()}})"),
+        (UPDATED, f"{UPDATED}\n"
+         "        updated[0].update({n: w.bfloat16().to(w.dtype) for n, w in updated[0].items()})"),
         (UPDATED, f"{UPDATED}\n"
          '        updated[0].update({n: w.astype("bfloat16").astype(w.dtype) for n, w in updated[0].items()})'),
         "ReviewClassifierGRU", **UPDATE,

@@ -97,7 +97,7 @@ CELL = (
         "gru-gate-gradient-stopped", "layer", "no gradient flows through the update gate", GRU,
         (UPDATE["torch"], UPDATE["torch"] + ".detach()"),
         (UPDATE["jax"], "z = jax.lax.stop_gradient(jax.nn.sigmoid(x_z + h_z))"),
-        "Encoder", "rnn.backward_cells.0", "input gradient",
+        "DecoderAttn", "rnn.cells.0", "input gradient",
     ),
     *both_sides(
         "gru-state-in-bfloat16", "precision", "the state is rounded to bfloat16 after each step", GRU,

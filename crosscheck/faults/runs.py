@@ -26,7 +26,8 @@ SCHEDULES = (
     ),
     *both_sides(
         "rate-without-schedule", "schedule", "every step takes the learning rate of the config", FILE,
-        *alike(COEFFICIENTS, "coefficients = self.optimizer.coefficients(step + 1, self.optimizer.config.learning_rate)"),
+        *alike(COEFFICIENTS, "rate = self.optimizer.config.learning_rate\n"
+               "        coefficients = self.optimizer.coefficients(step + 1, rate)"),
         GRU, **UPDATE,
     ),
     *both_sides(
@@ -70,7 +71,7 @@ LOSSES_OF_A_RUN = (
     ),
     *both_sides(
         "run-swaps-the-classes", "loss", "class 0 is learnt as class 1", FILE,
-        *alike('losses = cross_entropy(logits, batch["labels"])', 'losses = cross_entropy(logits, 1 - batch["labels"])'),
+        *alike('losses = cross_entropy(logits, batch', 'losses = cross_entropy(logits, 1 - batch'),
         TRANSFORMER, mode="run",
     ),
     *both_sides(

@@ -139,7 +139,8 @@ LOADING = (
     ),
     Fault(
         "bfloat16-bits-as-numbers/torch", "weight rule", "torch", "the bits of bfloat16 are read as integers",
-        (Change(f"torch_impl/{WEIGHTS}", "np.int16)).view(torch.bfloat16)", "np.int16)).to(torch.bfloat16)"),),
+        (Change(f"torch_impl/{WEIGHTS}", TAKEN["torch"],
+                "to_tensor(arrays[name].view(np.int16), parameter.device).to(torch.bfloat16)"),),
         "Linear", "", "parameters", dtype="bfloat16", divergence="D16",
     ),
 )

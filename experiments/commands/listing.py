@@ -1,4 +1,4 @@
-"""`isograd list`: the twins, experiments and datasets there are."""
+"""`isograd list`: the twins, experiments, datasets, faults and known divergences there are."""
 
 from collections.abc import Callable
 
@@ -47,19 +47,38 @@ def datasets() -> Rows:
     ]
 
 
-LISTS: dict[str, Callable[[], Rows]] = {"twins": twins, "experiments": experiments, "datasets": datasets}
+def faults() -> Rows:
+    from crosscheck.faults.table import FAULTS
+
+    return [{"name": fault.name, "twin": fault.twin, "what": fault.what} for fault in FAULTS.values()]
+
+
+def divergences() -> Rows:
+    from crosscheck.divergences.table import DIVERGENCES
+
+    return [{"id": row.id, "name": row.name, "trigger": row.trigger} for row in DIVERGENCES.values()]
+
+
+LISTS: dict[str, Callable[[], Rows]] = {
+    "twins": twins,
+    "experiments": experiments,
+    "datasets": datasets,
+    "faults": faults,
+    "divergences": divergences,
+}
+QUICK = ("twins", "experiments", "datasets")  # what is shown unasked: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:
-    """Show the twins, experiments and datasets there are.
+    """Show the twins, experiments, datasets, faults or known divergences there are.
 
     Args:
-        what: twins, experiments or datasets (all of them).
+        what: twins, experiments, datasets, faults or divergences (the first three).
         json: Print JSON.
     """
     if what is not None:
         check_choice("list", what, LISTS)
-    found = {name: rows() for name, rows in LISTS.items() if what in (None, name)}
+    found = {name: rows() for name, rows in LISTS.items() if name in ([what] if what else QUICK)}
     if json:
         print_json(found)
         return

@@ -1,0 +1,277 @@
+"""Explain a disagreement: flip one known default at a time on one side until the gap is gone, and name that default."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from crosscheck import recording
+from crosscheck.compare import compare
+from crosscheck.divergences.known import KnownDivergence
+from crosscheck.divergences.table import DIVERGENCES
+from crosscheck.recording import Recording
+from crosscheck.report import Report
+from crosscheck.rows import strict
+from crosscheck.suite import Check, check_arguments
+from crosscheck.values import Arrays, as_call, map_arguments
+from shared.errors import IsogradError
+from shared.registry import find_twin
+
+PLAIN_FILES = ("layers/attention.py", "losses.py", "optimizer.py", "backend.py", "precision.py")  # functions of all
+Attempt = tuple[str, str, Callable[[], Report]]  # (row of the catalogue, what is flipped, the comparison with it)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The gap, the row of the catalogue that explains it (None: none does), what was flipped, how many were tried."""
+
+    report: Report
+    divergence: KnownDivergence | None
+    flipped: str = ""
+    tried: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: the divergence's row, what was flipped, and where the two part."""
+        row = (
+            {name: value for name, value in vars(self.divergence).items() if name != "measure"}
+            if self.divergence
+            else None
+        )
+        found = {"divergence": row, "flipped": self.flipped or None, "tried": self.tried}
+        report = {name: value for name, value in self.report.to_dict().items() if name != "rows"}
+        return strict({**found, "report": report})
+
+    def __str__(self) -> str:
+        if self.report.agrees:
+            return f"{self.report.title}: agrees, there is nothing to explain"
+        lines = [str(self.report).partition("\n")[0]]
+        if self.divergence is None:
+            return "\n".join([*lines, f"  none of {self.tried} known divergences explains it"])
+        found = self.divergence
+        lines += [f"  {found.id} {found.name} explains it: {self.flipped}, and the gap is gone"]
+        lines += [f"  when: {found.trigger}", f"  source: {found.source}"]
+        lines += [f"  change the JAX side: {found.to_torch}", f"  or the torch side: {found.to_jax}"]
+        return "\n".join(lines)
+
+
+def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> Explanation:
+    """Compare two modules as `compare` does (the same options), and name the known default that makes the difference.
+
+    Raises IsogradError as `compare` does.
+    """
+    report = compare(torch_module, jax_module, inputs, **options)
+    if report.agrees:
+        return Explanation(report, None)
+    return _first_that_helps(report, _attempts(torch_module, jax_module, inputs, report, options))
+
+
+def explain_check(check: Check, report: Report | None = None) -> Explanation:
+    """Name the known default behind the disagreement of one check of the suite; `report` is its, if it was run."""
+    from crosscheck.pair import build_pair
+
+    check = replace(check, keep_values=True)
+    report = report or check.run()
+    if report.agrees:
+        return Explanation(report, None)
+    attempts: list[Attempt] = []
+    if check.mode != "run":
+        pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
+        how = {"train": check.mode == "train", "name": check.twin, "device": check.device}
+        attempts += _attempts(pair.torch, pair.jax, pair.inputs, report, how)
+    return _first_that_helps(report, iter([*attempts, *_twin_attempts(check, report)]))
+
+
+def explain_twin(
+    twin: str,
+    *,
+    fault: str | None = None,
+    dtype: str = "float64",
+    case: str = "odd_sizes",
+    train: bool = False,
+    device: str = "cpu",
+) -> Explanation:
+    """`explain` for a twin of the registry, with a fault planted if one is named.
+
+    Raises IsogradError for an unknown twin, case, dtype, device or fault.
+    """
+    from crosscheck.faults.planting import planted
+    from crosscheck.faults.table import find_fault
+
+    check_arguments(twin, case, dtype, device)
+    with planted(find_fault(fault).changes if fault else ()):
+        return explain_check(Check(twin, case, dtype, "train" if train else "eval", device))
+
+
+def _first_that_helps(report: Report, attempts: Iterator[Attempt]) -> Explanation:
+    tried = 0
+    for row, what, run in attempts:
+        tried += 1
+        with contextlib.suppress(IsogradError):  # a flip that does not fit these modules explains nothing
+            if run().agrees:
+                return Explanation(report, DIVERGENCES[row], what, tried)
+    return Explanation(report, None, tried=tried)
+
+
+def _attempts(
+    torch_module: Any, jax_module: Any, inputs: Any, report: Report, options: dict[str, Any]
+) -> Iterator[Attempt]:
+    """Flips of the torch side against the JAX run on record, which needs no second compilation."""
+    from crosscheck import flips
+
+    if report.recordings is None or report.first_divergence is None:
+        return
+    ours, theirs = report.recordings
+    if report.first_divergence.phase == "parameters":
+        yield from _layouts(torch_module, ours, theirs, report)
+        return
+    for flip in flips.FLIPS:
+        changed = _changed(torch_module, as_call(inputs), flip)
+        if changed is not None:
+            run = _Flipped(flip, *changed, ours, theirs, options)
+            yield flip.divergence, flip.what, run
+
+
+@dataclass(frozen=True)
+class _Flipped:
+    """The comparison with one flip of the torch side."""
+
+    flip: Any
+    module: Any
+    arguments: Any
+    ours: Recording
+    theirs: Recording
+    options: dict[str, Any]
+
+    def __call__(self) -> Report:
+        from crosscheck.flips import Replaced
+
+        optimizer = (self.options.get("optimizers") or (None,))[0]
+        with Replaced(self.flip.functions) as mode:
+            found = recording.run("torch", self.module, self.arguments, self.ours.options, self.ours.name, optimizer)
+        if self.flip.functions and not mode.used:
+            raise IsogradError("the module does not call what this flip changes")
+        values = replace(
+            found.values,
+            inputs=self.ours.values.inputs,
+            parameters=self.ours.values.parameters,
+            parameter_gradients=self._undone(found.values.parameter_gradients),
+            updates={} if self.flip.weights else found.values.updates,
+        )
+        return compare(replace(found, values=values), self.theirs, (), name=self.ours.name)
+
+    def _undone(self, gradients: Arrays) -> Arrays:
+        if self.flip.undo is None:
+            return gradients
+        found = {name: (self.flip.undo(name, array), array) for name, array in gradients.items()}
+        return {name: array if undone is None else undone for name, (undone, array) in found.items()}
+
+
+def _changed(module: Any, arguments: Any, flip: Any) -> tuple[Any, Any] | None:
+    """A copy of the module and the arguments with the flip made; None if there is nothing to change."""
+    import torch
+
+    from crosscheck.flips import changed_weights
+    from torch_impl.weights import to_numpy, to_tensor
+
+    if flip.layers is not None:
+        module = copy.deepcopy(module)
+        return (module, arguments) if isinstance(module, torch.nn.Module) and flip.layers(module) else None
+    if flip.weights is not None:
+        if not isinstance(module, torch.nn.Module):
+            return None
+        module = copy.deepcopy(module)
+        parameters = dict(module.named_parameters())
+        changed = changed_weights({name: to_numpy(p) for name, p in parameters.items()}, flip)
+        for name, array in changed.items():
+            parameters[name].data = to_tensor(array, parameters[name].device)
+        return (module, arguments) if changed else None
+    if flip.inputs is not None:
+        found: list[bool] = []
+
+        def change(name: str, array: np.ndarray) -> np.ndarray:
+            new = flip.inputs(name, array)
+            found.append(new is not None)
+            return array if new is None else new
+
+        arguments = map_arguments(change, *arguments)
+        return (module, arguments) if any(found) else None
+    return module, arguments
+
+
+def _layouts(torch_module: Any, ours: Recording, theirs: Recording, report: Report) -> Iterator[Attempt]:
+    """Layouts that turn every differing weight of torch's into JAX's: found by looking, nothing is run again."""
+    from crosscheck.flips import heads_of, layouts_between
+
+    wrong = [row.tensor for row in report.disagreements if row.kind == "parameter"]
+    found = [
+        dict(layouts_between(ours.values.parameters[name], theirs.values.parameters[name], heads_of(torch_module)))
+        for name in wrong
+    ]
+    for row in found[0] if found else ():
+        if all(row in each for each in found):
+            agreed = replace(report, rows=[])
+            yield row, f"{found[0][row]} ({', '.join(wrong[:3])})", lambda: agreed
+
+
+def _twin_attempts(check: Check, report: Report) -> Iterator[Attempt]:
+    """The catalogue's mistakes made in one twin's source as well: the gap is gone if both then make the same one.
+
+    Mistakes in the file of the module at fault come first; only those are tried that show in the same phase.
+    """
+    from crosscheck.faults.table import FAULTS
+
+    if report.first_divergence is None or report.recordings is None:
+        return
+    files = _files(check, report)
+    known = [fault for fault in FAULTS.values() if fault.divergence and fault.phase == report.first_divergence.phase]
+    for fault in sorted(known, key=lambda fault: files.get(_file(fault), len(files))):
+        if _file(fault) in files:
+            yield fault.divergence, f"if both sides have it ({fault.what})", _Planted(fault, check, report)
+
+
+@dataclass(frozen=True)
+class _Planted:
+    """The comparison with a mistake planted in one twin; the other's values are those on record."""
+
+    fault: Any
+    check: Check
+    report: Report
+
+    def __call__(self) -> Report:
+        from crosscheck.faults.planting import planted
+        from crosscheck.pair import build_pair
+
+        with planted(self.fault.changes):
+            if self.check.mode == "run" or self.report.recordings is None:
+                return self.check.run()
+            check = self.check
+            pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
+            sides = dict(zip(("torch", "jax"), self.report.recordings, strict=True))
+            old = sides[self.fault.side]
+            module = getattr(pair, self.fault.side)
+            sides[self.fault.side] = recording.run(old.side, module, as_call(pair.inputs), old.options, old.name)
+            return compare(sides["torch"], sides["jax"], (), name=check.twin)
+
+
+def _file(fault: Any) -> str:
+    """The file of a fault, inside its package."""
+    return fault.changes[0].path.partition("/")[2]
+
+
+def _files(check: Check, report: Report) -> dict[str, int]:
+    """Files that the check's twin runs: that of the module at fault first."""
+    from crosscheck.pair import build_pair
+
+    twin = find_twin(check.twin)
+    own = f"{twin.module.replace('.', '/')}.py"
+    module = build_pair(check.twin).torch if not twin.function else None
+    layers = dict(module.named_modules()) if module is not None else {}
+    guilty = report.first_divergence.module.partition(".")[2] if report.first_divergence else ""
+    kinds = [type(layers.get(guilty)), *(type(layer) for layer in layers.values())]
+    found = [
+        kind.__module__.partition(".")[2].replace(".", "/") + ".py" for kind in kinds if "_impl" in kind.__module__
+    ]
+    return {file: place for place, file in enumerate(dict.fromkeys([*found, own, *PLAIN_FILES]))}

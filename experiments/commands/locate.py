@@ -1,0 +1,37 @@
+"""`isograd locate`: the module at fault in a pair of twins, and every module by itself; exit code 1 if one is."""
+
+from experiments.progress import print_json
+
+
+def locate_command(
+    twin: str,
+    /,
+    *,
+    fault: str | None = None,
+    dtype: str = "float64",
+    case: str = "odd_sizes",
+    train: bool = False,
+    steps: int | None = None,
+    device: str = "cpu",
+    json: bool = False,
+) -> int:
+    """Find the first diverging module, phase and tensor of a pair of twins.
+
+    Args:
+        twin: A name of `isograd list twins`.
+        fault: Plant this fault first (`isograd list faults`).
+        dtype: float64, float32, bfloat16 or float16.
+        case: The kind of input (`isograd list twins` names each twin's).
+        train: With dropout on.
+        steps: Train the model so many steps with both backends, and name the first step that parts.
+        device: cpu or cuda.
+        json: Print JSON.
+    """
+    from crosscheck.locate import locate_twin
+
+    location = locate_twin(twin, fault=fault, dtype=dtype, case=case, train=train, steps=steps, device=device)
+    if json:
+        print_json(location.to_dict())
+    else:
+        print(location)
+    return 0 if location.first_divergence is None else 1
