@@ -4,7 +4,7 @@ Forwards: the first tensor that differs, in the order of the run. If it comes ou
 module is at fault; if it goes into one, the module that made the call is. Backwards the same, in the reverse order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from crosscheck.rows import Divergence, Row
@@ -22,10 +22,13 @@ class Found(NamedTuple):
     row: Row
 
 
-def find_first(rows: Sequence[Row], calls: Mapping[str, Call]) -> Found | None:
-    """The first divergence among rows in the order of a run; `calls` are those of the torch side."""
+def find_first(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container[str] = ()) -> Found | None:
+    """The first divergence among rows in the order of a run; `calls` are those of the torch side.
+
+    Calls in `uneven` are given fewer tensors on one side, which is the fault of the module that makes them.
+    """
     wrong = {(row.kind, row.tensor): row for row in rows if not row.agrees}
-    searches = (_given(rows), _forward(rows, calls), _backward(rows, calls), _updates(rows))
+    searches = (_given(rows), _forward(rows, calls, uneven), _backward(rows, calls), _updates(rows))
     for module, phase, key in (found for search in searches for found in search):
         if key in wrong:
             return Found(module, phase, wrong[key])
@@ -41,41 +44,52 @@ def _given(rows: Sequence[Row]) -> Iterator[Step]:
             yield row.module, f"{row.kind}s", (row.kind, row.tensor)
 
 
-def _forward(rows: Sequence[Row], calls: Mapping[str, Call]) -> Iterator[Step]:
+def _forward(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container[str]) -> Iterator[Step]:
     for row in rows:
         if row.kind == "intermediate":
-            yield _owner(row.tensor, calls, "out"), "forward", (row.kind, row.tensor)
+            yield _giver(row.tensor, calls, uneven), "forward", (row.kind, row.tensor)
     for row in rows:
         if row.kind == "output":
             yield "", "forward", (row.kind, row.tensor)
 
 
 def _backward(rows: Sequence[Row], calls: Mapping[str, Call]) -> Iterator[Step]:
-    """Gradients in the reverse order of the run; a module's parameters come when all its calls are done."""
+    """Gradients in the reverse order of the run; a module's parameters come when its first call has been passed."""
     gradients = [row for row in rows if row.kind == "intermediate gradient"]
-    parameters = {row.tensor: row for row in rows if row.kind == "parameter gradient"}
-    firsts = {call.path: name for name, call in reversed(calls.items())}
-    pending = dict.fromkeys(firsts)
+    parameters = [row for row in rows if row.kind == "parameter gradient"]
+    ends = _ends([call_of(row.tensor) for row in gradients], calls)
     for position, row in reversed(list(enumerate(gradients))):
         yield _owner(row.tensor, calls, "in"), "input gradient", (row.kind, row.tensor)
-        call = call_of(row.tensor)
-        path = calls[call].path
-        is_last = all(call_of(earlier.tensor) != call for earlier in gradients[:position])
-        if firsts[path] == call and is_last and path in pending:
-            del pending[path]
+        for path in ends.get(position, ()):
             yield from _parameters(parameters, path)
-    for path in pending:
-        yield from _parameters(parameters, path)
     for row in rows:
         if row.kind == "input gradient":
             yield "", "input gradient", (row.kind, row.tensor)
-    for row in parameters.values():
+    for row in parameters:
         yield row.module, "parameter gradient", (row.kind, row.tensor)
 
 
-def _parameters(parameters: Mapping[str, Row], path: str) -> Iterator[Step]:
-    for row in parameters.values():
-        if row.module == path and path:
+def _ends(taps: Sequence[str], calls: Mapping[str, Call]) -> dict[int, list[str]]:
+    """Position among the taps' calls -> paths whose first call begins there, the innermost first."""
+    firsts = {call.path: name for name, call in reversed(calls.items()) if call.path}
+    ends: dict[int, list[str]] = {}
+    for path, first in firsts.items():
+        position = next((p for p, call in enumerate(taps) if first in _enclosing(call, calls)), None)
+        if position is not None:
+            ends.setdefault(position, []).append(path)
+    return {position: sorted(paths, key=len, reverse=True) for position, paths in ends.items()}
+
+
+def _enclosing(call: str, calls: Mapping[str, Call]) -> Iterator[str]:
+    """The call, and those inside which it was made."""
+    while call:
+        yield call
+        call = calls[call].inside
+
+
+def _parameters(parameters: Sequence[Row], path: str) -> Iterator[Step]:
+    for row in parameters:
+        if row.module == path:
             yield path, "parameter gradient", (row.kind, row.tensor)
 
 
@@ -83,6 +97,16 @@ def _updates(rows: Sequence[Row]) -> Iterator[Step]:
     for row in rows:
         if row.kind == "update":
             yield "optimizer", "update", (row.kind, row.tensor)
+
+
+def _giver(tap: str, calls: Mapping[str, Call], uneven: Container[str]) -> str:
+    """The module whose code made this tensor, or that left out what the code would have needed."""
+    name = call_of(tap)
+    owner = _owner(tap, calls, "out")
+    name = name if end_of(tap) == "out" else calls[name].inside
+    while name in uneven:
+        owner, name = calls[name].caller, calls[name].inside
+    return owner
 
 
 def _owner(tap: str, calls: Mapping[str, Call], own_end: str) -> str:

@@ -259,6 +259,22 @@ def layouts_between(ours: np.ndarray, theirs: np.ndarray, heads: list[int]) -> I
 def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str, np.ndarray]]:
     if array.ndim == 2:
         yield "D01", "the kernel is transposed", array.T
+        yield "D01", "the kernel is reshaped, not transposed", array.reshape(array.shape[::-1]).T
+        yield "D01", "the kernel is reshaped, not transposed", array.T.reshape(array.shape)
+        yield "D33", "the padding row is zero", np.concatenate([np.zeros_like(array[:1]), array[1:]])
+    if array.ndim > 1:
+        axis = array.ndim - 2
+        yield "D35", "positions stand one place later", np.roll(array, 1, axis)
+        yield "D35", "positions stand one place earlier", np.roll(array, -1, axis)
+    if array.dtype == np.float64:
+        yield "D53", "the numbers went through float32", array.astype(np.float32).astype(np.float64)
+    if array.ndim == 1 and len(array) % 3 == 0:
+        yield (
+            "D04",
+            "the hidden bias of the candidate is gone",
+            np.concatenate([array[: -len(array) // 3], np.zeros(len(array) // 3, array.dtype)]),
+        )
+        yield "D04", "the bias is gone", np.zeros_like(array)
     if array.ndim > 2:
         for order in itertools.permutations(range(array.ndim)):
             yield "D02", f"the kernel's axes are in the order {order}", array.transpose(order)

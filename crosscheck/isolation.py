@@ -8,7 +8,7 @@ import numpy as np
 
 from crosscheck import recording
 from crosscheck.first_divergence import Found, find_first
-from crosscheck.judging import judge
+from crosscheck.judging import judge, uneven_calls
 from crosscheck.noise import Arguments
 from crosscheck.renaming import Rules, inside, module_path, renamed
 from crosscheck.rows import KIND, Row, share_of_bound
@@ -53,7 +53,9 @@ def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rule
     counted = [row for row in rows if not KIND[row.kind].is_inside]
     worst = max(counted, key=share_of_bound, default=None)
     agrees = all(row.agrees for row in counted)
-    return Alone(worst, None if agrees else find_first(rows, ours.values.calls))
+    return Alone(
+        worst, None if agrees else find_first(rows, ours.values.calls, uneven_calls(ours.values, theirs.values))
+    )
 
 
 def _cotangents(call: str, kept: Captured, whole: Values) -> dict[str, np.ndarray]:

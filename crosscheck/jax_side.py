@@ -13,7 +13,7 @@ from crosscheck.jax_modules import as_function
 from crosscheck.tracing import Tracer
 from crosscheck.unrolled import unrolled
 from crosscheck.updates import update_with_jax
-from crosscheck.values import Options, Values, cotangent, flatten, is_float, map_arguments, named_arrays
+from crosscheck.values import Options, Values, cotangent, flat_outputs, is_float, map_arguments, named_arrays
 from jax_impl.weights import to_numpy
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -30,7 +30,7 @@ COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
 
 def compiler_options(options: Options) -> dict[str, bool | int] | None:
     """What XLA is told beyond its defaults."""
-    return COMPILER_OPTIONS[options.device] if options.dtype == np.float64 else None
+    return COMPILER_OPTIONS[options.device] if options.device == "cuda" or options.dtype == np.float64 else None
 
 
 def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
@@ -73,17 +73,16 @@ def _function(
     tapped: Taps = {}
 
     def tap(name: str, array: Any) -> Any:
-        if not isinstance(array, jax.Array) or not is_float(array.dtype):
+        if not isinstance(array, jax.Array) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
             return array
-        array = array + additions[name] if name in additions else array
-        tapped[name] = array
-        return array
+        tapped[name] = array + additions[name] if name in additions else array
+        return tapped[name]
 
     start = _moment()
     tracer = Tracer(tap, can_see=lambda: _moment() == start)
     args, kwargs = map_arguments(lambda name, _: inputs[name], *arguments)
     with unrolled() if options.unrolled else nullcontext():
-        outputs = dict(flatten(call(tracer, parameters, args, kwargs)))
+        outputs = flat_outputs(call(tracer, parameters, args, kwargs))
     values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
     return outputs, tapped
 
@@ -113,7 +112,8 @@ class _Run:
         """Zeros in the shape of every tap."""
         _, tapped = jax.eval_shape(lambda p, f, o: self.function(p, {**f, **o}, {}), parameters, floats, others)
         place = jax.devices(self.options.device)[0]
-        return {name: jnp.zeros(tap.shape, tap.dtype, device=place) for name, tap in tapped.items()}
+        floats = {name: tap for name, tap in tapped.items() if is_float(tap.dtype)}
+        return {name: jnp.zeros(tap.shape, tap.dtype, device=place) for name, tap in floats.items()}
 
     def _pass(self, parameters: Any, floats: Taps, others: Taps, additions: Taps) -> tuple[Taps, Taps, Any]:
         def forward(parameters: Any, floats: Taps, additions: Taps) -> tuple[Taps, Taps]:

@@ -1,7 +1,8 @@
 """Judge two recordings tensor by tensor: one row each, with its error and its bound."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ from crosscheck import criterion
 from crosscheck.noise import Noise
 from crosscheck.recording import PROOF_DTYPE, Recording
 from crosscheck.rows import KINDS, Kind, Row, Statistics, worst_element
-from crosscheck.tracing import call_of
-from crosscheck.values import Arrays, Values, is_float
+from crosscheck.tracing import call_of, end_of
+from crosscheck.values import Arrays, Call, Values, is_float
 
 GRADIENTS = ("input_gradients", "parameter_gradients", "intermediate_gradients")
 
@@ -63,7 +64,7 @@ def _pairs(kind: Kind, ours: Arrays, theirs: Arrays) -> Iterator[tuple[str, np.n
             other = theirs[name]
             if kind.is_inside:
                 aligned = _aligned(ours[name], other)
-                if aligned is None:
+                if aligned is None or is_float(ours[name].dtype) != is_float(other.dtype):
                     continue
                 other = aligned
             yield name, other
@@ -130,6 +131,33 @@ def _module(kind: Kind, name: str, values: Values) -> str:
     if kind.name in ("parameter", "parameter gradient", "update"):
         return name.split("/")[-1].rpartition(".")[0]
     return ""
+
+
+def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
+    """The rows that can tell where the fault is: what goes on inside a call, and into it, is its own affair where all
+    that comes out agrees, forwards (a mask of the other polarity, say) and backwards."""
+    ends = {"intermediate": "out", "intermediate gradient": "in"}
+    results: dict[tuple[str, str], bool] = {}
+    for row in rows:
+        if end_of(row.tensor) == ends.get(row.kind):
+            key = row.kind, call_of(row.tensor)
+            results[key] = results.get(key, True) and row.agrees
+    return [row for row in rows if row.agrees or row.kind not in ends or not _is_settled(row, results, calls)]
+
+
+def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mapping[str, Call]) -> bool:
+    call = call_of(row.tensor)
+    while call and not results.get((row.kind, call)):
+        call = calls[call].inside
+    return bool(call)
+
+
+def uneven_calls(ours: Values, theirs: Values) -> set[str]:
+    """Calls that are given another number of tensors on the other side: a mask that was left out, say."""
+    mine, other = (
+        Counter(call_of(name) for name in side.intermediates if end_of(name) == "in") for side in (ours, theirs)
+    )
+    return {call for call in ours.calls if call in theirs.calls and mine[call] != other[call]}
 
 
 def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:

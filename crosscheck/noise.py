@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from crosscheck import criterion
-from crosscheck.values import ARRAY_FIELDS, Options, Values, is_float, map_arguments
+from crosscheck.values import ARRAY_FIELDS, Arrays, Options, Values, is_float, map_arguments
 
-RUNS = 8  # runs of the oracle with random roundings; the largest movement counts
+GRADIENTS = ("input_gradients", "intermediate_gradients", "parameter_gradients")
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 Movement = dict[str, dict[str, float]]  # field of Values -> tensor -> L2 norm of the movement
 
@@ -31,9 +31,11 @@ def measure_noise(module: Any, arguments: Arguments, options: Options) -> Noise:
     options = replace(options, device="cpu")
     exact = torch_side.evaluate(oracle, wide, options)
     movement: Movement = {field: {} for field in ARRAY_FIELDS}
-    for seed in range(RUNS):
+    for seed in range(options.noise_runs):
         with RandomRounding(criterion.unit_roundoff(options.dtype), seed):
             _add_movement(movement, exact, torch_side.evaluate(oracle, wide, options))
+    for field in GRADIENTS:
+        _pool(getattr(exact, field), movement[field])
     return Noise(exact, movement)
 
 
@@ -48,3 +50,16 @@ def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
             if is_float(array.dtype):
                 distance = criterion.difference(getattr(moved, field)[name], array)
                 movement[field][name] = max(movement[field].get(name, 0.0), distance)
+
+
+def _pool(gradients: Arrays, movement: dict[str, float]) -> None:
+    """Where a gradient is zero in theory its own few movements say little: the root mean square of all counts too.
+
+    Such a gradient can be one number, repeated; over 300 seeds the error of one stood at up to 1.4 times the bound that
+    its own movement gives, and at 0.5 times the pooled one.
+    """
+    floor = max(map(criterion.norm, gradients.values()), default=0.0)
+    pooled = float(np.sqrt(np.mean(np.square([movement[name] for name in gradients])))) if gradients else 0.0
+    for name, array in gradients.items():
+        if criterion.norm(array) <= criterion.PROOF * floor:
+            movement[name] = max(movement[name], pooled)

@@ -1,17 +1,18 @@
-"""The page of a check: verdict, disagreements, twins, module trees, errors by depth, every tensor. One file, no network."""
+"""The page of a check: verdict, disagreements, twins, faults, module trees, errors by depth, every tensor; one file."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crosscheck.criterion import NOISE_RATIO, PROOF
-from crosscheck.overview import Line, badness, lines_of, summary
+from crosscheck.overview import Line, badness, counted, lines_of, summary
 from crosscheck.page_chart import Chart, chart_of
-from crosscheck.page_tree import LEGEND, Tree, level_of, share_text, tree_of
+from crosscheck.page_tree import FIRST_WRONG, LEGEND, Tree, level_of, share_text, tree_of
 from crosscheck.report import Report
-from crosscheck.rows import KIND, Row, digits, share_of_bound, strict
+from crosscheck.rows import KIND, Row, digits, share_of_bound
 
 TEMPLATES = Path(__file__).parent / "templates"
 IN_FULL = 8  # disagreements that stand open; the others are folded
@@ -25,9 +26,7 @@ HEADINGS = {  # columns of the table of twins, and what they mean
     "comparisons": "kinds of input, in eval and in train mode, and whole training runs",
     "seconds": "time that the comparisons took, one after another",
 }
-FaultScores = Mapping[
-    str, Any
-]  # what `crosscheck.faults.score` measures; `templates/faults.html.jinja` shows all of it
+FaultScores = Mapping[str, Any]  # what `crosscheck.faults.score.score` returns
 
 
 @dataclass(frozen=True)
@@ -37,37 +36,49 @@ class Twin:
     name: str
     number: int
     reports: list[tuple[int, Report]]
-    lines: list[Line]
     trees: list[tuple[Report, Tree]]
     chart: Chart | None
 
     @property
     def wrong(self) -> int:
-        return sum(line.wrong for line in self.lines)
+        return sum(not report.agrees for _, report in self.reports)
 
 
 def render(reports: Sequence[Report], *, faults: FaultScores | None = None, command: str = "") -> str:
-    """The page as text: one HTML document that needs nothing else. `command` is what was run to make it."""
+    """The page as text: one HTML document that needs nothing else.
+
+    `faults` are the scores of planted faults, with reports or alone; `command` is what was run to make the page.
+    """
     page = _environment().get_template("page.html.jinja")
     lines = sorted(lines_of(reports), key=_line_badness, reverse=True)
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(line.name for line in lines), 1)}
     numbered = list(enumerate(reports, 1))
+    sentence, passes = _verdict(reports, faults)
     return page.render(
-        summary=summary(reports),
-        agrees=all(report.agrees for report in reports),
+        summary=sentence,
+        agrees=passes,
         facts=_facts(reports, command),
         wrong=_wrong(numbered),
         in_full=IN_FULL,
         headings=HEADINGS,
         lines=lines,
-        twins=[_twin(name, number, numbered, lines) for name, number in numbers.items()],
-        numbers=numbers,
+        twins=_twins(numbered, lines),
         faults=faults,
         legend=LEGEND,
+        first_wrong=FIRST_WRONG,
         proof=f"{PROOF:g}",
         ratio=f"{NOISE_RATIO:g}",
         kinds=list(KIND),
     )
+
+
+def _verdict(reports: Sequence[Report], faults: FaultScores | None) -> tuple[str, bool]:
+    """One sentence, and whether it is a good one."""
+    if reports or faults is None:
+        return summary(reports), all(report.agrees for report in reports)
+    alarms = faults["equivalents"]["alarms"] + faults["seeds"]["alarms"]
+    found = f"{faults['killed']} of {counted(faults['total'], 'planted fault')} caught"
+    alarmed = counted(alarms, "false alarm") if alarms else "no false alarm"
+    return f"{found}, {alarmed}", not alarms and faults["killed"] == faults["total"]
 
 
 def _environment() -> Any:
@@ -87,15 +98,25 @@ def _line_badness(line: Line) -> tuple[bool, float]:
 
 def _wrong(numbered: Sequence[tuple[int, Report]]) -> list[tuple[int, Report]]:
     """The disagreements: one of every twin, then the second ones, and so on."""
-    wrong = [(number, report) for number, report in numbered if not report.agrees]
-    return sorted(wrong, key=lambda pair: [report.name for _, report in wrong[: wrong.index(pair)]].count(pair[1].name))
+    places: Counter[str] = Counter()
+    wrong = []
+    for number, report in numbered:
+        if not report.agrees:
+            wrong.append((places[report.name], number, report))
+            places[report.name] += 1
+    return [(number, report) for _, number, report in sorted(wrong, key=lambda found: found[:2])]
 
 
-def _twin(name: str, number: int, numbered: Sequence[tuple[int, Report]], lines: Sequence[Line]) -> Twin:
-    mine = [line for line in lines_of([report for _, report in numbered]) if line.name == name]
-    shown = [max(line.reports, key=_tells) for line in mine]
-    trees = [(report, tree_of(report)) for report in shown]
-    return Twin(name, number, [pair for pair in numbered if pair[1].name == name], mine, trees, chart_of(shown))
+def _twins(numbered: Sequence[tuple[int, Report]], lines: Sequence[Line]) -> dict[str, Twin]:
+    """By name, in the order of the lines."""
+    names = dict.fromkeys(line.name for line in lines)
+    groups = {name: [pair for pair in numbered if pair[1].name == name] for name in names}
+    return {name: _twin(name, number, groups[name]) for number, name in enumerate(names, 1)}
+
+
+def _twin(name: str, number: int, reports: list[tuple[int, Report]]) -> Twin:
+    shown = [max(line.reports, key=_tells) for line in lines_of([report for _, report in reports])]
+    return Twin(name, number, reports, [(report, tree_of(report)) for report in shown], chart_of(shown))
 
 
 def _tells(report: Report) -> tuple[bool, bool, tuple[bool, float]]:
@@ -108,15 +129,15 @@ def _facts(reports: Sequence[Report], command: str) -> dict[str, str]:
     rows = [row for report in reports for row in report.rows]
     inside = sum(KIND[row.kind].is_inside for row in rows)
     versions = {name: version for report in reports for name, version in report.versions.items()}
-    facts = {
+    measured = {
         "comparisons": f"{len(reports):,}",
         "tensors": f"{len(rows) - inside:,}, and {inside:,} inside the modules",
         "dtypes": ", ".join(dict.fromkeys(report.dtype for report in reports)),
         "device": ", ".join(dict.fromkeys(report.device for report in reports)),
         "time": _duration(sum(report.seconds for report in reports)),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "command": command,
     }
+    facts = {**(measured if reports else {}), "command": command}
     return {name: text for name, text in facts.items() if text}
 
 
@@ -126,23 +147,23 @@ def _duration(seconds: float) -> str:
 
 
 def tensors(report: Report) -> list[list[Any]]:
-    """Every row as a short list for the page's script: kind, tensor, shape, error, bound, level, share, index, values."""
-    return strict([_tensor(row) for row in report.rows])
+    """Every row as a short list for the page's script, which names the parts."""
+    return [_tensor(row) for row in report.rows]
 
 
 def _tensor(row: Row) -> list[Any]:
     shape = "×".join(map(str, row.shape)) if row.shape == row.jax_shape else f"{row.shape} / {row.jax_shape}"
     index = ", ".join(map(str, row.worst_index))
+    values = dict.fromkeys(digits(row.torch_value, row.jax_value))  # equal ones stand once
     kind = list(KIND).index(row.kind)
-    ours, theirs = digits(row.torch_value, row.jax_value)
-    return [kind, row.tensor, shape, f"{row.error:.2e}", f"{row.bound:.2e}", level_of(row), index, ours, theirs]
+    return [kind, row.tensor, shape, short(row.error, 3), short(row.bound, 3), level_of(row), index, *values]
 
 
-def short(number: float) -> str:
-    """An error with two digits."""
-    return f"{number:.1e}" if number else "0"
+def short(number: float, figures: int = 2) -> str:
+    """An error in a few significant figures."""
+    return f"{number:.{figures - 1}e}" if number else "0"
 
 
 def script(value: Any) -> str:
-    """JSON for a script element, in which no text can end the element."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    """JSON for a script element, which no text in it can end."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

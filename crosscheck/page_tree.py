@@ -1,4 +1,4 @@
-"""The modules of a report as a tree: the worst row of every module in every phase, with its place on the colour scale."""
+"""The modules of a report as a tree: the worst row of every module in every phase, and its colour."""
 
 import bisect
 import math

@@ -6,15 +6,17 @@ from contextlib import ExitStack, contextmanager
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
-    """float64 allowed in JAX, float32 products in float32 in both (TF32 is the default on an H100)."""
+def full_precision(float64: bool = True) -> Iterator[None]:
+    """float32 products in float32 in both (TF32 is the default on an H100); JAX is given float64 only where it is asked
+    for, or a module would compute in more digits than its users see."""
     with ExitStack() as stack:
         if importlib.util.find_spec("torch"):
             stack.enter_context(_torch_without_tf32())
         if importlib.util.find_spec("jax"):
             import jax
 
-            stack.enter_context(jax.enable_x64(True))
+            if float64:
+                stack.enter_context(jax.enable_x64(True))
             stack.enter_context(jax.default_matmul_precision("highest"))
         yield
 

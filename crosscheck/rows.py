@@ -122,9 +122,16 @@ class Row:
         """The training step (the first is 1) after which this tensor is compared; None outside of training."""
         return int(self.tensor.partition("/")[0]) if self.kind in ("update", "loss", "gradient norm") else None
 
+    @property
+    def is_nan_in_both(self) -> bool:
+        """True if NaN stands on both sides, at the same places: nothing can be proven there."""
+        return bool(self.worst_index) and np.isnan(self.torch_value) and np.isnan(self.jax_value)
+
     def __str__(self) -> str:
         ours, theirs = digits(self.torch_value, self.jax_value)
         shapes = f"{self.shape}" if self.shape == self.jax_shape else f"torch {self.shape}, jax {self.jax_shape}"
+        if self.is_nan_in_both:
+            return f"{self.label} {shapes}: NaN on both sides at the same places, the first at {self.worst_index}"
         return (
             f"{self.label} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
             f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
@@ -132,12 +139,17 @@ class Row:
 
 
 def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple[int, ...], float, float]:
-    """Index and both values of the largest difference; non-finite entries that differ count as the largest."""
+    """Index and both values of the largest difference.
+
+    Non-finite entries that differ count as the largest, NaN on both sides as the next.
+    """
     if torch_array.shape != jax_array.shape or torch_array.size == 0:
         return (), float("nan"), float("nan")
     ours, theirs = torch_array.astype(np.float64), jax_array.astype(np.float64)
     with np.errstate(invalid="ignore"):
         gap = np.where(ours == theirs, 0.0, np.nan_to_num(np.abs(ours - theirs), nan=np.inf))
+    nan_in_both = np.isnan(ours) & np.isnan(theirs)
+    gap = np.where(nan_in_both, 0.0, gap) if np.isinf(gap[~nan_in_both]).any() else gap
     index = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
     return index, float(ours[index]), float(theirs[index])
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from crosscheck.tracing import Captured, Tracer, own_methods
 from crosscheck.updates import update_with_torch
-from crosscheck.values import Options, Values, cotangent, flatten, map_arguments
+from crosscheck.values import Options, Values, cotangent, flat_outputs, map_arguments
 from torch_impl.dropout import Dropout, seed_dropout
 from torch_impl.weights import to_numpy, to_tensor
 
@@ -63,7 +63,7 @@ def _forward_and_backward(module: Module, arguments: Arguments, options: Options
     tracer = Tracer(functools.partial(_tap, tapped, values))
     with _traced(module, tracer):
         called = getattr(module, options.method) if isinstance(module, nn.Module) else module
-        outputs = dict(flatten(called(*args, **kwargs)))
+        outputs = flat_outputs(called(*args, **kwargs))
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
     values.calls = tracer.calls
     values.parameters = {name: to_numpy(parameter) for name, parameter in parameters.items()}
@@ -78,17 +78,16 @@ def _forward_and_backward(module: Module, arguments: Arguments, options: Options
 
 
 def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -> Tensor:
+    """Keep the tensor whose gradient is asked for; the module is given a copy, into which it may write."""
     tensor = to_tensor(array, options.device)
     inputs[name] = tensor.requires_grad_(options.gradients and tensor.is_floating_point())
-    return tensor
+    return tensor.clone()
 
 
 def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
-    """Record a float tensor; a copy goes on, whose gradient is that of this use alone and can't be overwritten."""
-    if not tensor.is_floating_point():
-        return tensor
+    """Record a tensor; a copy goes on, whose gradient is that of this use alone and can't be overwritten."""
     values.intermediates[name] = to_numpy(tensor)
-    if not tensor.requires_grad:
+    if not (tensor.is_floating_point() and tensor.requires_grad):
         return tensor
     tapped[name] = tensor.clone()
     return tapped[name].clone()

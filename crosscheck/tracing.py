@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from crosscheck.in_place import Written
 from crosscheck.values import Call, flatten, map_arguments, map_arrays, to_host
 
 FRAMEWORKS = ("torch", "flax", "jax", "builtins")
@@ -38,7 +39,7 @@ class Tracer:
         self.hidden: list[str] = []
         self.captured: dict[str, Captured] | None = None
         self._counts: Counter[str] = Counter()
-        self._open = [""]
+        self._open = [("", "")]
 
     def run(
         self, path: str, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -48,17 +49,18 @@ class Tracer:
             self.hidden.append(path)
             return function(*args, **kwargs)
         call = self._name(path, method)
-        self.calls[call] = Call(path, self._open[-1])
+        self.calls[call] = Call(path, *self._open[-1])
         given = map_arguments(lambda _, tensor: to_host(tensor), args, kwargs) if self.captured is not None else None
-        args, kwargs = map_arguments(self._numbered(f"{call} in"), args, kwargs)
-        self._open.append(path)
+        passed = map_arguments(_once_each(self._numbered(f"{call} in")), args, kwargs)
+        written = Written((args, kwargs), passed)
+        self._open.append((path, call))
         try:
-            result = function(*args, **kwargs)
+            result = function(*passed[0], **passed[1])
         finally:
             self._open.pop()
         if self.captured is not None and given is not None:
             self.captured[call] = Captured(path, method, given, [name for name, _ in flatten(result)])
-        return map_arrays(self._numbered(f"{call} out"), result)
+        return written.back(result, map_arrays(self._numbered(f"{call} out"), result))
 
     def _name(self, path: str, method: str) -> str:
         name = path if method in FORWARD else f"{path}.{method}"
@@ -69,6 +71,18 @@ class Tracer:
         """Taps named by their order, since argument names and nesting may differ between two ports."""
         numbers = iter(range(10**9))
         return lambda _, tensor: self.tap(f"{prefix}[{next(numbers)}]", tensor)
+
+
+def _once_each(tap: Tap) -> Tap:
+    """A tensor that is given twice, as query and as key, is one tensor: the other side may be given it once."""
+    seen: dict[int, tuple[Any, Any]] = {}
+
+    def run(name: str, tensor: Any) -> Any:
+        if id(tensor) not in seen:
+            seen[id(tensor)] = tensor, tap(name, tensor)
+        return seen[id(tensor)][1]
+
+    return run
 
 
 def own_methods(kind: type) -> list[str]:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from crosscheck import criterion
-from crosscheck.noise import RUNS
 from crosscheck.precision import full_precision
 from crosscheck.recording import Recording, versions
 from crosscheck.report import Report
@@ -100,7 +99,7 @@ def _noise(twin: str, steps: int, dtype: np.dtype) -> tuple[Curve, Mapping[str, 
 
     oracle = _curve("torch", twin, steps, "float64", "cpu")
     movement = dict.fromkeys(oracle, 0.0)
-    for seed in range(RUNS):
+    for seed in range(Options(dtype).noise_runs):
         with RandomRounding(criterion.unit_roundoff(dtype), seed):
             moved = _curve("torch", twin, steps, "float64", "cpu")
         movement = {name: max(movement[name], criterion.difference(moved[name], oracle[name])) for name in oracle}

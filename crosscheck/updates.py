@@ -96,17 +96,26 @@ def _own_jax(parameters: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, 
 
     from jax_impl.optimizer import AdamW
 
-    adamw = AdamW(CONFIG)
-    moments = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
+    adamw, structure = AdamW(CONFIG), jax.tree.structure(parameters)
+    moments = [_numbered(jax.tree.map(jnp.zeros_like, parameters)) for _ in range(2)]
     update = jax.jit(adamw.update)
 
     def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
         dtype = jax.tree.leaves(weights)[0].dtype
         coefficients = jnp.asarray(adamw.coefficients(step, rate_of(step)), dtype)
-        weights, *moments[:] = update(weights, gradients, *moments, coefficients)
-        return weights, dict(zip(("weights", "exp_avg", "exp_avg_sq"), (weights, *moments), strict=True))
+        updated, *moments[:] = update(_numbered(weights), _numbered(gradients), *moments, coefficients)
+        groups = zip(("weights", "exp_avg", "exp_avg_sq"), (updated, *moments), strict=True)
+        state = {group: structure.unflatten(named.values()) for group, named in groups}
+        return state["weights"], state
 
     return step_once
+
+
+def _numbered(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by number, as the flat dict that our optimiser takes; sorted as JAX sorts keys."""
+    import jax
+
+    return {f"{index:06d}": leaf for index, leaf in enumerate(jax.tree.leaves(tree))}
 
 
 def _foreign_jax(parameters: Any, optimizer: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:

@@ -16,10 +16,11 @@ Arrays = dict[str, np.ndarray]
 
 
 class Call(NamedTuple):
-    """One call of a module: its path, and the path of the module whose code made the call."""
+    """One call of a module: its path, the path of the module whose code made it, and the call inside which that was."""
 
     path: str
     caller: str
+    inside: str = ""
 
 
 @dataclasses.dataclass
@@ -49,8 +50,8 @@ ARRAY_FIELDS = tuple(field.name for field in dataclasses.fields(Values) if field
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How both sides are run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is called,
-    `cotangents` stand in for the random numbers that the outputs are multiplied by, and `unrolled` writes JAX's loops
-    out."""
+    `cotangents` stand in for the random numbers that the outputs are multiplied by, `unrolled` writes JAX's loops out,
+    and `noise_runs` counts the runs with random roundings."""
 
     dtype: np.dtype
     train: bool = False
@@ -61,11 +62,12 @@ class Options:
     dropout_key: Key = key_from_seed(0)
     cotangents: Mapping[str, np.ndarray] | None = None
     unrolled: bool = False
+    noise_runs: int = 16
 
 
 def is_array(value: Any) -> bool:
-    """True for a tensor of any framework."""
-    return hasattr(value, "dtype") and hasattr(value, "shape")
+    """True for a tensor of any framework, but not for JAX's random keys."""
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not str(value.dtype).startswith("key<")
 
 
 def is_float(dtype: Any) -> bool:
@@ -159,6 +161,19 @@ def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
             yield from flatten(getattr(output, field.name), f"{name}.{field.name}")
     else:
         raise IsogradError(f"{name} must be a tensor or a tuple, list or dict of tensors, got {type(output).__name__}")
+
+
+def flat_outputs(result: Any) -> dict[str, Any]:
+    """The tensors that a module returns, by name; raises IsogradError if there is none, or one that is complex."""
+    outputs = dict(flatten(result))
+    strange = [name for name, tensor in outputs.items() if "complex" in str(tensor.dtype)]
+    if strange or not outputs:
+        raise IsogradError(
+            f"{', '.join(strange)} must be real, got complex numbers: return real and imaginary parts"
+            if strange
+            else "expected a tensor among the outputs, got none"
+        )
+    return outputs
 
 
 def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Options) -> np.ndarray:

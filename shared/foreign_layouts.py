@@ -19,22 +19,31 @@ WHOLE = (0, 1)
 
 @dataclass(frozen=True)
 class Row:
-    """`{}` stands for the layer. No foreign name: the layout has no place for the block, which must then be zero."""
+    """`{}` stands for the layer. No foreign name: the layout has no place for the block, which must then be zero.
+
+    `merged_into` names the array whose same block the layout holds in its stead: only their sum matters.
+    """
 
     foreign: str | None
     canonical: str
     foreign_block: Block = WHOLE
     canonical_block: Block = WHOLE
     transposed: bool = False
+    merged_into: str | None = None
 
 
-def _torch_gru(cells: str, suffix: str) -> tuple[Row, ...]:
+def _torch_layers(cells: str, suffix: str) -> tuple[Row, ...]:
     sides = {"ih": "input_proj", "hh": "hidden_proj"}
     return tuple(
         Row(f"{kind}_{side}_l{{}}{suffix}", f"{cells}.{{}}.{ours}.{kind}")
         for kind in ("weight", "bias")
         for side, ours in sides.items()
     )
+
+
+def _torch_cell() -> tuple[Row, ...]:
+    sides = {"ih": "input_proj", "hh": "hidden_proj"}
+    return tuple(Row(f"{kind}_{side}", f"{sides[side]}.{kind}") for kind in ("weight", "bias") for side in sides)
 
 
 def _torch_attention() -> tuple[Row, ...]:
@@ -54,18 +63,52 @@ def _linen_gru_cell() -> tuple[Row, ...]:
         for part, gate in gates
     )
     biases = (Row(f"i{gate}/bias", "input_proj.bias", canonical_block=(part, 3)) for part, gate in gates)
-    no_biases = (Row(None, "hidden_proj.bias", canonical_block=(part, 3)) for part in (0, 1))
+    no_biases = (
+        Row(None, "hidden_proj.bias", canonical_block=(part, 3), merged_into="input_proj.bias") for part in (0, 1)
+    )
     return (*kernels, *biases, Row("hn/bias", "hidden_proj.bias", canonical_block=(2, 3)), *no_biases)
 
 
+def _flax_lstm_cell(forget: str) -> tuple[Row, ...]:
+    rows = []
+    for part, gate in enumerate("ifgo"):
+        block = (part, 4)
+        own_input = f"i{forget if gate == 'f' else gate}/kernel"
+        rows += [
+            Row(own_input, "input_proj.weight", canonical_block=block, transposed=True),
+            Row(f"h{gate}/kernel", "hidden_proj.weight", canonical_block=block, transposed=True),
+            Row(f"h{gate}/bias", "hidden_proj.bias", canonical_block=block),
+            Row(None, "input_proj.bias", canonical_block=block, merged_into="hidden_proj.bias"),
+        ]
+    return tuple(rows)
+
+
+_OPTIMIZED_LSTM_CELL = (
+    Row("dense_i/kernel", "input_proj.weight", transposed=True),
+    Row("dense_h/kernel", "hidden_proj.weight", transposed=True),
+    Row("dense_h/bias", "hidden_proj.bias"),
+    Row(None, "input_proj.bias", merged_into="hidden_proj.bias"),
+)
+
+
 LAYOUTS: dict[str, tuple[Row, ...]] = {
-    "torch.nn.GRU": _torch_gru("cells", ""),
+    "torch.nn.GRU": _torch_layers("cells", ""),
     "torch.nn.GRU(bidirectional=True)": (
-        *_torch_gru("forward_cells", ""),
-        *_torch_gru("backward_cells", "_reverse"),
+        *_torch_layers("forward_cells", ""),
+        *_torch_layers("backward_cells", "_reverse"),
     ),
+    "torch.nn.GRUCell": _torch_cell(),
+    "torch.nn.LSTM": _torch_layers("cells", ""),
+    "torch.nn.LSTM(bidirectional=True)": (
+        *_torch_layers("forward_cells", ""),
+        *_torch_layers("backward_cells", "_reverse"),
+    ),
+    "torch.nn.LSTMCell": _torch_cell(),
     "torch.nn.MultiheadAttention": _torch_attention(),
     "flax.linen.GRUCell": _linen_gru_cell(),
+    "flax.linen.LSTMCell": _flax_lstm_cell("f"),
+    "flax.nnx.LSTMCell": _flax_lstm_cell("f_"),
+    "flax.nnx.OptimizedLSTMCell": _OPTIMIZED_LSTM_CELL,
 }
 
 REFUSED: dict[str, str] = {
@@ -88,8 +131,8 @@ def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
             blocks.setdefault(row.canonical, {})[row.canonical_block] = piece.T if row.transposed else piece
     for row in rows:
         if row.foreign is None:  # the layout's missing bias is zero
-            like = next(iter(blocks[row.canonical].values()))
-            blocks[row.canonical][row.canonical_block] = np.zeros_like(like)
+            like = blocks[str(row.merged_into)][row.canonical_block]
+            blocks.setdefault(row.canonical, {})[row.canonical_block] = np.zeros_like(like)
     return _joined(layout, blocks)
 
 

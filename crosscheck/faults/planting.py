@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 PARTS_OF_A_FUNCTION = ("__code__", "__defaults__", "__kwdefaults__")
 
 
+_ACTIVE: list[Change] = []  # what is planted at the moment: another change is made on top of it
+
+
 @contextmanager
 def planted(changes: Sequence[Change]) -> Iterator[None]:
     """In this context the changed functions run in the whole process. Not for use in several threads at once.
@@ -22,20 +25,25 @@ def planted(changes: Sequence[Change]) -> Iterator[None]:
     Raises IsogradError if a text that is to be changed does not stand in its file exactly once.
     """
     before: list[tuple[Any, str, Any]] = []
+    active = len(_ACTIVE)
     try:
         for change in changes:
             for target, name, value in _replacements(change):
                 before.append((target, name, getattr(target, name)))
                 setattr(target, name, value)
+            _ACTIVE.append(change)
         yield
     finally:
+        del _ACTIVE[active:]
         for target, name, value in reversed(before):
             setattr(target, name, value)
 
 
 def changed_source(change: Change) -> str:
-    """The source of the file with the change made."""
+    """The source of the file with the change made, and before it those that are planted already."""
     source = (ROOT / change.path).read_text(encoding="utf-8")
+    for earlier in _ACTIVE:
+        source = source.replace(earlier.old, earlier.new) if earlier.path == change.path else source
     if source.count(change.old) != 1:
         raise IsogradError(
             f"a fault changes {change.old!r} in {change.path}, which was expected there once and stands there "

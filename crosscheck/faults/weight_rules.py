@@ -135,7 +135,7 @@ LOADING = (
         "square-weights-of-conv1d/torch", "weight rule", "torch", "square weights are turned, as if they were Conv1D's",
         (Change(f"torch_impl/{WEIGHTS}", TAKEN["torch"], "to_tensor(arrays[name].T if len(set(arrays[name].shape)) < "
                 "arrays[name].ndim else arrays[name], parameter.device)"),),
-        "DecoderAttn", "attention.V", "parameters", divergence="D10",
+        "DecoderAttn", "attention.V", "parameters", divergence="D01",
     ),
     Fault(
         "bfloat16-bits-as-numbers/torch", "weight rule", "torch", "the bits of bfloat16 are read as integers",

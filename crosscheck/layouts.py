@@ -1,0 +1,172 @@
+"""The values of one side with the parameters of other libraries' layers, and of stacked layers, turned into ours."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.noise import Movement, Noise
+from crosscheck.renaming import with_calls, with_parameters
+from crosscheck.values import Arrays, Values
+from shared import foreign_layouts
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+
+# path of a module in torch's names -> the layout of its parameters, as in "torch.nn.GRU"; several of both sides
+Layouts = Mapping[str, str | Sequence[str]]
+STACKED = "flax.stacked"
+
+
+def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
+    """The values with the parameters below each path turned from their layout into ours, in the order given.
+
+    A layout belongs to the framework that its name begins with. Where a layout holds one bias for two, their sum is
+    what counts, on both sides. Raises IsogradError for an unknown layout or path, WeightsError if the parameters do not
+    fit.
+    """
+    for path, layout in _pairs(layouts):
+        check_choice("layout", layout, LAYOUTS)
+        if layout.startswith("torch." if side == "torch" else "flax."):
+            _check_path(path, layout, values.parameters)
+            convert = LAYOUTS[layout]
+            values = with_parameters(values, lambda arrays, _, p=path, f=convert: _below(p, arrays, f))
+            values = _with_calls_of_layers(values, path) if layout == STACKED else values
+    for path, layout in _pairs(layouts):
+        values = with_parameters(
+            values,
+            lambda arrays, weights, p=path, to=layout: _below(p, arrays, lambda inside: _merged(to, inside, weights)),
+        )
+    return values
+
+
+def _pairs(layouts: Layouts) -> list[tuple[str, str]]:
+    return [(path, layout) for path, of in layouts.items() for layout in ([of] if isinstance(of, str) else of)]
+
+
+def noise_in_canonical_layout(noise: Noise, layouts: Layouts) -> Noise:
+    """The same for the oracle, and for its movement, taken as spread evenly over each tensor."""
+    if not layouts:
+        return noise
+    spread = Values(
+        **{field: _spread(getattr(noise.oracle, field), moved) for field, moved in noise.movement.items()},
+        calls=noise.oracle.calls,
+    )
+    moved = in_canonical_layout(spread, "torch", layouts)
+    movement: Movement = {
+        field: {name: criterion.norm(array) for name, array in getattr(moved, field).items()}
+        for field in noise.movement
+    }
+    return Noise(in_canonical_layout(noise.oracle, "torch", layouts), movement)
+
+
+def _spread(arrays: Arrays, moved: Mapping[str, float]) -> Arrays:
+    return {
+        name: np.full(array.shape, moved.get(name, 0.0) / max(array.size, 1) ** 0.5) for name, array in arrays.items()
+    }
+
+
+def _check_path(path: str, layout: str, arrays: Arrays) -> None:
+    if not any(name.startswith(_prefix(path)) for name in arrays):
+        raise IsogradError(
+            f"layouts names {path!r} as {layout}, but that side has no parameter below it: got {', '.join(arrays)}"
+        )
+
+
+def _prefix(path: str) -> str:
+    return f"{path}." if path else ""
+
+
+def _below(path: str, arrays: Arrays, convert: Callable[[Arrays], Arrays]) -> Arrays:
+    """The arrays with those below a path converted, under their names from there."""
+    prefix = _prefix(path)
+    inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+    outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
+    return {**outside, **{prefix + name: array for name, array in convert(inside).items()}}
+
+
+def _table(layout: str) -> Callable[[Arrays], Arrays]:
+    """The conversion of one of the invertible tables."""
+    if layout.startswith("torch."):
+        return lambda arrays: foreign_layouts.from_foreign(layout, arrays)
+    return lambda arrays: foreign_layouts.from_foreign(layout, _as_flax(arrays))
+
+
+def _as_flax(arrays: Arrays) -> Arrays:
+    """Flax's own paths and axes: "hn.weight" -> "hn/kernel"."""
+    return {
+        re.sub(r"weight$", "kernel", name).replace(".", "/"): array.T if name.endswith("weight") else array
+        for name, array in arrays.items()
+    }
+
+
+def _flax_attention(arrays: Arrays) -> Arrays:
+    """Heads side by side: (in, heads, size) -> (heads * size, in)."""
+    names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
+    converted = {}
+    for name, array in _as_flax(arrays).items():
+        part, _, kind = name.partition("/")
+        if kind == "kernel":
+            array = (array.reshape(-1, array.shape[-1]) if part == "out" else array.reshape(len(array), -1)).T
+        array = array.reshape(-1) if kind == "bias" else array
+        converted[f"{names.get(part, part)}.{kind.replace('kernel', 'weight')}"] = array
+    return converted
+
+
+def _unstacked(arrays: Arrays) -> Arrays:
+    """One array for each layer; a kernel's axis of layers is the third by now, the first of any other array."""
+    layers = {}
+    for name, array in arrays.items():
+        is_kernel = name.endswith("weight") and array.ndim > 2
+        for layer, part in enumerate(np.moveaxis(array, 2 if is_kernel else 0, 0)):
+            layers[f"{layer}.{name}"] = part
+    return layers
+
+
+def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
+    """Parts that the layout has no place for added to those that stand for them.
+
+    Gradients and moments of the two (`weights` false) are equal, so that one is left out.
+    """
+    merged = {name: array.copy() for name, array in arrays.items()}
+    for row in foreign_layouts.LAYOUTS.get(layout, ()):
+        if row.merged_into in merged and row.canonical in merged:
+            which, parts = row.canonical_block
+            part, whole = (np.split(merged[name], parts)[which] for name in (row.canonical, row.merged_into))
+            whole += part * weights
+            part[...] = 0
+    return merged
+
+
+def _with_calls_of_layers(values: Values, path: str) -> Values:
+    """Calls inside a stack by their layer: a loop written out makes each of them once for every layer, or several."""
+    prefix = _prefix(path)
+    inside = (name[len(prefix) :] for name in values.parameters if name.startswith(prefix))
+    layers = 1 + max(int(name.partition(".")[0]) for name in inside)
+    times = Counter(name.partition("#")[0] for name in values.calls)
+    names, paths = {}, {}
+    for name, call in values.calls.items():
+        names[name], paths[name] = name, call.path
+        if f"{call.path}.".startswith(prefix):
+            base, _, number = name.partition("#")
+            layer, again = divmod(int(number or 0), max(times[base] // layers, 1))
+            paths[name] = _in_layer(call.path, path, layer)
+            names[name] = _in_layer(base, path, layer) + (f"#{again}" if again else "")
+    hidden = [_in_layer(p, path, n) for p in values.hidden for n in range(layers) if f"{p}.".startswith(prefix)]
+    hidden += [p for p in values.hidden if not f"{p}.".startswith(prefix)]
+    return replace(with_calls(values, names, paths), hidden=hidden)
+
+
+def _in_layer(name: str, path: str, layer: int) -> str:
+    """ "layers.norm" -> "layers.2.norm"."""
+    return f"{path}.{layer}{name[len(path) :]}"
+
+
+LAYOUTS: dict[str, Callable[[Arrays], Arrays]] = {
+    **{layout: _table(layout) for layout in foreign_layouts.LAYOUTS},
+    "flax.linen.MultiHeadDotProductAttention": _flax_attention,
+    "flax.nnx.MultiHeadAttention": _flax_attention,
+    STACKED: _unstacked,
+}
