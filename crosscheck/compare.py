@@ -7,6 +7,7 @@ from typing import Any
 from crosscheck import recording
 from crosscheck.checks import arguments_of, check_dtypes, check_pairing, options_of, recorded_sides
 from crosscheck.first_divergence import Found, as_divergence, find_first
+from crosscheck.isolation import innermost, isolate
 from crosscheck.judging import decisive, judge, uneven_calls, unmatched
 from crosscheck.layouts import Layouts, in_canonical_layout, noise_in_canonical_layout
 from crosscheck.recording import PROOF_DTYPE, Recording
@@ -29,6 +30,7 @@ def compare(
     optimizers: tuple[Callable[[list[Any]], Any], Any] | None = None,
     torch_arguments: dict[str, Any] | None = None,
     jax_arguments: dict[str, Any] | None = None,
+    optimize: bool = True,
     name: str | None = None,
     device: str | None = None,
 ) -> Report:
@@ -42,13 +44,14 @@ def compare(
     other polarity, deterministic=True. In train mode our own dropout draws equal masks on both sides, any other dropout
     is off. `updates` compares the state after one and after so many optimiser steps too, of our AdamW or of
     `optimizers`, (parameters -> torch optimizer, optax transformation).
-    float64 modules are held to the proof, others to the noise rule.
+    float64 modules are held to the proof, others to the noise rule; those are compiled as users compile them, or in a
+    third of the time with optimize=False, which leaves XLA's machine code as it comes.
     Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not pair up.
     """
     sides = {"torch": torch_module, "jax": jax_module}
     recorded = recorded_sides(sides)
     arguments = arguments_of(inputs, recorded)
-    wanted = Options(PROOF_DTYPE, train, gradients, updates=updates)
+    wanted = Options(PROOF_DTYPE, train, gradients, updates=updates, optimize=optimize)
     options = options_of(recorded, torch_module, arguments, wanted, device)
     title = name or _title(recorded, torch_module)
     check_dtypes(sides, recorded, options, title)
@@ -72,14 +75,18 @@ def compare(
         rows=rows,
         unmatched=unmatched(ours, theirs),
         versions={**ours.versions, **theirs.versions},
+        parts={**ours.values.seconds, **theirs.values.seconds},
         recordings=(ours, theirs),
     )
     if report.agrees:
         return report
     found = _first(rows, ours, theirs)
-    if found is not None and recorded["jax"] is None and _is_hidden(found.module, theirs.values.hidden):
+    if found is not None and recorded["jax"] is None and _is_hidden(found.module, theirs):
         written_out = run("jax", replace(options, unrolled=True, updates=0))
         found = _first(judge(ours, written_out), ours, written_out) or found
+        if _is_hidden(found.module, written_out) and recorded["torch"] is None and not any(extra.values()):
+            alone = isolate(torch_module, jax_module, arguments, options, rules or {}, below=found.module)
+            found = innermost(alone) or found
     return replace(report, first_divergence=as_divergence(found, title), first_row=found.row if found else None)
 
 
@@ -88,9 +95,9 @@ def _first(rows: list[Row], ours: Recording, theirs: Recording) -> Found | None:
     return find_first(decisive(rows, calls), calls, uneven_calls(ours.values, theirs.values))
 
 
-def _is_hidden(module: str, hidden: list[str]) -> bool:
-    """True if something inside the module runs in a loop of JAX's, where no tensor is seen."""
-    return any(path.startswith(f"{module}." if module else "") for path in hidden)
+def _is_hidden(module: str, theirs: Recording) -> bool:
+    """True if something inside the module runs where no tensor is seen: in a loop or checkpoint of JAX's."""
+    return any(path.startswith(f"{module}." if module else "") for path in theirs.values.hidden)
 
 
 def _title(recorded: dict[str, Recording | None], torch_module: Any) -> str:

@@ -9,12 +9,13 @@ from crosscheck.report import Report
 from crosscheck.rows import KIND, Row
 
 Both = tuple[np.ndarray, np.ndarray]
+HALF_OF_FLOAT32 = float(np.finfo(np.float32).eps) ** 0.5  # half of the digits: what roundings grow to, no more
 
 PHASES = {
     "inputs": "the two sides are given other numbers: JAX holds 32 bits unless jax_enable_x64 is on",
     "parameters": "load the same weights on both sides before comparing (jax_impl.load_arrays, torch_impl.to_arrays)",
-    "forward": "everything before this tensor agrees: look at {module}'s own code and arguments (eps, approximate GELU, "
-    "axis of a softmax, polarity of a mask, a missing bias, unbiased variance)",
+    "forward": "everything before this tensor agrees: look at the code and the arguments of {module} (eps, approximate "
+    "GELU, axis of a softmax, polarity of a mask, a missing bias, unbiased variance)",
     "input gradient": "all outputs agree, so a gradient is stopped or a kink is passed another way: look for detach, "
     "no_grad and stop_gradient in {module}",
     "parameter gradient": "all outputs agree, so some weights get no gradient on one side: look for frozen or tied "
@@ -57,10 +58,9 @@ def _is_transposed(both: Both) -> bool:
 
 
 def _in_float32(row: Row, both: Both) -> bool:
-    """One side of a float64 pair holds float32's numbers."""
-    return all(array.dtype == np.float64 for array in both) and any(
-        array.any() and np.array_equal(array, array.astype(np.float32)) for array in both
-    )
+    """One side of a float64 pair holds float32's numbers, and the gap is what rounding to them can make."""
+    rounded = [array.any() and np.array_equal(array, array.astype(np.float32)) for array in both]
+    return all(array.dtype == np.float64 for array in both) and any(rounded) and row.error < HALF_OF_FLOAT32
 
 
 HINTS: tuple[tuple[Callable[[Row, Any], bool], str], ...] = (
@@ -71,7 +71,7 @@ HINTS: tuple[tuple[Callable[[Row, Any], bool], str], ...] = (
     ),
     (
         lambda row, both: _finite(both[0]) != _finite(both[1]),
-        "only one side is not finite: look for a fully masked row, an overflow, a division by zero or a root at 0 there",
+        "only one side is not finite: look for a fully masked row, an overflow, a division by zero or a root at 0",
     ),
     (
         lambda row, both: row.kind == "parameter" and _is_transposed(both),

@@ -1,19 +1,26 @@
 """Modules by themselves, on the inputs and cotangents of the torch run: the errors of other modules are cut off."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from crosscheck import recording
+from crosscheck.checks import check_pairing
 from crosscheck.first_divergence import Found, find_first
 from crosscheck.judging import judge, uneven_calls
+from crosscheck.layouts import Layouts, in_canonical_layout, noise_in_canonical_layout
 from crosscheck.noise import Arguments
+from crosscheck.recording import Recording
 from crosscheck.renaming import Rules, inside, module_path, renamed
 from crosscheck.rows import KIND, Row, share_of_bound
-from crosscheck.tracing import Captured
+from crosscheck.tracing import Captured, end_of
 from crosscheck.values import Options, Values
+from shared.errors import IsogradError
+
+RESULTS = {"intermediate": "out", "intermediate gradient": "in"}  # the end of a call at which a module's work comes out
 
 
 class Alone(NamedTuple):
@@ -24,9 +31,19 @@ class Alone(NamedTuple):
 
 
 def isolate(
-    torch_module: Any, jax_module: Any, arguments: Arguments, options: Options, rules: Rules, below: str = ""
+    torch_module: Any,
+    jax_module: Any,
+    arguments: Arguments,
+    options: Options,
+    rules: Rules,
+    layouts: Layouts | None = None,
+    below: str = "",
 ) -> dict[str, list[Alone]]:
-    """The first call of every module below a path, by each of its methods, by path, in the order of the calls."""
+    """The first call of every module below a path, by each of its methods, by path, in the order of the calls.
+
+    `arguments` are those of the torch side. A module that the two sides call with other arguments, or whose outputs are
+    nested in another way, can't be compared by itself and is left out.
+    """
     from crosscheck import torch_side
     from crosscheck.jax_modules import submodules
 
@@ -40,16 +57,21 @@ def isolate(
             path, layer = theirs[kept.path]
             pair = torch_side.submodule(torch_module, kept.path), layer
             how = replace(options, method=kept.method, cotangents=_cotangents(call, kept, whole))
-            results.setdefault(kept.path, []).append(_compare_alone(pair, kept, how, inside(rules, path, kept.path)))
+            with contextlib.suppress(IsogradError):
+                alone = _compare_alone(pair, kept, how, inside(rules, path, kept.path), layouts or {})
+                results.setdefault(kept.path, []).append(alone)
     return results
 
 
-def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rules: Rules) -> Alone:
+def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rules: Rules, layouts: Layouts) -> Alone:
     ours, theirs = (
         recording.run(side, module, kept.arguments, options, kept.path)
         for side, module in zip(("torch", "jax"), pair, strict=True)
     )
-    rows = judge(ours, replace(theirs, values=renamed(theirs.values, rules)))
+    theirs = replace(theirs, values=renamed(theirs.values, rules))
+    ours, theirs = (canonical(side, _inside(layouts, kept.path)) for side in (ours, theirs))
+    check_pairing(ours, theirs, kept.path)
+    rows = judge(ours, theirs)
     counted = [row for row in rows if not KIND[row.kind].is_inside]
     worst = max(counted, key=share_of_bound, default=None)
     agrees = all(row.agrees for row in counted)
@@ -58,16 +80,50 @@ def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rule
     )
 
 
+def canonical(found: Recording, layouts: Layouts) -> Recording:
+    """The recording with its parameters, their gradients and their noise in our layout."""
+    if not layouts:
+        return found
+    values = in_canonical_layout(found.values, found.side, layouts)
+    return replace(found, values=values, noise=found.noise and noise_in_canonical_layout(found.noise, layouts))
+
+
+def _inside(layouts: Layouts, path: str) -> Layouts:
+    """The layouts at and below a module, by their paths from there."""
+    return {f"{p}."[len(path) + 1 : -1]: layout for p, layout in layouts.items() if f"{p}.".startswith(f"{path}.")}
+
+
 def _cotangents(call: str, kept: Captured, whole: Values) -> dict[str, np.ndarray]:
     """The gradients that reached the call's outputs, under the names of the outputs."""
     found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(kept.outputs)}
     return {name: array for name, array in found.items() if array is not None}
 
 
-def innermost(isolated: Mapping[str, list[Alone]]) -> Found | None:
-    """The fault of the first module that is wrong by itself with no wrong module inside."""
-    wrong = {path: alone.found for path, calls in isolated.items() for alone in calls if alone.found is not None}
+def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> Found | None:
+    """The fault of the first module that is wrong by itself with no wrong module inside.
+
+    `rows` are those of the whole run: a module that gives the same results there is at no fault, though it may do
+    otherwise by itself, where its twin is handed torch's arguments (a mask of the other polarity).
+    """
+    settled = _settled(rows)
+    wrong = {
+        path: alone.found
+        for path, calls in isolated.items()
+        for alone in calls
+        if alone.found is not None and (path, alone.found.phase == "forward") not in settled
+    }
     for path, found in wrong.items():
         if not any(other.startswith(f"{path}.") for other in wrong):
             return found._replace(module=".".join(part for part in (path, found.module) if part))
     return None
+
+
+def _settled(rows: Iterable[Row]) -> set[tuple[str, bool]]:
+    """(path, is forward) of the modules whose results all agree in the whole run: outputs, and gradients of inputs and
+    parameters."""
+    results: dict[tuple[str, bool], bool] = {}
+    for row in rows:
+        if row.kind == "parameter gradient" or RESULTS.get(row.kind) == end_of(row.tensor):
+            key = row.module, row.kind == "intermediate"
+            results[key] = results.get(key, True) and row.agrees
+    return {key for key, agrees in results.items() if agrees}

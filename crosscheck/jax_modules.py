@@ -1,6 +1,7 @@
 """NNX modules, Linen modules and plain functions as pure functions of their parameters, with their calls traced."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -87,12 +88,17 @@ def _prepared(module: nnx.Module, options: Options) -> nnx.Module:
 
 
 _TRACER: ContextVar[Tracer] = ContextVar("tracer")
+_RUNS = itertools.count()
 
 
 def _trace_calls(module: nnx.Module) -> None:
-    """Give every submodule, which is our own copy, a class whose methods go through the tracer."""
+    """Give every submodule, which is our own copy, a class whose methods go through the tracer.
+
+    The run's number makes each copy another to JAX, or what it has traced before would be taken from its cache unseen.
+    """
+    run = next(_RUNS)
     for path, layer in list(nnx.iter_modules(module)):
-        layer.crosscheck_path = ".".join(map(str, path))
+        layer.crosscheck_path, layer.crosscheck_run = ".".join(map(str, path)), run
         object.__setattr__(layer, "__class__", _traced_class(type(layer), is_root=not path))
 
 
@@ -118,13 +124,13 @@ def _traced_method(kind: type, name: str) -> Callable[..., Any]:
 
 def _linen_function(module: nn.Module, variables: Mapping[str, Any], options: Options) -> tuple[Call, Any, Names]:
     rest = {name: tree for name, tree in variables.items() if name != "params"}
-    written = list(rest) if options.train else False  # running statistics are written and forgotten
+    written = list(rest)  # running statistics are written and forgotten
 
     def call(tracer: Tracer, parameters: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         random = {name: jax.random.wrap_key_data(np.asarray(options.dropout_key, np.uint32)) for name in _STREAMS}
         with nn.intercept_methods(functools.partial(_traced_call, tracer)):
             result = module.apply({"params": parameters, **rest}, *args, **kwargs, rngs=random, mutable=written)
-        return result[0] if written is not False else result
+        return result[0]
 
     return call, variables.get("params", {}), Names(lambda tree: traverse_util.flatten_dict(_plain(tree)))
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from crosscheck.jax_modules import as_function
+from crosscheck.stopwatch import timed
 from crosscheck.tracing import Tracer
 from crosscheck.unrolled import unrolled
 from crosscheck.updates import update_with_jax
@@ -19,9 +20,8 @@ from jax_impl.weights import to_numpy
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 Taps = dict[str, jax.Array]
 
-# A proof is about the mathematics and each program runs once, so compilation is what counts: on a CPU the machine code
-# is left unoptimised, on a GPU kernels are not timed against each other. Below float64 the roundings of the program
-# that users run are judged, so it is compiled as they compile it.
+# Each program runs once, so compilation is what counts: on a CPU the machine code can be left unoptimised, and on a GPU
+# kernels are not timed against each other. A proof needs no more; where roundings are judged, users' own programs do.
 COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
     "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
     "cuda": {"xla_gpu_autotune_level": 0},
@@ -30,7 +30,8 @@ COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
 
 def compiler_options(options: Options) -> dict[str, bool | int] | None:
     """What XLA is told beyond its defaults."""
-    return COMPILER_OPTIONS[options.device] if options.device == "cuda" or options.dtype == np.float64 else None
+    is_quick = options.device == "cuda" or options.dtype == np.float64 or not options.optimize
+    return COMPILER_OPTIONS[options.device] if is_quick else None
 
 
 def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
@@ -42,7 +43,7 @@ def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any
     floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
-    run = _Run(functools.partial(_function, call, arguments, values, options), options)
+    run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
     outputs, tapped, gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
@@ -97,16 +98,23 @@ def _moment() -> Any:
 class _Run:
     """The compiled forward and backward pass: (parameters, floats, others) -> outputs, taps, gradients of all three."""
 
-    def __init__(self, function: Callable[..., Any], options: Options):
+    def __init__(self, function: Callable[..., Any], options: Options, seconds: dict[str, float]):
         self.function = function
         self.options = options
-        self.compiled = jax.jit(self._pass, compiler_options=compiler_options(options))
-        self.additions: Taps | None = None
+        self.seconds = seconds
+        self.additions: Taps = {}
+        self.compiled: Any = None
 
     def __call__(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, Taps, Any]:
-        if self.additions is None:
-            self.additions = self._zeros(parameters, floats, others) if self.options.gradients else {}
-        return self.compiled(parameters, floats, others, self.additions)
+        if self.compiled is None:
+            with timed(self.seconds, "JAX tracing"):
+                self.additions = self._zeros(parameters, floats, others) if self.options.gradients else {}
+                jitted = jax.jit(self._pass, compiler_options=compiler_options(self.options))
+                lowered = jitted.lower(parameters, floats, others, self.additions)
+            with timed(self.seconds, "JAX compiling"):
+                self.compiled = lowered.compile()
+        with timed(self.seconds, "JAX running"):
+            return jax.block_until_ready(self.compiled(parameters, floats, others, self.additions))
 
     def _zeros(self, parameters: Any, floats: Taps, others: Taps) -> Taps:
         """Zeros in the shape of every tap."""

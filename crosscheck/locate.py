@@ -4,19 +4,20 @@ In a whole run an error grows from module to module; a module that is given the 
 own errors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from crosscheck import recording
 from crosscheck.compare import compare
 from crosscheck.first_divergence import as_divergence
 from crosscheck.isolation import Alone, innermost, isolate
+from crosscheck.recording import Recording
 from crosscheck.renaming import Rules
 from crosscheck.report import Report
 from crosscheck.rows import Divergence, Row, share_of_bound, strict
 from crosscheck.training import compare_runs
-from crosscheck.values import Options, as_call
+from crosscheck.values import to_host
 
 MARK = "  <-- here"
 
@@ -82,12 +83,24 @@ def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | No
     report = compare(torch_module, jax_module, inputs, rules=rules, **options)
     if report.agrees:
         return Location(report, None, None, _lines(report, {}))
-    arguments = as_call(inputs)
-    dtype, train = recording.floating_dtype(torch_module, arguments), options.get("train", False)
-    isolated = isolate(torch_module, jax_module, arguments, Options(dtype, train, device=report.device), rules or {})
-    found = innermost(isolated)
+    isolated = _isolated(torch_module, jax_module, report, rules or {}, options)
+    found = innermost(isolated, report.rows)
     divergence = as_divergence(found, report.name) or report.first_divergence
     return Location(report, divergence, found.row if found else report.first_row, _lines(report, isolated))
+
+
+def _isolated(
+    torch_module: Any, jax_module: Any, report: Report, rules: Rules, options: Mapping[str, Any]
+) -> dict[str, list[Alone]]:
+    """Every submodule by itself, in the mode of the whole; none of a side that is a recording."""
+    if report.recordings is None or any(
+        isinstance(side, Recording | str | Path) for side in (torch_module, jax_module)
+    ):
+        return {}
+    ours = report.recordings[0]
+    args, shared = ours.arguments
+    arguments = args, {**shared, **to_host(dict(options.get("torch_arguments") or {}))}
+    return isolate(torch_module, jax_module, arguments, ours.options, rules, options.get("layouts"))
 
 
 def locate_twin(
@@ -120,22 +133,33 @@ def locate_twin(
 
 
 def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLine]:
-    """The tree in the order of the paths' first tensors, every module once."""
+    """The tree, every module once: parents before children, siblings in the order in which they are called."""
     worst: dict[str, Row] = {}
     for row in report.rows:
-        if row.kind not in ("input", "update") and row.module:
+        if row.kind not in ("input", "update"):
             best = worst.setdefault(row.module, row)
             worst[row.module] = max(best, row, key=share_of_bound)
-    paths = dict.fromkeys(["", *sorted({*worst, *isolated}, key=_by_tree)])
+    called = [call.path for call in report.recordings[0].values.calls.values()] if report.recordings else []
+    paths = _in_tree_order([path for path in ("", *called, *worst) if path in ("", *worst, *isolated)])
     alone = {path: [call.worst for call in calls if call.worst is not None] for path, calls in isolated.items()}
     return [
         ModuleLine(path, worst.get(path), max(alone.get(path, ()), key=share_of_bound, default=None)) for path in paths
     ]
 
 
-def _by_tree(path: str) -> list[tuple[int, int, str]]:
-    """Parts of a path in order, numbers by value."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.split(".")]
+def _in_tree_order(paths: Sequence[str]) -> list[str]:
+    """Every path once: parents before children, siblings in the order given."""
+    places: dict[str, int] = {}
+    for path in paths:
+        for ancestor in _lineage(path):
+            places.setdefault(ancestor, len(places))
+    return sorted(set(paths), key=lambda path: [places[ancestor] for ancestor in _lineage(path)])
+
+
+def _lineage(path: str) -> list[str]:
+    """ "a.b" -> "a", "a.b"; nothing for the root."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _line(line: ModuleLine, paths: list[str], is_guilty: bool) -> str:

@@ -13,6 +13,7 @@ from crosscheck import recording_file
 from crosscheck.arguments import Arguments
 from crosscheck.noise import Noise, measure_noise
 from crosscheck.precision import full_precision
+from crosscheck.stopwatch import timed
 from crosscheck.values import Arrays, Options, Values, as_call, is_float, map_arguments, named_arrays, to_host
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -90,9 +91,14 @@ def run(
     given = shared[0], {**shared[1], **own}
     with full_precision(options.dtype == PROOF_DTYPE):
         try:
-            values = evaluate(module, given, options, optimizer)
+            spent: dict[str, float] = {}
+            with timed(spent, side):
+                values = evaluate(module, given, options, optimizer)
             needs_noise = side == "torch" and options.dtype != PROOF_DTYPE
-            noise = measure_noise(module, given, options) if needs_noise else None
+            noise = None
+            if needs_noise:
+                with timed(spent, "noise"):
+                    noise = measure_noise(module, given, options)
         except IsogradError:
             raise
         except Exception as error:  # whatever a user's module raises
@@ -100,6 +106,7 @@ def run(
             raise IsogradError(
                 f"the {SIDES[side]} module {name} fails on these inputs: {type(error).__name__}: {reason}"
             ) from error
+    values.seconds = {part: spent[part] for part in ("torch", "noise") if part in spent} | values.seconds
     values.inputs = _without(own, values.inputs, "")
     values.input_gradients = _without(own, values.input_gradients, "input ")
     return Recording(side, name, options, values, versions(side), noise, shared)
@@ -157,9 +164,11 @@ def floating_dtype(module: Any, arguments: Arguments) -> np.dtype:
 def parameter_dtypes(module: Any) -> list[np.dtype]:
     """The dtype of every parameter, in order."""
     if side_of(module) == "torch":
+        parameters = list(module.parameters()) if hasattr(module, "parameters") else []
+        if not parameters:
+            return []
         from torch_impl.weights import to_numpy
 
-        parameters = list(module.parameters()) if hasattr(module, "parameters") else []
         return [to_numpy(parameter.detach().flatten()[:1]).dtype for parameter in parameters]
     import jax
 

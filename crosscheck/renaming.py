@@ -63,14 +63,15 @@ def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) ->
 
 
 def _renamed(arrays: Arrays, rules: Rules) -> Arrays:
-    names = {name: _name(name, rules) for name in arrays}
+    names = {name: new_name(name, rules) for name in arrays}
     twice = [name for name, new in names.items() if list(names.values()).count(new) > 1]
     if twice:
         raise IsogradError(f"rules give one name to several parameters of the JAX module: {', '.join(twice)}")
     return {names[name]: array for name, array in arrays.items()}
 
 
-def _name(name: str, rules: Rules) -> str:
+def new_name(name: str, rules: Rules) -> str:
+    """A parameter's name by the rules, one after the other."""
     for pattern, replacement in rules.items():
         name = re.sub(pattern, replacement, name)
     return name
@@ -78,4 +79,4 @@ def _name(name: str, rules: Rules) -> str:
 
 def module_path(path: str, rules: Rules) -> str:
     """A module's path, by the rules for the names of what is in it."""
-    return _name(f"{path}.", rules).removesuffix(".") if path else path
+    return new_name(f"{path}.", rules).removesuffix(".") if path else path

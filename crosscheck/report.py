@@ -29,6 +29,7 @@ class Report:
     unmatched: dict[str, list[str]] = field(default_factory=dict)
     case: str = ""
     seconds: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     recordings: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
 

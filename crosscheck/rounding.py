@@ -1,7 +1,7 @@
 """Random roundings in a float64 run, to measure how much noise a lower precision has to make.
 
-What goes into and comes out of every arithmetic operation, forwards and backwards, is multiplied by 1 + u or 1 - u at
-random, u being the unit roundoff of the lower precision (Monte Carlo arithmetic: Parker 1997). Moving the terms of a
+What goes into and comes out of every arithmetic operation, forwards and backwards, is multiplied by 1 + d, d uniform
+with the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Moving the terms of a
 sum, and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is the noise that
 any honest implementation in that precision shows, also where a gradient is zero in theory.
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+SPREAD = 3**0.5  # a uniform number between -SPREAD and SPREAD has standard deviation 1
 EXACT = frozenset([  # operations that move numbers without rounding them
     "cat", "stack", "where", "embedding", "clone", "_to_copy", "copy", "index", "select_backward",
     "slice_backward", "index_select", "gather", "masked_fill", "zeros", "zeros_like", "new_zeros", "ones",
@@ -21,7 +22,7 @@ EXACT = frozenset([  # operations that move numbers without rounding them
 
 
 class RandomRounding(TorchDispatchMode):
-    """In this context every number that enters or leaves an arithmetic operation moves by `roundoff`, up or down."""
+    """In this context every number that enters or leaves an arithmetic operation moves by about `roundoff`."""
 
     def __init__(self, roundoff: float, seed: int):
         super().__init__()
@@ -37,11 +38,11 @@ class RandomRounding(TorchDispatchMode):
         return _map_tensors(self.moved, operation(*_map_tensors(self.moved, args), **(kwargs or {})))
 
     def moved(self, x: Tensor) -> Tensor:
-        """x with every entry rounded up or down at random; integers and booleans as they are."""
+        """x with every entry moved at random by about its roundoff; integers and booleans as they are."""
         if not x.is_floating_point():
             return x
-        signs = torch.empty(x.shape, dtype=x.dtype).bernoulli_(0.5, generator=self.generator) * 2 - 1
-        return x * (1 + self.roundoff * signs)
+        spread = SPREAD * self.roundoff
+        return x * torch.empty_like(x).uniform_(1 - spread, 1 + spread, generator=self.generator)
 
 
 def _map_tensors(function: Callable[[Tensor], Tensor], result: Any) -> Any:

@@ -130,6 +130,8 @@ class Row:
     def __str__(self) -> str:
         ours, theirs = digits(self.torch_value, self.jax_value)
         shapes = f"{self.shape}" if self.shape == self.jax_shape else f"torch {self.shape}, jax {self.jax_shape}"
+        if self.shape != self.jax_shape:
+            return f"{self.label}: the shapes differ, {shapes}"
         if self.is_nan_in_both:
             return f"{self.label} {shapes}: NaN on both sides at the same places, the first at {self.worst_index}"
         return (

@@ -29,7 +29,7 @@ class Values:
 
     Intermediates are what goes in and out of the calls of submodules, in order: "blocks.0.norm in[0]". Updates are the
     training state after a number of optimiser steps: "1/exp_avg/norm.weight". Calls in `hidden` ran inside a loop of
-    the framework's, where no tensor can be seen.
+    the framework's, where no tensor can be seen. `seconds` says what took how long.
     """
 
     inputs: Arrays = dataclasses.field(default_factory=dict)
@@ -42,16 +42,19 @@ class Values:
     updates: Arrays = dataclasses.field(default_factory=dict)
     calls: dict[str, Call] = dataclasses.field(default_factory=dict)
     hidden: list[str] = dataclasses.field(default_factory=list)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-ARRAY_FIELDS = tuple(field.name for field in dataclasses.fields(Values) if field.name not in ("calls", "hidden"))
+ARRAY_FIELDS = tuple(
+    field.name for field in dataclasses.fields(Values) if field.name not in ("calls", "hidden", "seconds")
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How both sides are run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is called,
     `cotangents` stand in for the random numbers that the outputs are multiplied by, `unrolled` writes JAX's loops out,
-    and `noise_runs` counts the runs with random roundings."""
+    `noise_runs` counts the runs with random roundings, and `optimize` lets XLA optimise its machine code."""
 
     dtype: np.dtype
     train: bool = False
@@ -62,7 +65,8 @@ class Options:
     dropout_key: Key = key_from_seed(0)
     cotangents: Mapping[str, np.ndarray] | None = None
     unrolled: bool = False
-    noise_runs: int = 16
+    noise_runs: int = 12
+    optimize: bool = True
 
 
 def is_array(value: Any) -> bool:

@@ -33,7 +33,17 @@ def print_table(reports: Sequence[Any]) -> None:
     for report in reports:
         if not report.agrees:
             console.print(Text(f"\n{report}"), soft_wrap=True)
-    console.print(f"\n{summary(reports)}", soft_wrap=True, highlight=False)
+    console.print(f"\n{summary(reports)}\n{time_of_parts(reports)}", soft_wrap=True, highlight=False)
+
+
+def time_of_parts(reports: Sequence[Any]) -> str:
+    """One sentence: the seconds that each part of the work took, over all workers; what is left is comparing."""
+    parts: dict[str, float] = {}
+    for report in reports:
+        for part, seconds in report.parts.items():
+            parts[part] = parts.get(part, 0.0) + seconds
+    parts["the rest"] = sum(report.seconds for report in reports) - sum(parts.values())
+    return "seconds: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items())
 
 
 def _cells(line: Any) -> tuple[str, ...]:

@@ -1,0 +1,60 @@
+"""Give a JAX module the weights and the running statistics of a torch module, the first step of a comparison."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+import torch
+from flax import nnx, traverse_util
+
+import torch_impl
+from crosscheck.renaming import Rules, new_name
+from jax_impl.weights import to_tensor
+from shared.weight_rules import canonical_name, canonical_shape, check_names, from_canonical
+from torch_impl.weights import to_numpy
+
+STATISTICS = {"mean": "running_mean", "var": "running_var"}  # Flax's word -> torch's
+COLLECTIONS = ("params", "batch_stats")  # of a Linen module's variables
+Path = tuple[str | int, ...]
+
+
+def copy_weights(torch_module: torch.nn.Module, jax_module: Any, rules: Rules | None = None) -> Any:
+    """The JAX module with the parameters and the statistics of the torch module; `rules` rename as in `compare`.
+
+    An NNX module is changed itself; of a Linen module, given as (module, variables), a new such pair comes back.
+    Raises one WeightsError that lists every name that is missing, unused or misshapen.
+    """
+    if isinstance(jax_module, nnx.Module):
+        state = nnx.state(jax_module, (nnx.Param, nnx.BatchStat))
+        flat = dict(nnx.to_flat_state(state))
+        found = _arrays(
+            torch_module, {path: variable.get_value().shape for path, variable in flat.items()}, rules or {}
+        )
+        for path, variable in flat.items():
+            variable.set_value(to_tensor(found[path]))
+        nnx.update(jax_module, state)
+        return jax_module
+    module, variables = jax_module
+    trees = {name: traverse_util.flatten_dict(nn.meta.unbox(dict(variables.get(name, {})))) for name in COLLECTIONS}
+    shapes = {path: array.shape for tree in trees.values() for path, array in tree.items()}
+    found = _arrays(torch_module, shapes, rules or {})
+    filled = {name: {path: to_tensor(found[path]) for path in tree} for name, tree in trees.items() if tree}
+    return module, {**variables, **{name: traverse_util.unflatten_dict(tree) for name, tree in filled.items()}}
+
+
+def _arrays(module: torch.nn.Module, shapes: Mapping[Path, Any], rules: Rules) -> dict[Path, np.ndarray]:
+    """The torch module's array for every path of the JAX module, in its layout."""
+    ours = torch_impl.to_arrays(module)
+    statistics = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
+    names = {path: _torch_name(path, rules, {**ours, **statistics}) for path in shapes}
+    wanted = {name: statistics[name] for name in names.values() if name in statistics}
+    expected = {names[path]: canonical_shape(path, shape) for path, shape in shapes.items()}
+    check_names(expected, {**ours, **wanted}, f"the JAX module (from {type(module).__name__})")
+    return {path: from_canonical(path, {**ours, **wanted}[name]) for path, name in names.items()}
+
+
+def _torch_name(path: Path, rules: Rules, arrays: Mapping[str, np.ndarray]) -> str:
+    name = new_name(canonical_name(path), rules)
+    owner, _, last = name.rpartition(".")
+    return name if name in arrays else f"{owner}.{STATISTICS.get(last, last)}"
