@@ -5,6 +5,7 @@ import copy
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from crosscheck import criterion, recording
 from crosscheck.compare import compare
 from crosscheck.divergences.known import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
+from crosscheck.isolation import canonical
 from crosscheck.recording import Recording
 from crosscheck.report import Report
 from crosscheck.rows import KIND, Row, strict
 from crosscheck.suite import Check, check_arguments
-from crosscheck.values import Arrays, Options, as_call, is_float, map_arguments
+from crosscheck.values import Arrays, Options, as_call, is_float, map_arguments, to_host
 from shared.errors import IsogradError
 from shared.registry import find_twin
 
@@ -57,7 +59,7 @@ class Explanation:
             return f"{self.report.title}: agrees, there is nothing to explain"
         lines = [str(self.report).partition("\n")[0]]
         if self.divergence is None:
-            return "\n".join([*lines, f"  none of {self.tried} known divergences explains it"])
+            return "\n".join([*lines, f"  no known divergence explains it: {self.tried} flips tried"])
         found = self.divergence
         lines += [f"  {found.id} {found.name} explains it: {self.flipped}, and the gap is gone"]
         lines += [f"  when: {found.trigger}", f"  source: {found.source}"]
@@ -73,7 +75,7 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     report = compare(torch_module, jax_module, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
-    found = _first_that_helps(report, _attempts(torch_module, jax_module, inputs, report, options))
+    found = _first_that_helps(report, _attempts(torch_module, report, options))
     return found if found.divergence else _in_float32(report) or found
 
 
@@ -89,7 +91,7 @@ def explain_check(check: Check, report: Report | None = None) -> Explanation:
     if check.mode != "run":
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
         how = {"train": check.mode == "train", "name": check.twin, "device": check.device}
-        attempts += _attempts(pair.torch, pair.jax, pair.inputs, report, how)
+        attempts += _attempts(pair.torch, report, how)
     planted = list(_twin_attempts(check, report))
     found = _first_that_helps(report, iter([*attempts, *planted]))
     return found if found.divergence else _of_the_same_size(report, planted) or _in_float32(report) or found
@@ -174,10 +176,11 @@ def _of_the_same_size(report: Report, attempts: list[Attempt]) -> Explanation | 
     return None
 
 
-def _attempts(
-    torch_module: Any, jax_module: Any, inputs: Any, report: Report, options: dict[str, Any]
-) -> Iterator[Attempt]:
-    """Flips of the torch side against the JAX run on record, which needs no second compilation."""
+def _attempts(torch_module: Any, report: Report, options: dict[str, Any]) -> Iterator[Attempt]:
+    """Flips of the torch side against the JAX run on record, which needs no second compilation.
+
+    A torch side that is a recording itself can't be flipped, but its weights can be looked at.
+    """
     from crosscheck import flips
 
     if report.recordings is None or report.first_divergence is None:
@@ -186,8 +189,12 @@ def _attempts(
     if report.first_divergence.phase == "parameters":
         yield from _layouts(torch_module, ours, theirs, report)
         return
+    if isinstance(torch_module, Recording | str | Path):
+        return
+    args, shared = ours.arguments or ((), {})
+    given = args, {**shared, **to_host(dict(options.get("torch_arguments") or {}))}
     for flip in flips.FLIPS:
-        changed = _changed(torch_module, as_call(inputs), flip)
+        changed = _changed(torch_module, given, flip)
         if changed is not None:
             run = _Flipped(flip, *changed, ours, theirs, options)
             yield flip.divergence, flip.what, run
@@ -212,11 +219,13 @@ class _Flipped:
             found = recording.run("torch", self.module, self.arguments, quick(self.ours), self.ours.name, optimizer)
         if self.flip.functions and not mode.used:
             raise IsogradError("the module does not call what this flip changes")
+        gradients = self._undone(found.values.parameter_gradients)
+        found = replace(found, values=replace(found.values, parameter_gradients=gradients))
+        found = canonical(found, self.options.get("layouts") or {})
         values = replace(
             found.values,
             inputs=self.ours.values.inputs,
             parameters=self.ours.values.parameters,
-            parameter_gradients=self._undone(found.values.parameter_gradients),
             updates={} if self.flip.weights else found.values.updates,
         )
         return compare(replace(found, values=values, arguments=self.ours.arguments), self.theirs, name=self.ours.name)

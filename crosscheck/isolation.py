@@ -51,9 +51,10 @@ def isolate(
     whole = recording.run("torch", torch_module, arguments, options, "whole").values
     captured = torch_side.capture(torch_module, arguments, options)
     theirs = {module_path(path, rules): (path, layer) for path, layer in submodules(jax_module).items()}
+    inner = f"{below}." if below else ""
     results: dict[str, list[Alone]] = {}
     for call, kept in captured.items():
-        if kept.path.startswith(below) and kept.path != below and kept.path in theirs and "#" not in call:
+        if kept.path in theirs and kept.path != below and f"{kept.path}.".startswith(inner) and "#" not in call:
             path, layer = theirs[kept.path]
             pair = torch_side.submodule(torch_module, kept.path), layer
             how = replace(options, method=kept.method, cotangents=_cotangents(call, kept, whole))
@@ -100,30 +101,37 @@ def _cotangents(call: str, kept: Captured, whole: Values) -> dict[str, np.ndarra
 
 
 def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> Found | None:
-    """The fault of the first module that is wrong by itself with no wrong module inside.
+    """The fault of a module that is wrong by itself with no wrong module inside: the first of the run, which goes
+    through the modules forwards, then backwards.
 
     `rows` are those of the whole run: a module that gives the same results there is at no fault, though it may do
     otherwise by itself, where its twin is handed torch's arguments (a mask of the other polarity).
     """
     settled = _settled(rows)
-    wrong = {
-        path: alone.found
-        for path, calls in isolated.items()
-        for alone in calls
-        if alone.found is not None and (path, alone.found.phase == "forward") not in settled
-    }
-    for path, found in wrong.items():
-        if not any(other.startswith(f"{path}.") for other in wrong):
-            return found._replace(module=".".join(part for part in (path, found.module) if part))
+    wrong: dict[str, Found] = {}
+    for path, calls in isolated.items():
+        for alone in calls:
+            if alone.found is not None and (path, _is_backward(alone.found)) not in settled:
+                wrong.setdefault(path, alone.found)
+    inner = [path for path in wrong if not any(other.startswith(f"{path}.") for other in wrong)]
+    forward = [path for path in inner if not _is_backward(wrong[path])]
+    for path in forward[:1] or inner[-1:]:
+        return wrong[path]._replace(module=".".join(part for part in (path, wrong[path].module) if part))
     return None
 
 
+def _is_backward(found: Found) -> bool:
+    return found.phase.endswith("gradient")
+
+
 def _settled(rows: Iterable[Row]) -> set[tuple[str, bool]]:
-    """(path, is forward) of the modules whose results all agree in the whole run: outputs, and gradients of inputs and
-    parameters."""
+    """(path, is backward) of the modules whose results all agree in the whole run: outputs, or the gradients of inputs
+    and parameters."""
     results: dict[tuple[str, bool], bool] = {}
     for row in rows:
-        if row.kind == "parameter gradient" or RESULTS.get(row.kind) == end_of(row.tensor):
-            key = row.module, row.kind == "intermediate"
+        key = row.module, row.kind != "intermediate"
+        if RESULTS.get(row.kind) == end_of(row.tensor):
             results[key] = results.get(key, True) and row.agrees
+        elif row.kind == "parameter gradient" and not row.agrees:
+            results[key] = False
     return {key for key, agrees in results.items() if agrees}

@@ -23,7 +23,7 @@ from shared.registry import TWINS, find_twin
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 TRAINED = ("float64", "float32")  # dtypes of weights that an optimiser updates; below them masters are in float32
-UPDATES = 5  # optimiser steps whose result is compared, beside the first
+UPDATES = 3  # optimiser steps whose result is compared, beside the first
 NUMERIC_CASES = ("odd_sizes", "masked_row", "mean_5000")
 OPTIMIZED_CASES = ("mean_5000",)  # where the order of a sum decides, which XLA's optimisations change
 MAX_WORKERS = 4  # tracing holds the interpreter; only compilation and kernels run side by side

@@ -22,6 +22,21 @@ OURS = {  # layout -> twin and arguments whose canonical form it holds
     "torch.nn.GRU(bidirectional=True)": ("BidirectionalGRU", {"input_size": 5, "hidden_size": 7, "num_layers": 2}),
     "torch.nn.MultiheadAttention": ("MultiHeadedAttention", {"head_size": 5, "num_heads": 3}),
     "flax.linen.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
+    "torch.nn.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
+}
+LSTMS = {  # layers that have no twin: the places of their cells, of four gates each
+    "torch.nn.LSTM": ("cells.0.",),
+    "torch.nn.LSTM(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),
+    "torch.nn.LSTMCell": ("",),
+    "flax.linen.LSTMCell": ("",),
+    "flax.nnx.LSTMCell": ("",),
+    "flax.nnx.OptimizedLSTMCell": ("",),
+}
+LSTM_CELL = {
+    "input_proj.weight": (28, 5),
+    "hidden_proj.weight": (28, 7),
+    "input_proj.bias": (28,),
+    "hidden_proj.bias": (28,),
 }
 
 
@@ -41,13 +56,20 @@ def pair_of(layout: str):
     return [build.build_twin(TWINS[name], arguments) for build in (torch_build, jax_build)]
 
 
-def random_canonical(layout: str, dtype: str = "float64") -> dict[str, np.ndarray]:
+def canonical_shapes(layout: str) -> dict[str, tuple[int, ...]]:
+    if layout in LSTMS:
+        return {f"{cell}{name}": shape for cell in LSTMS[layout] for name, shape in LSTM_CELL.items()}
     name, arguments = OURS[layout]
-    shapes = parameter_shapes(torch_build.build_twin(TWINS[name], arguments, abstract=True))
+    return parameter_shapes(torch_build.build_twin(TWINS[name], arguments, abstract=True))
+
+
+def random_canonical(layout: str, dtype: str = "float64") -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
-    arrays = {key: generator.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+    arrays = {key: generator.standard_normal(shape).astype(dtype) for key, shape in canonical_shapes(layout).items()}
     if layout == "flax.linen.GRUCell":
         arrays["hidden_proj.bias"][:14] = 0
+    if layout.startswith("flax.") and layout in LSTMS:
+        arrays["input_proj.bias"][:] = 0
     return arrays
 
 
@@ -132,6 +154,14 @@ def test_a_linen_cell_has_no_hidden_bias_on_its_gates_so_weights_with_one_are_re
     canonical["hidden_proj.bias"][7 * gate + 3] = 1e-300
     with pytest.raises(IsogradError, match=f"no place for part {gate + 1} of 3 of hidden_proj.bias"):
         to_foreign("flax.linen.GRUCell", canonical)
+
+
+@pytest.mark.parametrize("layout", [layout for layout in LSTMS if layout.startswith("flax.")])
+def test_a_flax_lstm_has_one_bias_for_two_so_weights_with_both_are_refused(layout):
+    canonical = random_canonical(layout)
+    canonical["input_proj.bias"][3] = 1e-300
+    with pytest.raises(IsogradError, match="no place for part 1 of . of input_proj.bias, which must be zero"):
+        to_foreign(layout, canonical)
 
 
 @pytest.mark.parametrize("convert", [from_foreign, to_foreign])

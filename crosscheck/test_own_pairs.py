@@ -23,10 +23,10 @@ class TorchImages(torch.nn.Module):
             torch.nn.Conv2d(5, 6, (2, 3), stride=(2, 1)),
             torch.nn.GroupNorm(2, 6),
         )
-        self.head = torch.nn.Linear(6, 2)
+        self.drop, self.head = torch.nn.Dropout(0.4), torch.nn.Linear(6, 2)
 
     def forward(self, images):
-        return self.head(self.net(images).mean((2, 3)))
+        return self.head(self.drop(self.net(images).mean((2, 3))))
 
 
 class FlaxImages(nnx.Module):
@@ -43,14 +43,14 @@ class FlaxImages(nnx.Module):
             nnx.Conv(5, 6, (2, 3), strides=(2, 1), padding="VALID", rngs=rngs),
             nnx.GroupNorm(6, num_groups=groups, epsilon=1e-5, rngs=rngs),
         )
-        self.head = nnx.Linear(6, 2, rngs=rngs)
+        self.drop, self.head = nnx.Dropout(0.4, rngs=rngs), nnx.Linear(6, 2, rngs=rngs)
         self.head_bias, self.statistics = head_bias, statistics
 
     def __call__(self, images):
         x = jnp.moveaxis(images, 1, -1)
         if not self.statistics:
             self.net.layers[1].use_running_average = False
-        x = self.net(x).mean((1, 2))
+        x = self.drop(self.net(x).mean((1, 2)))
         return self.head(x) if self.head_bias else x @ self.head.kernel[...]
 
 

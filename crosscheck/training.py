@@ -35,8 +35,10 @@ def trainable(twin: str) -> bool:
 def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu") -> Report:
     """Train a model of the registry some steps with both backends; float64 is proven, float32 held to the noise rule.
 
-    Raises IsogradError if the twin is none that a backend can train.
+    Raises IsogradError if the twin is none that a backend can train, or if there is no step.
     """
+    if steps < 1:
+        raise IsogradError(f"steps: expected at least 1, got {steps}")
     if not trainable(twin):
         raise IsogradError(f"{twin} can't be trained by itself: expected one of {', '.join(filter(trainable, TWINS))}")
     wanted = np.dtype(dtype)

@@ -33,7 +33,8 @@ class AdamW:
     ) -> tuple[Tensors, Tensors, Tensors]:
         """Weights and both moments after one step; those of the arguments are used up (changed in place)."""
         step, learning_rate = coefficients
-        counters = torch.full((len(weights),), step - 1, device=next(iter(weights.values())).device)
+        counters = torch.full((len(weights),), step - 1)
+        on_cpu = next(iter(weights.values())).device.type == "cpu"
         adamw(
             list(weights.values()),
             [gradients[name] for name in weights],
@@ -48,6 +49,7 @@ class AdamW:
             weight_decay=self.config.weight_decay,
             amsgrad=False,
             maximize=False,
-            fused=True,
+            fused=on_cpu,  # on a GPU the fused kernel takes 1 - beta_2 in float32, 1.3e-5 off at 0.999
+            foreach=not on_cpu,
         )
         return weights, exp_avg, exp_avg_sq
