@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,9 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     if report.agrees:
         return Explanation(report, None)
     found = _first_that_helps(report, _attempts(torch_module, report, options))
-    return found if found.divergence else _in_float32(report) or found
+    if found.divergence:
+        return found
+    return _of_the_same_size(report, _attempts(torch_module, report, options)) or _in_float32(report) or found
 
 
 def explain_check(check: Check, report: Report | None = None) -> Explanation:
@@ -164,16 +166,24 @@ def _in_float32(report: Report) -> Explanation | None:
     return None
 
 
-def _of_the_same_size(report: Report, attempts: list[Attempt]) -> Explanation | None:
+def _of_the_same_size(report: Report, attempts: Iterable[Attempt]) -> Explanation | None:
     """A row that loses digits, if the mistake moves one side by itself as far as the two sides lie apart."""
     first = report.first_row
-    for row, what, run in attempts:
-        if row in LOSES_DIGITS and isinstance(run, _Planted) and first is not None and run.check.mode != "run":
+    for tried, (row, what, run) in enumerate(attempts, 1):
+        if first is not None and row in LOSES_DIGITS and isinstance(run, _Planted | _Flipped):
             with contextlib.suppress(IsogradError):
                 share = run.moves(first) / first.error
                 if 1 / SAME_SIZE <= share <= SAME_SIZE:
-                    return Explanation(report, DIVERGENCES[row], f"{what}: a gap of this size", len(attempts))
+                    return Explanation(report, DIVERGENCES[row], f"{what}: a gap of this size", tried)
     return None
+
+
+def _moved(new: Recording, old: Recording, row: Row) -> float:
+    """How far the row's tensor has moved, relative to its norm."""
+    arrays = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in (new, old)]
+    if any(array is None for array in arrays):
+        raise IsogradError(f"{row.label} is not on record")
+    return criterion.difference(*arrays) / (criterion.norm(arrays[1]) or 1.0)
 
 
 def _attempts(torch_module: Any, report: Report, options: dict[str, Any]) -> Iterator[Attempt]:
@@ -212,6 +222,20 @@ class _Flipped:
     options: dict[str, Any]
 
     def __call__(self) -> Report:
+        found = self._changed()
+        values = replace(
+            found.values,
+            inputs=self.ours.values.inputs,
+            parameters=self.ours.values.parameters,
+            updates={} if self.flip.weights else found.values.updates,
+        )
+        return compare(replace(found, values=values, arguments=self.ours.arguments), self.theirs, name=self.ours.name)
+
+    def moves(self, row: Row) -> float:
+        """How far the flip moves the row's tensor, relative to its norm."""
+        return _moved(self._changed(), self.ours, row)
+
+    def _changed(self) -> Recording:
         from crosscheck.flips import Replaced
 
         optimizer = (self.options.get("optimizers") or (None,))[0]
@@ -221,14 +245,7 @@ class _Flipped:
             raise IsogradError("the module does not call what this flip changes")
         gradients = self._undone(found.values.parameter_gradients)
         found = replace(found, values=replace(found.values, parameter_gradients=gradients))
-        found = canonical(found, self.options.get("layouts") or {})
-        values = replace(
-            found.values,
-            inputs=self.ours.values.inputs,
-            parameters=self.ours.values.parameters,
-            updates={} if self.flip.weights else found.values.updates,
-        )
-        return compare(replace(found, values=values, arguments=self.ours.arguments), self.theirs, name=self.ours.name)
+        return canonical(found, self.options.get("layouts") or {})
 
     def _undone(self, gradients: Arrays) -> Arrays:
         if self.flip.undo is None:
@@ -279,10 +296,11 @@ def _layouts(torch_module: Any, ours: Recording, theirs: Recording, report: Repo
     from crosscheck.flips import heads_of, layouts_between
 
     wrong = [row.tensor for row in report.disagreements if row.kind == "parameter"]
-    found = [
-        dict(layouts_between(ours.values.parameters[name], theirs.values.parameters[name], heads_of(torch_module)))
-        for name in wrong
-    ]
+    found: list[dict[str, str]] = [{} for _ in wrong]
+    for name, words in zip(wrong, found, strict=True):
+        pair = ours.values.parameters[name], theirs.values.parameters[name]
+        for row, what in layouts_between(*pair, heads_of(torch_module)):
+            words.setdefault(row, what)
     for row in found[0] if found else ():
         if all(row in each for each in found):
             yield row, f"{found[0][row]} ({', '.join(wrong[:3])})", functools.partial(replace, report, rows=[])
@@ -324,11 +342,9 @@ class _Planted:
 
     def moves(self, row: Row) -> float:
         """How far the mistake moves the row's tensor on its side, relative to its norm."""
-        arrays = [
-            getattr(recording.values, KIND[row.kind].attribute)[row.tensor]
-            for recording in (self._changed(), self._recorded[self.fault.side])
-        ]
-        return criterion.difference(*arrays) / (criterion.norm(arrays[1]) or 1.0)
+        if self.check.mode == "run":
+            raise IsogradError("the steps of a training run are not compared by the size of a gap")
+        return _moved(self._changed(), self._recorded[self.fault.side], row)
 
     @property
     def _recorded(self) -> dict[str, Recording]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -49,6 +50,9 @@ class Replaced(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         replacement = self.functions.get(func)
+        if func is F.multi_head_attention_forward:  # made of other functions, which are looked for in turn
+            with mock.patch.object(F, "has_torch_function", return_value=False), self:
+                return func(*args, **(kwargs or {}))
         if replacement is None:
             return func(*args, **(kwargs or {}))
         self.used = True
@@ -111,6 +115,33 @@ def _narrow_softmax(softmax: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tenso
     return softmax(x.float(), *args, **kwargs).to(x.dtype)
 
 
+def _narrow_attention(
+    attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
+) -> Any:
+    is_added = attn_mask is not None and attn_mask.dtype != torch.bool
+    mask = attn_mask.float() if is_added else attn_mask
+    return attend(q.float(), k.float(), v.float(), mask, *rest, **more).to(q.dtype)
+
+
+def _mean_where_hidden(
+    attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
+) -> Any:
+    found = attend(q, k, v, attn_mask, *rest, **more)
+    if attn_mask is None:
+        return found
+    visible = attn_mask if attn_mask.dtype == torch.bool else attn_mask != -math.inf
+    return torch.where(visible.any(-1, keepdim=True), found, v.mean(-2, keepdim=True))
+
+
+def _nan_where_hidden(
+    attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
+) -> Any:
+    if attn_mask is None or attn_mask.dtype != torch.bool:
+        return attend(q, k, v, attn_mask, *rest, **more)
+    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~attn_mask, -math.inf)
+    return torch.softmax(scores, dim=-1) @ v
+
+
 def _other_polarity(
     attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
 ) -> Any:
@@ -135,6 +166,7 @@ def _half(function: Any, *args: Any, **kwargs: Any) -> Tensor:
 
 
 SOFTMAX = (torch.softmax, Tensor.softmax, F.softmax)
+ATTEND = F.scaled_dot_product_attention
 FILL = (torch.masked_fill, Tensor.masked_fill)
 FUNCTION_FLIPS = (
     Flip("D24", "GELU by the other formula (erf or tanh)", {F.gelu: _other_gelu}),
@@ -145,11 +177,15 @@ FUNCTION_FLIPS = (
     Flip("D28", "variance divided by n, not n - 1 (or the reverse)",
          dict.fromkeys((torch.var, Tensor.var, torch.std, Tensor.std), _biased)),
     Flip("D33", "the padding row of an embedding with a gradient (or without)", {F.embedding: _without_padding}),
+    Flip("D36", "zeros where everything is masked", dict.fromkeys(SOFTMAX, _zeros_where_masked)),
+    Flip("D36", "the mean of all values where everything is masked",
+         {**dict.fromkeys(SOFTMAX, _uniform_where_masked), ATTEND: _mean_where_hidden}),
+    Flip("D36", "NaN where everything is masked", {ATTEND: _nan_where_hidden}),
     *(Flip("D37", f"masked scores filled with {value:g}", dict.fromkeys(FILL, _filled_with(value)))
       for value in (-math.inf, -1e4, -1e9, float(torch.finfo(torch.float32).min))),
-    Flip("D36", "zeros where everything is masked", dict.fromkeys(SOFTMAX, _zeros_where_masked)),
-    Flip("D36", "the mean of all values where everything is masked", dict.fromkeys(SOFTMAX, _uniform_where_masked)),
-    Flip("D38", "the mask of attention the other way round", {F.scaled_dot_product_attention: _other_polarity}),
+    Flip("D38", "the mask of attention the other way round", {ATTEND: _other_polarity}),
+    Flip("D69", "the softmax of attention in float32",
+         {**dict.fromkeys(SOFTMAX, _narrow_softmax), ATTEND: _narrow_attention}),
     Flip("D44", "the slope of |x| at 0 is 1", dict.fromkeys((torch.abs, Tensor.abs), _abs_from_above)),
     Flip("D47", "the gradient of a maximum split among ties", dict.fromkeys((torch.max, Tensor.max), _split_ties)),
     Flip("D32", "half the squared error", {F.mse_loss: _half}),
@@ -186,7 +222,7 @@ def _toggle(name: str, values: tuple[Any, Any]) -> Callable[[nn.Module], bool]:
 LAYER_FLIPS = (
     *(
         Flip(row, f"{norm} with eps {eps:g}", layers=_set_eps(eps, row))
-        for row, norm in (("D18", "normalisation"), ("D19", "RMSNorm"), ("D23", "group normalisation"))
+        for row, norm in (("D18", "normalisation"), ("D19", "RMSNorm"), ("D23", "group or batch normalisation"))
         for eps in EPSILONS
     ),
     Flip(
@@ -223,10 +259,6 @@ def _without_candidate_bias(name: str, array: np.ndarray) -> np.ndarray | None:
     return np.concatenate([array[: -len(array) // 3], np.zeros_like(array[-len(array) // 3 :])])
 
 
-def _kept(name: str, array: np.ndarray) -> np.ndarray | None:
-    return array
-
-
 GATE_ORDERS = [order for order in itertools.permutations(range(3)) if order != (0, 1, 2)]
 WEIGHT_FLIPS = (
     Flip("D01", "square kernels transposed", weights=_square, undo=_square),
@@ -234,7 +266,7 @@ WEIGHT_FLIPS = (
         Flip("D03", f"gates stacked in the order {order}", weights=_gates(order), undo=_gates(_inverse(order)))
         for order in GATE_ORDERS
     ),
-    Flip("D04", "no hidden bias in the candidate", weights=_without_candidate_bias, undo=_kept),
+    Flip("D04", "no hidden bias in the candidate", weights=_without_candidate_bias, undo=_without_candidate_bias),
 )
 
 

@@ -145,7 +145,7 @@ def is_module_of(module: Any, side: str) -> bool:
 
 def title_of(module: Any) -> str:
     """The name of the module's class, or of the function."""
-    module = module[0] if isinstance(module, tuple) and module else module
+    module = module[0] if isinstance(module, tuple) and module else getattr(module, "_orig_mod", module)
     return getattr(module, "__name__", type(module).__name__).replace("<lambda>", "function")
 
 

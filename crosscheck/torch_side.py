@@ -1,5 +1,6 @@
 """One forward and backward pass of a torch module or function, as numpy arrays. Sibling: jax_side.py."""
 
+import contextlib
 import copy
 import functools
 from collections.abc import Callable, Mapping
@@ -26,8 +27,11 @@ def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: 
     values = _forward_and_backward(module, arguments, options)
     if options.updates and values.parameters:
 
+        runs = [values]
+
         def gradients() -> Tensors:
-            found = _forward_and_backward(module, arguments, options).parameter_gradients
+            again = runs.pop() if runs else _forward_and_backward(module, arguments, options, is_traced=False)
+            found = again.parameter_gradients
             return {name: to_tensor(array, options.device) for name, array in found.items()}
 
         values.updates = update_with_torch(dict(module.named_parameters()), gradients, options.updates, optimizer)
@@ -55,13 +59,13 @@ def in_float64(module: Module) -> Module:
     return copy.deepcopy(module).cpu().double() if isinstance(module, nn.Module) else module
 
 
-def _forward_and_backward(module: Module, arguments: Arguments, options: Options) -> Values:
+def _forward_and_backward(module: Module, arguments: Arguments, options: Options, is_traced: bool = True) -> Values:
     inputs: Tensors = {}
     args, kwargs = map_arguments(functools.partial(_as_input, inputs, options), *arguments)
     tapped: Tensors = {}
     values = Values(inputs={name: to_numpy(tensor) for name, tensor in inputs.items()})
     tracer = Tracer(functools.partial(_tap, tapped, values))
-    with _traced(module, tracer):
+    with _traced(module, tracer) if is_traced else contextlib.nullcontext():
         called = getattr(module, options.method) if isinstance(module, nn.Module) else module
         outputs = flat_outputs(called(*args, **kwargs))
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
@@ -118,9 +122,10 @@ class _traced:
 
 
 def _prepared(module: Module, options: Options) -> Module:
-    """A copy in the wanted mode; our Dropout gets shared masks, other dropout is off."""
+    """A copy in the wanted mode, not compiled; our Dropout gets shared masks, other dropout is off."""
     if not isinstance(module, nn.Module):
         return module
+    module = getattr(module, "_orig_mod", module)
     module = copy.deepcopy(module).train(options.train)
     seed_dropout(module, options.dropout_key)
     for layer in module.modules():
