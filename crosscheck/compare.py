@@ -84,8 +84,9 @@ def compare(
     if found is not None and recorded["jax"] is None and _is_hidden(found.module, theirs):
         written_out = run("jax", replace(options, unrolled=True, updates=0))
         found = _first(judge(ours, written_out), ours, written_out) or found
-        if _is_hidden(found.module, written_out) and recorded["torch"] is None and not any(extra.values()):
-            alone = isolate(torch_module, jax_module, arguments, options, rules or {}, below=found.module)
+        if _is_hidden(found.module, written_out) and recorded["torch"] is None:
+            given = recording.with_own(arguments, torch_arguments)
+            alone = isolate(torch_module, jax_module, given, options, rules or {}, layouts, below=found.module)
             found = innermost(alone) or found
     return replace(report, first_divergence=as_divergence(found, title), first_row=found.row if found else None)
 

@@ -56,5 +56,5 @@ def _arrays(module: torch.nn.Module, shapes: Mapping[Path, Any], rules: Rules) -
 
 def _torch_name(path: Path, rules: Rules, arrays: Mapping[str, np.ndarray]) -> str:
     name = new_name(canonical_name(path), rules)
-    owner, _, last = name.rpartition(".")
-    return name if name in arrays else f"{owner}.{STATISTICS.get(last, last)}"
+    owner, dot, last = name.rpartition(".")
+    return name if name in arrays else f"{owner}{dot}{STATISTICS.get(last, last)}"

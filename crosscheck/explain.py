@@ -19,7 +19,7 @@ from crosscheck.recording import Recording
 from crosscheck.report import Report
 from crosscheck.rows import KIND, Row, strict
 from crosscheck.suite import Check, check_arguments
-from crosscheck.values import Arrays, Options, as_call, is_float, map_arguments, to_host
+from crosscheck.values import Arrays, Options, as_call, is_float, map_arguments
 from shared.errors import IsogradError
 from shared.registry import find_twin
 
@@ -201,8 +201,7 @@ def _attempts(torch_module: Any, report: Report, options: dict[str, Any]) -> Ite
         return
     if isinstance(torch_module, Recording | str | Path):
         return
-    args, shared = ours.arguments or ((), {})
-    given = args, {**shared, **to_host(dict(options.get("torch_arguments") or {}))}
+    given = recording.with_own(ours.arguments or ((), {}), options.get("torch_arguments"))
     for flip in flips.FLIPS:
         changed = _changed(torch_module, given, flip)
         if changed is not None:

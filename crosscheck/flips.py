@@ -136,10 +136,11 @@ def _mean_where_hidden(
 def _nan_where_hidden(
     attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
 ) -> Any:
-    if attn_mask is None or attn_mask.dtype != torch.bool:
+    if attn_mask is None:
         return attend(q, k, v, attn_mask, *rest, **more)
-    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~attn_mask, -math.inf)
-    return torch.softmax(scores, dim=-1) @ v
+    scores = q @ k.mT * q.shape[-1] ** -0.5
+    is_bool = attn_mask.dtype == torch.bool
+    return torch.softmax(scores.masked_fill(~attn_mask, -math.inf) if is_bool else scores + attn_mask, dim=-1) @ v
 
 
 def _other_polarity(
@@ -168,6 +169,11 @@ def _half(function: Any, *args: Any, **kwargs: Any) -> Tensor:
 SOFTMAX = (torch.softmax, Tensor.softmax, F.softmax)
 ATTEND = F.scaled_dot_product_attention
 FILL = (torch.masked_fill, Tensor.masked_fill)
+HIDDEN_ROWS: dict[str, Functions] = {
+    "zeros": dict.fromkeys(SOFTMAX, _zeros_where_masked),
+    "the mean of all values": {**dict.fromkeys(SOFTMAX, _uniform_where_masked), ATTEND: _mean_where_hidden},
+    "NaN": {ATTEND: _nan_where_hidden},
+}
 FUNCTION_FLIPS = (
     Flip("D24", "GELU by the other formula (erf or tanh)", {F.gelu: _other_gelu}),
     *(Flip("D18", f"LayerNorm with eps {eps:g}", {F.layer_norm: _with_eps(eps)}) for eps in EPSILONS),
@@ -177,10 +183,7 @@ FUNCTION_FLIPS = (
     Flip("D28", "variance divided by n, not n - 1 (or the reverse)",
          dict.fromkeys((torch.var, Tensor.var, torch.std, Tensor.std), _biased)),
     Flip("D33", "the padding row of an embedding with a gradient (or without)", {F.embedding: _without_padding}),
-    Flip("D36", "zeros where everything is masked", dict.fromkeys(SOFTMAX, _zeros_where_masked)),
-    Flip("D36", "the mean of all values where everything is masked",
-         {**dict.fromkeys(SOFTMAX, _uniform_where_masked), ATTEND: _mean_where_hidden}),
-    Flip("D36", "NaN where everything is masked", {ATTEND: _nan_where_hidden}),
+    *(Flip("D36", f"{what} where everything is masked", functions) for what, functions in HIDDEN_ROWS.items()),
     *(Flip("D37", f"masked scores filled with {value:g}", dict.fromkeys(FILL, _filled_with(value)))
       for value in (-math.inf, -1e4, -1e9, float(torch.finfo(torch.float32).min))),
     Flip("D38", "the mask of attention the other way round", {ATTEND: _other_polarity}),
@@ -277,7 +280,13 @@ def _inverted(name: str, array: np.ndarray) -> np.ndarray | None:
     return ~array if array.dtype == np.bool_ else None
 
 
-INPUT_FLIPS = (Flip("D38", "boolean masks the other way round", inputs=_inverted),)
+INPUT_FLIPS = (
+    Flip("D38", "boolean masks the other way round", inputs=_inverted),
+    *(  # a mask of no padding hides everything then
+        Flip("D38", f"boolean masks the other way round, and {what} where they hide all", functions, inputs=_inverted)
+        for what, functions in HIDDEN_ROWS.items()
+    ),
+)
 FLIPS = (*FUNCTION_FLIPS, *LAYER_FLIPS, *WEIGHT_FLIPS, *INPUT_FLIPS)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crosscheck import recording
 from crosscheck.compare import compare
 from crosscheck.first_divergence import as_divergence
 from crosscheck.isolation import Alone, innermost, isolate
@@ -17,7 +18,6 @@ from crosscheck.renaming import Rules
 from crosscheck.report import Report
 from crosscheck.rows import Divergence, Row, share_of_bound, strict
 from crosscheck.training import compare_runs
-from crosscheck.values import to_host
 
 MARK = "  <-- here"
 
@@ -98,8 +98,7 @@ def _isolated(
     ):
         return {}
     ours = report.recordings[0]
-    args, shared = ours.arguments
-    arguments = args, {**shared, **to_host(dict(options.get("torch_arguments") or {}))}
+    arguments = recording.with_own(ours.arguments, options.get("torch_arguments"))
     return isolate(torch_module, jax_module, arguments, ours.options, rules, options.get("layouts"))
 
 

@@ -87,8 +87,8 @@ def run(
 ) -> Recording:
     """The recording of a module with its floats in the dtype under test; `own` are keywords of this side only."""
     evaluate = _evaluator(side)
-    shared, own = rounded(arguments, options.dtype), rounded(((), to_host(dict(own or {}))), options.dtype)[1]
-    given = shared[0], {**shared[1], **own}
+    shared, own = rounded(arguments, options.dtype), own or {}
+    given = rounded(with_own(arguments, own), options.dtype)
     with full_precision(options.dtype == PROOF_DTYPE):
         try:
             spent: dict[str, float] = {}
@@ -110,6 +110,12 @@ def run(
     values.inputs = _without(own, values.inputs, "")
     values.input_gradients = _without(own, values.input_gradients, "input ")
     return Recording(side, name, options, values, versions(side), noise, shared)
+
+
+def with_own(arguments: Arguments, own: Mapping[str, Any] | None) -> Arguments:
+    """The arguments of one side: those of both with its own keywords."""
+    args, kwargs = arguments
+    return args, {**kwargs, **to_host(dict(own or {}))}
 
 
 def _evaluator(side: str) -> Any:

@@ -1,9 +1,9 @@
 """Random roundings in a float64 run, to measure how much noise a lower precision has to make.
 
 What goes into and comes out of every arithmetic operation, forwards and backwards, is multiplied by 1 + d, d uniform
-with the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Moving the terms of a
-sum, and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is the noise that
-any honest implementation in that precision shows, also where a gradient is zero in theory.
+with the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Moving
+the terms of a sum, and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is
+the noise that any honest implementation in that precision shows, also where a gradient is zero in theory.
 """
 
 from collections.abc import Callable

@@ -9,6 +9,7 @@ from flax import linen, nnx, traverse_util
 
 import crosscheck
 import torch_impl
+from crosscheck.locate import locate
 from crosscheck.own_pairs import drawn, normal
 
 F64 = {"param_dtype": jnp.float64}
@@ -113,3 +114,15 @@ def test_the_fused_attention_of_flax_is_no_float64_attention():
     pair, how = attention_pair("nnx", attention=nnx.dot_product_attention)
     report = crosscheck.compare(*pair, SEQUENCES, **how)
     assert report.first_divergence[:2] == ("TorchAttention.attn", "forward")
+
+
+@pytest.mark.parametrize("style", ATTENTION)
+def test_modules_are_told_apart_by_themselves_where_both_sides_call_them_alike(style):
+    pair, how = attention_pair(style, keep=False)
+    ours, mask = {"x": SEQUENCES["x"]}, SEQUENCES["mask"]
+    found = locate(*pair, ours, torch_arguments={"mask": mask}, jax_arguments={"mask": jnp.asarray(mask)}, **how)
+    assert found.first_divergence[:2] == ("TorchAttention.attn", "forward")
+    alone = {line.path: line.by_itself for line in found.modules}
+    assert alone["attn"] is None  # the two take other arguments
+    assert (style == "linen") == (alone["norm"] is None)  # a Linen module can't be called by itself
+    assert style == "linen" or alone["norm"].agrees

@@ -1,9 +1,12 @@
 """Layers that NNX runs in loops and checkpoints, stacked or apart: they agree, and a mistake is found in its layer."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
 import torch
+import torch.utils.checkpoint
 from flax import nnx
 
 import crosscheck
@@ -36,6 +39,13 @@ class TorchStack(torch.nn.Module):
     def forward(self, x):
         for layer in self.layers:
             x = layer(x)
+        return x
+
+
+class CheckpointedStack(TorchStack):
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
         return x
 
 
@@ -79,6 +89,16 @@ class DecoratedStack(nnx.Module):
         return x
 
 
+class JittedStack(Stack):
+    """A program of its own inside the program."""
+
+    @nnx.jit
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
 class ScannedStack(nnx.Module):
     """The layers in one loop over stacked parameters."""
 
@@ -89,6 +109,9 @@ class ScannedStack(nnx.Module):
     def __call__(self, x):
         run = nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
         return run(x, self.layers)
+
+
+KINDS = [Stack, DecoratedStack, JittedStack, ScannedStack]
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +130,7 @@ def pair_of(kind, **mistake):
     return (ours, theirs), {"layouts": {"layers": "flax.stacked"}}
 
 
-@pytest.mark.parametrize("kind", [Stack, DecoratedStack, ScannedStack])
+@pytest.mark.parametrize("kind", KINDS)
 def test_layers_in_checkpoints_and_loops_agree(kind):
     pair, how = pair_of(kind)
     report = crosscheck.compare(*pair, INPUTS, updates=2, **how)
@@ -116,11 +139,20 @@ def test_layers_in_checkpoints_and_loops_agree(kind):
 
 
 @pytest.mark.parametrize(("mistake", "place"), MISTAKES)
-@pytest.mark.parametrize("kind", [Stack, DecoratedStack, ScannedStack])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_mistake_is_found_in_its_layer_and_phase(kind, mistake, place):
     pair, how = pair_of(kind, **mistake)
     report = crosscheck.compare(*pair, INPUTS, **how)
     assert report.first_divergence[:2] == place, str(report)
+
+
+@pytest.mark.parametrize("wrap", [functools.partial(torch.compile, backend="eager"), lambda stack: stack])
+def test_checkpoints_and_compilation_of_torch_make_no_difference(wrap):
+    ours = drawn(CheckpointedStack())
+    for mistake, place in [({}, None), MISTAKES[0]]:
+        report = crosscheck.compare(wrap(ours), copy_weights(ours, Stack(**mistake)), INPUTS)
+        expected = place and (place[0].replace("TorchStack", "CheckpointedStack"), place[1])
+        assert (report.first_divergence and report.first_divergence[:2]) == expected, str(report)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -26,7 +26,6 @@ def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: 
     module = _prepared(module, options)
     values = _forward_and_backward(module, arguments, options)
     if options.updates and values.parameters:
-
         runs = [values]
 
         def gradients() -> Tensors:

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-REASONS = {"installs packages", "needs a GPU", "needs the network", "runs make", "takes minutes"}
+REASONS = {
+    "installs packages", "needs a GPU", "needs the network", "runs make", "takes minutes", "exits with code 1",
+    "a piece of a test", "two machines",
+}  # fmt: skip
 LANGUAGES = {"bash", "python", "text"}
 TAG = re.compile(r"<!-- not run in tests: (.*) -->")
 
@@ -68,7 +71,7 @@ def test_blocks_that_install_or_run_make_are_tagged():
 
 
 def test_every_path_of_the_file_tree_exists():
-    tree = next(block.text for block in BLOCKS if block.language == "text")
+    tree = next(block.text for block in BLOCKS if block.language == "text" and block.text.startswith("shared/"))
     folder, missing = "", []
     for line in tree.splitlines():
         name = line.split()[0]
