@@ -5,7 +5,7 @@ own errors.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,8 @@ def locate_twin(
             return Location(report, report.first_divergence, report.first_row, [])
         pair = build_pair(twin, dtype=dtype, case=case, device=device)
         updates = UPDATES if train else 0
-        return locate(pair.torch, pair.jax, pair.inputs, train=train, updates=updates, name=twin, device=device)
+        found = locate(pair.torch, pair.jax, pair.inputs, train=train, updates=updates, name=twin, device=device)
+        return replace(found, report=replace(found.report, case=case))
 
 
 def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLine]:

@@ -1,5 +1,6 @@
 """What one side computes, on record: kept in memory, or in a file that another machine compares with its own side."""
 
+import functools
 import importlib
 import re
 from collections.abc import Mapping
@@ -89,6 +90,8 @@ def run(
     evaluate = _evaluator(side)
     shared, own = rounded(arguments, options.dtype), own or {}
     given = rounded(with_own(arguments, own), options.dtype)
+    if options.device == "cuda" and side == "torch":
+        _open_gpu()
     with full_precision(options.dtype == PROOF_DTYPE):
         try:
             spent: dict[str, float] = {}
@@ -116,6 +119,14 @@ def with_own(arguments: Arguments, own: Mapping[str, Any] | None) -> Arguments:
     """The arguments of one side: those of both with its own keywords."""
     args, kwargs = arguments
     return args, {**kwargs, **to_host(dict(own or {}))}
+
+
+@functools.cache
+def _open_gpu() -> None:
+    """Open the GPU for autograd's own thread too, where cuBLAS would warn that it is not."""
+    import torch
+
+    torch.ones(1, device="cuda", requires_grad=True).exp().backward()
 
 
 def _evaluator(side: str) -> Any:

@@ -139,8 +139,6 @@ def check_device(device: str) -> None:
     check_choice("device", device, ("cpu", "cuda"))
     if device == "cpu":
         return
-    if torch.cuda.is_available():  # opens the GPU for autograd's own thread too, where cuBLAS would warn that it is not
-        torch.ones(1, device=device, requires_grad=True).exp().backward()
     missing = [name for name, has in (("torch", torch.cuda.is_available()), ("jax", _jax_has_gpu())) if not has]
     if missing:
         raise IsogradError(

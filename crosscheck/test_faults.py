@@ -6,16 +6,14 @@ This is a sample of all kinds; `isograd check --faults` plants the whole table.
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from crosscheck.faults import criteria, score
+from crosscheck.faults import score
 from crosscheck.faults.criteria import CRITERIA
 from crosscheck.faults.fault import Change
 from crosscheck.faults.planting import planted
 from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.suite import Check
-from crosscheck.values import Values
 from shared.errors import IsogradError
 
 SAMPLE = (
@@ -65,6 +63,10 @@ LINEAR = Check("Linear", "odd_sizes", "float64", "eval", "cpu")
 @pytest.mark.parametrize("field", ["kind", "side", "phase", "mode", "dtype"])
 def test_the_sample_holds_a_fault_of_every(field):
     assert {getattr(FAULTS[name], field) for name in SAMPLE} == {getattr(fault, field) for fault in FAULTS.values()}
+
+
+def test_the_equivalents_of_the_sample_are_of_both_sides():
+    assert {EQUIVALENTS[name].side for name in HONEST} == {"torch", "jax"}
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -165,63 +167,3 @@ def test_an_unknown_fault_is_refused(names):
 def test_a_misspelt_fault_is_answered_with_the_nearest():
     with pytest.raises(IsogradError, match="linear-bias-frozen/torch"):
         score.score(["linear-bias-forzen/torch"])
-
-
-# Published criteria
-
-X = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, 4.0]])
-MIXED = X + np.array([1.0, -1.0, 0.0])  # another tensor with the same mean
-
-
-def values(output=X, gradient=X):
-    return Values(outputs={"output": output}, parameter_gradients={"weight": gradient})
-
-
-LET_THROUGH = {  # criterion: a change that it can't see
-    "Hugging Face, tight": values(X + criteria.HF_TIGHT / 2, 2 * X),
-    "Hugging Face, usual": values(X + criteria.HF_LOOSE / 2, 2 * X),
-    "Bonsai": values(X * (1 + criteria.BONSAI), 2 * X),
-    "PaDiff": values(MIXED, MIXED),
-    "Levanter": values(2 * X, X + criteria.LEVANTER / 2),
-    "MaxText": values(X + 7.0, 2 * X),
-    "AlgoPerf": values(X, 2 * X),
-    "eqx-zoo": values(2 * X, X * (1 + criteria.EQX / 2)),
-}
-CAUGHT = {  # criterion: a change that it sees
-    "Hugging Face, tight": values(X + 2 * criteria.HF_TIGHT),
-    "Hugging Face, usual": values(X + 2 * criteria.HF_LOOSE),
-    "Bonsai": values(X * (1 + 3 * criteria.BONSAI) + 3 * criteria.BONSAI),
-    "PaDiff": values(X, X + 2 * criteria.PADIFF * X.mean()),
-    "Levanter": values(X, 2 * X),
-    "MaxText": values(-X),
-    "AlgoPerf": values(X, X / 3),
-    "eqx-zoo": values(X, X * (1 + 2 * criteria.EQX)),
-}
-
-
-def test_every_published_criterion_is_tried_on_both_kinds_of_change():
-    names = [criterion.name for criterion in CRITERIA]
-    assert names == list(LET_THROUGH) == list(CAUGHT)
-
-
-@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.name)
-def test_a_published_criterion_passes_equal_values_and_what_it_can_not_see(criterion):
-    assert criterion.passes(values(), values())
-    assert criterion.passes(values(), LET_THROUGH[criterion.name])
-    assert not criterion.passes(values(), CAUGHT[criterion.name])
-
-
-@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.name)
-def test_a_published_criterion_never_passes_a_nan_that_only_one_side_has(criterion):
-    nan = np.full_like(X, np.nan)
-    with np.errstate(invalid="ignore"):
-        assert not criterion.passes(values(), values(nan, nan))
-
-
-@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.name)
-def test_no_published_criterion_looks_at_integers(criterion):
-    assert criterion.passes(values(np.arange(3)), values(np.arange(1, 4)))
-
-
-def test_the_equivalents_of_the_sample_are_of_both_sides():
-    assert {EQUIVALENTS[name].side for name in HONEST} == {"torch", "jax"}

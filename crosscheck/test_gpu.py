@@ -33,13 +33,13 @@ def test_both_frameworks_draw_the_bits_of_numpy_on_a_gpu(shape):
     assert np.array_equal(np.asarray(jax_bits(key, shape)), expected)
 
 
-@pytest.mark.parametrize("name", ["torch", "jax"])
-def test_a_run_on_a_gpu_repeats_to_the_bit(name):
+def test_a_torch_run_on_a_gpu_repeats_to_the_bit():
+    """JAX's does not: XLA adds up the gradient of an embedding with atomics (D55)."""
     model = ModelConfig("ReviewClassifierGRU", SIZES)
     options = {"model": model, "optimizer": AdamWConfig(learning_rate=1e-2), "device": "cuda"}
     finals = []
     for _ in range(2):
-        backend = load_backend(name, **options)
+        backend = load_backend("torch", **options)
         state = backend.init_state()
         for step in range(5):
             state, _ = backend.train_step(state, batch(step), 1e-2)

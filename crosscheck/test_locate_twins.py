@@ -39,7 +39,7 @@ def test_a_fault_of_the_optimizer_is_no_modules():
 
 
 def test_a_twin_without_a_fault_agrees():
-    assert str(locate_twin("Linear")).startswith("Linear float64 eval cpu: agrees")
+    assert str(locate_twin("Linear")).startswith("Linear odd_sizes float64 eval cpu: agrees")
 
 
 def test_the_first_training_step_that_parts_is_named():

@@ -156,14 +156,14 @@ def test_an_equal_pair_agrees_with_its_statistics_and_dropout(style, train):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "place"),
+    ("style", "mistake", "place"),
     [
-        ({"eps": 1e-3}, ("TorchMLP.bn", "forward")),
-        ({"use_statistics": False}, ("TorchMLP.bn", "forward")),
-        ({"stop": True}, ("TorchMLP", "input gradient")),
+        ("setup", {"eps": 1e-3}, ("TorchMLP.bn", "forward")),
+        ("setup", {"use_statistics": False}, ("TorchMLP.bn", "forward")),
+        ("compact", {"eps": 1e-3}, ("TorchMLP.bn", "forward")),
+        ("compact", {"stop": True}, ("TorchMLP", "input gradient")),
     ],
 )
-@pytest.mark.parametrize("style", MLPS)
 def test_a_mistake_is_found_at_its_module_and_in_its_phase(style, mistake, place):
     ours, theirs, rules = mlp_pair(style, **mistake)
     report = crosscheck.compare(ours, theirs, INPUTS, rules=rules)

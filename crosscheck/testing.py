@@ -52,4 +52,4 @@ def _known(explanation: Explanation) -> str:
     if row is None:
         return ""
     cure = f"in JAX: {row.to_torch}; or in torch: {row.to_jax}"
-    return f"{row.id} {row.name}: {explanation.flipped}, and the gap is gone; {cure}"
+    return f"{row.id} {row.name}: {explanation.evidence}; {cure}"

@@ -62,11 +62,11 @@ def markdown(scores: dict[str, Any], command: str) -> str:
     ])  # fmt: skip
 
 
-def write_scores(scores: dict[str, Any], folder: Path) -> None:
-    """Write faults.json and faults.md into the folder, each whole or not at all."""
+def write_scores(scores: dict[str, Any], folder: Path, command: str) -> None:
+    """Write faults.json and faults.md, which names the command, into the folder, each whole or not at all."""
     write_json(folder / "faults.json", scores)
     with new_file(folder / "faults.md") as temporary:
-        temporary.write_text(markdown(scores, f"isograd check --faults --out {folder}"), encoding="utf-8")
+        temporary.write_text(markdown(scores, command), encoding="utf-8")
 
 
 def _own(scores: dict[str, Any]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ FILE = "optimizer.py"
 TORCH_DECAY, JAX_DECAY = "weight_decay=self.config.weight_decay", "self.config.eps, self.config.weight_decay"
 TORCH_BETAS = "beta1=self.config.beta_1,\n            beta2=self.config.beta_2,"
 JAX_BETAS = "beta_1, beta_2 = self.config.beta_1, self.config.beta_2"
-TORCH_COUNTERS = "torch.full((len(weights),), step - 1,"
+TORCH_COUNTERS = "torch.full((len(weights),), step - 1)"
 CORRECTIONS = "return 1 - self.config.beta_1**step, 1 - self.config.beta_2**step, learning_rate"
 TORCH_GRADIENTS, JAX_MOMENT = "[gradients[name] for name in weights]", "exp_avg = jax.tree.map(lambda m, g"
 ADAM = "m / correction_1 / (jnp.sqrt(v / correction_2) + eps)"
@@ -82,19 +82,19 @@ STEPS = (
     ),
     *both_sides(
         "steps-counted-from-zero", "optimizer", "the first step divides by 1 - beta^0, that is 0", FILE,
-        (TORCH_COUNTERS, "torch.full((len(weights),), step - 2,"),
+        (TORCH_COUNTERS, "torch.full((len(weights),), step - 2)"),
         (CORRECTIONS, f"step -= 1\n        {CORRECTIONS}"),
         "Linear", "optimizer", **UPDATE,
     ),
     *both_sides(
         "steps-counted-from-two", "optimizer", "the corrections are one step ahead", FILE,
-        (TORCH_COUNTERS, "torch.full((len(weights),), step,"),
+        (TORCH_COUNTERS, "torch.full((len(weights),), step)"),
         (CORRECTIONS, f"step += 1\n        {CORRECTIONS}"),
         "LayerNorm", "optimizer", **UPDATE,
     ),
     *both_sides(
         "steps-not-counted", "optimizer", "every step is corrected as if it were the first", FILE,
-        (TORCH_COUNTERS, "torch.full((len(weights),), 0.0,"),
+        (TORCH_COUNTERS, "torch.full((len(weights),), 0.0)"),
         (CORRECTIONS, "return 1 - self.config.beta_1, 1 - self.config.beta_2, learning_rate"),
         "MLP", "optimizer", **UPDATE,
     ),

@@ -17,7 +17,7 @@ from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.report import Report
 from crosscheck.suite import DTYPES, Check
 from shared.configs.validation import check_choice
-from shared.errors import IsogradError
+from shared.errors import WeightsError
 from shared.example_inputs import cases
 from shared.registry import TWINS
 
@@ -96,15 +96,13 @@ def run_job(job: tuple[str, str, bool]) -> Outcome:
 def try_fault(fault: Fault, explained: bool = False) -> Outcome:
     """Plant one fault and run its check."""
     expected = f"{fault.module or '(the twin itself)'}, {fault.phase}"
-    try:
-        with planted(fault.changes):
+    with planted(fault.changes):
+        try:
             report = check_of(fault).run()
             named = _explanation(fault, report) if explained and fault.divergence else None
-    except IsogradError as error:  # a broken weight rule is refused before anything runs: caught, in one sentence
-        found = f"refused: {error}"
-        return Outcome(
-            fault.name, fault.kind, True, fault.phase == "parameters", found, expected, (), None, fault.divergence
-        )
+        except WeightsError as error:  # a broken weight rule is refused before anything runs: caught, in one sentence
+            is_located, found = fault.phase == "parameters", f"refused: {error}"
+            return Outcome(fault.name, fault.kind, True, is_located, found, expected, (), None, fault.divergence)
     outcome = _outcome(fault.name, fault.kind, report, expected)
     return replace(outcome, located=_is_located(fault, report), explained=named, divergence=fault.divergence)
 

@@ -58,7 +58,8 @@ def _score(patterns: tuple[str, ...], seeds: int, out: Path | None, json: bool) 
     with counting("planting", quiet=json) as progress:
         scores = score(patterns, seeds, progress=progress)
     if out is not None:
-        write_scores(scores, out)
+        named = "".join(f"'{pattern}' " for pattern in patterns)
+        write_scores(scores, out, f"isograd check {named}--faults --seeds {seeds} --out {out}")
     if json:
         print(json_format.dumps(scores, indent=1, allow_nan=False))
     else:

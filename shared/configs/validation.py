@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from shared.errors import IsogradError
 
+SHOWN = 12  # choices that are listed where none is near
+
 
 def check_heads(embed_dim: int, num_heads: int) -> None:
     """Raise unless the width can be cut into heads of equal width."""
@@ -19,5 +21,8 @@ def check_choice(what: str, got: str, choices: Iterable[str]) -> None:
     """Raise unless `got` is one of `choices`; names the nearest ones."""
     choices = list(choices)
     if got not in choices:
-        nearest = difflib.get_close_matches(got, choices, n=3, cutoff=0.4) or choices
-        raise IsogradError(f"unknown {what} {got!r}: did you mean {' or '.join(map(repr, nearest))}?")
+        nearest = difflib.get_close_matches(got, choices, n=3, cutoff=0.4)
+        listed = [repr(choice) for choice in nearest or choices[:SHOWN]]
+        if not nearest and len(choices) > SHOWN:
+            listed.append(f"one of {len(choices) - SHOWN} others")
+        raise IsogradError(f"unknown {what} {got!r}: did you mean {' or '.join(listed)}?")
