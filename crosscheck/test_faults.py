@@ -14,7 +14,7 @@ from crosscheck.faults.fault import Change
 from crosscheck.faults.planting import planted
 from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.suite import Check
-from shared.errors import IsogradError
+from shared.errors import IsogradError, WeightsError
 
 SAMPLE = (
     "linear-bias-frozen/torch",
@@ -108,13 +108,20 @@ def test_a_fault_that_does_not_fit_leaves_nothing_planted():
     assert LINEAR.run().agrees
 
 
-def test_a_fault_that_is_refused_with_a_sentence_counts_as_caught(monkeypatch):
+def test_weights_that_are_refused_with_a_sentence_count_as_caught(monkeypatch):
     def refuse(check):
-        raise IsogradError("the weights do not fit")
+        raise WeightsError("the weights do not fit")
 
     monkeypatch.setattr(Check, "run", refuse)
     outcome = score.try_fault(FAULTS["kernels-reshaped-on-load/jax"])
     assert (outcome.killed, outcome.located, outcome.found) == (True, True, "refused: the weights do not fit")
+
+
+def test_a_fault_that_can_not_be_planted_does_not_count_as_caught():
+    fault = FAULTS["linear-bias-dropped/torch"]
+    stale = replace(fault, changes=(replace(fault.changes[0], old="no such text"),))
+    with pytest.raises(IsogradError, match="mend the row"):
+        score.try_fault(stale)
 
 
 # The score
