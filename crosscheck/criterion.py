@@ -32,15 +32,22 @@ def unit_roundoff(dtype: np.dtype) -> float:
     return float(ml_dtypes.finfo(dtype).eps) / 2
 
 
+def widened(array: np.ndarray) -> np.ndarray:
+    """The array in float64, its dtype's largest number as infinity: a mask's fill would drown all other entries."""
+    wide = array.astype(np.float64)
+    largest = float(ml_dtypes.finfo(array.dtype).max) if array.dtype.kind not in "biu" else np.inf
+    return np.where(np.abs(wide) >= largest, np.copysign(np.inf, wide), wide)
+
+
 def norm(array: np.ndarray) -> float:
     """L2 norm in float64 of the finite entries; `difference` answers for the rest."""
-    wide = array.astype(np.float64)
+    wide = widened(array)
     return float(np.linalg.norm(np.where(np.isfinite(wide), wide, 0.0)))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     """L2 norm of a - b; infinite if they are infinite or NaN in different places, or NaN anywhere."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = widened(a), widened(b)
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite]):  # equal infinities are equal, NaN never is
         return float("inf")

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from crosscheck.criterion import widened
+
 
 class Kind(NamedTuple):
     """One kind of tensor that is compared: the field of `Values` that holds it, and its phase of a run."""
@@ -57,7 +59,7 @@ class Statistics(NamedTuple):
     @staticmethod
     def of(array: np.ndarray) -> "Statistics":
         """The statistics of an array of any dtype."""
-        wide = array.astype(np.float64)
+        wide = widened(array)
         finite = wide[np.isfinite(wide)]
         if not finite.size:
             return Statistics(*[float("nan")] * 4, int(wide.size))

@@ -234,3 +234,13 @@ def test_the_page_of_a_report_is_self_contained_and_names_every_tensor():
     page = report.to_html()
     assert "http" not in page
     assert all(row.tensor in page for row in report.rows)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_masks_fill_value_does_not_drown_the_other_entries(dtype):
+    def filled(factor, cat, lowest):
+        return lambda x: cat([factor * x, lowest(x)])
+
+    torch_side = filled(1, torch.cat, lambda x: torch.full_like(x[:1], torch.finfo(x.dtype).min))
+    jax_side = filled(2, jnp.concatenate, lambda x: jnp.full_like(x[:1], jnp.finfo(x.dtype).min))
+    assert not crosscheck.compare(torch_side, jax_side, INPUTS.astype(dtype)).agrees
