@@ -54,6 +54,12 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a[finite] - b[finite]))
 
 
+def movement(moved: np.ndarray, exact: np.ndarray) -> float:
+    """How far a run with random roundings moved a tensor; 0 if it overflowed: an infinite bound passes all."""
+    distance = difference(moved, exact)
+    return distance if np.isfinite(distance) else 0.0
+
+
 def prove(torch_array: np.ndarray, jax_array: np.ndarray, floor: float) -> Verdict:
     """The float64 criterion; `floor` is the model's largest gradient, of which one that is zero in theory is noise."""
     scale = max(norm(torch_array), floor) or 1.0
@@ -71,5 +77,5 @@ def compare_noise(
     """The noise rule; `moved`: how far random roundings of size `roundoff` move the oracle; `floor` as in `prove`."""
     scale = max(norm(oracle), floor) or 1.0
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
-    movement = max(roundoff * scale, moved)
-    return Verdict(max(errors) / scale, NOISE_RATIO * max(min(errors), movement) / scale)
+    noise = max(roundoff * scale, moved)
+    return Verdict(max(errors) / scale, NOISE_RATIO * max(min(errors), noise) / scale)

@@ -48,9 +48,8 @@ def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
     for field in ARRAY_FIELDS:
         for name, array in getattr(exact, field).items():
             if is_float(array.dtype):
-                distance = criterion.difference(getattr(moved, field)[name], array)
-                counted = distance if np.isfinite(distance) else 0.0  # an infinite bound would let everything pass
-                movement[field][name] = max(movement[field].get(name, 0.0), counted)
+                distance = criterion.movement(getattr(moved, field)[name], array)
+                movement[field][name] = max(movement[field].get(name, 0.0), distance)
 
 
 def _pool(gradients: Arrays, movement: dict[str, float]) -> None:

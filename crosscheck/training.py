@@ -104,15 +104,8 @@ def _noise(twin: str, steps: int, dtype: np.dtype) -> tuple[Curve, Mapping[str, 
     for seed in range(Options(dtype).noise_runs):
         with RandomRounding(criterion.unit_roundoff(dtype), seed):
             moved = _curve("torch", twin, steps, "float64", "cpu")
-        movement = {
-            name: max(movement[name], _finite(criterion.difference(moved[name], oracle[name]))) for name in oracle
-        }
+        movement = {name: max(movement[name], criterion.movement(moved[name], oracle[name])) for name in oracle}
     return oracle, movement
-
-
-def _finite(distance: float) -> float:
-    """No movement that is not finite counts: an infinite bound would let everything pass."""
-    return distance if np.isfinite(distance) else 0.0
 
 
 def _row(
