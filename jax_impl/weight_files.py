@@ -107,11 +107,17 @@ def _unless_late(report: Callable[[Any], None], unraisable: Any) -> None:
         report(unraisable)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for a failed read of TensorStore that nobody waited for: the first failure has been told."""
+    return not (record.exc_info and "tensorstore" in str(record.exc_info[1]))
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Orbax's log lines, and what its threads can't deliver, from the user's terminal."""
     if getattr(sys.unraisablehook, "func", None) is not _unless_late:
         sys.unraisablehook = partial(_unless_late, sys.unraisablehook)  # it stays: a thread may end later
+    logging.getLogger("asyncio").addFilter(_is_news)  # it stays, once: a task may be collected later
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
