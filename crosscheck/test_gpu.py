@@ -7,7 +7,8 @@ import pytest
 from crosscheck import suite
 from jax_impl.random_bits import random_bits as jax_bits
 from shared.backend import load_backend
-from shared.configs.experiment import AdamWConfig, ModelConfig
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import AdamWConfig
 from shared.rng import random_bits as numpy_bits
 from torch_impl.random_bits import random_bits as torch_bits
 from torch_impl.weights import to_numpy

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shared.backend import Backend, Batch, State, load_backend
-from shared.configs.experiment import AdamWConfig, ModelConfig
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import AdamWConfig
 
 BACKENDS = ("torch", "jax")
 # derived: promised for every loss of a float64 run: 200 steps that each add at most the proof's 1e-12 are apart by

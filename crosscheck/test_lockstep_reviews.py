@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shared.backend import load_backend
-from shared.configs.experiment import AdamWConfig, ModelConfig
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import AdamWConfig
 from shared.data import batches, check_batch, load_reviews, load_tokenizer, tokenise
 
 # derived: promised for every loss of a float64 run, by the proof's 1e-12 for each of 200 steps; see test_lockstep.py

@@ -1,11 +1,11 @@
-"""Training steps of one side: weights and moments after the first update and after the last."""
+"""Training steps of one side: what the optimiser keeps, and the weights, after the first update and after the last."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from shared.configs.experiment import AdamWConfig
+from shared.configs.optimizer import AdamWConfig, OptimizerConfig
 
 RATE = 1e-3
 # Adam turns the noise of a gradient that is zero in theory into rate / eps times as much: with eps = rate, no more.
@@ -24,13 +24,14 @@ def update_with_torch(
 ) -> Arrays:
     """The state after update 1 and after the last; `gradients` finds them at the present parameters.
 
-    `optimizer` makes one of torch's own from the parameters; ours is AdamW.
+    `optimizer` makes one of torch's own from the parameters, or is the config of one of ours; without it, of AdamW.
     """
     import torch
 
     from torch_impl.weights import to_numpy
 
-    step_once = _own_torch(parameters) if optimizer is None else _foreign_torch(parameters, optimizer)
+    make = _own_torch if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_torch
+    step_once = make(parameters, optimizer or CONFIG)
     states = {}
     for step in range(1, steps + 1):
         found = gradients()
@@ -41,18 +42,19 @@ def update_with_torch(
     return _named(states)
 
 
-def _own_torch(parameters: Mapping[str, Any]) -> Callable[[int, Any], dict[str, Any]]:
+def _own_torch(parameters: Mapping[str, Any], config: OptimizerConfig) -> Callable[[int, Any], dict[str, Any]]:
     import torch
 
-    from torch_impl.optimizer import AdamW
+    from torch_impl.optimizer import RULES
 
-    adamw = AdamW(CONFIG)
+    rule = RULES[type(config)](config)
     weights = {name: parameter.data for name, parameter in parameters.items()}
-    moments = [{name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(2)]
+    kept = tuple({name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in config.state)
 
     def step_once(step: int, gradients: Any) -> dict[str, Any]:
-        state = adamw.update(weights, gradients, *moments, adamw.coefficients(step, rate_of(step)))
-        return dict(zip(("weights", "exp_avg", "exp_avg_sq"), state, strict=True))
+        nonlocal kept
+        updated, kept = rule.update(weights, gradients, kept, rule.coefficients(step, rate_of(step)))
+        return dict(zip((*config.state, "weights"), (*kept, updated), strict=True))
 
     return step_once
 
@@ -80,8 +82,9 @@ def update_with_jax(
     to_canonical: Callable[[Any], Arrays],
     optimizer: Any = None,
 ) -> Arrays:
-    """The sibling of `update_with_torch` for a tree of parameters; `optimizer` is one of optax's."""
-    step_once = _own_jax(parameters) if optimizer is None else _foreign_jax(parameters, optimizer)
+    """The sibling of `update_with_torch` for a tree of parameters; `optimizer` is one of optax's, or our config."""
+    make = _own_jax if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_jax
+    step_once = make(parameters, optimizer or CONFIG)
     states = {}
     for step in range(1, steps + 1):
         parameters, state = step_once(step, parameters, gradients(parameters))
@@ -90,21 +93,22 @@ def update_with_jax(
     return _named(states)
 
 
-def _own_jax(parameters: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
+def _own_jax(parameters: Any, config: OptimizerConfig) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
     import jax
     import jax.numpy as jnp
 
-    from jax_impl.optimizer import AdamW
+    from jax_impl.optimizer import RULES
 
-    adamw, structure = AdamW(CONFIG), jax.tree.structure(parameters)
-    moments = [_numbered(jax.tree.map(jnp.zeros_like, parameters)) for _ in range(2)]
-    update = jax.jit(adamw.update)
+    rule, structure = RULES[type(config)](config), jax.tree.structure(parameters)
+    kept = tuple(_numbered(jax.tree.map(jnp.zeros_like, parameters)) for _ in config.state)
+    update = jax.jit(rule.update)
 
     def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
+        nonlocal kept
         dtype = jax.tree.leaves(weights)[0].dtype
-        coefficients = jnp.asarray(adamw.coefficients(step, rate_of(step)), dtype)
-        updated, *moments[:] = update(_numbered(weights), _numbered(gradients), *moments, coefficients)
-        groups = zip(("weights", "exp_avg", "exp_avg_sq"), (updated, *moments), strict=True)
+        coefficients = jnp.asarray(rule.coefficients(step, rate_of(step)), dtype)
+        updated, kept = update(_numbered(weights), _numbered(gradients), kept, coefficients)
+        groups = zip((*config.state, "weights"), (*kept, updated), strict=True)
         state = {group: structure.unflatten(named.values()) for group, named in groups}
         return state["weights"], state
 
@@ -136,6 +140,6 @@ def _named(states: Mapping[int, Mapping[str, Arrays]]) -> Arrays:
     return {
         f"{step}/{group}/{name}": array
         for step, state in states.items()
-        for group in GROUPS
-        for name, array in state.get(group, {}).items()
+        for group, arrays in state.items()
+        for name, array in arrays.items()
     }

@@ -1,11 +1,15 @@
-"""The checkpoints of one run: the last few, and the one with the best validation so far."""
+"""The checkpoints of one run, written in the background: the last few, and the one with the best validation so far."""
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from experiments.progress import Record
+from shared.backend import State
 from shared.errors import IsogradError
 from shared.run_folder import (
     best_checkpoint,
@@ -23,35 +27,81 @@ Arrays = dict[str, np.ndarray]
 
 
 class Checkpoints:
-    """Saves what the runner hands over; best = highest validation accuracy, then lowest validation loss."""
+    """Saves what the runner hands over; best = highest validation accuracy, then lowest validation loss.
 
-    def __init__(self, folder: Path) -> None:
+    A save returns at once; one is written at a time, in the order given, and an error is raised by the next call.
+    Leaving the context waits for the last one.
+    """
+
+    def __init__(self, folder: Path, to_arrays: Callable[[State], Arrays]) -> None:
         self.folder = folder
+        self._to_arrays = to_arrays
         self._best = _merit_of(best_checkpoint(folder))
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._unfinished: list[Future[None]] = []
 
-    def save(self, arrays: Arrays, state: dict[str, Any]) -> None:
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.shutdown(wait=True)
+        if error is None:
+            self.wait()
+
+    def save(self, snapshot: State, state: dict[str, Any]) -> None:
+        """Write checkpoints/step-N from a snapshot that nothing else changes, and prune the older ones."""
+        self._write_later(self._save, snapshot, state)
+
+    def wait(self) -> None:
+        """Return when all is on the disk; raises the error of a write that failed."""
+        while self._unfinished:
+            self._unfinished.pop(0).result()
+
+    def _write_later(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
+        self.wait()  # so that at most one snapshot waits in memory
+        self._unfinished.append(self._writer.submit(lambda: write(self._finite_arrays(snapshot, state), state)))
+
+    def _save(self, arrays: Arrays, state: dict[str, Any]) -> None:
         save_checkpoint(self.folder, state["step"], arrays, state)
         keep_last(self.folder, KEPT)
+
+    def _save_best(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        save_best(self.folder, arrays, state)
+
+    def _finite_arrays(self, snapshot: State, state: dict[str, Any]) -> Arrays:
+        arrays = self._to_arrays(snapshot)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise self.diverged(f"{name} is not finite after step {state['step']}")
+        return arrays
+
+    def diverged(self, what: str) -> IsogradError:
+        """The sentence that ends a run whose numbers are no longer finite."""
+        saved = self.newest_path()
+        kept = f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
+        return IsogradError(f"training stopped: {what}; {kept}; try a smaller --learning-rate or --dtype float32")
 
     def is_best(self, record: Record) -> bool:
         """Whether a validation is better than every earlier one of the run."""
         return self._best is None or _merit(record) > self._best
 
-    def save_best(self, arrays: Arrays, state: dict[str, Any]) -> None:
-        save_best(self.folder, arrays, state)
+    def save_best(self, snapshot: State, state: dict[str, Any]) -> None:
+        """Write best/ from a snapshot."""
         self._best = _merit(state["validation"])
+        self._write_later(self._save_best, snapshot, state)
 
     def newest_path(self) -> Path | None:
         """The newest whole checkpoint; None if none was written yet."""
         return latest_checkpoint(self.folder)[0] if list_checkpoints(self.folder) else None
 
-    def newest(self) -> tuple[Arrays, dict[str, Any], list[str]] | None:
-        """What to go on from, with notes on damaged ones that were passed over; IsogradError if all are damaged."""
-        if not list_checkpoints(self.folder):
-            return None
-        path, notes = latest_checkpoint(self.folder)
-        arrays, state = load_checkpoint(path)
-        return arrays, state, notes
+
+def newest_checkpoint(run: Path) -> tuple[Arrays, dict[str, Any], list[str]] | None:
+    """What to go on from, with notes on damaged ones that were passed over; IsogradError if all are damaged."""
+    if not list_checkpoints(run):
+        return None
+    path, notes = latest_checkpoint(run)
+    arrays, state = load_checkpoint(path)
+    return arrays, state, notes
 
 
 def _merit_of(best: Path | None) -> tuple[float, float] | None:

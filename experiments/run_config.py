@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.checkpoint import write_json
-from shared.configs.experiment import AdamWConfig, Experiment, ModelConfig
+from shared.configs.experiment import Experiment, ModelConfig
+from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, CHECKPOINTS, BEST, LOCK = "config.json", "tokenizer.json", "checkpoints", "best", ".lock"
@@ -57,10 +58,14 @@ def read_config(folder: Path) -> RunConfig:
 
 def experiment_from_json(values: dict[str, Any]) -> Experiment:
     """The inverse of `dataclasses.asdict` through JSON, where tuples have become lists."""
-    model, buckets = values["model"], values["bucket_lengths"]
+    model, training, buckets = values["model"], values["training"], values["bucket_lengths"]
+    optimizer = dict(values["optimizer"])
+    groups = tuple(ParameterGroup(**{**group, "patterns": tuple(group["patterns"])}) for group in training["groups"])
     restored = {
         "model": ModelConfig(**{**model, "inputs": tuple(model["inputs"])}),
-        "optimizer": AdamWConfig(**values["optimizer"]),
+        "optimizer": OPTIMIZERS[optimizer.pop("name")](**optimizer),
+        "training": TrainingConfig(**{**training, "groups": groups}),
+        "schedule": ScheduleConfig(**values["schedule"]),
         "bucket_lengths": None if buckets is None else tuple(buckets),
     }
     return Experiment(**{**values, **restored})

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from experiments.preparation import Prepared
 from experiments.progress import Progress, Record
 from shared.backend import Backend, Batch, Metrics, State
 from shared.data import batches, check_batch, number_of_batches, prefetch
-from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog
-from shared.schedules import constant
+from shared.schedules import make_schedule
 
 LOG_EVERY = 10  # steps whose metrics are fetched from the device together
 LOG_SECONDS = 5.0  # or as many as fit in here: the device must not be ahead by more than the user can wait for
@@ -49,33 +49,47 @@ class Runner:
     ) -> None:
         self.backend, self.prepared, self.experiment = backend, prepared, prepared.experiment
         self.folder, self.log, self.progress = folder, log, progress
-        self.checkpoints = Checkpoints(folder)
-        self.schedule = constant(self.experiment.optimizer.learning_rate)
+        self.checkpoints = Checkpoints(folder, backend.state_to_arrays)
         self.seconds, self.compiled_before = spent.get("seconds", 0.0), spent.get("compile_seconds", 0.0)
         self.waiting: list[tuple[Record, Metrics]] = []  # metrics that are still on the device
         self.together = 1  # how many may wait there; the first step shows how long one takes
         self.steps_of_an_epoch, self.total = steps_of_an_epoch(prepared), total_steps(prepared)
+        self.accumulate = self.experiment.training.accumulate
+        self.schedule = make_schedule(
+            self.experiment.schedule,
+            self.experiment.optimizer.learning_rate,
+            updates=max(1, self.total // self.accumulate),
+            updates_of_an_epoch=max(1, self.steps_of_an_epoch // self.accumulate),
+        )
 
-    def run(self, state: State, step: int) -> State:
-        """Train from `step` to the end. Raises IsogradError when a loss is not finite, Interrupted after Ctrl-C."""
+    def run(self, state: State, step: int, stop_at: int | None = None) -> State:
+        """Train from `step` to the end, or to `stop_at`, where the run is saved as Ctrl-C saves it.
+
+        Raises IsogradError when a loss is not finite, Interrupted after Ctrl-C.
+        """
         self.state, self.step = state, step
+        self.stop_at = self.total if stop_at is None else min(stop_at, self.total)
         self.progress.start(f"{self.experiment.title}, {self.backend.name}", step, self.total)
-        with on_interrupt(self.progress.note) as request:
+        with on_interrupt(self.progress.note) as request, self.checkpoints:
             self._restart_clock()
-            ahead = prefetch(self._batches())
+            ahead = prefetch(self._on_device(batch) for batch in self._batches())
             try:
-                for batch in ahead:
-                    self._train_on(batch)
+                for batch, examples in ahead:
+                    self._train_on(batch, examples)
                     self._at_step(request)
             finally:
                 ahead.close()  # type: ignore[attr-defined]
         return self.state
 
+    def _on_device(self, batch: Batch) -> tuple[Batch, int]:
+        """The batch where the step wants it, and its real rows; runs in the prefetching thread."""
+        return self.backend.to_device(batch), int(np.count_nonzero(batch["weights"]))
+
     def _batches(self) -> Iterator[Batch]:
         """The training batches from the current step on; the position in the data follows from the step alone."""
         experiment, arguments = self.experiment, self.experiment.model.arguments
         first, start = divmod(self.step, self.steps_of_an_epoch)
-        left = self.total - self.step
+        left = self.stop_at - self.step
         for epoch in itertools.count(first):
             order = batches(
                 self.prepared.examples["train"],
@@ -95,45 +109,47 @@ class Runner:
                 left -= 1
             start = 0
 
-    def _train_on(self, batch: Batch) -> None:
-        rate = self.schedule(self.step)
+    def _train_on(self, batch: Batch, examples: int) -> None:
+        rate = self.schedule(self.step // self.accumulate)
         self.state, metrics = self.backend.train_step(self.state, batch, rate)
         epoch = 1 + self.step // self.steps_of_an_epoch
         self.step += 1
-        record = {"step": self.step, "epoch": epoch, "kind": "train", "learning_rate": rate}
-        self.waiting.append((record | {"examples": int(np.count_nonzero(batch["weights"]))}, metrics))
+        record = {"step": self.step, "epoch": epoch, "kind": "train", "learning_rate": rate, "examples": examples}
+        self.waiting.append((record, metrics))
         self.progress.advance(self.step)
 
     def _at_step(self, request: Request) -> None:
         at_end = self.step >= self.total
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
-        if evaluates or self.step % LOG_EVERY == 0 or len(self.waiting) >= self.together:
-            self._write_waiting()
+        if len(self.waiting) > self.together:
+            self._write_waiting(leave=1)  # the newest: the device must have work while its predecessors are written
         stops = request.made  # read once, after the wait: a later request is for the next step
-        saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops
-        if saves:
+        saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops or self.step == self.stop_at
+        if evaluates or saves:
             self._write_waiting()
         if evaluates:
             self._evaluate()
-            self._restart_clock()
         if saves:
-            self.checkpoints.save(self._arrays(), self._state_of_run())
+            self.checkpoints.save(self.backend.snapshot(self.state), self._state_of_run())
+        if evaluates or saves:
             self._restart_clock()
         if stops and not at_end:
+            self.checkpoints.wait()
             raise Interrupted(
                 f"stopped at step {self.step} of {self.total}, which is saved: "
                 f"go on with `isograd train --resume {self.folder}`"
             )
 
-    def _write_waiting(self) -> None:
-        fetched = [(record, self.backend.fetch(metrics)) for record, metrics in self.waiting]
+    def _write_waiting(self, leave: int = 0) -> None:
+        ready = len(self.waiting) - leave
+        fetched = [(record, self.backend.fetch(metrics)) for record, metrics in self.waiting[:ready]]
         if not fetched:
             return
         elapsed = time.perf_counter() - self._started - (self.backend.compile_seconds - self._compiled)
         self.seconds += elapsed
         self.together = max(1, min(LOG_EVERY, int(LOG_SECONDS * len(fetched) / max(elapsed, 1e-9))))
         examples = sum(record["examples"] for record, _ in fetched)
-        self.waiting = []
+        self.waiting = self.waiting[ready:]
         records = [record | {name: value.item() for name, value in metrics.items()} for record, metrics in fetched]
         records[-1] |= {"examples_per_second": examples / max(elapsed, 1e-9), **self._totals()}
         for record in records:
@@ -148,7 +164,8 @@ class Runner:
         self._write(record)
         self._check_finite(record)
         if self.checkpoints.is_best(record):
-            self.checkpoints.save_best(self._arrays(), self._state_of_run() | {"validation": _numbers(metrics)})
+            state = self._state_of_run() | {"validation": _numbers(metrics)}
+            self.checkpoints.save_best(self.backend.snapshot(self.state), state)
 
     def _write(self, record: Record) -> None:
         self.log.write(record)
@@ -165,19 +182,7 @@ class Runner:
         for name in MUST_BE_FINITE:
             if not np.isfinite(record.get(name, 0.0)):
                 what = name.replace("_", " ") if record["kind"] == "train" else f"{record['kind']} {name}"
-                raise self._diverged(f"the {what} is {record[name]} at step {record['step']}")
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = self.backend.state_to_arrays(self.state)
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                raise self._diverged(f"{name} is not finite after step {self.step}")
-        return arrays
-
-    def _diverged(self, what: str) -> IsogradError:
-        saved = self.checkpoints.newest_path()
-        kept = f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
-        return IsogradError(f"training stopped: {what}; {kept}; try a smaller --learning-rate or --dtype float32")
+                raise self.checkpoints.diverged(f"the {what} is {record[name]} at step {record['step']}")
 
     def _state_of_run(self) -> dict[str, Any]:
         epoch, batch = divmod(self.step, self.steps_of_an_epoch)
@@ -185,7 +190,7 @@ class Runner:
             "step": self.step,
             "position": {"epoch": epoch, "batch": batch},
             "seed": self.experiment.seed,
-            "schedule": {"name": "constant", "learning_rate": self.experiment.optimizer.learning_rate},
+            "schedule": asdict(self.experiment.schedule) | {"learning_rate": self.experiment.optimizer.learning_rate},
             "backend": self.backend.name,
             "experiment": self.experiment.name,
             "twin": self.experiment.model.twin,

@@ -2,15 +2,14 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.catalogue import find_experiment
-from experiments.checkpoints import Checkpoints
+from experiments.checkpoints import newest_checkpoint
 from experiments.output import check_folder
 from experiments.preparation import Prepared, prepare, with_buckets
 from experiments.progress import Progress
@@ -23,41 +22,17 @@ from experiments.run_config import (
     write_config,
 )
 from experiments.runner import Runner, total_steps
+from experiments.settings import Settings, check_settings, with_settings
 from shared.atomic import new_file
 from shared.backend import Backend, find_backend, load_backend
 from shared.errors import IsogradError
 from shared.metrics_log import FILE, MetricsLog, read
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What `isograd train` may change of an experiment of the catalogue; None = as the catalogue has it."""
-
-    experiment: str
-    backend: str = "torch"
-    data: str | None = None
-    vocabulary: Path | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    seed: int | None = None
-    bucketing: bool = False
-    dtype: str = "float32"
-    device: str = "cpu"
-
-
-RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("steps", lambda steps: steps >= 1, "at least 1"),
-    ("batch_size", lambda size: size >= 1, "at least 1"),
-    ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
-    ("learning_rate", lambda rate: 0 <= rate < float("inf"), "a finite number of at least 0"),
-)
-
-
-def start(settings: Settings, folder: Path, progress: Progress) -> None:
-    """Train from the beginning into a new run folder."""
+def start(settings: Settings, folder: Path, progress: Progress, *, stop_at: int | None = None) -> None:
+    """Train from the beginning into a new run folder; `stop_at` a step leaves the rest to `resume`."""
     find_experiment(settings.experiment)
-    _check(settings)
+    check_settings(settings)
     check_unused(folder)
     check_folder(folder)
     find_backend(settings.backend, dtype=settings.dtype, device=settings.device)
@@ -72,22 +47,28 @@ def start(settings: Settings, folder: Path, progress: Progress) -> None:
             temporary.write_text(prepared.tokenizer.tokenizer.to_str(), encoding="utf-8")
         write_config(folder, config)
         with MetricsLog(folder) as log:
-            Runner(backend, prepared, folder, log, progress, spent={}).run(state, step=0)
+            Runner(backend, prepared, folder, log, progress, spent={}).run(state, step=0, stop_at=stop_at)
 
 
 def resume(
-    folder: Path, progress: Progress, *, backend: str | None = None, device: str | None = None, steps: int | None = None
+    folder: Path,
+    progress: Progress,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    steps: int | None = None,
+    stop_at: int | None = None,
 ) -> None:
     """Go on from the newest good checkpoint, with either backend; records of later steps are dropped."""
     config = read_config(folder)
     with locked(folder):
-        _check(Settings(config.experiment.name, steps=steps))
+        check_settings(Settings(config.experiment.name, steps=steps))
         experiment = config.experiment if steps is None else replace(config.experiment, steps=steps)
         config = replace(config, experiment=experiment, device=device or config.device)
         find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
         prepared = prepared_from(config, folder, progress)
         loaded = backend_for(prepared, backend or config.backend, config.dtype, config.device)
-        arrays, saved, notes = Checkpoints(folder).newest() or ({}, {"step": 0}, [])
+        arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
         for note in notes:
             progress.note(note)
         state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state()
@@ -99,18 +80,25 @@ def resume(
         write_config(folder, replace(config, resumed=history))
         with MetricsLog(folder) as log:
             log.truncate_after(step)
-            Runner(loaded, prepared, folder, log, progress, spent=_spent(folder)).run(state, step)
+            Runner(loaded, prepared, folder, log, progress, spent=_spent(folder)).run(state, step, stop_at=stop_at)
 
 
 def prepared_for(settings: Settings, progress: Progress) -> Prepared:
     """The experiment of the catalogue with its settings, and its data."""
-    experiment = find_experiment(settings.experiment)
-    chosen = {name: getattr(settings, name) for name in ("steps", "batch_size", "seed")}
-    changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    if settings.learning_rate is not None:
-        changes["optimizer"] = replace(experiment.optimizer, learning_rate=settings.learning_rate)
-    prepared = prepare(replace(experiment, **changes), settings.data, settings.vocabulary, _tokenising(progress))
-    return replace(prepared, experiment=with_buckets(prepared.experiment)) if settings.bucketing else prepared
+    experiment = with_settings(find_experiment(settings.experiment), settings)
+    prepared = prepare(experiment, settings.data, settings.vocabulary, _tokenising(progress))
+    if settings.bucketing:
+        prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
+    return _with_horizon(prepared)
+
+
+def _with_horizon(prepared: Prepared) -> Prepared:
+    """The schedule's end is settled when the run begins: a later `--steps` does not bend it."""
+    experiment = prepared.experiment
+    schedule = experiment.schedule
+    if schedule.horizon is None:
+        schedule = replace(schedule, horizon=max(1, total_steps(prepared) // experiment.training.accumulate))
+    return replace(prepared, experiment=replace(experiment, schedule=schedule))
 
 
 def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str | None = None) -> Prepared:
@@ -131,6 +119,7 @@ def backend_for(prepared: Prepared, name: str, dtype: str, device: str) -> Backe
         name,
         model=experiment.model,
         optimizer=experiment.optimizer,
+        training=experiment.training,
         seed=experiment.seed,
         dtype=dtype,
         device=device,
@@ -179,16 +168,6 @@ def _spent(folder: Path) -> dict[str, Any]:
     """The time that the kept records have taken so far."""
     records = read(folder) if (folder / FILE).is_file() else []
     return next((record for record in reversed(records) if "seconds" in record), {})
-
-
-def _check(settings: Settings) -> None:
-    problems = [
-        f"--{name.replace('_', '-')}: expected {expected}, got {getattr(settings, name)}"
-        for name, is_right, expected in RANGES
-        if getattr(settings, name) is not None and not is_right(getattr(settings, name))
-    ]
-    if problems:
-        raise IsogradError("; ".join(problems))
 
 
 def _tokenising(progress: Progress) -> Any:

@@ -7,25 +7,22 @@ from typing import Any
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax import Array
-from jaxtyping import Float
 
-from jax_impl.build import build_twin, empty_twin
-from jax_impl.dropout import seed_dropout
-from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
-from jax_impl.optimizer import AdamW, Tensors
+from jax_impl.objective import Objective
+from jax_impl.optimizer import Tensors
 from jax_impl.precision import use_exact_matmul
-from jax_impl.weights import parameter_shapes, to_numpy, to_tensor
+from jax_impl.update import Groups, Update, clipped, emptied, gathered, global_norm, mean_gradients
+from jax_impl.weights import to_numpy, to_tensor
 from shared import rng, training_state
 from shared.backend import Batch, Metrics, State
-from shared.configs.experiment import AdamWConfig, ModelConfig
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
-from shared.registry import find_twin
-from shared.weight_rules import canonical_name, from_canonical, to_canonical
 
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
@@ -51,101 +48,118 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
 class Backend:
     """What the runner trains with; the protocol is in shared/backend.py.
 
-    A state is {"weights", "exp_avg", "exp_avg_sq": name -> tensor, "step": updates so far}; `train_step` uses it up.
+    A state is {"weights", ... (the groups of shared/training_state.py): name -> tensor, "step": batches so far}.
     """
 
     name = "jax"
 
-    def __init__(self, *, model: ModelConfig, optimizer: AdamWConfig, seed: int, dtype: str, device: str):
+    def __init__(
+        self,
+        *,
+        model: ModelConfig,
+        optimizer: OptimizerConfig,
+        training: TrainingConfig,
+        seed: int,
+        dtype: str,
+        device: str,
+    ):
         if dtype == "float64":
             jax.config.update("jax_enable_x64", True)
         if dtype != "bfloat16":
             use_exact_matmul()
         self.device = find_device(device)
         self.model = model
-        self.optimizer = AdamW(optimizer)
+        self.training = training
+        self.groups = training_state.groups_of(optimizer, training)
         self.seed = seed
         self.dtype = dtype
         self.compile_seconds = 0.0
-        self.buffers, self.structure = _make_module(model, self.device)
-        self.shapes = parameter_shapes(self.structure)
+        self.objective = Objective(model, self.device, dtype, training.dropout_rng)
+        self.shapes = self.objective.shapes
+        self.updates = Update(optimizer, training, self.shapes)
 
     def init_state(self) -> State:
-        """Initial weights by (seed, parameter name), zero moments, step 0."""
+        """Initial weights by (seed, parameter name), all else zero, step 0."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
-        return self.state_from_arrays(training_state.initial_arrays(self.shapes, self.seed, dtype))
+        return self.state_from_arrays(training_state.initial_arrays(self.shapes, self.seed, dtype, self.groups))
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
-        """One update; metrics: loss (mean over the real rows), accuracy and gradient_norm, all before the update."""
-        step = state["step"]
-        key = np.array(rng.fold_in(rng.key_from_seed(self.seed), step), np.uint32)
-        coefficients = self.optimizer.coefficients(step + 1, learning_rate)
+        """One batch, and an update after each `accumulate` of them; uses up the state. For the metrics see Backend."""
+        step, batches = state["step"], self.training.accumulate
+        coefficients = self.updates.coefficients(step // batches + 1, learning_rate)
         coefficients = np.array(coefficients, training_state.MASTER_DTYPES[self.dtype])
-        tensors = {group: state[group] for group in training_state.GROUPS}
-        tensors, metrics = self.update(tensors, self.to_device(batch), key, coefficients)
+        tensors = {group: value for group, value in state.items() if group != "step"}
+        run = self.update if (step + 1) % batches == 0 else self.gather
+        tensors, metrics = run(tensors, self.to_device(batch), self.key(state), coefficients)
         return {**tensors, "step": step + 1}, metrics
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
-        """Without dropout: losses (B,) and predictions (B,)."""
-        return self.evaluate(state["weights"], self.to_device(batch))
+        """Without dropout, by the averaged weights where there are such: losses (B,) and predictions (B,)."""
+        return self.evaluate(state.get(training_state.AVERAGE, state["weights"]), self.to_device(batch))
+
+    def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
+        """The gradients by canonical name that `train_step` would find in this batch; changes nothing."""
+        return self.objective.to_canonical(self.differentiate(state["weights"], self.to_device(batch), self.key(state)))
+
+    def key(self, state: State) -> np.ndarray:
+        """The random key of the state's next step."""
+        return np.array(rng.fold_in(rng.key_from_seed(self.seed), state["step"]), np.uint32)
 
     @_compiled(donate=(0,))
-    def update(
-        self, tensors: dict[str, Tensors], batch: Tensors, key: Array, coefficients: Array
-    ) -> tuple[dict[str, Tensors], Metrics]:
-        """The part of `train_step` that runs on the device."""
-        weights, exp_avg, exp_avg_sq = (tensors[group] for group in training_state.GROUPS)
-        gradients, metrics = self.gradients(weights, batch, key)
-        updated = self.optimizer.update(weights, gradients, exp_avg, exp_avg_sq, coefficients)
-        return dict(zip(training_state.GROUPS, updated, strict=True)), metrics
+    def update(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:
+        """The part of a `train_step` that ends an update and runs on the device."""
+        gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
+        if self.training.accumulate > 1:
+            tensors = gathered(tensors, gradients, batch["weights"].sum())
+            gradients, tensors = mean_gradients(tensors), emptied(tensors)
+        norm = global_norm(gradients)
+        gradients = clipped(gradients, norm, self.training.clip_norm)
+        return self.updates.apply(tensors, gradients, coefficients), {**metrics, "gradient_norm": norm}
+
+    @_compiled(donate=(0,))
+    def gather(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:
+        """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
+        gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
+        tensors = gathered(tensors, gradients, batch["weights"].sum())
+        return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
+
+    @_compiled(donate=())
+    def differentiate(self, weights: Tensors, batch: Tensors, key: Array) -> Tensors:
+        """The part of `gradients_of` that runs on the device."""
+        return self.objective.gradients(weights, batch, key)[0]
 
     @_compiled(donate=())
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
         """The part of `eval_step` that runs on the device."""
-        logits = self.logits(weights, batch, None)
-        return {"losses": cross_entropy(logits, batch["labels"]), "predictions": predicted_classes(logits)}
-
-    def gradients(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:
-        """Gradients of the loss by name, with the metrics."""
-        (loss, accuracy), gradients = jax.value_and_grad(self.loss, has_aux=True)(weights, batch, key)
-        metrics = {"loss": loss, "accuracy": accuracy, "gradient_norm": optax.tree.norm(gradients)}
-        return gradients, metrics
-
-    def loss(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Weighted means over the real rows: cross-entropy and accuracy."""
-        logits = self.logits(weights, batch, key)
-        correct = predicted_classes(logits) == batch["labels"]
-        losses = cross_entropy(logits, batch["labels"])
-        return weighted_mean(losses, batch["weights"]), weighted_mean(correct, batch["weights"])
-
-    def logits(self, weights: Tensors, batch: Tensors, key: Array | None) -> Float[Array, "B C"]:
-        """Scores from the weights in the run's dtype; the dropout masks of `key`, or no dropout without one."""
-        compute = {name: weight.astype(self.dtype) for name, weight in weights.items()}
-        inputs = tuple(batch[name] for name in self.model.inputs)
-        module = _with_weights(self.structure, compute, self.buffers)
-        module.eval() if key is None else module.train()
-        seed_dropout(module, key)
-        return module(*inputs)
+        return self.objective.evaluate(weights, batch)
 
     def to_device(self, batch: Batch) -> Tensors:
-        """Copies of the entries that the model and the loss need."""
-        return {name: to_tensor(batch[name], self.device) for name in (*self.model.inputs, "labels", "weights")}
+        """What the model and the loss need of a batch, on the device; what is there already stays as it is."""
+        named = {name: batch[name] for name in (*self.model.inputs, "labels", "weights")}
+        return {n: a if isinstance(a, Array) else to_tensor(a, self.device) for n, a in named.items()}
 
     def fetch(self, metrics: Metrics) -> dict[str, np.ndarray]:
         """Wait for the device and copy metrics to the host."""
         return {name: to_numpy(value) for name, value in metrics.items()}
 
+    def snapshot(self, state: State) -> State:
+        """A copy on the device that later steps leave as it is; it does not wait for the device."""
+        return {**_copy({group: value for group, value in state.items() if group != "step"}), "step": state["step"]}
+
     def state_to_arrays(self, state: State) -> dict[str, np.ndarray]:
-        """weights/NAME, exp_avg/NAME, exp_avg_sq/NAME in canonical names and layouts, and step; a copy."""
-        groups = {group: _to_canonical(self.structure, state[group]) for group in training_state.GROUPS}
-        return training_state.join(groups, state["step"])
+        """weights/NAME, exp_avg/NAME, ... in canonical names and layouts, and the counts; a copy."""
+        groups = {group: self.objective.to_canonical(state[group]) for group in self.groups}
+        rows = state.get(training_state.GATHERED)
+        return training_state.join(groups, state["step"], None if rows is None else to_numpy(rows))
 
     def state_from_arrays(self, arrays: dict[str, np.ndarray]) -> State:
         """The inverse of `state_to_arrays`, a copy; arrays may come from the other backend, or raise IsogradError."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
-        groups = training_state.split(arrays, self.shapes, dtype, self.model.twin)
-        tensors = {group: _from_canonical(self.structure, groups[group], self.device) for group in groups}
-        return {**tensors, "step": int(arrays["step"])}
+        groups = training_state.split(arrays, self.shapes, dtype, self.groups, self.model.twin)
+        tensors = {group: self.objective.from_canonical(groups[group]) for group in groups}
+        rows = {name: arrays[name].astype(dtype) for name in arrays if name == training_state.GATHERED}
+        rows = {name: to_tensor(array, self.device) for name, array in rows.items()}
+        return {**tensors, **rows, "step": int(arrays["step"])}
 
     def memory(self) -> dict[str, int]:
         """steady_bytes and peak_bytes: of the device where it says, of the process on a CPU."""
@@ -160,6 +174,11 @@ class Backend:
         return {"backend": self.name, **versions, "device": self.device.device_kind, "dtype": self.dtype}
 
 
+@jax.jit
+def _copy(tensors: Any) -> Any:
+    return jax.tree.map(jnp.copy, tensors)
+
+
 def find_device(device: str) -> jax.Device:
     """The device of that name; IsogradError if JAX has none."""
     try:
@@ -169,29 +188,3 @@ def find_device(device: str) -> jax.Device:
             f"--device {device} was asked for, and JAX {jax.__version__} finds only {jax.default_backend()}: "
             "pip install 'jax[cuda13]' and the driver of the GPU, or use --device cpu"
         ) from error
-
-
-def _make_module(model: ModelConfig, device: jax.Device) -> tuple[Any, nnx.Module]:
-    """All that is not a weight on the device, and the module without memory: its weights live in the state."""
-    twin = find_twin(model.twin)
-    buffers = nnx.state(empty_twin(twin, model.arguments, device), nnx.Not(nnx.Param))
-    return buffers, build_twin(twin, model.arguments, abstract=True)
-
-
-def _with_weights(structure: nnx.Module, weights: Tensors, buffers: Any) -> nnx.Module:
-    graph, _, _ = nnx.split(structure, nnx.Param, ...)
-    parameters = {path: nnx.Param(weights[name]) for name, path in _paths(structure).items()}
-    return nnx.merge(graph, nnx.from_flat_state(parameters), buffers)
-
-
-def _paths(structure: nnx.Module) -> dict[str, tuple[str | int, ...]]:
-    flat = nnx.to_flat_state(nnx.state(structure, nnx.Param))
-    return {canonical_name(path): path for path, _ in flat}
-
-
-def _to_canonical(structure: nnx.Module, tensors: Tensors) -> dict[str, np.ndarray]:
-    return {name: to_canonical(path, to_numpy(tensors[name])) for name, path in _paths(structure).items()}
-
-
-def _from_canonical(structure: nnx.Module, arrays: dict[str, np.ndarray], device: jax.Device) -> Tensors:
-    return {name: to_tensor(from_canonical(path, arrays[name]), device) for name, path in _paths(structure).items()}

@@ -34,14 +34,25 @@ class Dropout(nnx.Dropout):
         return jnp.where(keep, x / (1.0 - self.rate), 0.0)
 
 
-def seed_dropout(module: nnx.Module, key: Array | rng.Key | None) -> None:
-    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None: the framework's own masks."""
+def seed_dropout(module: nnx.Module, key: Array | rng.Key | None, kind: str = "shared") -> None:
+    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None: the framework's own masks.
+
+    With `kind` "native" the framework's own masks are drawn too, from a generator that starts at `key`.
+    """
     for path, layer in nnx.iter_modules(module):
         if isinstance(layer, Dropout):
-            layer.key = None if key is None else _fold_in_name(jnp.asarray(key, jnp.uint32), path)
+            folded = None if key is None else _fold_in_name(jnp.asarray(key, jnp.uint32), path)
+            layer.key = None if kind == "native" else folded
+            if key is not None and kind == "native":
+                layer.rngs = nnx.Rngs(dropout=_native(folded)).dropout
 
 
 def _fold_in_name(key: Array, path: tuple[str | int, ...]) -> Array:
     name = ".".join(map(str, path)).encode()
     folded = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), zlib.crc32(name))
     return jax.random.key_data(folded)
+
+
+def _native(key: Array) -> Array:
+    """A key of XLA's own generator, the fastest that JAX has."""
+    return jax.random.wrap_key_data(jnp.tile(key, 2), impl="rbg")

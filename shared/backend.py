@@ -6,17 +6,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shared.configs.experiment import AdamWConfig, ModelConfig
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Any]  # numpy arrays, or what `to_device` made of them
 Metrics = dict[str, Any]  # arrays on the device, fetched only when a line is logged
 State = Any  # opaque to the runner
 
 PACKAGES = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
 DTYPES = ("float32", "float64", "bfloat16")  # bfloat16: float32 master weights, bfloat16 compute
 DEVICES = ("cpu", "cuda")
+DROPOUT_RNGS = ("shared", "native")
+NOTHING_ELSE = TrainingConfig()
 
 
 class Backend(Protocol):
@@ -26,19 +29,32 @@ class Backend(Protocol):
     compile_seconds: float  # spent in compilation so far, never counted as training time
 
     def init_state(self) -> State:
-        """Initial weights by (seed, parameter name), zero moments, step 0."""
+        """Initial weights by (seed, parameter name), all else zero, step 0."""
+
+    def to_device(self, batch: Batch) -> Batch:
+        """What the model and the loss need of a batch, on the device; from any thread, ahead of its step."""
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
-        """One update; metrics: loss (mean over the real rows), accuracy and gradient_norm, all before the update."""
+        """One batch, and an update after each `accumulate` of them; uses up the state.
+
+        Metrics: loss (mean over the real rows) and accuracy, before the update; gradient_norm, before clipping, of the
+        mean gradients of all batches that the update has so far.
+        """
+
+    def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
+        """The gradients by canonical name that `train_step` would find in this batch; changes nothing."""
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
-        """Without dropout: losses (B,) and predictions (B,)."""
+        """Without dropout, by the averaged weights where there are such: losses (B,) and predictions (B,)."""
 
     def fetch(self, metrics: Metrics) -> dict[str, np.ndarray]:
         """Wait for the device and copy metrics to the host."""
 
+    def snapshot(self, state: State) -> State:
+        """A copy on the device that later steps leave as it is; it does not wait for the device."""
+
     def state_to_arrays(self, state: State) -> dict[str, np.ndarray]:
-        """weights/NAME, exp_avg/NAME, exp_avg_sq/NAME in canonical names and layouts, and step."""
+        """weights/NAME, exp_avg/NAME, ... in canonical names and layouts, and step: see shared/training_state.py."""
 
     def state_from_arrays(self, arrays: dict[str, np.ndarray]) -> State:
         """The inverse of `state_to_arrays`; arrays may come from the other backend."""
@@ -51,11 +67,19 @@ class Backend(Protocol):
 
 
 def load_backend(
-    name: str, *, model: ModelConfig, optimizer: AdamWConfig, seed: int = 0, dtype: str = "float32", device: str = "cpu"
+    name: str,
+    *,
+    model: ModelConfig,
+    optimizer: OptimizerConfig,
+    training: TrainingConfig = NOTHING_ELSE,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
 ) -> Backend:
     """Import one framework and make its backend; IsogradError if it is unknown, not installed or has no such device."""
     module = find_backend(name, dtype=dtype, device=device)
-    return module.Backend(model=model, optimizer=optimizer, seed=seed, dtype=dtype, device=device)
+    check_choice("dropout_rng", training.dropout_rng, DROPOUT_RNGS)
+    return module.Backend(model=model, optimizer=optimizer, training=training, seed=seed, dtype=dtype, device=device)
 
 
 def find_backend(name: str, *, dtype: str, device: str) -> ModuleType:

@@ -1,43 +1,60 @@
-"""The training state as arrays with canonical names: weights/NAME, exp_avg/NAME, exp_avg_sq/NAME and step."""
+"""The training state as arrays with canonical names: GROUP/NAME for every group of a run, and two counts.
 
-from collections.abc import Mapping
+Groups: weights, what the optimiser keeps under PyTorch's names (exp_avg, ...), average (of the weights), gradient_sum.
+Counts: step (batches so far) and, where several batches make an update, gathered (the real rows in gradient_sum).
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import Shapes, initial_weights
 from shared.weight_rules import check_names
 
 Arrays = dict[str, np.ndarray]
-GROUPS = ("weights", "exp_avg", "exp_avg_sq")  # Adam's first and second moments under PyTorch's names
-STEP = "step"
+WEIGHTS, AVERAGE, GRADIENT_SUM = "weights", "average", "gradient_sum"
+STEP, GATHERED = "step", "gathered"
 MASTER_DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": np.float32}  # of weights, by that of a run
 
 
-def initial_arrays(shapes: Shapes, seed: int, dtype: np.dtype | type) -> Arrays:
-    """Initial weights by (seed, parameter name), zero moments, step 0."""
+def groups_of(optimizer: OptimizerConfig, training: TrainingConfig) -> tuple[str, ...]:
+    """The groups of tensors that a run holds, weights first."""
+    averages = (AVERAGE,) if training.average_decay is not None else ()
+    sums = (GRADIENT_SUM,) if training.accumulate > 1 else ()
+    return (WEIGHTS, *optimizer.state, *averages, *sums)
+
+
+def initial_arrays(shapes: Shapes, seed: int, dtype: np.dtype | type, groups: Sequence[str]) -> Arrays:
+    """Initial weights by (seed, parameter name), which are their own average; all else zero."""
     weights = initial_weights(shapes, seed, dtype)
     zeros = {name: np.zeros_like(array) for name, array in weights.items()}
-    return join({"weights": weights, "exp_avg": zeros, "exp_avg_sq": zeros}, step=0)
+    start = {group: weights if group in (WEIGHTS, AVERAGE) else zeros for group in groups}
+    return join(start, step=0, gathered=np.zeros((), dtype))
 
 
-def join(groups: Mapping[str, Arrays], step: int) -> Arrays:
-    """One flat dict of groups of arrays and the number of updates made so far."""
-    named = {f"{group}/{name}": array for group in GROUPS for name, array in groups[group].items()}
-    return {**named, STEP: np.array(step, np.int64)}
+def join(groups: Mapping[str, Arrays], step: int, gathered: np.ndarray | None = None) -> Arrays:
+    """One flat dict of groups of arrays, the number of steps made, and the rows gathered where gradients are summed."""
+    named = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+    counts = {GATHERED: gathered} if GRADIENT_SUM in groups and gathered is not None else {}
+    return {**named, **counts, STEP: np.array(step, np.int64)}
 
 
-def split(arrays: Mapping[str, np.ndarray], shapes: Shapes, dtype: np.dtype | type, owner: str) -> dict[str, Arrays]:
-    """The groups of a flat dict; the inverse of `join`.
+def split(
+    arrays: Mapping[str, np.ndarray], shapes: Shapes, dtype: np.dtype | type, groups: Sequence[str], owner: str
+) -> dict[str, Arrays]:
+    """The groups of a flat dict; the inverse of `join`, less the counts.
 
     Raises WeightsError for names or shapes that do not fit `shapes`, IsogradError for another dtype or a bad step.
     """
-    expected = {f"{group}/{name}": tuple(shapes[name]) for group in GROUPS for name in shapes}
-    check_names({**expected, STEP: ()}, arrays, owner)
+    expected = {f"{group}/{name}": tuple(shapes[name]) for group in groups for name in shapes}
+    counts: dict[str, tuple[int, ...]] = {GATHERED: ()} if GRADIENT_SUM in groups else {}
+    check_names({**expected, **counts, STEP: ()}, arrays, owner)
     _check_dtypes({name: arrays[name] for name in expected}, np.dtype(dtype), owner)
     if arrays[STEP].dtype.kind not in "iu" or arrays[STEP] < 0:
         raise WeightsError(f"the step of a training state is an integer of at least 0, got {arrays[STEP]!r}")
-    return {group: {name: arrays[f"{group}/{name}"] for name in shapes} for group in GROUPS}
+    return {group: {name: arrays[f"{group}/{name}"] for name in shapes} for group in groups}
 
 
 def _check_dtypes(arrays: Mapping[str, np.ndarray], dtype: np.dtype, owner: str) -> None:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from shared.backend import Backend, Batch, load_backend
-from shared.configs.experiment import AdamWConfig, ModelConfig
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import AdamWConfig
 
 VOCABULARY, LENGTH, BATCH = 23, 5, 6
 RATE = 0.01

@@ -10,7 +10,7 @@ class FakeBackend:
 
     name = "torch"
 
-    def __init__(self, *, model, optimizer, seed, dtype, device, nan_at=None, after_step=None):
+    def __init__(self, *, model, optimizer, training, seed, dtype, device, nan_at=None, after_step=None):
         self.shape = (model.arguments["vocabulary_size"], model.arguments["num_classes"])
         self.seed, self.nan_at, self.after_step = seed, nan_at, after_step
         self.compile_seconds = 0.0
@@ -18,6 +18,9 @@ class FakeBackend:
     def init_state(self):
         weights = np.random.default_rng(self.seed).standard_normal(self.shape)
         return {"weights": weights, "exp_avg": np.zeros(self.shape), "step": 0}
+
+    def to_device(self, batch):
+        return batch
 
     def train_step(self, state, batch, learning_rate):
         gradient, losses, predictions = self._gradient(state["weights"], batch)
@@ -52,6 +55,9 @@ class FakeBackend:
 
     def fetch(self, metrics):
         return {name: np.asarray(value) for name, value in metrics.items()}
+
+    def snapshot(self, state):
+        return state  # a step makes new arrays
 
     def state_to_arrays(self, state):
         return {"weights/table": state["weights"], "exp_avg/table": state["exp_avg"], "step": np.int64(state["step"])}

@@ -10,7 +10,7 @@ from experiments.catalogue import EXPERIMENTS, find_experiment
 from experiments.preparation import prepare, with_buckets
 from experiments.run_config import experiment_from_json
 from experiments.runner import steps_of_an_epoch
-from shared.configs.experiment import AdamWConfig
+from shared.configs.optimizer import AdamWConfig
 from shared.errors import IsogradError
 from shared.registry import TWINS
 

@@ -86,7 +86,7 @@ def test_validation_figures_are_those_of_plain_numpy(fake, tmp_path):
     experiment = read_config(folder).experiment
     prepared = training.prepared_from(read_config(folder), folder, Progress())
     state = {"weights": newest(folder)[0]["weights/table"]}
-    backend = FakeBackend(model=experiment.model, optimizer=None, seed=0, dtype="", device="")
+    backend = FakeBackend(model=experiment.model, optimizer=None, training=None, seed=0, dtype="", device="")
     every = prepared.examples["validation"]
     (batch,) = batches(every, len(every), length=experiment.length, seed=0, epoch=0, shuffle=False)
     metrics = backend.eval_step(state, batch)

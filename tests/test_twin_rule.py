@@ -8,7 +8,15 @@ from twin_rule import definitions, differences
 
 ROOT = Path(__file__).parents[1]
 # These wrap what each framework does in its own way; their public names are twins, their private helpers need not be.
-PRIVATE_MAY_DIFFER = {"backend.py", "dropout.py", "optimizer.py", "random_bits.py", "weight_files.py", "weights.py"}
+PRIVATE_MAY_DIFFER = {
+    "objective.py",
+    "backend.py",
+    "dropout.py",
+    "optimizer.py",
+    "random_bits.py",
+    "weight_files.py",
+    "weights.py",
+}
 PUBLIC_FOLDERS = ("layers", "models")
 
 

@@ -30,8 +30,13 @@ class Dropout(nn.Dropout):
         return torch.where(keep, x / (1.0 - self.rate), 0.0)
 
 
-def seed_dropout(module: nn.Module, key: rng.Key | None) -> None:
-    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None: the framework's own masks."""
+def seed_dropout(module: nn.Module, key: rng.Key | None, kind: str = "shared") -> None:
+    """Give every `Dropout` of `module` its own key, folded from `key` and its path; None: the framework's own masks.
+
+    With `kind` "native" the framework's own masks are drawn too, from a generator that starts at `key`.
+    """
+    if key is not None and kind == "native":
+        torch.manual_seed(key[0] << 32 | key[1])
     for path, layer in module.named_modules():
         if isinstance(layer, Dropout):
-            layer.key = None if key is None else rng.fold_in_name(key, path)
+            layer.key = None if key is None or kind == "native" else rng.fold_in_name(key, path)

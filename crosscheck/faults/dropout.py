@@ -91,18 +91,18 @@ MASKS = (
         "random-key-words-swapped", "dropout", "the lower word of the key stands first", BITS,
         ("(key[0], key[1], key[0] ^ key[1] ^ PARITY)]\n    counters", "(key[1], key[0], key[0] ^ key[1] ^ PARITY)]"
          "\n    counters"),
-        ("wrap_key_data(key,", "wrap_key_data(key[::-1],"), "Attn", "dropout", **TRAIN,
+        ("uint32), impl=", "uint32)[::-1], impl="), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
         "random-lower-bits", "dropout", "the lower 23 bits are compared, not the upper", BITS,
-        ("bits.bitwise_right_shift_(32 - UNIFORM_BITS).bitwise_and_", "bits.bitwise_and_"),
-        ("(random_bits(key, shape, device) >> 32 - UNIFORM_BITS) < threshold",
-         "(random_bits(key, shape, device) & 2**UNIFORM_BITS - 1) < threshold"), "Attn", "dropout", **TRAIN,
+        (".bitwise_right_shift_(32 - UNIFORM_BITS).bitwise_and_", ".bitwise_and_"),
+        ("(random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold",
+         "(random_bits(key, shape, device, first) & 2**UNIFORM_BITS - 1) < threshold"), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
         "random-mask-by-columns", "dropout", "the mask is filled column by column", BITS,
         ("return mask.reshape(shape)", "return mask.reshape(shape[::-1]).permute(*range(len(shape))[::-1])"),
-        ('impl="threefry2x32"), shape, jnp.uint32)', 'impl="threefry2x32"), shape[::-1], jnp.uint32).T'),
+        ("bits(_typed(key), shape, jnp.uint32)", "bits(_typed(key), shape[::-1], jnp.uint32).T"),
         "MLP", "in_dropout", **TRAIN,
     ),
     Fault(
@@ -126,8 +126,7 @@ MASKS = (
     ),
     Fault(
         "random-key-split-first/jax", "dropout", "jax", "the key is split before it is used, as is usual in JAX",
-        (Change(f"jax_impl/{BITS}", 'jax.random.wrap_key_data(key, impl="threefry2x32")',
-                'jax.random.split(jax.random.wrap_key_data(key, impl="threefry2x32"))[0]'),),
+        (Change(f"jax_impl/{BITS}", "jax.random.bits(_typed(key),", "jax.random.bits(jax.random.split(_typed(key))[0],"),),
         "Attn", "dropout", "forward", **TRAIN, divergence="D42",
     ),
 )

@@ -77,7 +77,7 @@ EQUIVALENTS_ATTENTION: tuple[Equivalent, ...] = (
     ),
     *both_sides_equal(
         "adamw-decays-first", "the decay is taken off before the step; in torch by the loop, not the fused kernel",
-        OPTIMIZER, ("fused=on_cpu", "fused=False"),
+        OPTIMIZER, ("fused=_may_be_fused(weights, gradients, exp_avg, exp_avg_sq)", "fused=False"),
         (STEP, f"w * (1 - learning_rate * weight_decay){STEP[1:].replace(' + weight_decay * w', '')}"),
         "MLP", mode="train",
     ),

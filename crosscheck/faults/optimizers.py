@@ -3,12 +3,15 @@
 from crosscheck.faults.fault import Change, Fault, both_sides
 
 FILE = "optimizer.py"
-TORCH_DECAY, JAX_DECAY = "weight_decay=self.config.weight_decay", "self.config.eps, self.config.weight_decay"
+TORCH_DECAY = "weight_decay=self.config.weight_decay,\n            amsgrad=False"  # the other rules have no amsgrad
+JAX_DECAY = "self.config.eps, self.config.weight_decay"
 TORCH_BETAS = "beta1=self.config.beta_1,\n            beta2=self.config.beta_2,"
+TORCH_EPS = f"{TORCH_BETAS}\n            eps=self.config.eps"
 JAX_BETAS = "beta_1, beta_2 = self.config.beta_1, self.config.beta_2"
 TORCH_COUNTERS = "torch.full((len(weights),), step - 1)"
 CORRECTIONS = "return 1 - self.config.beta_1**step, 1 - self.config.beta_2**step, learning_rate"
-TORCH_GRADIENTS, JAX_MOMENT = "[gradients[name] for name in weights]", "exp_avg = jax.tree.map(lambda m, g"
+TORCH_GRADIENTS = "[gradients[name] for name in weights],\n            [exp_avg["
+JAX_MOMENT = "exp_avg = jax.tree.map(lambda m, g"
 ADAM = "m / correction_1 / (jnp.sqrt(v / correction_2) + eps)"
 MOVED = f"return w - learning_rate * ({ADAM} + weight_decay * w)"
 UPDATE = {"phase": "update", "mode": "train"}
@@ -24,6 +27,10 @@ def _in_torch(name: str, what: str, old: str, new: str, twin: str) -> Fault:
     return Fault(f"{name}/torch", "optimizer", "torch", what, (change,), twin, "optimizer", **UPDATE)
 
 
+def _decay(value: str) -> str:
+    return TORCH_DECAY.replace("self.config.weight_decay", value)
+
+
 # fmt: off
 DECAY = (
     *both_sides(
@@ -35,32 +42,32 @@ DECAY = (
     ),
     *both_sides(
         "decay-of-optax", "optimizer", "the decay is 1e-4, optax's default, whatever the config says", FILE,
-        (TORCH_DECAY, "weight_decay=1e-4"), (JAX_DECAY, "self.config.eps, 1e-4"),
+        (TORCH_DECAY, _decay("1e-4")), (JAX_DECAY, "self.config.eps, 1e-4"),
         "Linear", "optimizer", **UPDATE, divergence="D56",
     ),
     *both_sides(
         "decay-left-out", "optimizer", "the weights do not decay", FILE,
-        (TORCH_DECAY, "weight_decay=0.0"), (JAX_DECAY, "self.config.eps, 0.0"), "LayerNorm", "optimizer", **UPDATE,
+        (TORCH_DECAY, _decay("0.0")), (JAX_DECAY, "self.config.eps, 0.0"), "LayerNorm", "optimizer", **UPDATE,
     ),
     *both_sides(
         "decay-halved", "optimizer", "the decay is that of a half of the squares", FILE,
-        (TORCH_DECAY, "weight_decay=self.config.weight_decay / 2"), (JAX_DECAY, f"{JAX_DECAY} / 2"),
+        (TORCH_DECAY, _decay("self.config.weight_decay / 2")), (JAX_DECAY, f"{JAX_DECAY} / 2"),
         "MLP", "optimizer", **UPDATE,
     ),
     *both_sides(
         "decay-without-the-rate", "optimizer", "the decay is not multiplied by the learning rate", FILE,
-        (TORCH_DECAY, "weight_decay=self.config.weight_decay / learning_rate"),
+        (TORCH_DECAY, _decay("self.config.weight_decay / learning_rate")),
         (MOVED, f"return w - learning_rate * ({ADAM}) - weight_decay * w"), "Linear", "optimizer", **UPDATE,
     ),
     *both_sides(
         "decay-with-the-first-rate", "schedule", "the decay does not follow the schedule", FILE,
-        (TORCH_DECAY, "weight_decay=self.config.weight_decay * self.config.learning_rate / learning_rate"),
+        (TORCH_DECAY, _decay("self.config.weight_decay * self.config.learning_rate / learning_rate")),
         (MOVED, f"return w - learning_rate * ({ADAM}) - self.config.learning_rate * weight_decay * w"),
         "MLP", "optimizer", **UPDATE,
     ),
     *both_sides(
         "decay-away-from-zero", "optimizer", "the decay has the wrong sign", FILE,
-        (TORCH_DECAY, "weight_decay=-self.config.weight_decay"),
+        (TORCH_DECAY, _decay("-self.config.weight_decay")),
         (JAX_DECAY, "self.config.eps, -self.config.weight_decay"), "Linear", "optimizer", **UPDATE,
     ),
     _in_jax(
@@ -129,25 +136,25 @@ MOMENTS = (
     ),
     *both_sides(
         "eps-of-keras", "optimizer", "eps is 1e-7, whatever the config says", FILE,
-        ("eps=self.config.eps", "eps=1e-7"), (JAX_DECAY, "1e-7, self.config.weight_decay"),
+        (TORCH_EPS, TORCH_EPS.replace("self.config.eps", "1e-7")), (JAX_DECAY, "1e-7, self.config.weight_decay"),
         "Linear", "optimizer", **UPDATE,
     ),
     *both_sides(
         "loss-climbed", "optimizer", "the steps follow the gradient upwards", FILE,
-        ("maximize=False", "maximize=True"),
+        ("amsgrad=False,\n            maximize=False", "amsgrad=False,\n            maximize=True"),
         (JAX_MOMENT, f"gradients = jax.tree.map(jnp.negative, gradients)\n        {JAX_MOMENT}"),
         "PreNormAttentionBlock", "optimizer", **UPDATE,
     ),
     *both_sides(
         "gradients-of-norm-one", "optimizer", "each tensor's gradient is divided by its norm", FILE,
-        (TORCH_GRADIENTS, "[gradients[name] / gradients[name].norm() for name in weights]"),
+        (TORCH_GRADIENTS, TORCH_GRADIENTS.replace("]", "] / gradients[name].norm()", 1)),
         (JAX_MOMENT, f"gradients = jax.tree.map(lambda g: g / jnp.linalg.norm(g), gradients)\n        {JAX_MOMENT}"),
         "Linear", "optimizer", **UPDATE,
     ),
     *both_sides(
         "moments-returned-swapped", "optimizer", "each moment is kept in the other's place", FILE,
-        ("return weights, exp_avg, exp_avg_sq", "return weights, exp_avg_sq, exp_avg"),
-        ("exp_avg_sq), exp_avg, exp_avg_sq", "exp_avg_sq), exp_avg_sq, exp_avg"), "MLP", "optimizer", **UPDATE,
+        ("return weights, (exp_avg, exp_avg_sq)", "return weights, (exp_avg_sq, exp_avg)"),
+        ("exp_avg_sq), (exp_avg, exp_avg_sq)", "exp_avg_sq), (exp_avg_sq, exp_avg)"), "MLP", "optimizer", **UPDATE,
     ),
     _in_torch(
         "first-moment-not-kept", "the first moment is moved in a copy and forgotten",

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.configs.experiment import AdamWConfig, Experiment, ModelConfig
+from shared.configs.experiment import Experiment, ModelConfig
+from shared.configs.optimizer import AdamWConfig
 
 
 @dataclass(frozen=True)

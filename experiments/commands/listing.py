@@ -1,6 +1,7 @@
-"""`isograd list`: the twins, experiments, datasets, faults and known divergences there are."""
+"""`isograd list`: the twins, experiments, datasets, optimizers, faults and known divergences there are."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from experiments.catalogue import EXPERIMENTS
 from experiments.progress import print_json
@@ -59,21 +60,34 @@ def divergences() -> Rows:
     return [{"id": row.id, "name": row.name, "trigger": row.trigger} for row in DIVERGENCES.values()]
 
 
+def optimizers() -> Rows:
+    from shared.configs.optimizer import OPTIMIZERS
+
+    return [
+        {
+            "name": name,
+            "hyperparameters": ", ".join(f"{key} {value}" for key, value in asdict(config()).items() if key != "name"),
+        }
+        for name, config in OPTIMIZERS.items()
+    ]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "twins": twins,
     "experiments": experiments,
     "datasets": datasets,
+    "optimizers": optimizers,
     "faults": faults,
     "divergences": divergences,
 }
-QUICK = ("twins", "experiments", "datasets")  # what is shown unasked: the others need both frameworks
+QUICK = ("twins", "experiments", "datasets", "optimizers")  # what is shown unasked: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:
-    """Show the twins, experiments, datasets, faults or known divergences there are.
+    """Show the twins, experiments, datasets, optimizers, faults or known divergences there are.
 
     Args:
-        what: twins, experiments, datasets, faults or divergences (the first three).
+        what: twins, experiments, datasets, optimizers, faults or divergences (all but the last two).
         json: Print JSON.
     """
     if what is not None:

@@ -13,7 +13,7 @@ from experiments.catalogue import find_experiment
 from experiments.output import check_folder
 from experiments.progress import Progress, make_progress
 from experiments.run_config import check_unused, read_config
-from experiments.training import Settings
+from experiments.settings import Settings
 from shared.backend import PACKAGES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -40,10 +40,18 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    optimizer: str | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
+    clip_norm: float | None = None,
+    accumulate: int | None = None,
+    average_decay: float | None = None,
+    dropout_rng: str | None = None,
     bucketing: bool = False,
     dtype: str | None = None,
     device: str | None = None,
     out: Path | None = None,
+    stop_at: int | None = None,
     resume: Path | None = None,
     quiet: bool = False,
     json: bool = False,
@@ -55,14 +63,22 @@ def train(
         backend: torch, jax, or both, one after the other and then a report (torch, or that of the resumed run).
         data: A folder with the dataset's files, or hub; left out: the built-in data.
         vocab: A vocab.txt or tokenizer.json.
-        steps: The number of updates, in place of the epochs.
+        steps: The number of batches, in place of the epochs.
         batch_size: Examples in a batch.
-        learning_rate: The constant learning rate.
+        learning_rate: The learning rate, at its highest where there is a schedule.
         seed: Of the weights, the order of the data and dropout.
+        optimizer: sgd, adam, adamw, rmsprop or adagrad, with its usual hyperparameters (`isograd list optimizers`).
+        schedule: constant, linear, cosine, step or epoch.
+        warmup: Updates in which the rate rises from 0.
+        clip_norm: The largest norm of all gradients together; larger ones are scaled down to it.
+        accumulate: Batches whose gradients make one update.
+        average_decay: Evaluate a moving average of the weights with this decay.
+        dropout_rng: shared (the same masks in both frameworks) or native (each framework's own, faster on a GPU).
         bucketing: Pad batches to quarters of the length: the same result for each example in less time.
         dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
         device: cpu or cuda.
         out: The run folder; left out: runs/EXPERIMENT-BACKEND.
+        stop_at: Save and stop after this step; `--resume` does the rest, in either framework.
         resume: Go on with the run in this folder, with either backend.
         quiet: Show nothing until the end.
         json: Print every record as a JSON line.
@@ -74,6 +90,13 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "warmup": warmup,
+        "clip_norm": clip_norm,
+        "accumulate": accumulate,
+        "average_decay": average_decay,
+        "dropout_rng": dropout_rng,
         "bucketing": bucketing,
         "dtype": dtype,
         "device": device,
@@ -83,23 +106,31 @@ def train(
         check_choice("backend", backend, BACKENDS)
     with make_progress(quiet=quiet, json_lines=json) as progress:
         if resume is not None:
-            _resume(resume, experiment, backend, {**given, **({"out": out} if out else {})}, progress)
+            _resume(resume, experiment, backend, {**given, **({"out": out} if out else {})}, progress, stop_at)
         elif experiment is None:
             raise IsogradError("expected the name of an experiment, got none: `isograd list experiments` shows them")
         elif backend == "both":
             _train_both(experiment, out or Path("runs") / f"{experiment}-both", given, quiet=quiet, json=json)
         else:
-            _start(Settings(experiment, backend or "torch", **given), out, progress)  # type: ignore[arg-type]
+            _start(Settings(experiment, backend or "torch", **given), out, progress, stop_at)  # type: ignore[arg-type]
 
 
-def _start(settings: Settings, out: Path | None, progress: Progress) -> None:
+def _start(settings: Settings, out: Path | None, progress: Progress, stop_at: int | None) -> None:
     find_experiment(settings.experiment)
     folder = out or Path("runs") / f"{settings.experiment}-{settings.backend}"
-    training.start(settings, folder, progress)
+    training.start(settings, folder, progress, stop_at=stop_at)
+    _tell(folder, stop_at, progress)
+
+
+def _tell(folder: Path, stop_at: int | None, progress: Progress) -> None:
+    if stop_at is not None:
+        progress.note(f"stopped at step {stop_at} as asked: go on with `isograd train --resume {folder}`")
     progress.note(f"the run is in {folder}: `isograd report {folder}` draws it")
 
 
-def _resume(folder: Path, experiment: str | None, backend: str | None, given: dict, progress: Progress) -> None:
+def _resume(
+    folder: Path, experiment: str | None, backend: str | None, given: dict, progress: Progress, stop_at: int | None
+) -> None:
     fixed = [f"--{name.replace('_', '-')}" for name in given if name not in ("steps", "device")]
     name = read_config(folder).experiment.name
     if experiment not in (None, name):
@@ -107,8 +138,9 @@ def _resume(folder: Path, experiment: str | None, backend: str | None, given: di
     if fixed or backend == "both":
         fixed += ["--backend both"] if backend == "both" else []
         raise IsogradError(f"a run goes on as it was begun: {', '.join(fixed)} can't be changed by --resume")
-    training.resume(folder, progress, backend=backend, device=given.get("device"), steps=given.get("steps"))
-    progress.note(f"the run is in {folder}: `isograd report {folder}` draws it")
+    options = {name: given.get(name) for name in ("device", "steps")}
+    training.resume(folder, progress, backend=backend, stop_at=stop_at, **options)
+    _tell(folder, stop_at, progress)
 
 
 def _train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json: bool) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.configs.optimizer import AdamWConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -14,25 +16,19 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class AdamWConfig:
-    """AdamW with decoupled decay on every parameter (Loshchilov & Hutter 2019); no framework's default is relied on."""
-
-    learning_rate: float = 1e-4
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-
-
-@dataclass(frozen=True)
 class Experiment:
-    """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` says otherwise."""
+    """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` says otherwise.
+
+    A step is one batch; with `training.accumulate` batches an update.
+    """
 
     name: str
     title: str
     dataset: str
     model: ModelConfig
-    optimizer: AdamWConfig = AdamWConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
+    training: TrainingConfig = TrainingConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     batch_size: int = 512
     length: int = 256
     epochs: int = 5

@@ -1,9 +1,14 @@
-"""threefry-2x32 of `shared/rng.py` as one Triton kernel: element i of the stream of a key."""
+"""threefry-2x32 of `shared/rng.py` in Triton: elements of the stream of a key as numbers, or compared to a mask.
+
+Key, first element and threshold are unspecialised scalars: a new one neither compiles anew nor waits for a copy.
+"""
 
 import triton
 import triton.language as tl
 
-BLOCK = 1024
+BLOCK = 1024  # elements of one program
+PARITY = tl.constexpr(0x1BD11BDA)
+SCALARS = ["key0", "key1", "first", "threshold"]
 
 
 @triton.jit
@@ -21,11 +26,10 @@ def _four_rounds(x0, x1, first: tl.constexpr, second: tl.constexpr, third: tl.co
 
 
 @triton.jit
-def threefry_stream(words, bits, size, BLOCK: tl.constexpr):
-    """bits (size,) int64 from words (3,) int64, the key and its parity: bits[i] = x0 ^ x1 of threefry2x32(key, i)."""
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    key0, key1, key2 = tl.load(words).to(tl.uint32), tl.load(words + 1).to(tl.uint32), tl.load(words + 2).to(tl.uint32)
-    x0, x1 = (index >> 32).to(tl.uint32) + key0, (index & 0xFFFFFFFF).to(tl.uint32) + key1
+def _bits_at(key0, key1, position):
+    key0, key1 = key0.to(tl.uint32), key1.to(tl.uint32)
+    key2 = key0 ^ key1 ^ PARITY
+    x0, x1 = (position >> 32).to(tl.uint32) + key0, (position & 0xFFFFFFFF).to(tl.uint32) + key1
     x0, x1 = _four_rounds(x0, x1, 13, 15, 26, 6)
     x0, x1 = x0 + key1, x1 + key2 + 1
     x0, x1 = _four_rounds(x0, x1, 17, 29, 16, 24)
@@ -36,4 +40,20 @@ def threefry_stream(words, bits, size, BLOCK: tl.constexpr):
     x0, x1 = x0 + key1, x1 + key2 + 4
     x0, x1 = _four_rounds(x0, x1, 13, 15, 26, 6)
     x0, x1 = x0 + key2, x1 + key0 + 5
-    tl.store(bits + index, (x0 ^ x1).to(tl.int64), mask=index < size)
+    return x0 ^ x1
+
+
+@triton.jit(do_not_specialize=SCALARS[:3])
+def threefry_bits(bits, size, key0: tl.uint32, key1: tl.uint32, first: tl.int64, BLOCK: tl.constexpr):
+    """bits (size,) int64: the unsigned numbers from element `first` of the stream on."""
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(bits + index, _bits_at(key0, key1, first + index).to(tl.int64), mask=index < size)
+
+
+@triton.jit(do_not_specialize=SCALARS)
+def threefry_mask(
+    mask, size, key0: tl.uint32, key1: tl.uint32, first: tl.int64, threshold: tl.uint32, BLOCK: tl.constexpr
+):
+    """mask (size,) bool: where the upper 23 bits of these numbers are below `threshold`."""
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(mask + index, (_bits_at(key0, key1, first + index) >> 9) < threshold, mask=index < size)

@@ -1,0 +1,83 @@
+"""What `isograd train` may change of an experiment of the catalogue, checked and applied."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shared.backend import DROPOUT_RNGS
+from shared.configs.experiment import Experiment
+from shared.configs.optimizer import OPTIMIZERS
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+from shared.schedules import SCHEDULES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The experiment's name and what is changed of it; None = as the catalogue has it."""
+
+    experiment: str
+    backend: str = "torch"
+    data: str | None = None
+    vocabulary: Path | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    optimizer: str | None = None
+    schedule: str | None = None
+    warmup: int | None = None
+    clip_norm: float | None = None
+    accumulate: int | None = None
+    average_decay: float | None = None
+    dropout_rng: str | None = None
+    bucketing: bool = False
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("steps", lambda steps: steps >= 1, "at least 1"),
+    ("batch_size", lambda size: size >= 1, "at least 1"),
+    ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
+    ("learning_rate", lambda rate: 0 <= rate < float("inf"), "a finite number of at least 0"),
+    ("warmup", lambda updates: updates >= 0, "at least 0"),
+    ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
+    ("accumulate", lambda batches: batches >= 1, "at least 1"),
+    ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
+)
+CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
+PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
+    "": ("steps", "batch_size", "seed"),
+    "optimizer": ("learning_rate",),
+    "training": ("clip_norm", "accumulate", "average_decay", "dropout_rng"),
+}
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise one IsogradError with every setting that is out of range, or the first that is no known name."""
+    problems = [
+        f"--{name.replace('_', '-')}: expected {expected}, got {getattr(settings, name)}"
+        for name, is_right, expected in RANGES
+        if getattr(settings, name) is not None and not is_right(getattr(settings, name))
+    ]
+    if problems:
+        raise IsogradError("; ".join(problems))
+    for name, choices in CHOICES.items():
+        if getattr(settings, name) is not None:
+            check_choice(name, getattr(settings, name), choices)
+
+
+def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
+    """The experiment with what the settings change."""
+    if settings.optimizer not in (None, experiment.optimizer.name):
+        rule = OPTIMIZERS[str(settings.optimizer)](learning_rate=experiment.optimizer.learning_rate)
+        experiment = replace(experiment, optimizer=rule)
+    for place, names in PLACES.items():
+        given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+        part: Any = getattr(experiment, place) if place else experiment
+        experiment = replace(experiment, **({place: replace(part, **given)} if place else given))
+    schedule = {"name": settings.schedule, "warmup": settings.warmup}
+    changes: dict[str, Any] = {name: value for name, value in schedule.items() if value is not None}
+    return replace(experiment, schedule=replace(experiment.schedule, **changes))
