@@ -144,7 +144,7 @@ def _is_gone(report: Report) -> bool:
         fields = {"outputs"}
     pairs = [
         (array, getattr(report.recordings[1].values, field).get(name))
-        for field in filter(None, fields)
+        for field in fields
         for name, array in getattr(report.recordings[0].values, field).items()
     ]
     return any(is_float(a.dtype) and np.isnan(a).any() for a, _ in pairs) and all(
@@ -164,7 +164,7 @@ def _in_float32(report: Report) -> Explanation | None:
     if row is None or both is None or report.dtype != "float64" or row.error > FLOAT32_GAP:
         return None
     for side in both:
-        array = getattr(side.values, KIND[row.kind].attribute or "outputs").get(row.tensor)
+        array = getattr(side.values, KIND[row.kind].attribute).get(row.tensor)
         narrow = array is not None and is_float(array.dtype) and array.any()
         if narrow and np.array_equal(array, array.astype(np.float32)):
             return Explanation(

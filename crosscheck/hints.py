@@ -40,7 +40,7 @@ def _arrays(report: Report, row: Row) -> Both | None:
     """Both sides' tensor of a row."""
     if report.recordings is None:
         return None
-    ours, theirs = (getattr(each.values, KIND[row.kind].attribute or "outputs") for each in report.recordings)
+    ours, theirs = (getattr(each.values, KIND[row.kind].attribute) for each in report.recordings)
     return (ours[row.tensor], theirs[row.tensor]) if row.tensor in ours and row.tensor in theirs else None
 
 

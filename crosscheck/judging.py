@@ -13,6 +13,7 @@ from crosscheck.recording import PROOF_DTYPE, Recording
 from crosscheck.rows import KINDS, Kind, Row, Statistics, worst_element
 from crosscheck.tracing import call_of, end_of
 from crosscheck.values import Arrays, Call, Values, is_float
+from shared.training_state import AVERAGE, WEIGHTS
 
 GRADIENTS = ("input_gradients", "parameter_gradients", "intermediate_gradients")
 
@@ -20,7 +21,7 @@ GRADIENTS = ("input_gradients", "parameter_gradients", "intermediate_gradients")
 @dataclass(frozen=True)
 class Scale:
     """The largest norm of a group of tensors, below which an error is measured against it: a gradient that is zero in
-    theory (a key bias) is noise on both sides."""
+    theory (a key bias) is noise on both sides, and so is what an optimiser keeps of it."""
 
     gradients: float
     moments: Mapping[str, float]
@@ -32,7 +33,7 @@ class Scale:
         ]
         moments: dict[str, float] = {}
         for name, array in values.updates.items():
-            group = name.rpartition("/")[0] if name.count("/") < 2 else "/".join(name.split("/", 2)[:2])
+            group = _group(name)
             moments[group] = max(moments.get(group, 0.0), criterion.norm(array))
         return Scale(max(map(criterion.norm, gradients), default=0.0), moments)
 
@@ -40,9 +41,14 @@ class Scale:
         """The floor of one tensor's norm."""
         if field in GRADIENTS:
             return self.gradients
-        if field == "updates" and "/exp_avg" in name:
-            return self.moments["/".join(name.split("/", 2)[:2])]
+        if field == "updates" and name.count("/") > 1 and name.split("/")[1] not in (WEIGHTS, AVERAGE):
+            return self.moments[_group(name)]
         return 0.0
+
+
+def _group(name: str) -> str:
+    """Where a tensor of the training state belongs: "2/exp_avg" for "2/exp_avg/norm.weight"."""
+    return "/".join(name.split("/", 2)[:2])
 
 
 def judge(ours: Recording, theirs: Recording) -> list[Row]:
@@ -53,8 +59,8 @@ def judge(ours: Recording, theirs: Recording) -> list[Row]:
     for kind in KINDS:
         mine, other = (getattr(side.values, kind.attribute) for side in (ours, theirs))
         for name, array in _pairs(kind, mine, other):
-            verdict = _verdict(kind, name, mine[name], array, scale, noise, ours.options.dtype)
-            rows.append(_row(kind, name, mine[name], array, verdict, ours.values))
+            verdict = verdict_of(kind, name, mine[name], array, scale, noise, ours.options.dtype)
+            rows.append(row_of(kind, name, mine[name], array, verdict, ours.values))
     return rows
 
 
@@ -80,7 +86,7 @@ def _aligned(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
     return min((theirs.transpose(order) for order in orders), key=lambda array: criterion.difference(ours, array))
 
 
-def _verdict(
+def verdict_of(
     kind: Kind,
     name: str,
     ours: np.ndarray,
@@ -89,7 +95,7 @@ def _verdict(
     noise: Noise | None,
     dtype: np.dtype,
 ) -> criterion.Verdict:
-    """Integers, booleans and inputs must be equal; so must shapes and dtypes of everything."""
+    """Error and bound of one tensor: integers, booleans and inputs must be equal; so must shapes and dtypes of all."""
     if ours.shape != theirs.shape or is_float(ours.dtype) != is_float(theirs.dtype):
         return criterion.Verdict(float("inf"), 0.0)
     if kind.name == "input" or not is_float(ours.dtype):
@@ -104,9 +110,10 @@ def _verdict(
     return criterion.compare_noise(ours, theirs, floor, oracle, moved, criterion.unit_roundoff(dtype))
 
 
-def _row(
+def row_of(
     kind: Kind, name: str, ours: np.ndarray, theirs: np.ndarray, verdict: criterion.Verdict, values: Values
 ) -> Row:
+    """One tensor as a row; `values` are torch's."""
     index, torch_value, jax_value = worst_element(ours, theirs)
     both = (ours, theirs) if verdict.error > verdict.bound or verdict.error != verdict.error else ()
     return Row(

@@ -22,18 +22,21 @@ class Noise:
     movement: Movement
 
 
-def measure_noise(module: Any, arguments: Arguments, options: Options) -> Noise:
-    """Run the torch module in float64 as it is, then with random roundings of the size of `options.dtype`."""
+def measure_noise(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Noise:
+    """Run the torch module in float64 as it is, then with random roundings of the size of `options.dtype`.
+
+    `optimizer` makes the updates, as it does in the run that is judged: see `update_with_torch`.
+    """
     from crosscheck import torch_side
     from crosscheck.rounding import RandomRounding
 
     oracle, wide = torch_side.in_float64(module), widened(arguments)
     options = replace(options, device="cpu")
-    exact = torch_side.evaluate(oracle, wide, options)
+    exact = torch_side.evaluate(oracle, wide, options, optimizer)
     movement: Movement = {field: {} for field in ARRAY_FIELDS}
     for seed in range(options.noise_runs):
         with RandomRounding(criterion.unit_roundoff(options.dtype), seed):
-            _add_movement(movement, exact, torch_side.evaluate(oracle, wide, options))
+            _add_movement(movement, exact, torch_side.evaluate(oracle, wide, options, optimizer))
     for field in GRADIENTS:
         _pool(getattr(exact, field), movement[field])
     return Noise(exact, movement)

@@ -101,7 +101,7 @@ def run(
             noise = None
             if needs_noise:
                 with timed(spent, "noise"):
-                    noise = measure_noise(module, given, options)
+                    noise = measure_noise(module, given, options, optimizer)
         except IsogradError:
             raise
         except Exception as error:  # whatever a user's module raises

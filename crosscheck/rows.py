@@ -33,8 +33,8 @@ KINDS = (
     Kind("update", "updates", "update", "{}"),
 )
 RUN_KINDS = (  # what a training run logs
-    Kind("loss", "", "forward", "loss of step {}"),
-    Kind("gradient norm", "", "parameter gradient", "gradient norm of step {}"),
+    Kind("loss", "updates", "forward", "loss of step {}"),
+    Kind("gradient norm", "updates", "parameter gradient", "gradient norm of step {}"),
 )
 KIND = {kind.name: kind for kind in (*KINDS, *RUN_KINDS)}
 
@@ -111,10 +111,10 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The tensor in words: `gradient of fc.weight`, `exp_avg of fc.weight after 5 updates`."""
+        """The tensor in words: `gradient of fc.weight`, `exp_avg of fc.weight after 5 steps`."""
         if self.kind == "update":
             step, group, name = self.tensor.split("/", 2)
-            return f"{group} of {name} after {step} update{'' if step == '1' else 's'}"
+            return f"{group} of {name} after {step} step{'' if step == '1' else 's'}"
         if self.step is not None:
             return KIND[self.kind].words.format(self.step)
         return KIND[self.kind].words.format(self.tensor)

@@ -42,6 +42,8 @@ SAMPLE = (
     "loss-of-probabilities/torch",
     "mean-without-weights/jax",
     "decay-halved/jax",
+    "clip-with-eps/torch",
+    "sum-of-means/torch",
     "rate-of-the-step-before/torch",
 )
 HONEST = (
@@ -55,6 +57,7 @@ HONEST = (
     "mean-divisor-at-least-one/torch",
     "log-softmax-by-logsumexp/jax",
     "adamw-decays-first/jax",
+    "clip-by-smaller-factor/torch",
 )
 SEEDS = (0, 1, 2, 3, 28, 44, 58, 75, 86, 100)  # other dtypes, both modes, two cases
 LINEAR = Check("Linear", "odd_sizes", "float64", "eval", "cpu")

@@ -46,7 +46,7 @@ def test_the_first_training_step_that_parts_is_named():
     location = locate_twin("ReviewClassifierTransformer", fault=LATE, steps=3)
     assert location.first_divergence[:2] == ("ReviewClassifierTransformer.optimizer", "update")
     assert location.first_row.step == 2
-    assert "after 2 updates" in str(location)
+    assert "after 2 steps" in str(location)
     found = json.loads(json.dumps(location.to_dict(), allow_nan=False))
     assert (found["step"], found["mode"], found["modules"]) == (2, "run of 3 steps", [])
     assert {row["tensor"].partition("/")[0] for row in found["rows"] if row["verdict"] == "DISAGREES"} == {"2", "3"}

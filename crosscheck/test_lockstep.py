@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from shared.backend import Backend, Batch, State, load_backend
+from shared.backend import NOTHING_ELSE, Backend, Batch, State, load_backend
 from shared.configs.experiment import ModelConfig
-from shared.configs.optimizer import AdamWConfig
+from shared.configs.optimizer import AdamWConfig, ParameterGroup, TrainingConfig
 
 BACKENDS = ("torch", "jax")
 # derived: promised for every loss of a float64 run: 200 steps that each add at most the proof's 1e-12 are apart by
@@ -33,6 +33,10 @@ MODELS = {
     "postnorm": ("ReviewClassifierTransformer", {**TRANSFORMER_SIZES, "num_layers": 1, "block": "postnorm"}),
 }
 WITH_DROPOUT = ("attention", "postnorm")  # all the places where masks are drawn
+ALL_AT_ONCE = TrainingConfig(
+    clip_norm=0.3, groups=(ParameterGroup(("*.bias",), weight_decay=0.0),), accumulate=3, average_decay=0.9
+)  # a run is handed over within an update: HANDOVER is no multiple of 3
+TRAININGS = pytest.mark.parametrize("training", [NOTHING_ELSE, ALL_AT_ONCE], ids=["plain", "all_at_once"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,11 +51,11 @@ def _settings_of_jax():
 
 
 @functools.cache
-def make_backend(name: str, model: str, dropout: float, dtype: str) -> Backend:
+def make_backend(name: str, model: str, dropout: float, dtype: str, training: TrainingConfig = NOTHING_ELSE) -> Backend:
     twin, sizes = MODELS[model]
     config = ModelConfig(twin, {**sizes, "dropout": dropout})
     optimizer = AdamWConfig(learning_rate=LEARNING_RATE, beta_1=0.8, beta_2=0.99, eps=1e-6, weight_decay=0.1)
-    return load_backend(name, model=config, optimizer=optimizer, seed=5, dtype=dtype)
+    return load_backend(name, model=config, optimizer=optimizer, training=training, seed=5, dtype=dtype)
 
 
 def make_batch(step: int) -> Batch:
@@ -77,8 +81,8 @@ def train(backend: Backend, state: State, first: int, last: int) -> tuple[State,
 
 
 @functools.cache
-def curve(name: str, model: str, dropout: float, steps: int) -> np.ndarray:
-    backend = make_backend(name, model, dropout, "float64")
+def curve(name: str, model: str, dropout: float, steps: int, training: TrainingConfig = NOTHING_ELSE) -> np.ndarray:
+    backend = make_backend(name, model, dropout, "float64", training)
     return train(backend, backend.init_state(), 0, steps)[1]
 
 
@@ -115,21 +119,23 @@ def test_the_loss_curves_agree_at_every_step_with_dropout_on(model):
     assert np.abs(ours - curve("torch", model, 0.0, STEPS)[:DROPOUT_STEPS]).min() > AGREEMENT  # masks were drawn
 
 
+@TRAININGS
 @pytest.mark.parametrize(("giver", "taker"), [BACKENDS, BACKENDS[::-1]])
-def test_a_run_handed_to_the_other_backend_goes_on_along_the_same_curve(giver, taker):
-    uninterrupted = curve(giver, "attention", 0.3, DROPOUT_STEPS)
-    ours, theirs = (make_backend(name, "attention", 0.3, "float64") for name in (giver, taker))
+def test_a_run_handed_to_the_other_backend_goes_on_along_the_same_curve(giver, taker, training):
+    uninterrupted = curve(giver, "attention", 0.3, DROPOUT_STEPS, training)
+    ours, theirs = (make_backend(name, "attention", 0.3, "float64", training) for name in (giver, taker))
     state, _ = train(ours, ours.init_state(), 0, HANDOVER)
     _, losses = train(theirs, theirs.state_from_arrays(ours.state_to_arrays(state)), HANDOVER, DROPOUT_STEPS)
     assert largest_gap(losses, uninterrupted[HANDOVER:]) <= AGREEMENT
 
 
+@TRAININGS
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_state_survives_the_way_through_the_other_backend_to_the_byte(name):
-    ours = make_backend(name, "attention", 0.3, "float64")
-    theirs = make_backend(BACKENDS[1 - BACKENDS.index(name)], "attention", 0.3, "float64")
-    arrays = ours.state_to_arrays(train(ours, ours.init_state(), 0, 3)[0])
-    assert arrays["step"] == 3
+def test_a_state_survives_the_way_through_the_other_backend_to_the_byte(name, training):
+    other = BACKENDS[1 - BACKENDS.index(name)]
+    ours, theirs = (make_backend(each, "attention", 0.3, "float64", training) for each in (name, other))
+    arrays = ours.state_to_arrays(train(ours, ours.init_state(), 0, 4)[0])
+    assert arrays["step"] == 4
     assert_same_bits(theirs.state_to_arrays(theirs.state_from_arrays(arrays)), arrays)
 
 

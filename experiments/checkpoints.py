@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from experiments.progress import Record
+from shared.atomic import remove_leftovers
 from shared.backend import State
 from shared.errors import IsogradError
 from shared.run_folder import (
+    CHECKPOINTS,
     best_checkpoint,
     keep_last,
     latest_checkpoint,
@@ -29,13 +31,15 @@ Arrays = dict[str, np.ndarray]
 class Checkpoints:
     """Saves what the runner hands over; best = highest validation accuracy, then lowest validation loss.
 
-    A save returns at once; one is written at a time, in the order given, and an error is raised by the next call.
-    Leaving the context waits for the last one.
+    A save returns at once; one is written at a time, in the order given, and an error is raised by the next call, such
+    as `check`. Leaving the context waits for the last one.
     """
 
     def __init__(self, folder: Path, to_arrays: Callable[[State], Arrays]) -> None:
         self.folder = folder
         self._to_arrays = to_arrays
+        for place in (folder, folder / CHECKPOINTS):
+            remove_leftovers(place)
         self._best = _merit_of(best_checkpoint(folder))
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._unfinished: list[Future[None]] = []
@@ -52,6 +56,11 @@ class Checkpoints:
         """Write checkpoints/step-N from a snapshot that nothing else changes, and prune the older ones."""
         self._write_later(self._save, snapshot, state)
 
+    def check(self) -> None:
+        """Raise the error of a write that has failed by now; waits for nothing."""
+        while self._unfinished and self._unfinished[0].done():
+            self._unfinished.pop(0).result()
+
     def wait(self) -> None:
         """Return when all is on the disk; raises the error of a write that failed."""
         while self._unfinished:
@@ -59,7 +68,15 @@ class Checkpoints:
 
     def _write_later(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
         self.wait()  # so that at most one snapshot waits in memory
-        self._unfinished.append(self._writer.submit(lambda: write(self._finite_arrays(snapshot, state), state)))
+        self._unfinished.append(self._writer.submit(self._write, write, snapshot, state))
+
+    def _write(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
+        arrays = self._finite_arrays(snapshot, state)
+        try:
+            write(arrays, state)
+        except (IsogradError, OSError) as error:
+            go_on = f"go on with `isograd train --resume {self.folder}`"
+            raise IsogradError(f"training stopped: {error}; {self._kept()}; then {go_on}") from error
 
     def _save(self, arrays: Arrays, state: dict[str, Any]) -> None:
         save_checkpoint(self.folder, state["step"], arrays, state)
@@ -77,9 +94,13 @@ class Checkpoints:
 
     def diverged(self, what: str) -> IsogradError:
         """The sentence that ends a run whose numbers are no longer finite."""
+        return IsogradError(
+            f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate or --dtype float32"
+        )
+
+    def _kept(self) -> str:
         saved = self.newest_path()
-        kept = f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
-        return IsogradError(f"training stopped: {what}; {kept}; try a smaller --learning-rate or --dtype float32")
+        return f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
 
     def is_best(self, record: Record) -> bool:
         """Whether a validation is better than every earlier one of the run."""
@@ -91,8 +112,11 @@ class Checkpoints:
         self._write_later(self._save_best, snapshot, state)
 
     def newest_path(self) -> Path | None:
-        """The newest whole checkpoint; None if none was written yet."""
-        return latest_checkpoint(self.folder)[0] if list_checkpoints(self.folder) else None
+        """The newest whole checkpoint; None if there is none."""
+        try:
+            return latest_checkpoint(self.folder)[0]
+        except IsogradError:
+            return None
 
 
 def newest_checkpoint(run: Path) -> tuple[Arrays, dict[str, Any], list[str]] | None:

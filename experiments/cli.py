@@ -37,14 +37,14 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, said in one sentence) or 130 (Ctrl-C)."""
+    """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, said in one sentence) or 128 + a signal."""
     _set_defaults_of_jax()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments) or 0
     except IsogradError as error:
         return _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt as error:
-        return _fail(str(error) or "stopped", INTERRUPTED)
+        return _fail(str(error) or "stopped", getattr(error, "code", INTERRUPTED))
     except ChildFailed as error:
         return error.code
     except ModuleNotFoundError as error:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from experiments.progress_line import Pace, describe
+
 Record = dict[str, Any]
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -41,7 +43,7 @@ class JsonLines(Progress):
     """Every record as one JSON line."""
 
     def record(self, record: Record) -> None:
-        print(json.dumps(_strict(record)), flush=True)
+        print(json.dumps(_strict(record), allow_nan=False), flush=True)
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -51,32 +53,25 @@ class Lines(Progress):
     """Every validation, and the training loss every few seconds, as plain lines."""
 
     def start(self, title: str, step: int, total: int) -> None:
-        self._total, self._shown = total, time.monotonic()
+        self._total, self._shown, self._pace = total, time.monotonic(), Pace(total)
         self.note(f"{title}: {total} steps" + (f", from step {step}" if step else ""))
 
     def record(self, record: Record) -> None:
-        is_due = time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES
-        if record["kind"] == "validation" or (is_due and "examples_per_second" in record):
+        text = describe(record, self._pace.seconds_left(record))
+        if text and (record["kind"] == "validation" or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES):
             self._shown = time.monotonic()
-            self.note(f"step {record['step']}/{self._total}  {describe(record)}")
+            self.note(f"step {record['step']}/{self._total}  {text}")
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
 class Bar(Lines):
-    """A bar with the loss, the learning rate, examples a second and the time left; validations stand above it."""
+    """A bar with the same figures and the time since the start; validations stand above it."""
 
     def start(self, title: str, step: int, total: int) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
         columns = (
@@ -86,7 +81,6 @@ class Bar(Lines):
             MofNCompleteColumn(),
             TextColumn("{task.fields[info]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
         )
         self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
         self._bar.start()
@@ -97,10 +91,11 @@ class Bar(Lines):
         self._bar.update(self._task, completed=step)
 
     def record(self, record: Record) -> None:
+        text = describe(record, self._pace.seconds_left(record))
         if record["kind"] == "validation":
-            self.note(f"step {record['step']}/{self._total}  {describe(record)}")
-        elif "examples_per_second" in record:
-            self._bar.update(self._task, info=describe(record))
+            self.note(f"step {record['step']}/{self._total}  {text}")
+        elif text:
+            self._bar.update(self._task, info=text)
 
     def note(self, text: str) -> None:
         if hasattr(self, "_bar"):
@@ -111,14 +106,6 @@ class Bar(Lines):
     def close(self) -> None:
         if hasattr(self, "_bar"):
             self._bar.stop()
-
-
-def describe(record: Record) -> str:
-    """The figures of a record in a few words."""
-    if record["kind"] == "validation":
-        return f"validation loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}, F1 {record['f1']:.4f}"
-    speed = f"{record['examples_per_second']:,.0f} examples/s"
-    return f"loss {record['loss']:.4f}, rate {record['learning_rate']:.2g}, {speed}"
 
 
 def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:

@@ -1,5 +1,6 @@
 """The folder of a run: what is in it, its config.json, and the lock that keeps a second process out."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig,
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, CHECKPOINTS, BEST, LOCK = "config.json", "tokenizer.json", "checkpoints", "best", ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system without them, such as some of clusters
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,17 @@ def check_unused(folder: Path) -> None:
     """Raise unless a new run may go here."""
     if folder.exists() and not folder.is_dir():
         raise IsogradError(f"expected a folder for the run, got the file {folder}: choose another one with --out")
-    if folder.is_dir() and any(entry.name != LOCK for entry in folder.iterdir()):
+    if folder.is_dir() and not _is_unused(folder):
         is_run = (folder / CONFIG).is_file()
         hint = f"go on with its run by `isograd train --resume {folder}`, or " if is_run else ""
         raise IsogradError(f"{folder} is not empty: {hint}choose another folder with --out")
+
+
+def _is_unused(folder: Path) -> bool:
+    """Empty, or left by a process that was killed before its run began: only such a folder has a lock and no config."""
+    names = {entry.name for entry in folder.iterdir()}
+    begun = {name for name in names if name in (LOCK, TOKENIZER) or name.endswith(".tmp")}
+    return not names or (LOCK in names and names == begun)
 
 
 @contextmanager
@@ -96,4 +105,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise IsogradError(
                 f"{folder} is in use by another isograd process: wait for it, or choose another folder with --out"
             ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield

@@ -1,8 +1,6 @@
 """The loop of a run: data order, schedule, evaluation, logging and checkpoints; a backend does the rest."""
 
-import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,35 +8,18 @@ from typing import Any
 import numpy as np
 
 from experiments.checkpoints import Checkpoints
+from experiments.course import rate_by_step, steps_of_an_epoch, total_steps, training_batches
 from experiments.evaluation import evaluate
 from experiments.interrupt import Interrupted, Request, on_interrupt
 from experiments.preparation import Prepared
 from experiments.progress import Progress, Record
 from shared.backend import Backend, Batch, Metrics, State
-from shared.data import batches, check_batch, number_of_batches, prefetch
+from shared.data import prefetch
 from shared.metrics_log import MetricsLog
-from shared.schedules import make_schedule
 
 LOG_EVERY = 10  # steps whose metrics are fetched from the device together
 LOG_SECONDS = 5.0  # or as many as fit in here: the device must not be ahead by more than the user can wait for
 MUST_BE_FINITE = ("loss", "gradient_norm")
-
-
-def steps_of_an_epoch(prepared: Prepared) -> int:
-    """How many updates one pass over the training examples takes."""
-    experiment = prepared.experiment
-    return number_of_batches(
-        prepared.examples["train"],
-        experiment.batch_size,
-        length=experiment.length,
-        bucket_lengths=experiment.bucket_lengths,
-    )
-
-
-def total_steps(prepared: Prepared) -> int:
-    """`steps` of the experiment, or as many as its epochs have."""
-    experiment = prepared.experiment
-    return experiment.epochs * steps_of_an_epoch(prepared) if experiment.steps is None else experiment.steps
 
 
 class Runner:
@@ -54,25 +35,20 @@ class Runner:
         self.waiting: list[tuple[Record, Metrics]] = []  # metrics that are still on the device
         self.together = 1  # how many may wait there; the first step shows how long one takes
         self.steps_of_an_epoch, self.total = steps_of_an_epoch(prepared), total_steps(prepared)
-        self.accumulate = self.experiment.training.accumulate
-        self.schedule = make_schedule(
-            self.experiment.schedule,
-            self.experiment.optimizer.learning_rate,
-            updates=max(1, self.total // self.accumulate),
-            updates_of_an_epoch=max(1, self.steps_of_an_epoch // self.accumulate),
-        )
+        self.rate = rate_by_step(prepared)
 
     def run(self, state: State, step: int, stop_at: int | None = None) -> State:
         """Train from `step` to the end, or to `stop_at`, where the run is saved as Ctrl-C saves it.
 
-        Raises IsogradError when a loss is not finite, Interrupted after Ctrl-C.
+        Raises IsogradError when a loss is not finite, Interrupted after Ctrl-C or SIGTERM.
         """
         self.state, self.step = state, step
         self.stop_at = self.total if stop_at is None else min(stop_at, self.total)
         self.progress.start(f"{self.experiment.title}, {self.backend.name}", step, self.total)
         with on_interrupt(self.progress.note) as request, self.checkpoints:
             self._restart_clock()
-            ahead = prefetch(self._on_device(batch) for batch in self._batches())
+            order = training_batches(self.prepared, step, self.stop_at)
+            ahead = prefetch(self._on_device(batch) for batch in order)
             try:
                 for batch, examples in ahead:
                     self._train_on(batch, examples)
@@ -85,32 +61,8 @@ class Runner:
         """The batch where the step wants it, and its real rows; runs in the prefetching thread."""
         return self.backend.to_device(batch), int(np.count_nonzero(batch["weights"]))
 
-    def _batches(self) -> Iterator[Batch]:
-        """The training batches from the current step on; the position in the data follows from the step alone."""
-        experiment, arguments = self.experiment, self.experiment.model.arguments
-        first, start = divmod(self.step, self.steps_of_an_epoch)
-        left = self.stop_at - self.step
-        for epoch in itertools.count(first):
-            order = batches(
-                self.prepared.examples["train"],
-                experiment.batch_size,
-                length=experiment.length,
-                seed=experiment.seed,
-                epoch=epoch,
-                shuffle=True,
-                bucket_lengths=experiment.bucket_lengths,
-                start=start,
-            )
-            for batch in order:
-                if left <= 0:
-                    return
-                check_batch(batch, arguments["vocabulary_size"], experiment.length, arguments["num_classes"])
-                yield batch
-                left -= 1
-            start = 0
-
     def _train_on(self, batch: Batch, examples: int) -> None:
-        rate = self.schedule(self.step // self.accumulate)
+        rate = self.rate(self.step)
         self.state, metrics = self.backend.train_step(self.state, batch, rate)
         epoch = 1 + self.step // self.steps_of_an_epoch
         self.step += 1
@@ -119,6 +71,7 @@ class Runner:
         self.progress.advance(self.step)
 
     def _at_step(self, request: Request) -> None:
+        self.checkpoints.check()
         at_end = self.step >= self.total
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
         if len(self.waiting) > self.together:
@@ -137,7 +90,8 @@ class Runner:
             self.checkpoints.wait()
             raise Interrupted(
                 f"stopped at step {self.step} of {self.total}, which is saved: "
-                f"go on with `isograd train --resume {self.folder}`"
+                f"go on with `isograd train --resume {self.folder}`",
+                request.code,
             )
 
     def _write_waiting(self, leave: int = 0) -> None:

@@ -1,6 +1,6 @@
 """What `isograd train` may change of an experiment of the catalogue, checked and applied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
 )
-CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
+CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
 PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
     "": ("steps", "batch_size", "seed"),
     "optimizer": ("learning_rate",),

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.catalogue import find_experiment
 from experiments.checkpoints import newest_checkpoint
+from experiments.course import total_steps, total_updates
 from experiments.output import check_folder
 from experiments.preparation import Prepared, prepare, with_buckets
 from experiments.progress import Progress
@@ -21,7 +22,7 @@ from experiments.run_config import (
     read_config,
     write_config,
 )
-from experiments.runner import Runner, total_steps
+from experiments.runner import Runner
 from experiments.settings import Settings, check_settings, with_settings
 from shared.atomic import new_file
 from shared.backend import Backend, find_backend, load_backend
@@ -97,7 +98,7 @@ def _with_horizon(prepared: Prepared) -> Prepared:
     experiment = prepared.experiment
     schedule = experiment.schedule
     if schedule.horizon is None:
-        schedule = replace(schedule, horizon=max(1, total_steps(prepared) // experiment.training.accumulate))
+        schedule = replace(schedule, horizon=max(total_updates(prepared), schedule.warmup))  # a trial may end earlier
     return replace(prepared, experiment=replace(experiment, schedule=schedule))
 
 

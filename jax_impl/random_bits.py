@@ -6,9 +6,9 @@ Each draws the elements of a stream (see shared/rng.py) from `first` on; element
 import math
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 from jax import Array
+from jax.extend.random import threefry_2x32
 
 from shared import rng
 from shared.rng import LOWEST, UNIFORM_BITS, Key
@@ -57,7 +57,7 @@ def split(key: Array | Key, number: int) -> Array:
         return jax.random.key_data(jax.random.split(_typed(key), number))
 
 
-def fold_in(key: Array | Key, number: int) -> Array:
+def fold_in(key: Array | Key, number: int | Array) -> Array:
     """A new key from a key and an integer below 2**32."""
     return jax.random.key_data(jax.random.fold_in(_typed(key), number))
 
@@ -72,5 +72,5 @@ def _bits_from(key: Array | Key, shape: tuple[int, ...], first: int) -> Array:
     with jax.enable_x64(True):
         positions = jax.lax.iota(jnp.uint64, size) + jnp.uint64(first)
         counters = jnp.concatenate([positions >> 32, positions]).astype(jnp.uint32)
-    words = jax.extend.random.threefry_2x32(jnp.asarray(key, jnp.uint32), counters)
+    words = threefry_2x32(jnp.asarray(key, jnp.uint32), counters)
     return (words[:size] ^ words[size:]).reshape(shape)

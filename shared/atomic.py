@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def _temporary(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise IsogradError(
-            f"could not write {path}: {error.strerror or error}; nothing was changed there: "
+            f"could not write {_by_own_names(path)}: {error.strerror or error}; nothing was changed there: "
             "make room or choose another place, then try again"
         ) from error
     finally:
@@ -89,6 +90,11 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _by_own_names(path: Path) -> Path:
+    """The path as it would be called at the end, of a member of a folder that is still temporary."""
+    return Path(*(re.sub(r"^\.(.+)\.\d+\.tmp$", r"\1", part) for part in path.parts))
 
 
 def _remove(path: Path) -> None:

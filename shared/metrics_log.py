@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from shared.errors import IsogradError
 
 FILE = "metrics.jsonl"
 NONFINITE = "nonfinite"  # {"loss": "nan"}: what stands as null in the line, since JSON has no NaN
+SECONDS_BETWEEN_FLUSHES = 60.0  # of the event files; a line of metrics.jsonl is flushed as it is written
 Record = dict[str, Any]
 
 log = logging.getLogger("isograd")
@@ -48,9 +50,11 @@ class MetricsLog:
             self._tensorboard.restart_after(step)
 
     def close(self) -> None:
-        self._file.close()
-        if self._tensorboard:
-            self._tensorboard.close()
+        try:
+            self._file.close()
+        finally:
+            if self._tensorboard:
+                self._tensorboard.close()
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -127,7 +131,10 @@ def _from_line(line: str) -> Record | None:
 
 
 class _EventFiles:
-    """TensorBoard's view of the same records; without tensorboardX it says so once and does nothing."""
+    """TensorBoard's view of the same records; without tensorboardX it says so once and does nothing.
+
+    tensorboardX's own SummaryWriter writes from a thread that a full disk ends, and then waits for it for ever.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -141,21 +148,30 @@ class _EventFiles:
         if self._writer is None or "step" not in record:
             return
         group = f"{record['kind']}/" if isinstance(record.get("kind"), str) else ""
-        for name, value in record.items():
-            if name != "step" and _is_finite_number(value):
-                self._writer.add_scalar(f"{group}{name}", value, record["step"])
+        numbers = {name: value for name, value in record.items() if name != "step" and _is_finite_number(value)}
+        values = [{"tag": group + name, "simple_value": float(value)} for name, value in numbers.items()]
+        self._add({"step": record["step"], "summary": {"value": values}})
+        if time.monotonic() - self._flushed >= SECONDS_BETWEEN_FLUSHES:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def _add(self, event: dict[str, Any]) -> None:
+        self._writer.write_event(self._event(wall_time=time.time(), **event))
 
     def _start(self) -> None:
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import event_file_writer
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
         except ImportError:
             self._available = False
             log.warning("tensorboardX is not installed: %s is written, TensorBoard event files are not", FILE)
             return
         # the library's own names hold seconds only, and a second file of the same second would replace the first
         number = sum(1 for _ in self._folder.glob("events.out.tfevents.*"))
-        options = {"purge_step": self._purge_step, "filename_suffix": f".{number}"}
-        self._writer = SummaryWriter(logdir=str(self._folder), **options)
+        self._event, self._flushed = Event, -SECONDS_BETWEEN_FLUSHES
+        self._writer = event_file_writer.EventsWriter(str(self._folder / "events"), f".{number}")
+        if self._purge_step is not None:
+            self._add({"step": self._purge_step, "session_log": {"status": SessionLog.START}})
 
     def restart_after(self, step: int) -> None:
         """The next event file makes TensorBoard hide what earlier ones say about later steps."""
@@ -163,9 +179,9 @@ class _EventFiles:
         self._purge_step = step + 1
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
 
 def _is_finite_number(value: Any) -> bool:

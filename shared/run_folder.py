@@ -16,6 +16,7 @@ from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside
 from shared.errors import IsogradError
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+FILES, DIGEST = "files", "sha256"  # in state.json: of the other two files, and of all else that it says
 CHECKPOINTS, BEST = "checkpoints", "best"
 PREFIX = "weights/"  # of the weights among the arrays of `Backend.state_to_arrays`
 PORTABLE = ("twin", "arguments", "experiment")  # what of the state also stands in weights.safetensors, for porting
@@ -47,11 +48,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], State]:
 
 def read_state(folder: Path) -> State:
     """The state of a checkpoint whose files have the sizes and digests that were written, else IsogradError."""
-    try:
-        state = json.loads((folder / STATE).read_text())
-        written = state.pop("files")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise IsogradError(f"{folder} is not a whole checkpoint ({STATE}: {error}): use an earlier one") from error
+    state, written = _read_sealed(folder)
     for name in (WEIGHTS, OPTIMIZER):
         found = _fingerprint(folder / name) if (folder / name).is_file() else "no such file"
         if found != written.get(name):
@@ -59,6 +56,17 @@ def read_state(folder: Path) -> State:
                 f"{folder / name} is damaged: expected {written.get(name)}, found {found}: use an earlier checkpoint"
             )
     return state
+
+
+def _read_sealed(folder: Path) -> tuple[State, dict[str, str]]:
+    """The state, and what the other files should be; nothing of state.json is believed unless its digest is right."""
+    try:
+        state = json.loads((folder / STATE).read_text())
+        if state.pop(DIGEST) != _digest(state):
+            raise ValueError("it is damaged: its digest is another one")
+        return state, state.pop(FILES)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise IsogradError(f"{folder} is not a whole checkpoint ({STATE}: {error}): use an earlier one") from error
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -114,8 +122,14 @@ def _save(folder: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, An
         checkpoint.save(temporary / WEIGHTS, weights, metadata)
         checkpoint.save(temporary / OPTIMIZER, others, {})
         files = {name: _fingerprint(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
-        checkpoint.write_json(temporary / STATE, {**state, "files": files})
+        content = {**state, FILES: files}
+        checkpoint.write_json(temporary / STATE, {**content, DIGEST: _digest(content)})
     return folder
+
+
+def _digest(content: State) -> str:
+    text = json.dumps(content, sort_keys=True, default=lambda value: np.asarray(value).tolist())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fingerprint(path: Path) -> str:

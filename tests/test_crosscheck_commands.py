@@ -50,7 +50,7 @@ def test_locate_names_the_first_wrong_step_of_training(capsys):
     arguments = ["locate", "ReviewClassifierTransformer", "--steps", "2", "--fault", "rate-of-the-step-before/torch"]
     lines = printed(capsys, *arguments, code=1).splitlines()
     assert lines[0].endswith("run of 2 steps cpu: ReviewClassifierTransformer.optimizer is at fault (update)")
-    assert re.match(r"first: weights of .* after 2 updates", lines[1])
+    assert re.match(r"first: weights of .* after 2 steps", lines[1])
 
 
 # explain

@@ -60,6 +60,11 @@ def test_a_name_fits_a_group_by_any_of_its_patterns():
     assert by_group(NAMES, [group])[0] == (group, ["embedding.weight", "blocks.0.norm.bias"])
 
 
+def test_case_counts():
+    group = ParameterGroup(("A.*",))
+    assert by_group(["a.bias", "A.bias"], [group]) == [(group, ["A.bias"]), (OWN, ["a.bias"])]
+
+
 def test_two_groups_with_equal_settings_stay_two():
     groups = ParameterGroup(("*.norm.bias",)), ParameterGroup(("classifier.*",))
     assert [group for group, _ in by_group(NAMES, groups)] == [*groups, OWN]

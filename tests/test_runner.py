@@ -269,7 +269,7 @@ def test_batches_that_do_not_fit_the_model_stop_the_run(fake, tmp_path, monkeypa
         for batch in batches(*arguments, **options):
             yield batch | {"ids": batch["ids"] + 100}
 
-    monkeypatch.setattr("experiments.runner.batches", broken)
+    monkeypatch.setattr("experiments.course.batches", broken)
     with pytest.raises(IsogradError, match="token id .* out of range"):
         train(tmp_path / "run")
 

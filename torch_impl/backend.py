@@ -15,7 +15,7 @@ from shared.process_memory import process_memory
 from torch_impl.objective import Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
-from torch_impl.random_bits import random_bits
+from torch_impl.random_bits import random_mask
 from torch_impl.update import Groups, Update, clipped, emptied, gathered, global_norm, mean_gradients
 from torch_impl.weights import to_numpy, to_tensor
 
@@ -153,7 +153,7 @@ def _compile_seconds(device: torch.device) -> float:
     if device.type == "cpu":
         return 0.0
     start = time.perf_counter()
-    random_bits((0, 0), (1024,), device)
+    random_mask((0, 0), (1024,), 1, device)
     torch.cuda.synchronize(device)
     return time.perf_counter() - start
 

@@ -74,7 +74,7 @@ def _chunks(first: int, size: int) -> list[tuple[int, int]]:
 def _stream(key: Key, first: int, size: int) -> Tensor:
     """Elements from `first` on of threefry-2x32 (see `shared/rng.py`) in int32, whose sums wrap as they should."""
     words = [_signed(word) for word in (key[0], key[1], key[0] ^ key[1] ^ PARITY)]
-    counters = torch.arange(first, first + size, dtype=torch.int64)
+    counters = torch.arange(size, dtype=torch.int64).add_(first)
     x0, x1 = (counters >> 32).to(torch.int32).add_(words[0]), _low_word(counters).add_(words[1])
     for round_group in range(5):
         for rotation in ROTATIONS[round_group % 2]:
@@ -103,7 +103,7 @@ def _from_kernel(key: Key, shape: tuple[int, ...], device: Device, first: int, t
 
     drawn = torch.empty(shape, dtype=torch.int64 if threshold is None else torch.bool, device=device)
     grid = (-(-drawn.numel() // BLOCK),)
-    with torch.cuda.device_of(drawn):  # Triton launches on the current device
+    with torch.cuda.device(drawn.device):  # Triton launches on the current device
         if threshold is None:
             threefry_bits[grid](drawn, drawn.numel(), *key, first, BLOCK=BLOCK)
         else:

@@ -1,4 +1,4 @@
-"""Rows D56 to D62: optimisers, clipping, schedules and decay, on one sequence of gradients."""
+"""Rows D56 to D62 and D72: optimisers, clipping, schedules and decay, on one sequence of gradients."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from crosscheck.divergences.known import KnownDivergence
-from crosscheck.divergences.measuring import draw, largest_gap, measurement, relative_gap
+from crosscheck.divergences.measuring import as_float64, draw, largest_gap, measurement, relative_gap
 
 RATE, STEPS, SIZE, GRADIENT = 1e-3, 1000, 50, 1e-2
 PERIOD = 100
@@ -79,6 +79,15 @@ def _decay_of_a_scale() -> float:
         _moved_by_torch(scale, gradients, partial(torch.optim.AdamW, lr=RATE)),
         _moved_by_optax(scale, gradients, masked),
     )
+
+
+@measurement()
+def _gradient_with_other_strides() -> float:
+    start, gradient = draw(SIZE, SIZE), draw(SIZE, SIZE, std=GRADIENT, seed=1)
+    parameter = nn.Parameter(torch.tensor(start))
+    parameter.grad = torch.tensor(gradient.T.copy()).T
+    torch.optim.SGD([parameter], lr=1.0, fused=True).step()
+    return relative_gap(start - as_float64(parameter), start - _moved_by_optax(start, gradient[None], optax.sgd(1.0)))
 
 
 AFTER = "largest absolute difference of parameters of N(0, 1) after 1000 steps"
@@ -162,5 +171,16 @@ OPTIMIZERS = (
         source="openpi#989; torch.optim param_groups and optax.adamw (mask) documentation",
         to_torch="optax.adamw(lr, weight_decay=1e-2) without a mask",
         to_jax='{"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0} as a group of its own',
+    ),
+    KnownDivergence(
+        id="D72",
+        name="fused-strides",
+        trigger="torch's SGD, Adam, AdamW or Adagrad with fused=True on a CPU, a gradient that is a transposed view",
+        predicted=1.4,
+        size_of="relative L2 difference of the first step: the entries of the gradient are read in another order",
+        measure=_gradient_with_other_strides,
+        source="found here: the fused kernels do not look at strides; pytorch#106951 (where such gradients come from)",
+        to_torch="nothing: JAX arrays have no strides, and torch's step is not that of the formula",
+        to_jax="parameter.grad = gradient.contiguous() for a contiguous parameter, or fused=False",
     ),
 )

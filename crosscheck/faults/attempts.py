@@ -19,8 +19,8 @@ from shared.errors import IsogradError
 from shared.registry import find_twin
 
 PLAIN_FILES = (  # what twins of all kinds run
-    "layers/attention.py", "losses.py", "optimizer.py", "backend.py", "precision.py", "dropout.py", "random_bits.py",
-    "weights.py",
+    "layers/attention.py", "losses.py", "optimizer.py", "update.py", "objective.py", "backend.py", "precision.py",
+    "dropout.py", "random_bits.py", "weights.py",
 )  # fmt: skip
 
 

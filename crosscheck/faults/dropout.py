@@ -126,7 +126,7 @@ MASKS = (
     ),
     Fault(
         "random-key-split-first/jax", "dropout", "jax", "the key is split before it is used, as is usual in JAX",
-        (Change(f"jax_impl/{BITS}", "jax.random.bits(_typed(key),", "jax.random.bits(jax.random.split(_typed(key))[0],"),),
+        (Change(f"jax_impl/{BITS}", "bits(_typed(key),", "bits(jax.random.split(_typed(key))[0],"),),
         "Attn", "dropout", "forward", **TRAIN, divergence="D42",
     ),
 )

@@ -3,13 +3,13 @@
 from crosscheck.faults.fault import Change, Fault, both_sides
 
 PARTS, NORM, BLOCKS = "layers/attention.py", "layers/layer_norm.py", "layers/attention_blocks.py"
-LOSSES, BACKEND = "losses.py", "backend.py"
+LOSSES, BACKEND, OBJECTIVE = "losses.py", "backend.py", "objective.py"
 PRE = "x = x + self.attention(self.attention_norm(x), mask)"
 LOGITS = "return self.classifier(self.transformer(inputs, mask))"
 WEIGHTED, COEFFICIENTS = "(weights * values).sum()", "np.array(coefficients, training_state.MASTER_DTYPES[self.dtype])"
 TORCH_COMPUTE, JAX_COMPUTE = "weight.to(getattr(torch, self.dtype))", "weight.astype(self.dtype)"
-GRADIENTS = "gradients, metrics = self.gradients(weights, batch, key)"
-UPDATED = "updated = self.optimizer.update(weights, gradients, exp_avg, exp_avg_sq, coefficients)"
+CLIPPED = "gradients = clipped(gradients, norm, self.training.clip_norm)"
+MOVED = "weights, state = rule.update(weights, {name: gradients[name] for name in names}, tuple(state), row)"
 RUN, UPDATE = {"mode": "run"}, {"module": "optimizer", "phase": "update", "mode": "run"}
 
 # fmt: off
@@ -112,29 +112,28 @@ LOSS = (
 
 TRAINING = (
     *both_sides(
-        "run-with-rounded-weights", "precision", "the weights are rounded to bfloat16 on their way", BACKEND,
+        "run-with-rounded-weights", "precision", "the weights are rounded to bfloat16 on their way", OBJECTIVE,
         (TORCH_COMPUTE, f"{TORCH_COMPUTE}.bfloat16().to(weight.dtype)"),
         (JAX_COMPUTE, f'{JAX_COMPUTE}.astype("bfloat16").astype(weight.dtype)'),
         "ReviewClassifierTransformer", **RUN,
     ),
     *both_sides(
-        "run-in-float32", "precision", "a float64 run is computed in float32", BACKEND,
+        "run-in-float32", "precision", "a float64 run is computed in float32", OBJECTIVE,
         (TORCH_COMPUTE, "weight.float()"), (JAX_COMPUTE, 'weight.astype("float32")'),
         "ReviewClassifierGRU", **RUN, divergence="D53",
     ),
     *both_sides(
         "gradients-in-bfloat16", "precision", "the gradients are rounded to bfloat16", BACKEND,
-        (GRADIENTS, f"{GRADIENTS}\n        gradients = {{n: g.bfloat16().to(g.dtype) for n, g in gradients.items()}}"),
-        (GRADIENTS, f"{GRADIENTS}\n"
+        (CLIPPED, f"{CLIPPED}\n        gradients = {{n: g.bfloat16().to(g.dtype) for n, g in gradients.items()}}"),
+        (CLIPPED, f"{CLIPPED}\n"
          '        gradients = {n: g.astype("bfloat16").astype(g.dtype) for n, g in gradients.items()}'),
         "ReviewClassifierTransformer", **UPDATE,
     ),
     *both_sides(
-        "weights-kept-in-bfloat16", "precision", "what an update adds to a weight is rounded off", BACKEND,
-        (UPDATED, f"{UPDATED}\n"
-         "        updated[0].update({n: w.bfloat16().to(w.dtype) for n, w in updated[0].items()})"),
-        (UPDATED, f"{UPDATED}\n"
-         '        updated[0].update({n: w.astype("bfloat16").astype(w.dtype) for n, w in updated[0].items()})'),
+        "weights-kept-in-bfloat16", "precision", "what an update adds to a weight is rounded off", "update.py",
+        (MOVED, f"{MOVED}\n            weights = {{n: w.bfloat16().to(w.dtype) for n, w in weights.items()}}"),
+        (MOVED, f"{MOVED}\n"
+         '            weights = {n: w.astype("bfloat16").astype(w.dtype) for n, w in weights.items()}'),
         "ReviewClassifierGRU", **UPDATE,
     ),
     Fault(

@@ -17,6 +17,7 @@ from crosscheck.faults.recurrent_layers import RECURRENT_LAYERS
 from crosscheck.faults.runs import RUNS
 from crosscheck.faults.soft_attention import SOFT_ATTENTION
 from crosscheck.faults.transformer import TRANSFORMER
+from crosscheck.faults.updates import EQUIVALENTS_UPDATES, UPDATES
 from crosscheck.faults.weight_rules import WEIGHT_RULES
 from shared.configs.validation import check_choice
 
@@ -34,10 +35,15 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *TRANSFORMER,
     *LOSSES,
     *OPTIMIZERS,
+    *UPDATES,
     *RUNS,
     *PRECISION,
 )
-ALL_EQUIVALENTS: tuple[Equivalent, ...] = (*EQUIVALENTS_RECURRENT, *EQUIVALENTS_ATTENTION)
+ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
+    *EQUIVALENTS_RECURRENT,
+    *EQUIVALENTS_ATTENTION,
+    *EQUIVALENTS_UPDATES,
+)
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in ALL_FAULTS}
 EQUIVALENTS: dict[str, Equivalent] = {equivalent.name: equivalent for equivalent in ALL_EQUIVALENTS}

@@ -1,10 +1,11 @@
 """Every experiment by name; one file for each family."""
 
+from experiments.catalogue.lockstep import LOCKSTEP
 from experiments.catalogue.reviews import REVIEWS, SIDE_BY_SIDE
 from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in REVIEWS}
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in (*REVIEWS, *LOCKSTEP)}
 
 __all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]
 

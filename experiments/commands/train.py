@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments import training
 from experiments.catalogue import find_experiment
 from experiments.output import check_folder
-from experiments.progress import Progress, make_progress
+from experiments.progress import Progress, make_progress, print_json
 from experiments.run_config import check_unused, read_config
 from experiments.settings import Settings
 from shared.backend import PACKAGES
@@ -48,6 +48,7 @@ def train(
     average_decay: float | None = None,
     dropout_rng: str | None = None,
     bucketing: bool = False,
+    certify: bool = False,
     dtype: str | None = None,
     device: str | None = None,
     out: Path | None = None,
@@ -55,7 +56,7 @@ def train(
     resume: Path | None = None,
     quiet: bool = False,
     json: bool = False,
-) -> None:
+) -> int | None:
     """Train an experiment of the catalogue, or go on with a run.
 
     Args:
@@ -75,6 +76,7 @@ def train(
         average_decay: Evaluate a moving average of the weights with this decay.
         dropout_rng: shared (the same masks in both frameworks) or native (each framework's own, faster on a GPU).
         bucketing: Pad batches to quarters of the length: the same result for each example in less time.
+        certify: With `--backend both`: run them in lockstep, compare all after every step, name where they part.
         dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
         device: cpu or cuda.
         out: The run folder; left out: runs/EXPERIMENT-BACKEND.
@@ -109,10 +111,13 @@ def train(
             _resume(resume, experiment, backend, {**given, **({"out": out} if out else {})}, progress, stop_at)
         elif experiment is None:
             raise IsogradError("expected the name of an experiment, got none: `isograd list experiments` shows them")
+        elif certify:
+            return _certify(experiment, backend, out, given, progress, json=json)
         elif backend == "both":
             _train_both(experiment, out or Path("runs") / f"{experiment}-both", given, quiet=quiet, json=json)
         else:
             _start(Settings(experiment, backend or "torch", **given), out, progress, stop_at)  # type: ignore[arg-type]
+    return None
 
 
 def _start(settings: Settings, out: Path | None, progress: Progress, stop_at: int | None) -> None:
@@ -120,6 +125,32 @@ def _start(settings: Settings, out: Path | None, progress: Progress, stop_at: in
     folder = out or Path("runs") / f"{settings.experiment}-{settings.backend}"
     training.start(settings, folder, progress, stop_at=stop_at)
     _tell(folder, stop_at, progress)
+
+
+def _certify(
+    experiment: str, backend: str | None, out: Path | None, given: dict, progress: Progress, *, json: bool
+) -> int:
+    """Exit code 1 if the runs part."""
+    from experiments.certificate import certify, describe
+
+    if backend != "both":
+        raise IsogradError(f"--certify compares the two backends: expected --backend both, got {backend or 'none'}")
+    _check_both_installed()
+    find_experiment(experiment)
+    folder = out or Path("runs") / f"{experiment}-certificate"
+    certificate = certify(Settings(experiment, **given), folder, progress)
+    progress.close()
+    if json:
+        print_json(certificate)
+    else:
+        print("\n".join([*describe(certificate), f"wrote {folder}"]))
+    return 0 if certificate["certified"] else 1
+
+
+def _check_both_installed() -> None:
+    missing = [name for names in PACKAGES.values() for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise IsogradError(f"--backend both needs torch and jax, and {', '.join(missing)} is not installed")
 
 
 def _tell(folder: Path, stop_at: int | None, progress: Progress) -> None:
@@ -151,9 +182,7 @@ def _train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json
     find_experiment(experiment)
     check_unused(folder)
     check_folder(folder)
-    missing = [name for names in PACKAGES.values() for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise IsogradError(f"--backend both needs torch and jax, and {', '.join(missing)} is not installed")
+    _check_both_installed()
     options = [*_as_options(given), *(["--quiet"] if quiet else []), *(["--json"] if json else [])]
     for name in PACKAGES:
         run_command(["train", experiment, "--backend", name, "--out", str(folder / name), *options])

@@ -1,0 +1,91 @@
+"""Why two runs part: the step made once more by both sides from one state, in float64, and the model by itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.compare import compare
+from crosscheck.lockstep import GRADIENTS, Arrays, by_group
+from crosscheck.rows import Divergence
+from jax_impl import build as jax_build
+from jax_impl import weights as jax_weights
+from shared.backend import Batch, load_backend
+from shared.configs.experiment import ModelConfig
+from shared.registry import find_twin
+from shared.training_state import GATHERED, WEIGHTS
+from torch_impl import build as torch_build
+from torch_impl import weights as torch_weights
+
+PRECISION = "float64"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What both backends of a run are made from (see `load_backend`)."""
+
+    model: ModelConfig
+    optimizer: Any
+    training: Any
+    seed: int
+
+    def backend(self, name: str, dtype: str = PRECISION, device: str = "cpu") -> Any:
+        options = {"model": self.model, "optimizer": self.optimizer, "training": self.training, "seed": self.seed}
+        return load_backend(name, dtype=dtype, device=device, **options)
+
+
+def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float) -> tuple[Divergence | None, str]:
+    """What differs if both sides make one step from `state`, with a sentence; None if nothing does.
+
+    The gradients first: where they differ, the model's modules are compared and the first that differs is named; then
+    every group of the state after the update.
+    """
+    state = {name: array.astype(PRECISION) if _is_real(name) else array for name, array in state.items()}
+    sides = [recipe.backend(name) for name in ("torch", "jax")]
+    gradients = [side.gradients_of(side.state_from_arrays(state), batch) for side in sides]
+    if tensor := _first_difference(*gradients):
+        return _in_the_model(recipe, state, batch, tensor)
+    after = [_after(side, state, batch, rate) for side in sides]
+    for group, ours in by_group(after[0]).items():
+        if tensor := _first_difference(ours, by_group(after[1])[group]):
+            found = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{tensor}")
+            return found, f"from one state the gradients agree, and the update parts in {found.tensor}"
+    return None, "from one state both sides make this step alike in float64: roundings have grown over the run"
+
+
+def _after(side: Any, state: Arrays, batch: Batch, rate: float) -> Arrays:
+    return side.state_to_arrays(side.train_step(side.state_from_arrays(state), batch, rate)[0])
+
+
+def _is_real(name: str) -> bool:
+    return "/" in name or name == GATHERED
+
+
+def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
+    """The tensor that differs most of those that are not proven equal; what is zero in theory counts as its group."""
+    floor = max(map(criterion.norm, ours.values()))
+    verdicts = {name: criterion.prove(ours[name], theirs[name], floor) for name in ours}
+    wrong = {name: verdict.error for name, verdict in verdicts.items() if not verdict.agrees}
+    return max(wrong, key=lambda name: wrong[name], default=None)
+
+
+def _in_the_model(recipe: Recipe, state: Arrays, batch: Batch, tensor: str) -> tuple[Divergence, str]:
+    weights = {name.removeprefix(f"{WEIGHTS}/"): array for name, array in state.items() if name.startswith(WEIGHTS)}
+    entry, arguments = find_twin(recipe.model.twin), recipe.model.arguments
+    pair = torch_build.empty_twin(entry, arguments), jax_build.empty_twin(entry, arguments)
+    torch_weights.load_arrays(pair[0], weights)
+    jax_weights.load_arrays(pair[1], weights)
+    inputs = tuple(np.asarray(batch[name]) for name in recipe.model.inputs)
+    report = compare(*pair, inputs, train=True, name=recipe.model.twin)
+    if report.first_divergence is not None:
+        return report.first_divergence, f"from one state the model differs: {_words(report.first_divergence)}"
+    found = Divergence(recipe.model.twin, "parameter gradient", f"{GRADIENTS}/{tensor}")
+    return (
+        found,
+        f"from one state the model agrees by itself, and the gradients that the backends find part in {tensor}",
+    )
+
+
+def _words(found: Divergence) -> str:
+    return f"{found.module}, {found.phase}, {found.tensor}"

@@ -1,0 +1,53 @@
+"""What a line of progress says of a record: the figures of the run, the time that is left, the memory."""
+
+import time
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Pace:
+    """How long a step takes since the first record with totals, without compilation; earlier processes don't count."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._first: tuple[int, float] | None = None
+
+    def seconds_left(self, record: Record) -> float | None:
+        """Until the last step, validations and all; None where nothing can be said yet."""
+        if "compile_seconds" not in record:
+            return None
+        step, now = record["step"], time.monotonic() - record["compile_seconds"]
+        first, began = self._first = self._first or (step, now)
+        return (self._total - step) * (now - began) / (step - first) if step > first else None
+
+
+def describe(record: Record, seconds_left: float | None = None) -> str:
+    """The figures of a record in a few words; none for a training record that came without its speed."""
+    if record["kind"] == "validation":
+        return f"validation loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}, F1 {record['f1']:.4f}"
+    if "examples_per_second" not in record:
+        return ""
+    figures = (
+        f"loss {record['loss']:.4f}",
+        f"rate {_short(record['learning_rate'])}",
+        f"{record['examples_per_second']:,.0f} examples/s",
+        "" if seconds_left is None else f"{_clock(seconds_left)} left",
+        _size(record["steady_bytes"]),
+    )
+    return ", ".join(filter(None, figures))
+
+
+def _short(rate: float) -> str:
+    mantissa, exponent = f"{rate:.1e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}" if rate else "0"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"

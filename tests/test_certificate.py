@@ -1,0 +1,129 @@
+"""The lockstep certificate: runs with all that an update can have are one run, and where they part is named."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("jax")
+
+from crosscheck.faults.planting import planted
+from crosscheck.faults.table import FAULTS
+from crosscheck.lockstep import BOUNDS, Step
+from experiments.catalogue import EXPERIMENTS
+from experiments.catalogue.lockstep import LOCKSTEP
+from experiments.certificate import CERTIFICATE, LINES, certify, describe
+from experiments.cli import main
+from experiments.progress import Progress
+from experiments.settings import Settings
+from shared.errors import IsogradError
+
+STEPS = 12  # the first update has rate 0
+NAMES = [experiment.name for experiment in LOCKSTEP]
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_jax():
+    import jax
+
+    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    yield
+    jax.config.update("jax_enable_x64", before[0])
+    jax.config.update("jax_default_matmul_precision", before[1])
+
+
+def certificate_of(folder, name, **options):
+    return certify(Settings(name, **{"steps": STEPS, "dtype": "float64", **options}), folder, Progress())
+
+
+def test_every_model_with_dropout_has_a_lockstep_experiment():
+    models = [row.model for row in EXPERIMENTS.values() if row.name.startswith("reviews") and "small" in row.name]
+    assert [model for model in models if model.arguments["dropout"]] == [row.model for row in LOCKSTEP]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_and_jax_are_one_run(tmp_path, name):
+    certificate = certificate_of(tmp_path / "run", name)
+    assert certificate["certified"], describe(certificate)
+    assert certificate["steps"] == STEPS
+    assert set(certificate["largest"]) == {"loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average"}
+    assert all(worst["difference"] <= BOUNDS["float64"] for worst in certificate["largest"].values())
+    assert certificate["largest"]["weights"]["difference"] > 0  # two programs, not one compared with itself
+
+
+def test_accumulation_and_other_optimisers_are_certified_too(tmp_path):
+    certificate = certificate_of(tmp_path / "run", "lockstep-2", optimizer="rmsprop", accumulate=3)
+    assert certificate["certified"], describe(certificate)
+    assert {"square_avg", "gradient_sum"} <= set(certificate["largest"])
+
+
+def test_float32_runs_stay_within_their_bound(tmp_path):
+    certificate = certificate_of(tmp_path / "run", "lockstep-5", dtype="float32", steps=30)
+    assert certificate["certified"], describe(certificate)
+    assert certificate["largest"]["weights"]["difference"] > BOUNDS["float64"]
+
+
+def test_the_folder_holds_a_line_a_step_and_the_largest_of_them(tmp_path):
+    certificate_of(tmp_path / "run", "lockstep-2")
+    certificate = json.loads((tmp_path / "run" / CERTIFICATE).read_text())
+    lines = [json.loads(line) for line in (tmp_path / "run" / LINES).read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+    for group in ("gradients", "weights"):
+        assert certificate["largest"][group]["difference"] == max(line["errors"][group] for line in lines)
+    assert [step["step"] for step in certificate["growth"]] == [1, 2, 5, 10, STEPS]
+    assert certificate["command"] == "isograd train lockstep-2 --backend both --certify --steps 12 --dtype float64"
+
+
+PARTINGS = [  # a fault planted in one backend -> the experiment, the step, and what the certificate names
+    ("gelu-by-tanh/jax", "lockstep-5", 1, "transformer.blocks.0.mlp", "forward"),
+    ("corrections-left-out/torch", "lockstep-2", 2, "optimizer", "update"),
+    ("masks-of-the-next-step/jax", "lockstep-2", 1, "", "parameter gradient"),
+]
+
+
+@pytest.mark.parametrize(("fault", "name", "step", "module", "phase"), PARTINGS, ids=[row[0] for row in PARTINGS])
+def test_where_two_runs_part_is_named(tmp_path, fault, name, step, module, phase):
+    with planted(FAULTS[fault].changes):
+        certificate = certificate_of(tmp_path / "run", name)
+    assert not certificate["certified"]
+    assert (certificate["parting"]["step"], certificate["steps"]) == (step, step)
+    cause = certificate["parting"]["cause"]
+    twin = certificate["experiment"]["model"]["twin"]
+    assert (cause["module"], cause["phase"]) == (f"{twin}.{module}" if module else twin, phase)
+    assert "from one state" in describe(certificate)[0]
+
+
+def test_a_loss_that_is_nan_on_one_side_parts_the_runs():
+    step = Step(1, 0.5, float("nan"), {"gradients": 0.0, "weights": float("nan")}, {"gradients": "a", "weights": "b"})
+    assert step.beyond(BOUNDS["float64"]) == ("loss", "loss")
+
+
+def test_the_command_prints_the_verdict_and_ends_with_1_where_runs_part(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "2", "--quiet"]
+    assert main([*options, "--out", "good"]) == 0
+    assert "are one run over 2 steps" in capsys.readouterr().out
+    with planted(FAULTS["run-adds-up-the-loss/jax"].changes):
+        assert main([*options, "--out", "bad"]) == 1
+    assert "part at step 1 in the loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--backend", "torch"], "expected --backend both, got torch"),
+        ([], "expected --backend both, got none"),
+        (["--backend", "both", "--steps", "0"], "--steps: expected at least 1, got 0"),
+    ],
+)
+def test_certify_refuses_what_it_can_not_do(tmp_path, capsys, monkeypatch, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "lockstep-2", "--certify", *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_in_use_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IsogradError, match="is not empty"):
+        certificate_of(tmp_path, "lockstep-2")
