@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
+from experiments.commands.bench import bench
 from experiments.commands.check import check
 from experiments.commands.demo import demo
 from experiments.commands.evaluate import evaluate_command
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "eval": evaluate_command,
     "report": report,
     "port": port_command,
+    "bench": bench,
     "demo": demo,
 }
 BAD_INPUT, INTERRUPTED = 2, 130

@@ -44,8 +44,8 @@ class Runner:
         """
         self.state, self.step = state, step
         self.stop_at = self.total if stop_at is None else min(stop_at, self.total)
-        self.progress.start(f"{self.experiment.title}, {self.backend.name}", step, self.total)
         with on_interrupt(self.progress.note) as request, self.checkpoints:
+            self.progress.start(f"{self.experiment.title}, {self.backend.name}", step, self.total)
             self._restart_clock()
             order = training_batches(self.prepared, step, self.stop_at)
             ahead = prefetch(self._on_device(batch) for batch in order)

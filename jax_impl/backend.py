@@ -85,13 +85,18 @@ class Backend:
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after each `accumulate` of them; uses up the state. For the metrics see Backend."""
-        step, batches = state["step"], self.training.accumulate
-        coefficients = self.updates.coefficients(step // batches + 1, learning_rate)
+        run = self.update if (state["step"] + 1) % self.training.accumulate == 0 else self.gather
+        tensors, metrics = run(*self.arguments(state, batch, learning_rate))
+        return {**tensors, "step": state["step"] + 1}, metrics
+
+    def arguments(
+        self, state: State, batch: Batch, learning_rate: float
+    ) -> tuple[Groups, Tensors, np.ndarray, np.ndarray]:
+        """What `update` or `gather` takes in the state's next step."""
+        coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         coefficients = np.array(coefficients, training_state.MASTER_DTYPES[self.dtype])
         tensors = {group: value for group, value in state.items() if group != "step"}
-        run = self.update if (step + 1) % batches == 0 else self.gather
-        tensors, metrics = run(tensors, self.to_device(batch), self.key(state), coefficients)
-        return {**tensors, "step": step + 1}, metrics
+        return tensors, self.to_device(batch), self.key(state), coefficients
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
         """Without dropout, by the averaged weights where there are such: losses (B,) and predictions (B,)."""

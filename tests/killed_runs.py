@@ -1,6 +1,6 @@
 """Kill -9 a training process again and again, and compare what it leaves with the uninterrupted run, bit for bit.
 
-A program of its own: it imports torch once and forks, so that a life of a run costs no start; JAX starts in a fork only.
+A program of its own: it imports torch once and forks, so that a life costs no start; JAX starts in forks only.
 """
 
 import importlib

@@ -127,3 +127,16 @@ def test_a_folder_that_is_in_use_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(IsogradError, match="is not empty"):
         certificate_of(tmp_path, "lockstep-2")
+
+
+def test_certificates_make_one_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lockstep-2", "lockstep-3"):
+        certificate_of(tmp_path / "all" / name, name, steps=2)
+    assert main(["report", "all", "--table", "table.md"]) == 0
+    table = (tmp_path / "table.md").read_text()
+    assert "| lockstep-2 | GRU encoder, dropout 0.3, in lockstep | float64 | cpu | 2 |" in table
+    assert "isograd train lockstep-3 --backend both --certify --steps 2 --dtype float64 --out all/lockstep-3\n" in table
+    (tmp_path / "all" / "lockstep-3" / CERTIFICATE).write_text("{}")
+    assert main(["report", "all", "--table", "table.md"]) == 2
+    assert "expected a certificate" in capsys.readouterr().err

@@ -108,7 +108,7 @@ def test_lists_of_faults_and_divergences(capsys, what, columns):
 
 
 def test_what_needs_both_frameworks_is_not_listed_unasked(capsys):
-    assert json.loads(printed(capsys, "list", "--json")).keys() == {"twins", "experiments", "datasets"}
+    assert json.loads(printed(capsys, "list", "--json")).keys() == {"twins", "experiments", "datasets", "optimizers"}
 
 
 # check --faults

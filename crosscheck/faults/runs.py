@@ -4,7 +4,8 @@ from crosscheck.faults.fault import Change, Fault, both_sides
 from crosscheck.faults.texts import alike
 
 FILE, OBJECTIVE = "backend.py", "objective.py"
-COEFFICIENTS = "coefficients = self.updates.coefficients(step // batches + 1, learning_rate)"
+NUMBER = 'state["step"] // self.training.accumulate'
+COEFFICIENTS = f"coefficients = self.updates.coefficients({NUMBER} + 1, learning_rate)"
 KEY = 'rng.fold_in(rng.key_from_seed(self.seed), state["step"])'
 LOSS = 'return weighted_mean(losses, batch["weights"]), '
 TORCH_GRADIENTS = "return dict(zip(weights, gradients, strict=True)), metrics"
@@ -31,11 +32,11 @@ SCHEDULES = (
     ),
     *both_sides(
         "first-step-numbered-zero", "optimizer", "the optimiser is told the steps before, not the number of this", FILE,
-        *alike(COEFFICIENTS, "coefficients = self.updates.coefficients(step // batches, learning_rate)"), GRU, **UPDATE,
+        *alike(f"{NUMBER} + 1", NUMBER), GRU, **UPDATE,
     ),
     *both_sides(
         "step-not-advanced", "schedule", "the state stays at step 0", FILE,
-        *alike('"step": step + 1}', '"step": step}'), TRANSFORMER, mode="run",
+        *alike('"step": state["step"] + 1}', '"step": state["step"]}'), TRANSFORMER, mode="run",
     ),
 )
 

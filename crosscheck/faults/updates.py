@@ -10,7 +10,7 @@ AVERAGED = "averaged(tensors[AVERAGE], moved[WEIGHTS], self.training.average_dec
 MOVED = "moved = {group: {} for group in (WEIGHTS, *self.state)}"
 MIX = "decay * average[name] + (1 - decay) * weights[name]"
 SUMS, MEAN = "sums = {name: total + rows", "total / (rows + (rows == 0))"
-NUMBER, IS_LAST = "step // batches + 1", "if (step + 1) % batches == 0"
+NUMBER, IS_LAST = '["step"] // self.training.accumulate + 1', '(state["step"] + 1) % self.training.accumulate == 0'
 GRU, TRANSFORMER, ACCUMULATING = (
     "ReviewClassifierGRU",
     "ReviewClassifierTransformer",
@@ -140,15 +140,15 @@ ACCUMULATION = (
     ),
     *both_sides(
         "update-a-batch-early", "schedule", "the first batch makes an update by itself", BACKEND,
-        *alike(IS_LAST, "if step % batches == 0"), ACCUMULATING, **UPDATE,
+        *alike(IS_LAST, 'state["step"] % self.training.accumulate == 0'), ACCUMULATING, **UPDATE,
     ),
     *both_sides(
         "update-a-batch-late", "schedule", "an update waits for one batch too many", BACKEND,
-        *alike(IS_LAST, "if (step + 1) % (batches + 1) == 0"), ACCUMULATING, **UPDATE,
+        *alike(IS_LAST, '(state["step"] + 1) % (self.training.accumulate + 1) == 0'), ACCUMULATING, **UPDATE,
     ),
     *both_sides(
         "update-numbered-by-the-batch", "schedule", "the optimiser is told the number of batches", BACKEND,
-        *alike(NUMBER, "step + 1"), ACCUMULATING, **UPDATE,
+        *alike(NUMBER, '["step"] + 1'), ACCUMULATING, **UPDATE,
     ),
 )
 # fmt: on

@@ -12,21 +12,26 @@ def report(
     """Draw the curves of runs on one axis, with a table, as HTML and Markdown.
 
     Args:
-        runs: Run folders, or folders of run folders.
+        runs: Run folders, or folders of run folders; with --table, also folders of lockstep certificates.
         out: Where the report goes (a folder `report` in the first run).
         table: Write the table alone to this Markdown file, and no report.
         json: Print the figures as JSON too.
     """
+    from experiments.certificate_report import find_certificates, write_certificates
     from experiments.comparison import expand_runs
     from experiments.output import check_folder
     from experiments.report import collect, write_report, write_results
 
     if not runs:
         raise IsogradError("expected run folders, got none: `isograd report runs/a runs/b` draws two on one axis")
+    command = f"isograd report {' '.join(map(str, runs))} --table {table}"
+    if table is not None and (certificates := find_certificates(runs)):
+        write_certificates(certificates, table, command)
+        print(f"wrote {table}")
+        return
     folders = expand_runs(runs)
     if table is not None:
-        given = " ".join(str(run) for run in runs)
-        write_results(folders, table, f"isograd report {given} --table {table}")
+        write_results(folders, table, command)
         print(f"wrote {table}")
         return
     folder = out or Path(runs[0]) / "report"

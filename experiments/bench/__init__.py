@@ -1,0 +1,12 @@
+"""Every benchmark by name; each returns rows in which sides that were timed in turn stand beside each other."""
+
+from collections.abc import Callable
+
+from experiments.bench.dropout import bench_dropout
+from experiments.bench.options import Options
+from experiments.bench.runner import bench_runner
+from experiments.bench.timing import Row
+
+BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {"runner": bench_runner, "dropout": bench_dropout}
+
+__all__ = ["BENCHMARKS", "Options"]

@@ -1,0 +1,49 @@
+"""The result of benchmarks: a JSON document that says what it was measured on, and a table."""
+
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from experiments.bench.options import Options
+from experiments.bench.timing import Row
+from experiments.bench.workload import backend_for, experiment_for
+from shared.backend import PACKAGES
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "case": lambda row: row["case"],
+    "backend": lambda row: row["backend"],
+    "side": lambda row: row["side"],
+    "ms": lambda row: f"{row['milliseconds']:.3f}",
+    "ratio": lambda row: f"{row['ratio']:.3f}",
+    "from - to": lambda row: f"{row['lowest_ratio']:.3f} - {row['highest_ratio']:.3f}",
+    "CPU ms": lambda row: f"{row['cpu_milliseconds']:.3f}",
+    "CPU ratio": lambda row: f"{row['cpu_ratio']:.3f}",
+    "goal": lambda row: f"{row['goal']}" if "goal" in row else "",
+    "compiled in s": lambda row: f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else "",
+}
+
+
+def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict[str, Any]:
+    """Rows by benchmark; milliseconds are medians over the rounds, ratios medians of those within a round."""
+    smallest = experiment_for("reviews-1-small", options)
+    return {
+        "command": command,
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "backends": {name: backend_for(name, smallest, options).describe() for name in PACKAGES},
+        "rounds": options.rounds,
+        "benchmarks": rows,
+    }
+
+
+def print_table(rows: list[Row]) -> None:
+    """One line for each side; a column that no row fills is left out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cells = {title: [cell(row) for row in rows] for title, cell in COLUMNS.items()}
+    filled = {title: column for title, column in cells.items() if any(column)}
+    table = Table(*filled, box=None, pad_edge=False)
+    for line in zip(*filled.values(), strict=True):
+        table.add_row(*line)
+    Console().print(table)

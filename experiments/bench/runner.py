@@ -1,0 +1,79 @@
+"""What the runner costs: a training step with all that surrounds it against the bare compiled step.
+
+Counted are prefetched batches, logged metrics with TensorBoard, and a checkpoint written in the background every
+`checkpoint_every` steps; validations are not.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.bench.options import Options
+from experiments.bench.timing import Cost, Row, cost, in_turn, now, rows_of
+from experiments.bench.workload import BareStep, backend_for, experiment_for, random_data
+from experiments.preparation import Prepared
+from experiments.progress import Progress
+from experiments.runner import LOG_EVERY, Runner
+from shared.backend import PACKAGES, Backend
+from shared.metrics_log import MetricsLog
+
+EXPERIMENTS = {"cpu": ("reviews-5-small",), "cuda": ("reviews-5",)}
+GOAL = 1.03  # the runner's step over the bare one
+BARE, RUNNER = "bare step", "runner"
+
+
+def bench_runner(options: Options) -> list[Row]:
+    """A row for each side of each backend; the runner's ratio says what it costs."""
+    names = options.experiments or EXPERIMENTS[options.device]
+    return [row for name in names for backend in PACKAGES for row in _rows(name, backend, options)]
+
+
+def _rows(name: str, backend_name: str, options: Options) -> list[Row]:
+    prepared = _without_validation(random_data(experiment_for(name, options)))
+    backend = backend_for(backend_name, prepared.experiment, options)
+    bare, runner = BareStep(backend, prepared), RunnerSteps(backend, prepared)
+    bare.run(2)
+    compile_seconds = backend.compile_seconds
+    steps = prepared.experiment.checkpoint_every // 2
+    costs = in_turn({BARE: lambda: bare.block(steps), RUNNER: runner.block}, options.rounds)
+    labels = {"case": prepared.experiment.name, "backend": backend_name}
+    extras = {"goal": GOAL, "compile_seconds": compile_seconds}
+    return [labels | row | (extras if row["side"] == RUNNER else {}) for row in rows_of(costs, BARE)]
+
+
+def _without_validation(prepared: Prepared) -> Prepared:
+    """A run whose end and whose validations lie beyond the steps that are taken."""
+    far = 3 * prepared.experiment.checkpoint_every
+    return replace(prepared, experiment=replace(prepared.experiment, steps=far, evaluate_every=far))
+
+
+class RunnerSteps:
+    """Runs of the runner, each in a folder of its own, that go on with one state."""
+
+    def __init__(self, backend: Backend, prepared: Prepared) -> None:
+        self.backend, self.prepared = backend, prepared
+        self.state = backend.init_state()
+
+    def block(self) -> Cost:
+        """The cost of a step, from right after one checkpoint to right after the next: there the device is waited for.
+
+        A few steps before them warm up; the last checkpoint, which nothing covers, comes after them.
+        """
+        every = self.prepared.experiment.checkpoint_every
+        stretch = _Stretch(every + 1, 2 * every + 1)
+        with tempfile.TemporaryDirectory() as folder, MetricsLog(folder) as log:
+            runner = Runner(self.backend, self.prepared, Path(folder), log, stretch, spent={})
+            self.state = runner.run(self.state, max(0, every - LOG_EVERY), stop_at=stretch.last)
+        return cost(*stretch.moments, units=every)
+
+
+class _Stretch(Progress):
+    """Notes the moments at which the runner has handed two of its steps to the device."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self.moments: list[Cost] = []
+
+    def advance(self, step: int) -> None:
+        if step in (self.first, self.last):
+            self.moments.append(now())

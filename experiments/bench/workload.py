@@ -1,0 +1,88 @@
+"""What a benchmark trains: an experiment of the catalogue on random token ids, so that no data are needed."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from experiments.bench.options import Options
+from experiments.bench.timing import Cost, timed
+from experiments.catalogue import find_experiment
+from experiments.preparation import Prepared
+from shared.backend import Backend, Batch, load_backend
+from shared.configs.experiment import Experiment
+from shared.data import Examples, batches
+
+SIZES = {"vocabulary_size": 128, "num_classes": 3}  # where an experiment leaves them to its data
+BATCHES = 8  # of an epoch
+BLOCK_SECONDS = 0.3  # or one step, if that takes longer
+
+
+def experiment_for(name: str, options: Options) -> Experiment:
+    """The experiment with every size settled."""
+    experiment = find_experiment(name)
+    sizes = {**SIZES, "sequence_length": experiment.length}
+    arguments = {key: sizes[key] if value is None else value for key, value in experiment.model.arguments.items()}
+    batch_size = options.batch_size or experiment.batch_size
+    return replace(experiment, model=replace(experiment.model, arguments=arguments), batch_size=batch_size)
+
+
+def random_data(experiment: Experiment) -> Prepared:
+    """An experiment ready for the runner: reviews of random ids, half as long as they may be or longer."""
+    random, arguments = np.random.default_rng(experiment.seed), experiment.model.arguments
+    lengths = random.integers(experiment.length // 2, experiment.length + 1, BATCHES * experiment.batch_size)
+    ids = random.integers(1, arguments["vocabulary_size"], lengths.sum(), dtype=np.int32)
+    labels = random.integers(0, arguments["num_classes"], len(lengths), dtype=np.int32)
+    examples = Examples(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
+    return Prepared(experiment, None, None, {"train": examples, "validation": examples})  # type: ignore[arg-type]
+
+
+def backend_for(name: str, experiment: Experiment, options: Options) -> Backend:
+    """The backend of that name for the experiment."""
+    return load_backend(
+        name,
+        model=experiment.model,
+        optimizer=experiment.optimizer,
+        training=experiment.training,
+        seed=experiment.seed,
+        dtype=options.dtype,
+        device=options.device,
+    )
+
+
+class BareStep:
+    """The compiled update of a backend in a tight loop, on one batch that is on the device already."""
+
+    def __init__(self, backend: Any, prepared: Prepared) -> None:
+        rate = prepared.experiment.optimizer.learning_rate
+        state, batch = backend.init_state(), backend.to_device(_first_batch(prepared))
+        self.backend = backend
+        self.tensors, *self.others = backend.arguments(state, batch, rate)
+
+    def run(self, steps: int) -> None:
+        """Take steps and wait for the last."""
+        for _ in range(steps):
+            self.tensors, metrics = self.backend.update(self.tensors, *self.others)
+        self.backend.fetch(metrics)
+
+    def block(self, steps: int) -> Cost:
+        """The cost of a step."""
+        return timed(lambda: self.run(steps), steps)
+
+    def steps_of_a_block(self) -> int:
+        """How many fill a block; the first steps, which compile and warm up, are taken here."""
+        self.run(2)
+        return max(1, round(BLOCK_SECONDS / self.block(2).wall))
+
+
+def _first_batch(prepared: Prepared) -> Batch:
+    experiment = prepared.experiment
+    order = batches(
+        prepared.examples["train"],
+        experiment.batch_size,
+        length=experiment.length,
+        seed=experiment.seed,
+        epoch=0,
+        shuffle=True,
+    )
+    return next(order)

@@ -1,0 +1,103 @@
+"""`isograd bench`: side-by-side timings as ratios."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from experiments.bench import BENCHMARKS, Options
+from experiments.bench.result import document, print_table
+from experiments.catalogue import find_experiment
+from experiments.output import check_folder
+from experiments.progress import counting, print_json
+from shared.backend import PACKAGES, find_backend
+from shared.checkpoint import write_json
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+
+FILE = "bench.json"
+
+
+def bench(
+    names: tuple[str, ...] = (),
+    /,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    experiment: tuple[str, ...] = (),
+    batch_size: int | None = None,
+    rounds: int = 5,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Time what isograd does against what it stands beside, in turns and with both backends, on random data.
+
+    Args:
+        names: runner (against the bare compiled step), dropout (masks of both kinds and none); all of them.
+        device: cpu or cuda.
+        dtype: float32, float64 or bfloat16.
+        experiment: Whose steps are timed (small ones on a CPU, full ones on a GPU).
+        batch_size: Examples in a batch.
+        rounds: Blocks of each side, whose median counts.
+        out: A folder for bench.json.
+        json: Print JSON.
+    """
+    _check_sizes(batch_size, rounds)
+    chosen = names or tuple(BENCHMARKS)
+    for name in chosen:
+        check_choice("benchmark", name, BENCHMARKS)
+    for name in experiment:
+        find_experiment(name)
+    if out is not None:
+        check_folder(out)
+    _load_frameworks(device, dtype)
+    options = Options(device, dtype, experiment, batch_size, rounds)
+    rows = {}
+    with counting("timing", quiet=json) as progress:
+        for done, name in enumerate(chosen):
+            progress(done, len(chosen), name)
+            rows[name] = BENCHMARKS[name](options)
+    _tell(document(rows, options, command(chosen, options, out)), out, json=json)
+
+
+def command(names: tuple[str, ...], options: Options, out: Path | None) -> str:
+    """The command line that repeats it."""
+    given = {
+        "--device": options.device,
+        "--dtype": options.dtype,
+        "--batch-size": options.batch_size,
+        "--rounds": options.rounds,
+        "--out": out,
+    }
+    named = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    experiments = ["--experiment", *options.experiments] if options.experiments else []
+    return shlex.join(["isograd", "bench", *names, *named, *experiments])
+
+
+def _check_sizes(batch_size: int | None, rounds: int) -> None:
+    sizes = {"--batch-size": batch_size, "--rounds": rounds}
+    problems = [
+        f"{name}: expected at least 1, got {size}" for name, size in sizes.items() if size is not None and size < 1
+    ]
+    if problems:
+        raise IsogradError("; ".join(problems))
+
+
+def _load_frameworks(device: str, dtype: str) -> None:
+    """Both, torch first, or IsogradError; on a GPU that they share, JAX must not take three quarters of it."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    for name in PACKAGES:
+        find_backend(name, dtype=dtype, device=device)
+
+
+def _tell(found: dict[str, Any], out: Path | None, *, json: bool) -> None:
+    if out is not None:
+        write_json(out / FILE, found)
+    if json:
+        print_json(found)
+        return
+    for name, rows in found["benchmarks"].items():
+        print(f"{name}:")
+        print_table(rows)
+    if out is not None:
+        print(f"wrote {out / FILE}")

@@ -1,0 +1,216 @@
+"""A kill at any moment and a full disk cost nothing that was saved."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+import short_runs
+from short_runs import NEW, RESUME, ROOT, assert_equal_runs, leftovers, sentence
+
+from experiments import cli, run_config, training
+from experiments.checkpoints import Checkpoints
+from experiments.progress import Progress
+from shared import metrics_log, run_folder
+from shared.errors import IsogradError
+from shared.metrics_log import read
+from shared.run_folder import list_checkpoints, read_state
+
+small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures
+
+KILLS = {"torch": 40, "jax": 10}
+NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("backend", KILLS)
+def test_a_run_killed_at_random_moments_ends_in_the_bits_of_the_uninterrupted_one(tmp_path, backend):
+    command = [sys.executable, str(Path(__file__).with_name("killed_runs.py")), str(tmp_path), backend]
+    environment = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"), "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [*command, str(KILLS[backend]), "0"], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    hit = json.loads(ended.stdout)
+    print(f"{backend}: the kills hit {hit}")
+    assert sum(hit.values()) == KILLS[backend]
+
+
+@pytest.mark.parametrize("left", [[".lock"], [".lock", ".tokenizer.json.9.tmp"], [".lock", "tokenizer.json"]])
+def test_a_run_killed_before_it_had_begun_is_begun_again(whole, tmp_path, left):
+    (tmp_path / "run").mkdir()
+    for name in [*left, ".config.json.9.tmp"]:
+        (tmp_path / "run" / name).write_text("half of")
+    assert cli.main([*NEW, "--quiet"]) == 0
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("names", [["tokenizer.json"], ["x.tmp"], [".lock", "thesis.txt"], [".lock", "metrics.jsonl"]])
+def test_a_folder_with_files_of_the_user_is_never_taken_for_an_abandoned_run(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("precious")
+    with pytest.raises(IsogradError, match="is not empty"):
+        run_config.check_unused(tmp_path)
+
+
+def test_a_checkpoint_gets_its_name_when_all_of_it_is_written(monkeypatch):
+    renamed, rename = [], Path.rename
+
+    def watched(path, target):
+        if Path(target).name.startswith("step-") or Path(target).name == "best":
+            assert read_state(path)["step"] > 0
+            renamed.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    assert cli.main([*NEW, "--quiet"]) == 0
+    assert len(renamed) >= 3
+
+
+def test_the_records_of_all_its_steps_are_in_the_log_before_a_checkpoint_is_written(tmp_path, monkeypatch):
+    seen, save = [], run_folder.save_checkpoint
+
+    def watched(run, step, arrays, state):
+        logged = {kind: [r["step"] for r in read(run) if r["kind"] == kind] for kind in ("train", "validation")}
+        assert logged["train"][:step] == list(range(1, step + 1))
+        assert logged["validation"][: step // 5] == list(range(5, step + 1, 5))
+        seen.append(step)
+        return save(run, step, arrays, state)
+
+    monkeypatch.setattr("experiments.checkpoints.save_checkpoint", watched)
+    assert cli.main([*NEW, "--quiet"]) == 0
+    assert seen == [10, 20, 30]
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """The n-th weights file (or any later one) gets half of its bytes on the disk; mended by `make_room`."""
+    left, save = {"files": 0}, safetensors.numpy.save_file
+
+    def save_half(arrays, path, metadata):
+        save(arrays, path, metadata=metadata)
+        left["files"] -= 1
+        if left["files"] < 0:
+            os.truncate(path, Path(path).stat().st_size // 2)
+            raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    def after(files):
+        left["files"] = files
+        monkeypatch.setattr(safetensors.numpy, "save_file", save_half)
+        return lambda: monkeypatch.setattr(safetensors.numpy, "save_file", save)
+
+    return after
+
+
+@pytest.mark.parametrize("files", range(0, 9, 2))
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_costs_nothing_that_was_saved(
+    whole, tmp_path, capsys, full_disk, files, odd
+):
+    make_room = full_disk(files + odd)
+    assert cli.main([*NEW, "--quiet"]) == 2
+    words = sentence(capsys)
+    assert re.search(
+        r"could not write run/(best|checkpoints/step-\d+)/(weights|optimizer)\.safetensors: .*No space", words
+    )
+    assert "then go on with `isograd train --resume run`" in words
+    assert leftovers(tmp_path / "run") == []
+    for folder in list_checkpoints(tmp_path / "run"):
+        read_state(folder)
+    make_room()
+    assert cli.main(RESUME) == 0
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_a_failed_write_ends_the_run_at_the_next_step_and_not_at_the_next_save(tmp_path, monkeypatch, after_step):
+    failed = threading.Event()
+
+    def fail(*given):
+        failed.set()
+        raise NO_ROOM
+
+    monkeypatch.setattr("experiments.checkpoints.save_checkpoint", fail)
+    after_step(lambda step: failed.wait() and time.sleep(0.1) if step > 10 else None)
+    with pytest.raises(IsogradError, match="No space left on device; no checkpoint had been written yet; then go on"):
+        training.start(training.Settings("reviews-1-small", steps=30), tmp_path / "run", Progress())
+    assert read(tmp_path / "run")[-1]["step"] < 15  # neither the next best/ nor the next checkpoint
+
+
+def test_asking_for_errors_does_not_wait_for_a_write_that_goes_on(tmp_path, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr("experiments.checkpoints.save_checkpoint", lambda *given: go_on.wait())
+    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}) as checkpoints:
+        checkpoints.save({}, {"step": 1})
+        checkpoints.check()
+        go_on.set()
+
+
+class FullAfter:
+    """A text file that has room for some lines; what the last line has room for is written."""
+
+    def __init__(self, file, lines):
+        self._file, self._lines = file, lines
+
+    def write(self, line):
+        self._lines -= 1
+        self._file.write(line if self._lines >= 0 else line[: len(line) // 2])
+
+    def flush(self):
+        self._file.flush()
+        if self._lines < 0:
+            raise NO_ROOM
+
+    def close(self):
+        self._file.close()
+
+
+def test_a_disk_that_is_full_for_the_records_ends_in_one_sentence_and_the_run_goes_on_later(
+    whole, tmp_path, capsys, monkeypatch
+):
+    open_log = metrics_log._open
+    monkeypatch.setattr(metrics_log, "_open", lambda folder: FullAfter(open_log(folder), lines=17))
+    assert cli.main([*NEW, "--quiet"]) == 2
+    assert "the disk is full: make room, then go on with `isograd train --resume" in sentence(capsys)
+    monkeypatch.setattr(metrics_log, "_open", open_log)
+    assert cli.main(RESUME) == 0
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+TINY_DISK = """
+mkdir disk && mount -t tmpfs -o size=$1 none disk || exit 77
+shift
+"$@" --out disk/run; echo "code $?"
+find disk -name '*.tmp'
+mount -o remount,size=50m disk
+"$2" "$3" "$4" train --resume disk/run --quiet; echo "code $?"
+cp -r disk/run run
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs namespaces")
+@pytest.mark.parametrize("size", ["20k", "700k"], ids=["the records", "a checkpoint"])
+def test_a_real_full_disk_ends_a_real_run_in_one_sentence(tmp_path, size):
+    command = [sys.executable, "-m", "experiments", "train", "reviews-1-small", "--steps", "300", "--quiet"]
+    script = TINY_DISK.replace('"$2" "$3" "$4"', '"$1" "$2" "$3"')
+    ended = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", size, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if ended.returncode == 77 or "unshare" in ended.stderr:
+        pytest.skip("this system lets nobody mount a small disk")
+    assert ended.stdout.splitlines() == ["code 2", "code 0"], ended
+    assert re.fullmatch(r"isograd: .*(No space left on device|the disk is full).*\n", ended.stderr)
+    assert [r["step"] for r in read(tmp_path / "run") if r["kind"] == "train"] == list(range(1, 301))
