@@ -19,6 +19,7 @@ from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
 
 PRECISION = "float64"
+SAME_STEP = "from one state both sides make this step alike in float64"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Recipe:
         return load_backend(name, dtype=dtype, device=device, **options)
 
 
-def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float) -> tuple[Divergence | None, str]:
+def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor: str) -> tuple[Divergence | None, str]:
     """What differs if both sides make one step from `state`, with a sentence; None if nothing does.
+
+    `tensor` is where the runs have parted.
 
     The gradients first: where they differ, the model's modules are compared and the first that differs is named; then
     every group of the state after the update.
@@ -44,14 +47,21 @@ def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float) -> tupl
     state = {name: array.astype(PRECISION) if _is_real(name) else array for name, array in state.items()}
     sides = [recipe.backend(name) for name in ("torch", "jax")]
     gradients = [side.gradients_of(side.state_from_arrays(state), batch) for side in sides]
-    if tensor := _first_difference(*gradients):
-        return _in_the_model(recipe, state, batch, tensor)
+    if found := _first_difference(*gradients):
+        return _in_the_model(recipe, state, batch, found)
     after = [_after(side, state, batch, rate) for side in sides]
     for group, ours in by_group(after[0]).items():
-        if tensor := _first_difference(ours, by_group(after[1])[group]):
-            found = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{tensor}")
-            return found, f"from one state the gradients agree, and the update parts in {found.tensor}"
-    return None, "from one state both sides make this step alike in float64: roundings have grown over the run"
+        if differing := _first_difference(ours, by_group(after[1])[group]):
+            place = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{differing}")
+            return place, f"from one state the gradients agree, and the update parts in {place.tensor}"
+    return None, f"{SAME_STEP}: {_growth(gradients[0], tensor)}"
+
+
+def _growth(gradients: Arrays, tensor: str) -> str:
+    largest = max(map(criterion.norm, gradients.values()))
+    if tensor in gradients and criterion.norm(gradients[tensor]) <= criterion.PROOF * largest:
+        return f"the gradient of {tensor} is 0 in theory, and the optimiser has made steps of its noise"
+    return "roundings have grown over the run"
 
 
 def _after(side: Any, state: Arrays, batch: Batch, rate: float) -> Arrays:

@@ -50,7 +50,7 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
             file.write(json.dumps(asdict(step)) + "\n")
             progress.advance(step.step)
             if place := step.beyond(bound):
-                cause, sentence = find_cause(recipe, before["state"], before["batch"], before["rate"])
+                cause, sentence = find_cause(recipe, before["state"], before["batch"], before["rate"], place[1])
                 parting = _parting(step.step, place, cause, sentence)
                 break
     certificate = {

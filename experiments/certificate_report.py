@@ -34,7 +34,7 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
         "# Lockstep certificates",
         "",
         "Both backends train on the same batches from the same weights, dropout on, and all that they hold is compared",
-        "after every step. Each figure is the largest over all steps: of the losses the absolute difference, of the rest",
+        "after every step. Each figure is the largest over all steps: of losses the absolute difference, of the rest",
         "the L2 norm of the difference of all tensors together, by that of the values.",
         "",
         *("| " + " | ".join(row) + " |" for row in rows),

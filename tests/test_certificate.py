@@ -93,6 +93,13 @@ def test_where_two_runs_part_is_named(tmp_path, fault, name, step, module, phase
     assert "from one state" in describe(certificate)[0]
 
 
+def test_steps_that_are_made_of_noise_are_told_from_mistakes(tmp_path, monkeypatch):
+    monkeypatch.setattr("crosscheck.lockstep.BOUNDS", {"float32": 1e-7})  # derived: a rounding of float32, soon passed
+    certificate = certificate_of(tmp_path / "run", "reviews-4-small", dtype="float32", learning_rate=1e-2)
+    assert certificate["parting"]["cause"] is None
+    assert "from one state both sides make this step alike in float64" in describe(certificate)[0]
+
+
 def test_a_loss_that_is_nan_on_one_side_parts_the_runs():
     step = Step(1, 0.5, float("nan"), {"gradients": 0.0, "weights": float("nan")}, {"gradients": "a", "weights": "b"})
     assert step.beyond(BOUNDS["float64"]) == ("loss", "loss")

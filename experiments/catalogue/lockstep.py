@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from experiments.catalogue.reviews import GRU, REVIEWS, TRANSFORMER
-from shared.configs.experiment import Experiment
+from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import AdamWConfig, ParameterGroup, ScheduleConfig, TrainingConfig
 
 DROPOUT = 0.3
@@ -15,16 +15,28 @@ UNDECAYED = {  # biases, norms and what is looked up
 
 def _in_lockstep(experiment: Experiment) -> Experiment:
     model = experiment.model
+    frozen = ParameterGroup(_without_effect(model), weight_decay=0.0, rate_factor=0.0)
     undecayed = ParameterGroup(UNDECAYED[model.twin], weight_decay=0.0)
+    groups = tuple(group for group in (frozen, undecayed) if group.patterns)
     return replace(
         experiment,
         name=experiment.name.replace("reviews", "lockstep").removesuffix("-small"),
         title=f"{experiment.title.removesuffix(', small')}, in lockstep",
         optimizer=AdamWConfig(learning_rate=1e-3, beta_1=0.9, beta_2=0.999, eps=1e-8, weight_decay=0.1),
-        training=TrainingConfig(clip_norm=1.0, groups=(undecayed,), average_decay=0.99),
+        training=TrainingConfig(clip_norm=1.0, groups=groups, average_decay=0.99),
         schedule=ScheduleConfig("cosine", warmup=50),
         steps=1000,
     )
+
+
+def _without_effect(model: ModelConfig) -> tuple[str, ...]:
+    """Biases that shift all scores of a softmax alike: in theory their gradient is 0, and nothing depends on them.
+
+    Adam divides what noise they have by its own size: in float32 they would wander off, by another way on each side.
+    """
+    if model.twin == TRANSFORMER:
+        return ("*attention.k_proj.bias",)
+    return ("*attention.V.bias",) if model.arguments["with_attention"] else ()
 
 
 LOCKSTEP = tuple(
