@@ -13,7 +13,7 @@ from typing import Any
 from experiments.course import rate_by_step, total_steps, training_batches
 from experiments.output import check_folder
 from experiments.preparation import Prepared
-from experiments.progress import Progress
+from experiments.progress import Progress, Record
 from experiments.run_config import check_unused
 from experiments.settings import Settings, check_settings
 from experiments.training import backend_for, prepared_for
@@ -49,6 +49,7 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
             steps.append(step)
             file.write(json.dumps(asdict(step)) + "\n")
             progress.advance(step.step)
+            progress.record(_record(step))
             if place := step.beyond(bound):
                 cause, sentence = find_cause(recipe, before["state"], before["batch"], before["rate"], place[1])
                 parting = _parting(step.step, place, cause, sentence)
@@ -69,6 +70,13 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
     }
     write_json(folder / CERTIFICATE, certificate)
     return certificate
+
+
+def _record(step: Any) -> Record:
+    """What progress shows of a step."""
+    differences = {"loss": step.loss_difference, **step.errors}
+    where = max(differences, key=lambda name: differences[name])
+    return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": differences[where], "where": where}
 
 
 def _course(prepared: Prepared, total: int) -> Iterator[tuple[Batch, float]]:

@@ -26,6 +26,8 @@ def describe(record: Record, seconds_left: float | None = None) -> str:
     """The figures of a record in a few words; none for a training record that came without its speed."""
     if record["kind"] == "validation":
         return f"validation loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}, F1 {record['f1']:.4f}"
+    if record["kind"] == "lockstep":
+        return f"loss {record['loss']:.4f}, largest difference {record['difference']:.1e} ({record['where']})"
     if "examples_per_second" not in record:
         return ""
     figures = (

@@ -139,6 +139,8 @@ class _EventFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: Any = None
+        self._event: Any = None
+        self._flushed = 0.0  # long ago: the first record is to be seen at once
         self._purge_step: int | None = None
         self._available = True
 
@@ -168,7 +170,7 @@ class _EventFiles:
             return
         # the library's own names hold seconds only, and a second file of the same second would replace the first
         number = sum(1 for _ in self._folder.glob("events.out.tfevents.*"))
-        self._event, self._flushed = Event, -SECONDS_BETWEEN_FLUSHES
+        self._event = Event
         self._writer = event_file_writer.EventsWriter(str(self._folder / "events"), f".{number}")
         if self._purge_step is not None:
             self._add({"step": self._purge_step, "session_log": {"status": SessionLog.START}})

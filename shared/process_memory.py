@@ -1,10 +1,12 @@
-"""Memory of this process, for devices that keep no statistics of their own."""
+"""Memory of this process, for devices that keep no account of their own: how much there is, and that it is kept."""
 
+import ctypes
 import resource
 import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/statm")  # Linux: sizes in pages, the second is the resident set
+KEEPING = {-4: 0, -1: 2**31 - 1}  # glibc's mallopt: M_MMAP_MAX = none, M_TRIM_THRESHOLD = its largest
 
 
 def process_memory() -> dict[str, int]:
@@ -13,3 +15,14 @@ def process_memory() -> dict[str, int]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     steady = int(STATUS.read_text().split()[1]) * resource.getpagesize() if STATUS.exists() else peak
     return {"steady_bytes": steady, "peak_bytes": max(steady, peak)}
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what large tensors leave free for the next ones; other C libraries stay as they are.
+
+    Given back to the system, as is its habit, every training step pays for the same pages again.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for parameter, value in KEEPING.items():
+            mallopt(parameter, value)

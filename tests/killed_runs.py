@@ -29,14 +29,7 @@ from shared.metrics_log import FILE, read
 from shared.run_folder import best_checkpoint, list_checkpoints, load_checkpoint, read_state
 
 STEPS = 60
-EVERYTHING = {
-    "batch_size": 8,
-    "clip_norm": 0.5,
-    "accumulate": 3,
-    "average_decay": 0.9,
-    "schedule": "cosine",
-    "warmup": 5,
-}
+RECIPE = {"clip_norm": 0.5, "accumulate": 3, "average_decay": 0.9, "schedule": "cosine", "warmup": 5}  # and dropout
 
 
 class Reporting(Progress):
@@ -56,7 +49,9 @@ def live(folder: Path, backend: str, pipe: int, kept: int) -> None:
     if (folder / "config.json").is_file():
         training.resume(folder, Reporting(pipe))
     else:
-        training.start(Settings("reviews-2-small", backend, steps=STEPS, **EVERYTHING), folder, Reporting(pipe))
+        training.start(
+            Settings("reviews-2-small", backend, steps=STEPS, batch_size=8, **RECIPE), folder, Reporting(pipe)
+        )
 
 
 def fork(folder: Path, backend: str, kept: int = checkpoints.KEPT) -> tuple[int, int]:
@@ -110,16 +105,17 @@ class Killer:
         self.until_first, self.of_a_step = whole_run(self.whole, backend)
         self.records = without_times(read(self.whole))
         self.states = {path.name: read_state(path) for path in list_checkpoints(self.whole)}
-        self.hit: Counter[str] = Counter()
+        self.kills, self.hit = 0, Counter()
 
     def kill_often(self, kills: int) -> None:
         """Spread over as many runs as it takes; each is then finished and compared."""
         runs = 0
-        while sum(self.hit.values()) < kills:
+        while self.kills < kills:
             runs += 1
             run = self.folder / f"run-{runs}"
-            while sum(self.hit.values()) < kills and not self.one_life(run, farthest=max(5, 2 * STEPS // kills)):
-                self.hit[self.found(run)] += 1
+            while self.kills < kills and not self.one_life(run, farthest=4 + 3 * STEPS // kills):
+                self.kills += 1
+                self.hit.update(self.found(run))
                 self.compare_so_far(run)
             while not has_ended(fork(run, self.backend)[0]):
                 pass
@@ -138,13 +134,13 @@ class Killer:
         os.kill(child, signal.SIGKILL)
         return has_ended(child)
 
-    def found(self, run: Path) -> str:
-        """What the process was doing, by what it left."""
+    def found(self, run: Path) -> list[str]:
+        """How far the run was, and what the process was doing, by what it left."""
         if not (run / "config.json").exists():
-            return "before the run had begun"
-        if any(next(run.glob(f"{place}.*.{end}"), None) for place in ("", "checkpoints/") for end in ("tmp", "old")):
-            return "writing or renaming"
-        return f"third {1 + 3 * self.newest(run) // (STEPS + 1)} of the run"
+            return ["before the run had begun"]
+        places = [f"{place}.*.{end}" for place in ("", "checkpoints/") for end in ("tmp", "old")]
+        writing = ["while it wrote or renamed"] if any(next(run.glob(place), None) for place in places) else []
+        return [f"in third {1 + 3 * self.newest(run) // (STEPS + 1)} of the run", *writing]
 
     def newest(self, run: Path) -> int:
         return max((int(path.name[-8:]) for path in list_checkpoints(run)), default=0)
@@ -191,7 +187,7 @@ def main() -> None:
     importlib.import_module(f"{backend}_impl.backend")
     killer = Killer(folder, backend, seed)
     killer.kill_often(kills)
-    print(json.dumps(killer.hit))
+    print(json.dumps({"kills": killer.kills, **killer.hit}))
 
 
 if __name__ == "__main__":

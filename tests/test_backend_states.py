@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
-from backend_cases import make_backend, make_batch, step
+from backend_cases import MODEL, make_backend, make_batch, step
 
-from shared.backend import PACKAGES, Backend
+from shared.backend import NOTHING_ELSE, PACKAGES, Backend, load_backend
+from shared.configs.optimizer import OPTIMIZERS, AdamWConfig, OptimizerConfig, RMSpropConfig, SGDConfig, TrainingConfig
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import initial_weights
+
+EVERY_OPTIMIZER = [*(config() for config in OPTIMIZERS.values()), SGDConfig(momentum=0.9)]
+ACCUMULATING = TrainingConfig(accumulate=3, average_decay=0.9)
+Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
@@ -74,3 +79,54 @@ def test_a_step_that_is_no_count_is_refused(backend, bad_step):
     arrays = backend.state_to_arrays(backend.init_state())
     with pytest.raises(IsogradError, match="integer of at least 0"):
         backend.state_from_arrays({**arrays, "step": bad_step})
+
+
+def arrays_of(backend: Backend) -> Arrays:
+    return backend.state_to_arrays(backend.init_state())
+
+
+def with_optimizer(name: str, optimizer: OptimizerConfig, training: TrainingConfig = NOTHING_ELSE) -> Backend:
+    return load_backend(name, model=MODEL, optimizer=optimizer, training=training)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda config: "-".join((config.name, *config.state)))
+def test_all_that_a_run_holds_within_an_update_makes_the_round_trip_to_the_bit(name, optimizer):
+    backend, generator = with_optimizer(name, optimizer, ACCUMULATING), np.random.default_rng(0)
+    arrays = {name: generator.standard_normal(array.shape, np.float32) for name, array in arrays_of(backend).items()}
+    arrays |= {"step": np.array(4), "gathered": np.array(5, np.float32)}
+    groups = {name.split("/")[0] for name in arrays}
+    assert groups == {"weights", *optimizer.state, "average", "gradient_sum", "gathered", "step"}
+    state = backend.state_from_arrays(arrays)
+    for kept in (backend.state_to_arrays(state), backend.state_to_arrays(backend.snapshot(state))):
+        assert kept.keys() == arrays.keys()
+        assert [name for name in arrays if kept[name].tobytes() != arrays[name].tobytes()] == []
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_state_of_another_optimiser_is_refused_with_the_names(name):
+    arrays = arrays_of(with_optimizer(name, AdamWConfig()))
+    with pytest.raises(WeightsError) as error:
+        with_optimizer(name, RMSpropConfig()).state_from_arrays(arrays)
+    missing, _, unused = str(error.value).partition("unused")
+    assert "square_avg/classifier.bias" in missing
+    assert all(f"{group}/classifier.bias" in unused for group in ("exp_avg", "exp_avg_sq"))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("left_out", ["gathered", "average/classifier.bias", "gradient_sum/classifier.bias", "step"])
+def test_a_state_that_lacks_something_is_refused_with_its_name(name, left_out):
+    backend = with_optimizer(name, AdamWConfig(), ACCUMULATING)
+    arrays = arrays_of(backend)
+    arrays.pop(left_out)
+    with pytest.raises(WeightsError, match=rf"missing {left_out}\b"):
+        backend.state_from_arrays(arrays)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_state_of_a_run_that_sums_gradients_is_refused_by_one_that_does_not(name):
+    arrays = arrays_of(with_optimizer(name, AdamWConfig(), ACCUMULATING))
+    with pytest.raises(WeightsError) as error:
+        with_optimizer(name, AdamWConfig()).state_from_arrays(arrays)
+    _, _, unused = str(error.value).partition("unused")
+    assert all(left in unused for left in ("average/classifier.bias", "gradient_sum/classifier.bias", "gathered"))

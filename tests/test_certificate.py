@@ -115,6 +115,15 @@ def test_the_command_prints_the_verdict_and_ends_with_1_where_runs_part(tmp_path
     assert "part at step 1 in the loss" in capsys.readouterr().out
 
 
+def test_json_has_a_line_a_step_and_the_certificate_last(tmp_path, capsys):
+    options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "3", "--json"]
+    assert main([*options, "--out", str(tmp_path / "run")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["kind"] for line in lines] == ["lockstep"] * 3 + ["certificate"]
+    assert lines[-1]["certified"]
+    assert all(line["difference"] <= BOUNDS["float64"] for line in lines[:3])
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 from fake_backend import FakeBackend
+from records import without_times
 
 from crosscheck.criterion import prove
 from experiments import runner, training
@@ -22,8 +23,6 @@ from shared.errors import IsogradError
 from shared.metrics_log import read
 from shared.run_folder import best_checkpoint, latest_checkpoint, list_checkpoints, load_checkpoint, read_state
 from shared.schedules import constant
-
-TIMES = {"seconds", "compile_seconds", "evaluation_seconds", "examples_per_second", "steady_bytes", "peak_bytes"}
 
 
 @pytest.fixture
@@ -47,10 +46,6 @@ def often(name):
 def train(folder, steps=30, **options):
     training.start(Settings("reviews-1-small", steps=steps, **options), folder, Progress())
     return folder
-
-
-def without_times(records):
-    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
 
 
 def newest(folder):

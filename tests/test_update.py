@@ -1,4 +1,4 @@
-"""What surrounds an optimiser's rule, in both backends, against the libraries: parameter groups and the moving average."""
+"""Parameter groups and the moving average of both backends, against torch's and optax's own."""
 
 import functools
 import importlib
@@ -29,7 +29,7 @@ SETTINGS = {  # (decay, rate factor) of each tensor, written out
     "head.weight": (DECAY / 2, 0.1),
     "head.bias": (0.0, 1.0),
 }
-STEPS, AVERAGE_DECAY = 200, 0.9
+STEPS, AVERAGE_DECAY = 100, 0.9
 RATES = 0.01 / (1 + np.arange(STEPS) / 10)
 DECAYED = [name for name, case in CASES.items() if case.config.weight_decay]
 package = pytest.mark.parametrize("package", PACKAGES)
@@ -81,7 +81,7 @@ def trained(package: str, optimizer: OptimizerConfig, training: TrainingConfig) 
 @functools.cache
 def by_torch(name: str) -> list[dict[str, Arrays]]:
     """The same of torch's optimiser with a group for each tensor, and torch's own moving average."""
-    model = torch.nn.ParameterDict({name.replace(".", "_"): torch.tensor(array) for name, array in drawn(0).items()})
+    model = torch.nn.ParameterList(torch.tensor(array) for array in drawn(0).values())
     weights = dict(zip(SHAPES, model.parameters(), strict=True))
     mean = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)

@@ -11,7 +11,7 @@ from shared.backend import Batch, Metrics, State
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
-from shared.process_memory import process_memory
+from shared.process_memory import keep_freed_memory, process_memory
 from torch_impl.objective import Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
@@ -41,6 +41,8 @@ class Backend:
         if dtype != "bfloat16":
             use_exact_matmul()
         self.device = find_device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model = model
         self.training = training
         self.groups = training_state.groups_of(optimizer, training)
@@ -113,7 +115,7 @@ class Backend:
     def to_device(self, batch: Batch) -> Tensors:
         """What the model and the loss need of a batch, on the device; what is there already stays as it is."""
         named = {name: batch[name] for name in (*self.model.inputs, "labels", "weights")}
-        return {n: a if isinstance(a, Tensor) else to_tensor(a, self.device) for n, a in named.items()}
+        return {n: a if isinstance(a, Tensor) else _on_its_way(a, self.device) for n, a in named.items()}
 
     def fetch(self, metrics: Metrics) -> dict[str, np.ndarray]:
         """Wait for the device and copy metrics to the host."""
@@ -151,6 +153,12 @@ class Backend:
         """Versions and the name of the device, for the run's config.json."""
         device = "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
         return {"backend": self.name, "torch": torch.__version__, "device": device, "dtype": self.dtype}
+
+
+def _on_its_way(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array on the device; a GPU copies it when the steps before it are done, and nobody waits for that."""
+    tensor = to_tensor(array)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _compile_seconds(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from experiments.bench.options import Options
@@ -15,6 +16,7 @@ EXPERIMENTS = {"cpu": ("reviews-5-small", "reviews-2-small"), "cuda": ("reviews-
 NONE = "none"
 RATE = 0.3
 MILLIONS = {"cpu": 1, "cuda": 64}  # elements of a mask, in units of 2**20
+TOGETHER = 8  # masks that are begun before any is waited for: a GPU is never idle between two
 UNIT = 2**20 / 1e6  # so that figures are for a million elements
 KEY = (1, 2)
 Masks = dict[str, Callable[[], Any]]
@@ -32,8 +34,9 @@ def _steps(name: str, backend: str, options: Options) -> list[Row]:
     kinds = {NONE: _with_dropout(experiment, 0.0, "shared")}
     kinds |= {kind: _with_dropout(experiment, RATE, kind) for kind in DROPOUT_RNGS}
     bare = {kind: BareStep(backend_for(backend, each, options), random_data(each)) for kind, each in kinds.items()}
-    counts = {kind: steps.steps_of_a_block() for kind, steps in bare.items()}
-    costs = in_turn({kind: lambda kind=kind: bare[kind].block(counts[kind]) for kind in bare}, options.rounds)
+    costs = in_turn(
+        {kind: partial(steps.block, steps.steps_of_a_block()) for kind, steps in bare.items()}, options.rounds
+    )
     return [{"case": f"{name}, a step", "backend": backend, **row} for row in rows_of(costs, NONE)]
 
 
@@ -53,15 +56,15 @@ def _masks(backend: str, options: Options) -> list[Row]:
 
 
 def _block_of(mask: Callable[[], Any], wait: Callable[[Any], object], millions: float) -> Callable[[], Cost]:
-    """Blocks of masks, one after the other; the first two, which compile and warm up, are drawn here."""
+    """Blocks of masks, several begun together; the first, which compile and warm up, are drawn here."""
 
-    def draw(count: int) -> None:
-        for _ in range(count):
-            wait(mask())
+    def draw(times: int) -> None:
+        for _ in range(times):
+            wait([mask() for _ in range(TOGETHER)])
 
     draw(2)
-    count = max(1, round(BLOCK_SECONDS / timed(lambda: draw(2), 2).wall))
-    return lambda: timed(lambda: draw(count), count * millions)
+    times = max(1, round(BLOCK_SECONDS / timed(lambda: draw(1), 1).wall))
+    return lambda: timed(lambda: draw(times), times * TOGETHER * millions)
 
 
 def _torch_masks(shape: tuple[int, ...], device: str) -> tuple[Masks, Callable[[Any], object]]:
@@ -73,7 +76,7 @@ def _torch_masks(shape: tuple[int, ...], device: str) -> tuple[Masks, Callable[[
         "shared": lambda: random_mask(KEY, shape, rng.keep_threshold(RATE), device),
         "native": lambda: torch.empty(shape, device=device).bernoulli_(1 - RATE),
     }
-    return masks, lambda mask: torch.cuda.synchronize() if device == "cuda" else None
+    return masks, lambda masks: torch.cuda.synchronize() if device == "cuda" else None
 
 
 def _jax_masks(shape: tuple[int, ...], device: str) -> tuple[Masks, Callable[[Any], object]]:

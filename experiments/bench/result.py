@@ -10,6 +10,7 @@ from experiments.bench.timing import Row
 from experiments.bench.workload import backend_for, experiment_for
 from shared.backend import PACKAGES
 
+WIDTH = 140  # of the table, also where no terminal says how wide it is
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "case": lambda row: row["case"],
     "backend": lambda row: row["backend"],
@@ -46,4 +47,4 @@ def print_table(rows: list[Row]) -> None:
     table = Table(*filled, box=None, pad_edge=False)
     for line in zip(*filled.values(), strict=True):
         table.add_row(*line)
-    Console().print(table)
+    Console(width=WIDTH).print(table)

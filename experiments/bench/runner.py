@@ -64,7 +64,8 @@ class RunnerSteps:
         with tempfile.TemporaryDirectory() as folder, MetricsLog(folder) as log:
             runner = Runner(self.backend, self.prepared, Path(folder), log, stretch, spent={})
             self.state = runner.run(self.state, max(0, every - LOG_EVERY), stop_at=stretch.last)
-        return cost(*stretch.moments, units=every)
+        began, ended = stretch.moments
+        return cost(began, ended, every)
 
 
 class _Stretch(Progress):

@@ -55,7 +55,7 @@ class BareStep:
 
     def __init__(self, backend: Any, prepared: Prepared) -> None:
         rate = prepared.experiment.optimizer.learning_rate
-        state, batch = backend.init_state(), backend.to_device(_first_batch(prepared))
+        state, batch = backend.init_state(), backend.to_device(first_batch(prepared))
         self.backend = backend
         self.tensors, *self.others = backend.arguments(state, batch, rate)
 
@@ -75,7 +75,8 @@ class BareStep:
         return max(1, round(BLOCK_SECONDS / self.block(2).wall))
 
 
-def _first_batch(prepared: Prepared) -> Batch:
+def first_batch(prepared: Prepared) -> Batch:
+    """Of the first epoch."""
     experiment = prepared.experiment
     order = batches(
         prepared.examples["train"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments import training
 from experiments.catalogue import find_experiment
 from experiments.output import check_folder
-from experiments.progress import Progress, make_progress, print_json
+from experiments.progress import Progress, make_progress
 from experiments.run_config import check_unused, read_config
 from experiments.settings import Settings
 from shared.backend import PACKAGES
@@ -141,7 +141,7 @@ def _certify(
     certificate = certify(Settings(experiment, **given), folder, progress)
     progress.close()
     if json:
-        print_json(certificate)
+        progress.record({"kind": "certificate", **certificate})
     else:
         print("\n".join([*describe(certificate), f"wrote {folder}"]))
     return 0 if certificate["certified"] else 1
@@ -202,14 +202,16 @@ def _as_options(given: dict) -> list[str]:
 
 
 def run_command(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run an isograd command in a process of its own; Ctrl-C reaches it too, and it is left time to save its state."""
+    """Run an isograd command in a process of its own; Ctrl-C and SIGTERM reach it too, and it saves before it ends."""
     child = subprocess.Popen(
         [sys.executable, "-m", "experiments", *arguments], env={**(environment or {}), **os.environ}
     )
-    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         code = child.wait()
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     if code:
         raise ChildFailed(130 if code < 0 else code)
