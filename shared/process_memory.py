@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/statm")  # Linux: sizes in pages, the second is the resident set
-KEEPING = {-4: 0, -1: 2**31 - 1}  # glibc's mallopt: M_MMAP_MAX = none, M_TRIM_THRESHOLD = its largest
+KEEPING = {-4: 0, -1: 2**31 - 1, -8: 1}  # glibc's mallopt: no M_MMAP_MAX, the largest M_TRIM_THRESHOLD, one M_ARENA_MAX
 
 
 def process_memory() -> dict[str, int]:

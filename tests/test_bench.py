@@ -1,6 +1,8 @@
 """Benchmarks: sides take turns, ratios stay within a round, and what is timed is what it is called."""
 
+import ctypes
 import json
+import resource
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.commands.bench import command
 from shared.backend import PACKAGES
+from shared.process_memory import keep_freed_memory
 
 SMALL = Options(experiments=("reviews-1-small",), batch_size=2, rounds=1)
 
@@ -122,3 +125,14 @@ def test_bad_input_is_one_sentence_and_exit_code_2(capsys, tmp_path, arguments, 
     assert captured.out == ""
     assert captured.err.startswith(f"isograd: {words}")
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
+def test_freed_memory_is_kept_for_the_next_step():
+    keep_freed_memory()
+    np.ones(2**23)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        np.ones(2**23)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 2**23 * 8 // resource.getpagesize()  # the pages of one array of 2**23 float64
