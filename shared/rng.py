@@ -21,30 +21,33 @@ the middle between two float32 (both measured over all arguments), so that any d
 import math
 import zlib
 from statistics import NormalDist
+from typing import TypeVar
 
 import numpy as np
 
 from shared.errors import IsogradError
 
 Key = tuple[int, int]  # two words of 32 bits
+Counter = TypeVar("Counter", int, np.ndarray)
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
+WORD = 0xFFFFFFFF
 UNIFORM_BITS = 23  # a float32 in [1, 2) has this many free bits
 LOWEST = float(np.nextafter(np.float32(-1), np.float32(0)))  # the argument of erfinv for uniform 0
 LENGTH = 2**63  # of a stream: positions are held in int64
 
 
-def threefry2x32(key: Key, high: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Encrypt the counters (high, low), two uint32 arrays of one shape, under `key`."""
-    words = [np.uint32(key[0]), np.uint32(key[1]), np.uint32(key[0] ^ key[1] ^ PARITY)]
-    x0, x1 = high + words[0], low + words[1]
+def threefry2x32(key: Key, high: Counter, low: Counter) -> tuple[Counter, Counter]:
+    """Encrypt the counter (high, low) under `key`: two Python integers, or two uint32 arrays of one shape."""
+    words = key[0], key[1], key[0] ^ key[1] ^ PARITY
+    x0, x1 = (high + words[0]) & WORD, (low + words[1]) & WORD
     for round_group in range(5):
         for rotation in ROTATIONS[round_group % 2]:
-            x0 = x0 + x1
-            x1 = x0 ^ ((x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation)))
-        x0 = x0 + words[(round_group + 1) % 3]
-        x1 = x1 + words[(round_group + 2) % 3] + np.uint32(round_group + 1)
+            x0 = (x0 + x1) & WORD
+            x1 = x0 ^ ((x1 << rotation) & WORD | (x1 >> (32 - rotation)))
+        x0 = (x0 + words[(round_group + 1) % 3]) & WORD
+        x1 = (x1 + words[(round_group + 2) % 3] + round_group + 1) & WORD
     return x0, x1
 
 
@@ -80,7 +83,7 @@ def random_normal(key: Key, size: int, first: int = 0) -> np.ndarray:
 
 def key_from_seed(seed: int) -> Key:
     """The key of an integer seed; equal to `jax.random.key(seed)` (whose upper word is 0 unless x64 is on)."""
-    return (seed >> 32) & 0xFFFFFFFF, seed & 0xFFFFFFFF
+    return (seed >> 32) & WORD, seed & WORD
 
 
 def split(key: Key, number: int) -> list[Key]:
@@ -91,8 +94,7 @@ def split(key: Key, number: int) -> list[Key]:
 
 def fold_in(key: Key, number: int) -> Key:
     """A new key from a key and an integer below 2**32."""
-    high, low = threefry2x32(key, np.zeros(1, np.uint32), np.array([number], np.uint32))
-    return int(high[0]), int(low[0])
+    return threefry2x32(key, 0, int(number))
 
 
 def fold_in_name(key: Key, name: str) -> Key:
