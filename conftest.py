@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real corpora are not here: {folder} does not exist")
     return folder
+
+
+@pytest.fixture
+def settings_of_jax() -> Iterator[None]:
+    """A float64 backend turns x64 on for the process; other tests find it as it was."""
+    import jax
+
+    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    yield
+    jax.config.update("jax_enable_x64", before[0])
+    jax.config.update("jax_default_matmul_precision", before[1])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,7 +39,7 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
     prepared = prepared_for(settings, progress)
     experiment, total = prepared.experiment, total_steps(prepared)
     recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, experiment.seed)
-    sides = [backend_for(prepared, name, settings.dtype, settings.device) for name in ("torch", "jax")]
+    sides = [backend_for(experiment, name, settings.dtype, settings.device) for name in ("torch", "jax")]
     bound = BOUNDS[settings.dtype]
     before: dict[str, Any] = {}
     steps, parting, started = [], None, time.perf_counter()
@@ -112,7 +112,7 @@ def _command(settings: Settings) -> str:
     default = Settings(settings.experiment)
     changed = {name: value for name, value in asdict(settings).items() if value != getattr(default, name)}
     options = [
-        f"--{'vocab' if name == 'vocabulary' else name.replace('_', '-')}" + ("" if value is True else f" {value}")
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
         for name, value in changed.items()
         if name not in ("experiment", "backend")
     ]

@@ -20,7 +20,7 @@ class Settings:
     experiment: str
     backend: str = "torch"
     data: str | None = None
-    vocabulary: Path | None = None
+    vocab: Path | None = None
     steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None

@@ -26,6 +26,7 @@ from experiments.runner import Runner
 from experiments.settings import Settings, check_settings, with_settings
 from shared.atomic import new_file
 from shared.backend import Backend, find_backend, load_backend
+from shared.configs.experiment import Experiment
 from shared.errors import IsogradError
 from shared.metrics_log import FILE, MetricsLog, read
 
@@ -38,7 +39,7 @@ def start(settings: Settings, folder: Path, progress: Progress, *, stop_at: int 
     check_folder(folder)
     find_backend(settings.backend, dtype=settings.dtype, device=settings.device)
     prepared = prepared_for(settings, progress)
-    backend = backend_for(prepared, settings.backend, settings.dtype, settings.device)
+    backend = backend_for(prepared.experiment, settings.backend, settings.dtype, settings.device)
     state = backend.init_state()
     config = _config(settings, prepared, backend, _parameters(backend.state_to_arrays(state)))
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def resume(
         config = replace(config, experiment=experiment, device=device or config.device)
         find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
         prepared = prepared_from(config, folder, progress)
-        loaded = backend_for(prepared, backend or config.backend, config.dtype, config.device)
+        loaded = backend_for(prepared.experiment, backend or config.backend, config.dtype, config.device)
         arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
         for note in notes:
             progress.note(note)
@@ -87,7 +88,7 @@ def resume(
 def prepared_for(settings: Settings, progress: Progress) -> Prepared:
     """The experiment of the catalogue with its settings, and its data."""
     experiment = with_settings(find_experiment(settings.experiment), settings)
-    prepared = prepare(experiment, settings.data, settings.vocabulary, _tokenising(progress))
+    prepared = prepare(experiment, settings.data, settings.vocab, _tokenising(progress))
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
     return _with_horizon(prepared)
@@ -114,8 +115,8 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     return replace(prepared, experiment=config.experiment)
 
 
-def backend_for(prepared: Prepared, name: str, dtype: str, device: str) -> Backend:
-    experiment = prepared.experiment
+def backend_for(experiment: Experiment, name: str, dtype: str, device: str) -> Backend:
+    """The backend of that name, with the experiment's model and all that trains it."""
     return load_backend(
         name,
         model=experiment.model,

@@ -14,18 +14,10 @@ from shared.errors import IsogradError
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 prove = pytest.importorskip("crosscheck.criterion").prove
+pytestmark = pytest.mark.usefixtures("settings_of_jax")
 BATCH = len(make_batch()["labels"])
 # derived: far below 2**-11, the distance of bfloat16 numbers near 0.1: a step that weights in bfloat16 could not hold
 TINY_RATE = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def _settings_of_jax():
-    """A float64 backend turns x64 on for the process; other tests find it as it was."""
-    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    yield
-    jax.config.update("jax_enable_x64", before[0])
-    jax.config.update("jax_default_matmul_precision", before[1])
 
 
 @pytest.fixture(scope="module", params=PACKAGES)

@@ -15,6 +15,7 @@ from experiments.bench import Options, dropout, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.commands.bench import command
+from experiments.training import backend_for
 from shared.backend import PACKAGES
 from shared.process_memory import keep_freed_memory
 
@@ -50,7 +51,7 @@ def test_a_ratio_is_the_median_of_those_within_a_round():
 @pytest.mark.parametrize("name", PACKAGES)
 def test_the_bare_step_is_the_step_of_training(name):
     prepared = workload.random_data(workload.experiment_for("reviews-2-small", SMALL))
-    backend = workload.backend_for(name, prepared.experiment, SMALL)
+    backend = backend_for(prepared.experiment, name, SMALL.dtype, SMALL.device)
     bare = workload.BareStep(backend, prepared)
     bare.run(1)
     rate = prepared.experiment.optimizer.learning_rate
@@ -68,7 +69,7 @@ def test_a_block_of_the_runner_logs_and_saves_and_compiles_nothing_anew(monkeypa
     monkeypatch.setattr(runner, "evaluate", lambda *given: pytest.fail("a validation was timed"))
     prepared = workload.random_data(workload.experiment_for("reviews-1-small", SMALL))
     prepared = replace(prepared, experiment=replace(prepared.experiment, steps=36, evaluate_every=36))
-    backend = workload.backend_for(name, prepared.experiment, SMALL)
+    backend = backend_for(prepared.experiment, name, SMALL.dtype, SMALL.device)
     workload.BareStep(backend, prepared).run(1)
     compiled = backend.compile_seconds
     RunnerSteps(backend, prepared).block()

@@ -18,18 +18,9 @@ from experiments.progress import Progress
 from experiments.settings import Settings
 from shared.errors import IsogradError
 
+pytestmark = pytest.mark.usefixtures("settings_of_jax")
 STEPS = 12  # the first update has rate 0
 NAMES = [experiment.name for experiment in LOCKSTEP]
-
-
-@pytest.fixture(autouse=True)
-def _settings_of_jax():
-    import jax
-
-    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
-    yield
-    jax.config.update("jax_enable_x64", before[0])
-    jax.config.update("jax_default_matmul_precision", before[1])
 
 
 def certificate_of(folder, name, **options):
@@ -130,6 +121,7 @@ def test_json_has_a_line_a_step_and_the_certificate_last(tmp_path, capsys):
         (["--backend", "torch"], "expected --backend both, got torch"),
         ([], "expected --backend both, got none"),
         (["--backend", "both", "--steps", "0"], "--steps: expected at least 1, got 0"),
+        (["--backend", "both", "--stop-at", "3"], "leave out --resume and --stop-at"),
     ],
 )
 def test_certify_refuses_what_it_can_not_do(tmp_path, capsys, monkeypatch, options, sentence):

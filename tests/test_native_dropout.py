@@ -23,13 +23,8 @@ package = pytest.mark.parametrize("package", PACKAGES)
 
 
 @pytest.fixture(autouse=True)
-def _settings_of_jax():
-    """A float64 backend turns x64 on for the process; other tests find it as it was."""
-    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+def _in_float64(settings_of_jax):
     jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before[0])
-    jax.config.update("jax_default_matmul_precision", before[1])
 
 
 def dropped(package: str, rate: float, *, seed: int = SEED, step: int = 0) -> np.ndarray:

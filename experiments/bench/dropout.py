@@ -7,7 +7,8 @@ from typing import Any
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
-from experiments.bench.workload import BLOCK_SECONDS, BareStep, backend_for, experiment_for, random_data
+from experiments.bench.workload import BLOCK_SECONDS, BareStep, experiment_for, random_data
+from experiments.training import backend_for
 from shared import rng
 from shared.backend import DROPOUT_RNGS, PACKAGES
 from shared.configs.experiment import Experiment
@@ -33,7 +34,8 @@ def _steps(name: str, backend: str, options: Options) -> list[Row]:
     experiment = experiment_for(name, options)
     kinds = {NONE: _with_dropout(experiment, 0.0, "shared")}
     kinds |= {kind: _with_dropout(experiment, RATE, kind) for kind in DROPOUT_RNGS}
-    bare = {kind: BareStep(backend_for(backend, each, options), random_data(each)) for kind, each in kinds.items()}
+    made = {kind: backend_for(each, backend, options.dtype, options.device) for kind, each in kinds.items()}
+    bare = {kind: BareStep(made[kind], random_data(each)) for kind, each in kinds.items()}
     costs = in_turn(
         {kind: partial(steps.block, steps.steps_of_a_block()) for kind, steps in bare.items()}, options.rounds
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Row
-from experiments.bench.workload import backend_for, experiment_for
+from experiments.bench.workload import experiment_for
+from experiments.training import backend_for
 from shared.backend import PACKAGES
 
 WIDTH = 140  # of the table, also where no terminal says how wide it is
@@ -31,7 +32,7 @@ def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict
     return {
         "command": command,
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "backends": {name: backend_for(name, smallest, options).describe() for name in PACKAGES},
+        "backends": {name: backend_for(smallest, name, options.dtype, options.device).describe() for name in PACKAGES},
         "rounds": options.rounds,
         "benchmarks": rows,
     }

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, cost, in_turn, now, rows_of
-from experiments.bench.workload import BareStep, backend_for, experiment_for, random_data
+from experiments.bench.workload import BareStep, experiment_for, random_data
 from experiments.preparation import Prepared
 from experiments.progress import Progress
 from experiments.runner import LOG_EVERY, Runner
+from experiments.training import backend_for
 from shared.backend import PACKAGES, Backend
 from shared.metrics_log import MetricsLog
 
@@ -30,7 +31,7 @@ def bench_runner(options: Options) -> list[Row]:
 
 def _rows(name: str, backend_name: str, options: Options) -> list[Row]:
     prepared = _without_validation(random_data(experiment_for(name, options)))
-    backend = backend_for(backend_name, prepared.experiment, options)
+    backend = backend_for(prepared.experiment, backend_name, options.dtype, options.device)
     bare, runner = BareStep(backend, prepared), RunnerSteps(backend, prepared)
     bare.run(2)
     compile_seconds = backend.compile_seconds

@@ -9,7 +9,7 @@ from experiments.bench.options import Options
 from experiments.bench.timing import Cost, timed
 from experiments.catalogue import find_experiment
 from experiments.preparation import Prepared
-from shared.backend import Backend, Batch, load_backend
+from shared.backend import Batch
 from shared.configs.experiment import Experiment
 from shared.data import Examples, batches
 
@@ -35,19 +35,6 @@ def random_data(experiment: Experiment) -> Prepared:
     labels = random.integers(0, arguments["num_classes"], len(lengths), dtype=np.int32)
     examples = Examples(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
     return Prepared(experiment, None, None, {"train": examples, "validation": examples})  # type: ignore[arg-type]
-
-
-def backend_for(name: str, experiment: Experiment, options: Options) -> Backend:
-    """The backend of that name for the experiment."""
-    return load_backend(
-        name,
-        model=experiment.model,
-        optimizer=experiment.optimizer,
-        training=experiment.training,
-        seed=experiment.seed,
-        dtype=options.dtype,
-        device=options.device,
-    )
 
 
 class BareStep:

@@ -53,7 +53,7 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
     checkpoint = latest_checkpoint(run)[0] if best is None else best
     arrays, saved = load_checkpoint(checkpoint)
     prepared = prepared_from(config, run, progress, data)
-    loaded = backend_for(prepared, backend, config.dtype, config.device)
+    loaded = backend_for(prepared.experiment, backend, config.dtype, config.device)
     metrics = evaluate(loaded, loaded.state_from_arrays(arrays), prepared.examples["validation"], prepared.experiment)
     return {
         "checkpoint": str(checkpoint),

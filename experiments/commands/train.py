@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from experiments import training
@@ -19,6 +20,7 @@ from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
 BACKENDS = (*PACKAGES, "both")
+CHANGES = {field.name for field in fields(Settings)} - {"experiment", "backend"}  # the options of the same names
 
 
 class ChildFailed(Exception):
@@ -74,7 +76,7 @@ def train(
         clip_norm: The largest norm of all gradients together; larger ones are scaled down to it.
         accumulate: Batches whose gradients make one update.
         average_decay: Evaluate a moving average of the weights with this decay.
-        dropout_rng: shared (the same masks in both frameworks) or native (each framework's own, faster on a GPU).
+        dropout_rng: shared (the same masks in both frameworks) or native (each framework's own).
         bucketing: Pad batches to quarters of the length: the same result for each example in less time.
         certify: With `--backend both`: run them in lockstep, compare all after every step, name where they part.
         dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
@@ -85,27 +87,11 @@ def train(
         quiet: Show nothing until the end.
         json: Print every record as a JSON line.
     """
-    chosen = {
-        "data": data,
-        "vocabulary": vocab,
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "warmup": warmup,
-        "clip_norm": clip_norm,
-        "accumulate": accumulate,
-        "average_decay": average_decay,
-        "dropout_rng": dropout_rng,
-        "bucketing": bucketing,
-        "dtype": dtype,
-        "device": device,
-    }
+    chosen = {name: value for name, value in locals().items() if name in CHANGES}
     given = {name: value for name, value in chosen.items() if value is not None and value is not False}
     if backend is not None:
         check_choice("backend", backend, BACKENDS)
+    _check_together(certify, resume, stop_at)
     with make_progress(quiet=quiet, json_lines=json) as progress:
         if resume is not None:
             _resume(resume, experiment, backend, {**given, **({"out": out} if out else {})}, progress, stop_at)
@@ -114,9 +100,10 @@ def train(
         elif certify:
             return _certify(experiment, backend, out, given, progress, json=json)
         elif backend == "both":
-            _train_both(experiment, out or Path("runs") / f"{experiment}-both", given, quiet=quiet, json=json)
+            both = {**given, **({} if stop_at is None else {"stop_at": stop_at})}
+            _train_both(experiment, out or Path("runs") / f"{experiment}-both", both, quiet=quiet, json=json)
         else:
-            _start(Settings(experiment, backend or "torch", **given), out, progress, stop_at)  # type: ignore[arg-type]
+            _start(Settings(experiment, backend or "torch", **given), out, progress, stop_at)
     return None
 
 
@@ -125,6 +112,13 @@ def _start(settings: Settings, out: Path | None, progress: Progress, stop_at: in
     folder = out or Path("runs") / f"{settings.experiment}-{settings.backend}"
     training.start(settings, folder, progress, stop_at=stop_at)
     _tell(folder, stop_at, progress)
+
+
+def _check_together(certify: bool, resume: Path | None, stop_at: int | None) -> None:
+    if certify and (resume is not None or stop_at is not None):
+        raise IsogradError("--certify runs from the beginning to the end: leave out --resume and --stop-at")
+    if stop_at is not None and stop_at < 0:
+        raise IsogradError(f"--stop-at: expected a step of at least 0, got {stop_at}")
 
 
 def _certify(
@@ -193,12 +187,8 @@ def _train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json
 
 
 def _as_options(given: dict) -> list[str]:
-    names = {name: f"--{'vocab' if name == 'vocabulary' else name.replace('_', '-')}" for name in given}
-    return [
-        part
-        for name, value in given.items()
-        for part in ([names[name]] if value is True else [names[name], str(value)])
-    ]
+    texts = {f"--{name.replace('_', '-')}": [] if value is True else [str(value)] for name, value in given.items()}
+    return [part for flag, text in texts.items() for part in (flag, *text)]
 
 
 def run_command(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:

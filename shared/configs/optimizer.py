@@ -105,7 +105,8 @@ class TrainingConfig:
     `groups`: a parameter belongs to the first group that fits its name, else to the optimiser itself.
     `accumulate`: batches whose gradients make one update, weighted by their real rows.
     `average_decay`: a moving average of the weights, average' = d average + (1 - d) weights, which is evaluated.
-    `dropout_rng`: shared = the same masks in both frameworks; native = each framework's own, faster on a GPU.
+    `dropout_rng`: shared = the same masks in both frameworks; native = each framework's own
+    (`isograd bench dropout` shows what each costs); in torch they take over its global generator.
     """
 
     clip_norm: float | None = None
