@@ -18,7 +18,8 @@ from experiments.commands.listing import list_command
 from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
-from experiments.commands.train import ChildFailed, train
+from experiments.commands.train import train
+from experiments.side_by_side import ChildFailed
 from shared.data.cache import cache_folder
 from shared.errors import IsogradError
 

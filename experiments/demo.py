@@ -4,11 +4,11 @@ import shutil
 import time
 from pathlib import Path
 
-from experiments.commands.train import run_command
 from experiments.comparison import describe_pair, pairs, read_run
 from experiments.output import check_folder
 from experiments.report import write_report
 from experiments.run_config import CONFIG
+from experiments.side_by_side import run_command
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
 

@@ -1,34 +1,20 @@
 """`isograd train`: one experiment with one backend or with both, from the start or from where a run was left."""
 
-import importlib.util
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from experiments import training
 from experiments.catalogue import find_experiment
-from experiments.output import check_folder
 from experiments.progress import Progress, make_progress
-from experiments.run_config import check_unused, read_config
+from experiments.run_config import read_config
 from experiments.settings import Settings
+from experiments.side_by_side import check_both_installed, train_both
 from shared.backend import PACKAGES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
 BACKENDS = (*PACKAGES, "both")
 CHANGES = {field.name for field in fields(Settings)} - {"experiment", "backend"}  # the options of the same names
-
-
-class ChildFailed(Exception):
-    """A command started for one backend has ended with this exit code, having said why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 def train(
@@ -101,7 +87,7 @@ def train(
             return _certify(experiment, backend, out, given, progress, json=json)
         elif backend == "both":
             both = {**given, **({} if stop_at is None else {"stop_at": stop_at})}
-            _train_both(experiment, out or Path("runs") / f"{experiment}-both", both, quiet=quiet, json=json)
+            train_both(experiment, out or Path("runs") / f"{experiment}-both", both, quiet=quiet, json=json)
         else:
             _start(Settings(experiment, backend or "torch", **given), out, progress, stop_at)
     return None
@@ -129,7 +115,7 @@ def _certify(
 
     if backend != "both":
         raise IsogradError(f"--certify compares the two backends: expected --backend both, got {backend or 'none'}")
-    _check_both_installed()
+    check_both_installed()
     find_experiment(experiment)
     folder = out or Path("runs") / f"{experiment}-certificate"
     certificate = certify(Settings(experiment, **given), folder, progress)
@@ -139,12 +125,6 @@ def _certify(
     else:
         print("\n".join([*describe(certificate), f"wrote {folder}"]))
     return 0 if certificate["certified"] else 1
-
-
-def _check_both_installed() -> None:
-    missing = [name for names in PACKAGES.values() for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise IsogradError(f"--backend both needs torch and jax, and {', '.join(missing)} is not installed")
 
 
 def _tell(folder: Path, stop_at: int | None, progress: Progress) -> None:
@@ -166,42 +146,3 @@ def _resume(
     options = {name: given.get(name) for name in ("device", "steps")}
     training.resume(folder, progress, backend=backend, stop_at=stop_at, **options)
     _tell(folder, stop_at, progress)
-
-
-def _train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json: bool) -> None:
-    """Each backend in a process of its own, so that memory and time are that backend's alone; then one report."""
-    from experiments.comparison import describe_pair, read_run
-    from experiments.report import write_report
-
-    find_experiment(experiment)
-    check_unused(folder)
-    check_folder(folder)
-    _check_both_installed()
-    options = [*_as_options(given), *(["--quiet"] if quiet else []), *(["--json"] if json else [])]
-    for name in PACKAGES:
-        run_command(["train", experiment, "--backend", name, "--out", str(folder / name), *options])
-    report = write_report([folder / name for name in PACKAGES], folder / "report")
-    out = sys.stderr if json else sys.stdout
-    print(describe_pair(*(read_run(folder / name) for name in PACKAGES)), file=out)
-    print(f"open {report}", file=out)
-
-
-def _as_options(given: dict) -> list[str]:
-    texts = {f"--{name.replace('_', '-')}": [] if value is True else [str(value)] for name, value in given.items()}
-    return [part for flag, text in texts.items() for part in (flag, *text)]
-
-
-def run_command(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run an isograd command in a process of its own; Ctrl-C and SIGTERM reach it too, and it saves before it ends."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "experiments", *arguments], env={**(environment or {}), **os.environ}
-    )
-    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        code = child.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if code:
-        raise ChildFailed(130 if code < 0 else code)
