@@ -22,6 +22,7 @@ from experiments.commands.train import train
 from experiments.side_by_side import ChildFailed
 from shared.data.cache import cache_folder
 from shared.errors import IsogradError
+from shared.process_memory import keep_freed_memory
 
 DESCRIPTION = "The same model in PyTorch and in JAX/Flax, with the same outputs and the same gradients, provably."
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -42,6 +43,8 @@ BAD_INPUT, INTERRUPTED = 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, said in one sentence) or 128 + a signal."""
     _set_defaults_of_jax()
+    if arguments is None:  # a process of our own
+        keep_freed_memory()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments) or 0
     except IsogradError as error:

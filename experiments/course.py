@@ -32,7 +32,10 @@ def total_updates(prepared: Prepared) -> int:
 
 
 def rate_by_step(prepared: Prepared) -> Callable[[int], float]:
-    """The learning rate of the update that a step belongs to, by the steps done before it."""
+    """The learning rate of the update that a step belongs to, by the steps done before it.
+
+    An epoch has as many updates as fit in it whole.
+    """
     experiment = prepared.experiment
     accumulate = experiment.training.accumulate
     schedule = make_schedule(

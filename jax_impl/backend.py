@@ -22,7 +22,7 @@ from shared.backend import Batch, Metrics, State
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
-from shared.process_memory import keep_freed_memory, process_memory
+from shared.process_memory import process_memory
 
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
@@ -68,8 +68,6 @@ class Backend:
         if dtype != "bfloat16":
             use_exact_matmul()
         self.device = find_device(device)
-        if self.device.platform == "cpu":
-            keep_freed_memory()
         self.model = model
         self.training = training
         self.groups = training_state.groups_of(optimizer, training)

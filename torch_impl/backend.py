@@ -11,7 +11,7 @@ from shared.backend import Batch, Metrics, State
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
-from shared.process_memory import keep_freed_memory, process_memory
+from shared.process_memory import process_memory
 from torch_impl.objective import Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
@@ -41,8 +41,6 @@ class Backend:
         if dtype != "bfloat16":
             use_exact_matmul()
         self.device = find_device(device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.model = model
         self.training = training
         self.groups = training_state.groups_of(optimizer, training)
