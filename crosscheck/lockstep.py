@@ -28,14 +28,14 @@ class Step:
     worst: dict[str, str]  # group -> the tensor that adds most to it
 
     @property
-    def largest(self) -> float:
-        return max(self.loss_difference, *self.errors.values())
+    def differences(self) -> dict[str, float]:
+        """Of the loss and of every group."""
+        return {LOSS: self.loss_difference, **self.errors}
 
     def beyond(self, bound: float) -> tuple[str, str] | None:
         """(group, tensor) of the first error beyond the bound, in the order in which an update computes them."""
-        if not self.loss_difference <= bound:
-            return LOSS, LOSS
-        return next(((group, self.worst[group]) for group, error in self.errors.items() if not error <= bound), None)
+        beyond = (group for group, difference in self.differences.items() if not difference <= bound)
+        return next(((group, self.worst.get(group, LOSS)) for group in beyond), None)
 
 
 def lockstep(

@@ -1,7 +1,6 @@
 """Why two runs part: the step made once more by both sides from one state, in float64, and the model by itself."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,9 @@ from crosscheck.lockstep import GRADIENTS, Arrays, by_group
 from crosscheck.rows import Divergence
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
-from shared.backend import Batch, load_backend
+from shared.backend import Backend, Batch, load_backend
 from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.registry import find_twin
 from shared.training_state import GATHERED, WEIGHTS
 from torch_impl import build as torch_build
@@ -27,13 +27,14 @@ class Recipe:
     """What both backends of a run are made from (see `load_backend`)."""
 
     model: ModelConfig
-    optimizer: Any
-    training: Any
+    optimizer: OptimizerConfig
+    training: TrainingConfig
     seed: int
 
-    def backend(self, name: str, dtype: str = PRECISION, device: str = "cpu") -> Any:
+    def backend(self, name: str) -> Backend:
+        """One side of it in float64 on a CPU."""
         options = {"model": self.model, "optimizer": self.optimizer, "training": self.training, "seed": self.seed}
-        return load_backend(name, dtype=dtype, device=device, **options)
+        return load_backend(name, dtype=PRECISION, **options)
 
 
 def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor: str) -> tuple[Divergence | None, str]:
@@ -64,7 +65,7 @@ def _growth(gradients: Arrays, tensor: str) -> str:
     return "roundings have grown over the run"
 
 
-def _after(side: Any, state: Arrays, batch: Batch, rate: float) -> Arrays:
+def _after(side: Backend, state: Arrays, batch: Batch, rate: float) -> Arrays:
     return side.state_to_arrays(side.train_step(side.state_from_arrays(state), batch, rate)[0])
 
 

@@ -74,9 +74,8 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
 
 def _record(step: Any) -> Record:
     """What progress shows of a step."""
-    differences = {"loss": step.loss_difference, **step.errors}
-    where = max(differences, key=lambda name: differences[name])
-    return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": differences[where], "where": where}
+    where, difference = max(step.differences.items(), key=lambda item: item[1])
+    return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": difference, "where": where}
 
 
 def _course(prepared: Prepared, total: int) -> Iterator[tuple[Batch, float]]:
@@ -93,14 +92,10 @@ def _parting(step: int, place: tuple[str, str], cause: Any, sentence: str) -> di
 def _largest(steps: list[Any]) -> dict[str, dict[str, Any]]:
     """For the loss and each group the largest difference of the run, its step and its tensor."""
     found = {}
-    for group in ("loss", *steps[0].errors):
-        worst = max(steps, key=lambda step: _difference(step, group))
-        found[group] = {"difference": _difference(worst, group), "step": worst.step, "tensor": worst.worst.get(group)}
+    for group in steps[0].differences:
+        worst = max(steps, key=lambda step: step.differences[group])
+        found[group] = {"difference": worst.differences[group], "step": worst.step, "tensor": worst.worst.get(group)}
     return found
-
-
-def _difference(step: Any, group: str) -> float:
-    return step.loss_difference if group == "loss" else step.errors[group]
 
 
 def _is_shown(number: int) -> bool:

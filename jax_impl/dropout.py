@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
-from jax_impl.random_bits import random_mask
+from jax_impl.random_bits import fold_in, random_mask
 from shared import rng
 
 
@@ -49,10 +49,9 @@ def seed_dropout(module: nnx.Module, key: Array | rng.Key | None, kind: str = "s
 
 def _fold_in_name(key: Array, path: tuple[str | int, ...]) -> Array:
     name = ".".join(map(str, path)).encode()
-    folded = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), zlib.crc32(name))
-    return jax.random.key_data(folded)
+    return fold_in(key, zlib.crc32(name))
 
 
 def _native(key: Array) -> Array:
-    """A key of XLA's own generator, the fastest that JAX has."""
+    """A key of XLA's own generator."""
     return jax.random.wrap_key_data(jnp.tile(key, 2), impl="rbg")
