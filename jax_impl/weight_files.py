@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -108,8 +109,15 @@ def _unless_late(report: Callable[[Any], None], unraisable: Any) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for a failed read of TensorStore that nobody waited for: the first failure has been told."""
-    return not (record.exc_info and "tensorstore" in str(record.exc_info[1]))
+    """False for a failed read or write of Orbax that nobody waited for: the first failure has been told."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return True
+    error, trace = record.exc_info[1:]
+    return not ("tensorstore" in str(error) or (trace and _module_of(trace).startswith("orbax.")))
+
+
+def _module_of(trace: TracebackType) -> str:
+    return str(trace.tb_frame.f_globals.get("__name__"))
 
 
 @contextmanager

@@ -4,11 +4,15 @@ import glob
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import IsogradError
+
+SETTLING_SECONDS = 0.2  # after which nothing more is expected from the threads of a failed write
+TRIES = 25  # of removing what cannot be removed
 
 
 @contextmanager
@@ -84,8 +88,7 @@ def _temporary(path: Path) -> Iterator[Path]:
             "make room or choose another place, then try again"
         ) from error
     finally:
-        for leftover in path.parent.glob(f"{glob.escape(temporary.name)}*"):  # a library's own temporary beside it, too
-            _remove(leftover)
+        _remove_for_good(path.parent, f"{glob.escape(temporary.name)}*")  # a library's own temporary beside it, too
 
 
 def _temporary_name(path: Path) -> Path:
@@ -102,6 +105,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _remove_for_good(folder: Path, pattern: str) -> None:
+    """Remove what is there, again until it stays away: threads of a library that failed may still be writing to it."""
+    for _ in range(TRIES):
+        leftovers = list(folder.glob(pattern))
+        if not leftovers:
+            return
+        for leftover in leftovers:
+            _remove(leftover)
+        time.sleep(SETTLING_SECONDS)
 
 
 def _sync(path: Path) -> None:

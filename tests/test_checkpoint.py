@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import ml_dtypes
 import numpy as np
@@ -385,3 +387,25 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_and_correct_checkpoint(t
             saver.kill()
             saver.communicate()
     assert newest > 0
+
+
+def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path):
+    def go_on(beside: Path) -> None:
+        for number in range(30):
+            with suppress(OSError):  # the folder may go between the two
+                (beside / "d").mkdir(parents=True, exist_ok=True)
+                (beside / "d" / str(number)).write_text("late")
+            time.sleep(0.01)
+
+    threads = []
+
+    def fail_while_a_thread_goes_on() -> None:
+        with atomic.new_folder(tmp_path / "w") as temporary:
+            threads.append(Thread(target=go_on, args=[temporary.with_name(f"{temporary.name}.of-a-library")]))
+            threads[0].start()
+            raise OSError("no space")
+
+    with pytest.raises(IsogradError, match="no space"):
+        fail_while_a_thread_goes_on()
+    threads[0].join()
+    assert list(tmp_path.iterdir()) == []
