@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from crosscheck import recording
-from crosscheck.checks import arguments_of, check_dtypes, check_pairing, options_of, recorded_sides
+from crosscheck.checks import arguments_of, check_dtypes, check_pairing, check_rules, options_of, recorded_sides
 from crosscheck.first_divergence import Found, as_divergence, find_first
 from crosscheck.isolation import innermost, isolate
 from crosscheck.judging import decisive, judge, uneven_calls, unmatched
 from crosscheck.layouts import Layouts, in_canonical_layout, noise_in_canonical_layout
 from crosscheck.recording import PROOF_DTYPE, Recording
-from crosscheck.renaming import Rules, renamed
+from crosscheck.renaming import Rules, in_shapes_of, renamed
 from crosscheck.report import Report
 from crosscheck.rows import Row
 from crosscheck.values import Options
@@ -48,6 +48,7 @@ def compare(
     third of the time with optimize=False, which leaves XLA's machine code as it comes.
     Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not pair up.
     """
+    check_rules(rules or {})
     sides = {"torch": torch_module, "jax": jax_module}
     recorded = recorded_sides(sides)
     arguments = arguments_of(inputs, recorded)
@@ -65,6 +66,7 @@ def compare(
         return _canonical(found, rules, layouts)
 
     ours, theirs = run("torch", options), run("jax", options)
+    theirs = replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
     check_pairing(ours, theirs, title)
     rows = judge(ours, theirs)
     report = Report(
@@ -83,6 +85,7 @@ def compare(
     found = _first(rows, ours, theirs)
     if found is not None and recorded["jax"] is None and _is_hidden(found.module, theirs):
         written_out = run("jax", replace(options, unrolled=True, updates=0))
+        written_out = replace(written_out, values=in_shapes_of(written_out.values, ours.values.parameters))
         found = _first(judge(ours, written_out), ours, written_out) or found
         if _is_hidden(found.module, written_out) and recorded["torch"] is None:
             given = recording.with_own(arguments, torch_arguments)

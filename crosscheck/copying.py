@@ -9,12 +9,11 @@ import torch
 from flax import nnx, traverse_util
 
 import torch_impl
-from crosscheck.renaming import Rules, new_name
+from crosscheck.renaming import Rules, fitted, new_name, statistic_name
 from jax_impl.weights import to_tensor
 from shared.weight_rules import canonical_name, canonical_shape, check_names, from_canonical
 from torch_impl.weights import to_numpy
 
-STATISTICS = {"mean": "running_mean", "var": "running_var"}  # Flax's word -> torch's
 COLLECTIONS = ("params", "batch_stats")  # of a Linen module's variables
 Path = tuple[str | int, ...]
 
@@ -50,11 +49,11 @@ def _arrays(module: torch.nn.Module, shapes: Mapping[Path, Any], rules: Rules) -
     names = {path: _torch_name(path, rules, {**ours, **statistics}) for path in shapes}
     wanted = {name: statistics[name] for name in names.values() if name in statistics}
     expected = {names[path]: canonical_shape(path, shape) for path, shape in shapes.items()}
-    check_names(expected, {**ours, **wanted}, f"the JAX module (from {type(module).__name__})")
-    return {path: from_canonical(path, {**ours, **wanted}[name]) for path, name in names.items()}
+    found = {name: fitted(array, expected.get(name, array.shape)) for name, array in {**ours, **wanted}.items()}
+    check_names(expected, found, f"the JAX module (from {type(module).__name__})")
+    return {path: from_canonical(path, found[name]) for path, name in names.items()}
 
 
 def _torch_name(path: Path, rules: Rules, arrays: Mapping[str, np.ndarray]) -> str:
     name = new_name(canonical_name(path), rules)
-    owner, dot, last = name.rpartition(".")
-    return name if name in arrays else f"{owner}{dot}{STATISTICS.get(last, last)}"
+    return name if name in arrays else statistic_name(name)

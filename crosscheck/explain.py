@@ -78,7 +78,8 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     found = _first_that_helps(report, flips_of(torch_module, report, options))
     if found.divergence:
         return found
-    return _of_the_same_size(report, flips_of(torch_module, report, options)) or _in_float32(report) or found
+    everywhere = flips_of(torch_module, report, options, is_narrowed=False)
+    return _of_the_same_size(report, everywhere) or _in_float32(report) or found
 
 
 def explain_check(check: Check, report: Report | None = None) -> Explanation:
@@ -94,7 +95,7 @@ def explain_check(check: Check, report: Report | None = None) -> Explanation:
     if check.mode != "run":
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
         how = {"train": check.mode == "train", "name": check.twin, "device": check.device}
-        flips += flips_of(pair.torch, report, how)
+        flips += flips_of(pair.torch, report, how, is_narrowed=False)
     mistakes = list(mistakes_of(check, report))
     found = _first_that_helps(report, [*flips, *mistakes])
     return found if found.divergence else _of_the_same_size(report, mistakes) or _in_float32(report) or found

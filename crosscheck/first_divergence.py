@@ -95,6 +95,8 @@ def _parameters(parameters: Sequence[Row], path: str) -> Iterator[Step]:
 
 def _updates(rows: Sequence[Row]) -> Iterator[Step]:
     for row in rows:
+        if row.kind == "running statistic":
+            yield row.module, "update", (row.kind, row.tensor)
         if row.kind == "update":
             yield "optimizer", "update", (row.kind, row.tensor)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from crosscheck import criterion
 from crosscheck.report import Report
 from crosscheck.rows import KIND, Row
 
@@ -52,6 +53,12 @@ def _is_zero(array: np.ndarray) -> bool:
     return array.size > 0 and not array.any()
 
 
+def _has_the_same_numbers(both: Both) -> bool:
+    ours, theirs = (np.sort(array, axis=None) for array in both)
+    is_told = ours.dtype == np.float64 and ours.size > 1 and ours.shape == theirs.shape and _finite(ours)
+    return is_told and criterion.prove(ours, theirs, 0.0).agrees
+
+
 def _is_transposed(both: Both) -> bool:
     ours, theirs = both
     return ours.ndim == 2 and ours.shape == theirs.shape[::-1] and np.array_equal(ours, theirs.T)
@@ -64,6 +71,11 @@ def _in_float32(row: Row, both: Both) -> bool:
 
 
 HINTS: tuple[tuple[Callable[[Row, Any], bool], str], ...] = (
+    (
+        lambda row, both: row.kind == "running statistic",
+        "outputs and gradients agree, but a batch is averaged in with another weight: torch's momentum weighs the new "
+        "batch, Flax's the old average, so momentum=0.1 in torch is momentum=0.9 in Flax",
+    ),
     (
         lambda row, both: row.is_nan_in_both,
         "NaN agrees with nothing, not with itself: find what makes it (a fully masked row, a division by zero, the "
@@ -80,6 +92,11 @@ HINTS: tuple[tuple[Callable[[Row, Any], bool], str], ...] = (
     (
         lambda row, both: row.shape != row.jax_shape,
         "the shapes differ: look at the order of the axes, at keepdims, and at squeezed or broadcast axes",
+    ),
+    (
+        lambda row, both: row.kind != "parameter" and _has_the_same_numbers(both),
+        "both sides hold the same numbers in another order: look for a reshape without a transpose (channels first or "
+        "last before a flatten, heads, groups) and for a roll or a flip",
     ),
     (
         lambda row, both: _is_zero(both[0]) != _is_zero(both[1]) and "gradient" in row.kind,

@@ -14,7 +14,7 @@ from crosscheck.judging import judge, uneven_calls
 from crosscheck.layouts import Layouts, in_canonical_layout, noise_in_canonical_layout
 from crosscheck.noise import Arguments
 from crosscheck.recording import Recording
-from crosscheck.renaming import Rules, inside, module_path, renamed
+from crosscheck.renaming import Rules, in_shapes_of, inside, module_path, renamed
 from crosscheck.rows import KIND, Row, share_of_bound
 from crosscheck.tracing import Captured, end_of
 from crosscheck.values import Options, Values
@@ -71,6 +71,7 @@ def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rule
     )
     theirs = replace(theirs, values=renamed(theirs.values, rules))
     ours, theirs = (canonical(side, _inside(layouts, kept.path)) for side in (ours, theirs))
+    theirs = replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
     check_pairing(ours, theirs, kept.path)
     rows = judge(ours, theirs)
     counted = [row for row in rows if not KIND[row.kind].is_inside]

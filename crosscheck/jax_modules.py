@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import nnx, traverse_util
 
+from crosscheck.renaming import statistic_name
 from crosscheck.tracing import FORWARD, Tracer, own_methods
 from crosscheck.values import Options
 from jax_impl.dropout import Dropout, seed_dropout
@@ -64,7 +65,9 @@ def _nnx_function(module: nnx.Module, options: Options) -> tuple[Call, Any, Name
         token = _TRACER.set(tracer)
         try:
             called = merged if options.method == "forward" else getattr(merged, options.method)
-            return called(*args, **kwargs)
+            result = called(*args, **kwargs)
+            tracer.statistics = _statistics(_flat_state(nnx.state(merged, nnx.BatchStat)))
+            return result
         finally:
             _TRACER.reset(token)
 
@@ -73,6 +76,11 @@ def _nnx_function(module: nnx.Module, options: Options) -> tuple[Call, Any, Name
 
 def _flat_state(state: Any) -> dict[Path, Any]:
     return {path: variable.get_value() for path, variable in nnx.to_flat_state(state)}
+
+
+def _statistics(flat: Mapping[Path, Any]) -> dict[str, Any]:
+    """Running statistics under torch's names."""
+    return {statistic_name(canonical_name(path)): array for path, array in flat.items()}
 
 
 def _prepared(module: nnx.Module, options: Options) -> nnx.Module:
@@ -124,13 +132,14 @@ def _traced_method(kind: type, name: str) -> Callable[..., Any]:
 
 def _linen_function(module: nn.Module, variables: Mapping[str, Any], options: Options) -> tuple[Call, Any, Names]:
     rest = {name: tree for name, tree in variables.items() if name != "params"}
-    written = list(rest)  # running statistics are written and forgotten
+    written = list(rest)
 
     def call(tracer: Tracer, parameters: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         random = {name: jax.random.wrap_key_data(np.asarray(options.dropout_key, np.uint32)) for name in _STREAMS}
         with nn.intercept_methods(functools.partial(_traced_call, tracer)):
-            result = module.apply({"params": parameters, **rest}, *args, **kwargs, rngs=random, mutable=written)
-        return result[0]
+            result, state = module.apply({"params": parameters, **rest}, *args, **kwargs, rngs=random, mutable=written)
+        tracer.statistics = _statistics(traverse_util.flatten_dict(_plain(state.get("batch_stats", {}))))
+        return result
 
     return call, variables.get("params", {}), Names(lambda tree: traverse_util.flatten_dict(_plain(tree)))
 

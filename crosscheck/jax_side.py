@@ -44,10 +44,11 @@ def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
     run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
-    outputs, tapped, gradients = run(parameters, floats, others)
+    outputs, (tapped, statistics), gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
     values.parameters = names.to_canonical(parameters)
+    values.statistics = {name: to_numpy(array) for name, array in statistics.items()}
     if options.gradients:
         values.parameter_gradients = names.to_canonical(gradients[0])
         values.input_gradients = {f"input {name}": to_numpy(gradients[1][name]) for name in floats}
@@ -69,8 +70,9 @@ def _function(
     parameters: Any,
     inputs: Mapping[str, jax.Array],
     additions: Mapping[str, jax.Array],
-) -> tuple[dict[str, jax.Array], Taps]:
-    """Outputs and what was tapped; every tap adds its entry of `additions`, zeros whose gradients are the tap's."""
+) -> tuple[Taps, tuple[Taps, Taps]]:
+    """Outputs, what was tapped, and the running statistics in train mode; every tap adds its entry of `additions`,
+    zeros whose gradients are the tap's."""
     tapped: Taps = {}
 
     def tap(name: str, array: Any) -> Any:
@@ -85,7 +87,7 @@ def _function(
     with unrolled() if options.unrolled else nullcontext():
         outputs = flat_outputs(call(tracer, parameters, args, kwargs))
     values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
-    return outputs, tapped
+    return outputs, (tapped, tracer.statistics if options.train else {})
 
 
 def _moment() -> Any:
@@ -96,7 +98,7 @@ def _moment() -> Any:
 
 
 class _Run:
-    """The compiled forward and backward pass: (parameters, floats, others) -> outputs, taps, gradients of all three."""
+    """The compiled forward and backward pass: (parameters, floats, others) -> outputs, what is seen, all gradients."""
 
     def __init__(self, function: Callable[..., Any], options: Options, seconds: dict[str, float]):
         self.function = function
@@ -105,7 +107,7 @@ class _Run:
         self.additions: Taps = {}
         self.compiled: Any = None
 
-    def __call__(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, Taps, Any]:
+    def __call__(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, tuple[Taps, Taps], Any]:
         if self.compiled is None:
             with timed(self.seconds, "JAX tracing"):
                 self.additions = self._zeros(parameters, floats, others) if self.options.gradients else {}
@@ -118,19 +120,21 @@ class _Run:
 
     def _zeros(self, parameters: Any, floats: Taps, others: Taps) -> Taps:
         """Zeros in the shape of every tap."""
-        _, tapped = jax.eval_shape(lambda p, f, o: self.function(p, {**f, **o}, {}), parameters, floats, others)
+        _, (tapped, _) = jax.eval_shape(lambda p, f, o: self.function(p, {**f, **o}, {}), parameters, floats, others)
         place = jax.devices(self.options.device)[0]
         floats = {name: tap for name, tap in tapped.items() if is_float(tap.dtype)}
         return {name: jnp.zeros(tap.shape, tap.dtype, device=place) for name, tap in floats.items()}
 
-    def _pass(self, parameters: Any, floats: Taps, others: Taps, additions: Taps) -> tuple[Taps, Taps, Any]:
-        def forward(parameters: Any, floats: Taps, additions: Taps) -> tuple[Taps, Taps]:
+    def _pass(
+        self, parameters: Any, floats: Taps, others: Taps, additions: Taps
+    ) -> tuple[Taps, tuple[Taps, Taps], Any]:
+        def forward(parameters: Any, floats: Taps, additions: Taps) -> tuple[Taps, tuple[Taps, Taps]]:
             return self.function(parameters, {**floats, **others}, additions)
 
         if not self.options.gradients:
             return *forward(parameters, floats, additions), None
-        outputs, pull_back, tapped = jax.vjp(forward, parameters, floats, additions, has_aux=True)
-        return outputs, tapped, pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
+        outputs, pull_back, seen = jax.vjp(forward, parameters, floats, additions, has_aux=True)
+        return outputs, seen, pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
 
     def _cotangent(self, name: str, output: jax.Array) -> Any:
         if is_float(output.dtype):

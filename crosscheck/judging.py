@@ -10,6 +10,7 @@ import numpy as np
 from crosscheck import criterion
 from crosscheck.noise import Noise
 from crosscheck.recording import PROOF_DTYPE, Recording
+from crosscheck.renaming import BIASED
 from crosscheck.rows import KINDS, Kind, Row, Statistics, worst_element
 from crosscheck.tracing import call_of, end_of
 from crosscheck.values import Arrays, Call, Values, is_float
@@ -59,8 +60,10 @@ def judge(ours: Recording, theirs: Recording) -> list[Row]:
     for kind in KINDS:
         mine, other = (getattr(side.values, kind.attribute) for side in (ours, theirs))
         for name, array in _pairs(kind, mine, other):
-            verdict = verdict_of(kind, name, mine[name], array, scale, noise, ours.options.dtype)
-            rows.append(row_of(kind, name, mine[name], array, verdict, ours.values))
+            candidates = [each for each in (name, name + BIASED) if each in mine]
+            judged = {n: verdict_of(kind, n, mine[n], array, scale, noise, ours.options.dtype) for n in candidates}
+            name = next((n for n, verdict in judged.items() if verdict.agrees), name)
+            rows.append(row_of(kind, name, mine[name], array, judged[name], ours.values))
     return rows
 
 
@@ -135,7 +138,7 @@ def _module(kind: Kind, name: str, values: Values) -> str:
     """The path of the module that a tensor belongs to."""
     if kind.is_inside:
         return values.calls[call_of(name)].path
-    if kind.name in ("parameter", "parameter gradient", "update"):
+    if kind.name in ("parameter", "parameter gradient", "running statistic", "update"):
         return name.split("/")[-1].rpartition(".")[0]
     return ""
 

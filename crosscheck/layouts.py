@@ -33,7 +33,7 @@ def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
             _check_path(path, layout, values.parameters)
             convert = LAYOUTS[layout]
             values = with_parameters(values, lambda arrays, _, p=path, f=convert: _below(p, arrays, f))
-            values = _with_calls_of_layers(values, path) if layout == STACKED else values
+            values = _with_layers_apart(values, path) if layout == STACKED else values
     for path, layout in _pairs(layouts):
         values = with_parameters(
             values,
@@ -140,8 +140,9 @@ def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
     return merged
 
 
-def _with_calls_of_layers(values: Values, path: str) -> Values:
-    """Calls inside a stack by their layer: a loop written out makes each of them once for every layer, or several."""
+def _with_layers_apart(values: Values, path: str) -> Values:
+    """Running statistics and calls inside a stack by their layer: a loop written out makes each call once for every
+    layer, or several times."""
     prefix = _prefix(path)
     inside = (name[len(prefix) :] for name in values.parameters if name.startswith(prefix))
     layers = 1 + max(int(name.partition(".")[0]) for name in inside)
@@ -156,6 +157,7 @@ def _with_calls_of_layers(values: Values, path: str) -> Values:
             names[name] = _in_layer(base, path, layer) + (f"#{again}" if again else "")
     hidden = [_in_layer(p, path, n) for p in values.hidden for n in range(layers) if f"{p}.".startswith(prefix)]
     hidden += [p for p in values.hidden if not f"{p}.".startswith(prefix)]
+    values = replace(values, statistics=_below(path, values.statistics, _unstacked))
     return replace(with_calls(values, names, paths), hidden=hidden)
 
 

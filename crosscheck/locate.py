@@ -11,15 +11,17 @@ from typing import Any
 
 from crosscheck import recording
 from crosscheck.compare import compare
-from crosscheck.first_divergence import as_divergence
+from crosscheck.first_divergence import Found, as_divergence
 from crosscheck.isolation import Alone, innermost, isolate
 from crosscheck.recording import Recording
 from crosscheck.renaming import Rules
 from crosscheck.report import Report
 from crosscheck.rows import Divergence, Row, share_of_bound, strict
+from crosscheck.tracing import end_of
 from crosscheck.training import compare_runs
 
 MARK = "  <-- here"
+GIVEN = {"intermediate": "in", "intermediate gradient": "out"}  # the end of a call that its caller answers for
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,24 @@ def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | No
         return Location(report, None, None, _lines(report, {}))
     isolated = _isolated(torch_module, jax_module, report, rules or {}, options)
     found = innermost(isolated, report.rows)
+    found = found if found is not None and _is_closer(found, report) else None
     divergence = as_divergence(found, report.name) or report.first_divergence
     return Location(report, divergence, found.row if found else report.first_row, _lines(report, isolated))
+
+
+def _is_closer(found: Found, report: Report) -> bool:
+    """True if a module that is wrong by itself lies where the whole run parts first, and that is not what a caller gave
+    to a call: else it is made good around it (a row of an embedding frozen by the caller), or stands further on.
+
+    A mask may differ by its polarity alone, so it says nothing of the caller.
+    """
+    first, row = report.first_divergence, report.first_row
+    if first is None or row is None:
+        return True
+    path = first.module[len(report.name) + 1 :]
+    is_below = not path or f"{found.module}.".startswith(f"{path}.")
+    is_given = GIVEN.get(row.kind) == end_of(row.tensor) and row.bound > 0  # integers and masks have no bound but 0
+    return is_below and not is_given and found.phase.split()[-1] == first.phase.split()[-1]
 
 
 def _isolated(

@@ -4,10 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from crosscheck.tracing import call_of
 from crosscheck.values import Arrays, Call, Values
 from shared.errors import IsogradError
 
+STATISTICS = {"mean": "running_mean", "var": "running_var"}  # Flax's word -> torch's
+BIASED = " (biased)"  # torch keeps the unbiased variance of a batch, Flax the biased one (D22): either is accepted
 Rules = Mapping[str, str]  # regular expression on a canonical JAX name -> replacement in torch's name
 
 
@@ -18,6 +22,7 @@ def renamed(values: Values, rules: Rules) -> Values:
     paths = {name: module_path(call.path, rules) for name, call in values.calls.items()}
     names = {name: paths[name] + name[len(call.path) :] for name, call in values.calls.items()}
     values = with_parameters(values, lambda arrays, _: _renamed(arrays, rules))
+    values = replace(values, statistics=_renamed(values.statistics, rules))
     return replace(with_calls(values, names, paths), hidden=[module_path(path, rules) for path in values.hidden])
 
 
@@ -62,6 +67,22 @@ def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) ->
     )
 
 
+def in_shapes_of(values: Values, like: Arrays) -> Values:
+    """The values with parameters whose shape is another by axes of length 1 alone, (1, 9, 5) and (9, 5), in that of the
+    same name in `like`."""
+
+    def change(arrays: Arrays, _: bool) -> Arrays:
+        return {name: fitted(array, like[name].shape) if name in like else array for name, array in arrays.items()}
+
+    return with_parameters(values, change)
+
+
+def fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in a shape that differs by axes of length 1; any other as it is."""
+    same = [size for size in array.shape if size != 1] == [size for size in shape if size != 1]
+    return array.reshape(shape) if same else array
+
+
 def _renamed(arrays: Arrays, rules: Rules) -> Arrays:
     names = {name: new_name(name, rules) for name in arrays}
     twice = [name for name, new in names.items() if list(names.values()).count(new) > 1]
@@ -75,6 +96,12 @@ def new_name(name: str, rules: Rules) -> str:
     for pattern, replacement in rules.items():
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def statistic_name(name: str) -> str:
+    """A running statistic under torch's word for it: "norm.mean" -> "norm.running_mean"."""
+    owner, dot, last = name.rpartition(".")
+    return f"{owner}{dot}{STATISTICS.get(last, last)}"
 
 
 def module_path(path: str, rules: Rules) -> str:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from crosscheck.renaming import BIASED
 from crosscheck.rows import KIND, Divergence, Row, Statistics, share_of_bound, strict
 
 HELD = ("rows", "first_row", "recordings")  # what the plain data leave out, or write in another way
@@ -80,12 +81,17 @@ class Report:
     def summary(self) -> str:
         counted = sum(not KIND[row.kind].is_inside for row in self.rows)
         if self.first_divergence is None:
-            return f"agrees in all {counted} tensors{self._inside}"
+            return f"agrees in all {counted} tensors{self._inside}{self._biased}"
         module, phase, tensor = self.first_divergence
         return (
             f"DISAGREES in {len(self.disagreements)} of {counted} tensors, first in {module} "
             f"({phase}): {self.first_row.label if self.first_row else tensor}"
         )
+
+    @property
+    def _biased(self) -> str:
+        number = sum(row.tensor.endswith(BIASED) for row in self.rows)
+        return f"; {number} running variances are Flax's biased ones, torch's unbiased (D22)" if number else ""
 
     @property
     def _inside(self) -> str:

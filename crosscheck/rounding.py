@@ -19,6 +19,7 @@ EXACT = frozenset([  # operations that move numbers without rounding them
     "slice_backward", "index_select", "gather", "masked_fill", "zeros", "zeros_like", "new_zeros", "ones",
     "ones_like", "full", "full_like", "arange", "empty_like", "neg", "abs", "relu", "threshold_backward", "tril",
 ])  # fmt: skip
+WRITTEN = {"native_batch_norm": (3, 4)}  # places of arguments that are written into, which the schema does not say
 
 
 class RandomRounding(TorchDispatchMode):
@@ -35,7 +36,9 @@ class RandomRounding(TorchDispatchMode):
         name = operation._schema.name.removeprefix("aten::")
         if name in EXACT or operation.is_view or operation._schema.is_mutable:
             return operation(*args, **(kwargs or {}))
-        return _map_tensors(self.moved, operation(*_map_tensors(self.moved, args), **(kwargs or {})))
+        written = WRITTEN.get(name, ())
+        moved = [arg if place in written else _map_tensors(self.moved, arg) for place, arg in enumerate(args)]
+        return _map_tensors(self.moved, operation(*moved, **(kwargs or {})))
 
     def moved(self, x: Tensor) -> Tensor:
         """x with every entry moved at random by about its roundoff; integers and booleans as they are."""

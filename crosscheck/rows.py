@@ -30,13 +30,18 @@ KINDS = (
     Kind("intermediate gradient", "intermediate_gradients", "input gradient", "gradient of {}"),
     Kind("input gradient", "input_gradients", "input gradient", "gradient of {}"),
     Kind("parameter gradient", "parameter_gradients", "parameter gradient", "gradient of {}"),
+    Kind("running statistic", "statistics", "update", "{} after one pass"),
     Kind("update", "updates", "update", "{}"),
 )
 RUN_KINDS = (  # what a training run logs
     Kind("loss", "updates", "forward", "loss of step {}"),
+    Kind("accuracy", "updates", "forward", "accuracy of step {}"),
     Kind("gradient norm", "updates", "parameter gradient", "gradient norm of step {}"),
+    Kind("evaluation loss", "updates", "forward", "evaluation loss of each row after step {}"),
+    Kind("prediction", "updates", "forward", "prediction of each row after step {}"),
 )
 KIND = {kind.name: kind for kind in (*KINDS, *RUN_KINDS)}
+IN_A_RUN = {"update", *(kind.name for kind in RUN_KINDS)}
 
 
 class Divergence(NamedTuple):
@@ -122,7 +127,7 @@ class Row:
     @property
     def step(self) -> int | None:
         """The training step (the first is 1) after which this tensor is compared; None outside of training."""
-        return int(self.tensor.partition("/")[0]) if self.kind in ("update", "loss", "gradient norm") else None
+        return int(self.tensor.partition("/")[0]) if self.kind in IN_A_RUN else None
 
     @property
     def is_nan_in_both(self) -> bool:

@@ -56,7 +56,8 @@ def test_runs_of_equal_twins_agree_in_all_that_they_log_and_hold():
     report = compare_runs("ReviewClassifierTransformer", steps=2)
     assert report.agrees, str(report)
     kinds = [(row.step, row.kind) for row in report.rows]
-    assert set(kinds) == {(step, kind) for step in (1, 2) for kind in ("loss", "gradient norm", "update")}
+    of_every_step = {(step, kind) for step in (1, 2) for kind in ("loss", "accuracy", "gradient norm", "update")}
+    assert set(kinds) == of_every_step | {(2, "evaluation loss"), (2, "prediction")}
     assert kinds == sorted(kinds, key=lambda pair: pair[0])
 
 

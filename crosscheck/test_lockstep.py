@@ -6,14 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+from crosscheck.lockstep import BOUNDS
 from shared.backend import NOTHING_ELSE, Backend, Batch, State, load_backend
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import AdamWConfig, ParameterGroup, TrainingConfig
 
 BACKENDS = ("torch", "jax")
-# derived: promised for every loss of a float64 run: 200 steps that each add at most the proof's 1e-12 are apart by
-# 2e-10, rounded up to a power of ten; the measured gap is below 1e-13
-AGREEMENT = 1e-9
+AGREEMENT = BOUNDS["float64"]
 STEPS, DROPOUT_STEPS, HANDOVER = 200, 30, 10
 LEARNING_RATE = 3e-3
 VOCABULARY, LENGTH, BATCH, FILLED = 31, 7, 5, 2

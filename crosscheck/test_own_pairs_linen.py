@@ -210,5 +210,6 @@ def test_a_module_without_its_variables_is_refused():
 
 def test_stacked_parameters_without_their_layout_are_refused_by_name():
     pair, _ = stack_pair("scan")
-    with pytest.raises(WeightsError, match=r"missing layers\.0\.norm\.weight.*unused layers\.fc\.bias"):
+    words = r"missing layers\.0\.norm\.weight.*unused layers\.fc\.bias.*layouts={'layers': 'flax.stacked'}"
+    with pytest.raises(WeightsError, match=words):
         crosscheck.compare(*pair, INPUTS)

@@ -19,7 +19,7 @@ from torch_impl.weights import to_numpy
 
 WORDS = st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2**31 - 1, 2**31, 2**32 - 1])
 KEYS = st.tuples(WORDS, WORDS)
-LONG = torch_side.CHUNK + 5
+LONG = rng.CHUNK + 5
 SHAPES = st.sampled_from([(), (0,), (1,), (3,), (5, 7, 2), (2, 0, 3), (LONG,)])  # few, since JAX compiles for each
 EDGES = [0, 1, 2**31 - 2, 2**32 - 5, 2**32, 2**40 + 3, rng.LENGTH - LONG]
 OFFSETS = st.sampled_from(EDGES) | st.integers(0, rng.LENGTH - LONG)

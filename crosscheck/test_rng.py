@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import rng
@@ -30,10 +30,19 @@ def test_the_published_vectors_come_out(key, counter, expected):
 
 def test_elements_beyond_two_to_the_32_use_the_upper_word_of_the_counter():
     positions = {2**32 - 1: (0, ONES), 2**32: (1, 0), 5 * 2**32 + 7: (5, 7)}
-    bits = rng.bits_at((5, 6), np.array(list(positions), np.uint64))
-    for element, (high, low) in zip(bits, positions.values(), strict=True):
-        x0, x1 = rng.threefry2x32((5, 6), np.array([high], np.uint32), np.array([low], np.uint32))
-        assert element == (x0 ^ x1)[0]
+    for position, (high, low) in positions.items():
+        x0, x1 = rng.threefry2x32((5, 6), high, low)
+        assert rng.random_bits((5, 6), 1, position) == [x0 ^ x1]
+
+
+@settings(max_examples=30)
+@given(st.tuples(*[st.integers(0, ONES)] * 2), st.integers(0, 2**63 - 70_000), st.integers(0, 70_000))
+def test_a_stream_is_its_counters_encrypted_one_by_one(key, first, size):
+    bits = rng.random_bits(key, size, first)
+    assert bits.shape == (size,)
+    for element in range(0, size, 4_999):
+        x0, x1 = rng.threefry2x32(key, first + element >> 32, first + element & ONES)
+        assert bits[element] == x0 ^ x1
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**40 + 5])

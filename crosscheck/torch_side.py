@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crosscheck.running_statistics import changed_statistics, running_statistics
 from crosscheck.tracing import Captured, Tracer, own_methods
 from crosscheck.updates import update_with_torch
 from crosscheck.values import Options, Values, cotangent, flat_outputs, map_arguments
@@ -44,7 +45,7 @@ def capture(module: Module, arguments: Arguments, options: Options) -> dict[str,
     module = _prepared(module, options)
     args, kwargs = map_arguments(functools.partial(_as_input, {}, options), *arguments)
     with torch.no_grad(), _traced(module, tracer):
-        getattr(module, options.method)(*args, **kwargs)
+        _called(module, options)(*args, **kwargs)
     return tracer.captured
 
 
@@ -62,15 +63,16 @@ def _forward_and_backward(module: Module, arguments: Arguments, options: Options
     inputs: Tensors = {}
     args, kwargs = map_arguments(functools.partial(_as_input, inputs, options), *arguments)
     tapped: Tensors = {}
+    before = running_statistics(module) if options.train else {}
     values = Values(inputs={name: to_numpy(tensor) for name, tensor in inputs.items()})
     tracer = Tracer(functools.partial(_tap, tapped, values))
     with _traced(module, tracer) if is_traced else contextlib.nullcontext():
-        called = getattr(module, options.method) if isinstance(module, nn.Module) else module
-        outputs = flat_outputs(called(*args, **kwargs))
+        outputs = flat_outputs(_called(module, options)(*args, **kwargs))
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
     values.calls = tracer.calls
     values.parameters = {name: to_numpy(parameter) for name, parameter in parameters.items()}
     values.outputs = {name: to_numpy(output) for name, output in outputs.items()}
+    values.statistics = changed_statistics(module, before, values.intermediates)
     if options.gradients:
         floats = {f"input {name}": tensor for name, tensor in inputs.items() if tensor.requires_grad}
         found = _gradients(outputs, {**floats, **parameters, **tapped}, options)
@@ -78,6 +80,11 @@ def _forward_and_backward(module: Module, arguments: Arguments, options: Options
         values.parameter_gradients = {name: found[name] for name in parameters}
         values.intermediate_gradients = {name: found[name] for name in tapped}
     return values
+
+
+def _called(module: Module, options: Options) -> Callable[..., Any]:
+    """The method; forward with the module's hooks, of which a weight norm may be one."""
+    return module if options.method == "forward" else getattr(module, options.method)
 
 
 def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -> Tensor:

@@ -29,7 +29,7 @@ class Tracer:
 
     A call is named by the module's path, its method if that isn't forward, and its number if it isn't the first:
     "decoder.rnn.cells.0.step#3". `can_see` says whether tensors of this moment can leave the run at all. Where
-    `captured` is a dict, every call is kept in it.
+    `captured` is a dict, every call is kept in it. `statistics` takes the running statistics that a JAX run ends with.
     """
 
     def __init__(self, tap: Tap, can_see: Callable[[], bool] = lambda: True):
@@ -37,6 +37,7 @@ class Tracer:
         self.can_see = can_see
         self.calls: dict[str, Call] = {}
         self.hidden: list[str] = []
+        self.statistics: dict[str, Any] = {}
         self.captured: dict[str, Captured] | None = None
         self._counts: Counter[str] = Counter()
         self._open = [("", "")]

@@ -1,4 +1,4 @@
-"""Compare two training runs step by step: loss, gradient norm and the whole state; the first step that parts is named.
+"""Compare two training runs step by step: metrics, the whole state, an evaluation; the first step that parts is named.
 
 Both backends train one model from equal weights on equal batches, with dropout and all that surrounds an update.
 """
@@ -25,7 +25,9 @@ from shared.registry import TWINS, find_twin
 from shared.training_state import AVERAGE, WEIGHTS
 
 INPUTS = {"inputs": "ids"}  # a model's argument -> the batch entry that it is given
-KINDS = {"loss": "loss", "gradient_norm": "gradient norm"}
+LOGGED = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm"}  # metric -> kind of its row
+EVALUATED = {"losses": "evaluation loss", "predictions": "prediction"}
+KINDS = LOGGED | EVALUATED
 SEED = 3
 TRAINING = TrainingConfig(
     clip_norm=0.75,  # GRUs start above it and fall below it; transformers stay above
@@ -76,13 +78,16 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
 def _recorded(side: str, twin: str, steps: int, dtype: str, device: str) -> Recording:
     """One side's run; its losses are what it puts out."""
     curve = _curve(side, twin, steps, dtype, device)
-    losses = {name: array for name, array in curve.items() if name.endswith("/loss")}
+    losses = {name: array for name, array in curve.items() if name.endswith(("/loss", "/losses"))}
     options = Options(np.dtype(dtype), train=True)
     return Recording(side, twin, options, Values(outputs=losses, updates=curve), versions(side))
 
 
 def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) -> Arrays:
-    """What one backend logs and holds after each step from 1: "2/loss", "2/exp_avg/norm.weight", ..."""
+    """What one backend logs and holds after each step from 1, and its evaluation of the last step's batch.
+
+    Named "2/loss", "2/exp_avg/norm.weight", ...
+    """
     entry, training = find_twin(twin), training_of(twin)
     model = ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
     backend = load_backend(
@@ -92,9 +97,10 @@ def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) ->
     for step in range(1, steps + 1):
         state, metrics = backend.train_step(state, _batch(twin, step), rate_of(step))
         metrics, arrays = backend.fetch(metrics), backend.state_to_arrays(state)
-        curve |= {f"{step}/{name}": metrics[name] for name in KINDS}
+        curve |= {f"{step}/{name}": metrics[name] for name in LOGGED}
         curve |= {f"{step}/{name}": arrays[name] for name in sorted(arrays, key=_is_moved_last) if "/" in name}
-    return curve
+    evaluated = backend.fetch(backend.eval_step(state, _batch(twin, steps)))
+    return curve | {f"{steps}/{name}": evaluated[name] for name in EVALUATED}
 
 
 def _is_moved_last(name: str) -> bool:

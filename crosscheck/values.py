@@ -28,8 +28,9 @@ class Values:
     """Everything of one side that is compared, in canonical names and layouts.
 
     Intermediates are what goes in and out of the calls of submodules, in order: "blocks.0.norm in[0]". Updates are the
-    training state after a number of optimiser steps: "1/exp_avg/norm.weight". Calls in `hidden` ran inside a loop of
-    the framework's, where no tensor can be seen. `seconds` says what took how long.
+    training state after a number of optimiser steps: "1/exp_avg/norm.weight". Statistics are the running averages that
+    a pass in train mode has changed in torch, and all that there are in JAX: "norm.running_mean". Calls in `hidden` ran
+    inside a loop of the framework's, where no tensor can be seen. `seconds` says what took how long.
     """
 
     inputs: Arrays = dataclasses.field(default_factory=dict)
@@ -39,6 +40,7 @@ class Values:
     input_gradients: Arrays = dataclasses.field(default_factory=dict)
     intermediate_gradients: Arrays = dataclasses.field(default_factory=dict)
     parameter_gradients: Arrays = dataclasses.field(default_factory=dict)
+    statistics: Arrays = dataclasses.field(default_factory=dict)
     updates: Arrays = dataclasses.field(default_factory=dict)
     calls: dict[str, Call] = dataclasses.field(default_factory=dict)
     hidden: list[str] = dataclasses.field(default_factory=list)

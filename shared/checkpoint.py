@@ -37,10 +37,13 @@ def save(path: str | Path, arrays: Arrays, metadata: Mapping[str, Any]) -> None:
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     header = {HEADER_ENTRY: json.dumps(metadata, default=_plain)}
     with new_file(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask has it: safetensors makes files that only their owner reads
         try:
             safetensors.numpy.save_file(contiguous, temporary, metadata=header)
         except safetensors.SafetensorError as error:
             raise OSError(str(error)) from error
+        temporary.chmod(mode)
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:

@@ -24,7 +24,7 @@ log = logging.getLogger("isograd")
 
 
 class MetricsLog:
-    """Appends records to the run folder; every line is on its way to the disk when `write` returns."""
+    """Appends records to the run folder: a line is with the system after `write`, and on the disk after `sync`."""
 
     def __init__(self, folder: str | Path, *, tensorboard: bool = True) -> None:
         self.folder = Path(folder)
@@ -40,6 +40,10 @@ class MetricsLog:
         self._file.flush()
         if self._tensorboard:
             self._tensorboard.write(plain)
+
+    def sync(self) -> None:
+        """Return when every line written so far is on the disk, where a power cut leaves it."""
+        os.fsync(self._file.fileno())
 
     def truncate_after(self, step: int) -> None:
         """Drop the records of later steps, before a run goes on from a checkpoint of this one."""

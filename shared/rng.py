@@ -20,6 +20,7 @@ the middle between two float32 (both measured over all arguments), so that any d
 
 import math
 import zlib
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ WORD = 0xFFFFFFFF
 UNIFORM_BITS = 23  # a float32 in [1, 2) has this many free bits
 LOWEST = float(np.nextafter(np.float32(-1), np.float32(0)))  # the argument of erfinv for uniform 0
 LENGTH = 2**63  # of a stream: positions are held in int64
+CHUNK = 2**15  # elements encrypted together
 
 
 def threefry2x32(key: Key, high: Counter, low: Counter) -> tuple[Counter, Counter]:
@@ -51,16 +53,22 @@ def threefry2x32(key: Key, high: Counter, low: Counter) -> tuple[Counter, Counte
     return x0, x1
 
 
-def bits_at(key: Key, positions: np.ndarray) -> np.ndarray:
-    """The uint32 at these positions (uint64) of the stream of `key`."""
-    x0, x1 = threefry2x32(key, (positions >> np.uint64(32)).astype(np.uint32), positions.astype(np.uint32))
-    return x0 ^ x1
-
-
 def random_bits(key: Key, size: int, first: int = 0) -> np.ndarray:
     """uint32 (size,) of the stream of `key` from element `first` on."""
     check_range(first, size)
-    return bits_at(key, np.arange(first, first + size, dtype=np.uint64))
+    drawn = np.empty(size, np.uint32)
+    for place, bits in _stream(key, size, first):
+        drawn[place] = bits
+    return drawn
+
+
+def random_mask(key: Key, size: int, threshold: int, first: int = 0) -> np.ndarray:
+    """bool (size,), True where the upper 23 of the random bits are below `threshold`."""
+    check_range(first, size)
+    mask = np.empty(size, np.bool_)
+    for place, bits in _stream(key, size, first):
+        np.less(bits >> np.uint32(32 - UNIFORM_BITS), np.uint32(threshold), out=mask[place])
+    return mask
 
 
 def random_uniform(key: Key, size: int, first: int = 0) -> np.ndarray:
@@ -71,7 +79,7 @@ def random_uniform(key: Key, size: int, first: int = 0) -> np.ndarray:
 
 def random_bernoulli(key: Key, size: int, probability: float, first: int = 0) -> np.ndarray:
     """bool (size,), True with this probability."""
-    return (random_bits(key, size, first) >> np.uint32(32 - UNIFORM_BITS)) < threshold(probability)
+    return random_mask(key, size, threshold(probability), first)
 
 
 def random_normal(key: Key, size: int, first: int = 0) -> np.ndarray:
@@ -107,6 +115,34 @@ def threshold(probability: float) -> int:
     if not 0 <= probability <= 1:
         raise IsogradError(f"a probability lies between 0 and 1, got {probability}: pass a number in that range")
     return math.ceil(float(np.float32(probability)) * 2**UNIFORM_BITS)
+
+
+def _stream(key: Key, size: int, first: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """The places of an answer and the uint32 that belong there, in parts that the processor's cache can hold."""
+    for start in range(0, size, CHUNK):
+        stop = min(start + CHUNK, size)
+        yield slice(start, stop), _encrypted(key, np.arange(first + start, first + stop, dtype=np.uint64))
+
+
+def _encrypted(key: Key, positions: np.ndarray) -> np.ndarray:
+    """x0 ^ x1 of `threefry2x32` at these positions (uint64), whose sums wrap in uint32; in place, for speed."""
+    words = np.array((key[0], key[1], key[0] ^ key[1] ^ PARITY), np.uint32)
+    x0, x1 = (positions >> np.uint64(32)).astype(np.uint32), positions.astype(np.uint32)
+    left = np.empty_like(x1)
+    x0 += words[0]
+    x1 += words[1]
+    for round_group in range(5):
+        for rotation in ROTATIONS[round_group % 2]:
+            x0 += x1
+            np.left_shift(x1, np.uint32(rotation), out=left)
+            x1 >>= np.uint32(32 - rotation)
+            x1 |= left
+            x1 ^= x0
+        x0 += words[(round_group + 1) % 3]
+        x1 += words[(round_group + 2) % 3]
+        x1 += np.uint32(round_group + 1)
+    x0 ^= x1
+    return x0
 
 
 def keep_threshold(rate: float) -> int:

@@ -409,3 +409,13 @@ def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path):
         fail_while_a_thread_goes_on()
     threads[0].join()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_checkpoint_may_be_read_by_those_whom_the_umask_lets_read(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        checkpoint.save(tmp_path / "w.safetensors", {"a": np.ones(3)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -5,14 +5,13 @@ Each draws the elements of a stream (see shared/rng.py) from `first` on; element
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from shared import rng
-from shared.rng import LOWEST, PARITY, ROTATIONS, UNIFORM_BITS, Key
+from shared.rng import LOWEST, UNIFORM_BITS, Key
 
-LOW_WORD = 0xFFFFFFFF
-CHUNK = 2**15  # elements drawn together on a CPU: few enough to stay in its cache
 Device = torch.device | str | None
 
 
@@ -21,8 +20,7 @@ def random_bits(key: Key, shape: tuple[int, ...], device: Device = None, first: 
     rng.check_range(first, math.prod(shape))
     if torch.device(device or "cpu").type == "cuda":
         return _from_kernel(key, shape, device, first)
-    chunks = [_stream(key, *chunk) for chunk in _chunks(first, math.prod(shape))]
-    return (torch.cat(chunks or [torch.empty(0)]).to(torch.int64) & LOW_WORD).reshape(shape)
+    return torch.from_numpy(rng.random_bits(key, math.prod(shape), first).astype(np.int64)).reshape(shape)
 
 
 def random_mask(key: Key, shape: tuple[int, ...], threshold: int, device: Device = None, first: int = 0) -> Tensor:
@@ -30,11 +28,7 @@ def random_mask(key: Key, shape: tuple[int, ...], threshold: int, device: Device
     rng.check_range(first, math.prod(shape))
     if torch.device(device or "cpu").type == "cuda":
         return _from_kernel(key, shape, device, first, threshold)
-    mask = torch.empty(math.prod(shape), dtype=torch.bool)
-    for start, size in _chunks(first, len(mask)):
-        upper = _stream(key, start, size).bitwise_right_shift_(32 - UNIFORM_BITS).bitwise_and_(2**UNIFORM_BITS - 1)
-        torch.lt(upper, threshold, out=mask[start - first : start - first + size])
-    return mask.reshape(shape)
+    return torch.from_numpy(rng.random_mask(key, math.prod(shape), threshold, first)).reshape(shape)
 
 
 def random_uniform(key: Key, shape: tuple[int, ...], device: Device = None, first: int = 0) -> Tensor:
@@ -64,37 +58,6 @@ def split(key: Key, number: int) -> list[Key]:
 def fold_in(key: Key, number: int) -> Key:
     """A new key from a key and an integer below 2**32."""
     return rng.fold_in(key, number)
-
-
-def _chunks(first: int, size: int) -> list[tuple[int, int]]:
-    """(first element, size) of each chunk."""
-    return [(start, min(CHUNK, first + size - start)) for start in range(first, first + size, CHUNK)]
-
-
-def _stream(key: Key, first: int, size: int) -> Tensor:
-    """Elements from `first` on of threefry-2x32 (see `shared/rng.py`) in int32, whose sums wrap as they should."""
-    words = [_signed(word) for word in (key[0], key[1], key[0] ^ key[1] ^ PARITY)]
-    counters = torch.arange(size, dtype=torch.int64).add_(first)
-    x0, x1 = (counters >> 32).to(torch.int32).add_(words[0]), _low_word(counters).add_(words[1])
-    for round_group in range(5):
-        for rotation in ROTATIONS[round_group % 2]:
-            x0.add_(x1)
-            left = x1 << rotation
-            right = x1.bitwise_right_shift_(32 - rotation).bitwise_and_(2**rotation - 1)  # the sign must not come along
-            x1 = right.bitwise_or_(left).bitwise_xor_(x0)
-        x0.add_(words[(round_group + 1) % 3])
-        x1.add_(words[(round_group + 2) % 3]).add_(round_group + 1)
-    return x0.bitwise_xor_(x1)
-
-
-def _signed(word: int) -> int:
-    """The int32 with the bits of an unsigned word."""
-    return word - 2**32 if word >= 2**31 else word
-
-
-def _low_word(counters: Tensor) -> Tensor:
-    low = counters & LOW_WORD
-    return torch.where(low < 2**31, low, low - 2**32).to(torch.int32)
 
 
 def _from_kernel(key: Key, shape: tuple[int, ...], device: Device, first: int, threshold: int | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """Faults of dropout: its rate, its scale, its masks, and where layers apply it."""
 
 from crosscheck.faults.fault import Change, Fault, both_sides
-from crosscheck.faults.texts import alike
+from crosscheck.faults.texts import TORCH_MASK, alike
 
 FILE, BITS = "dropout.py", "random_bits.py"
 ATTENTION, ENCODER, DECODER = "layers/soft_attention.py", "layers/encoder.py", "layers/decoder.py"
@@ -89,34 +89,31 @@ MASKS = (
     ),
     *both_sides(
         "random-key-words-swapped", "dropout", "the lower word of the key stands first", BITS,
-        ("(key[0], key[1], key[0] ^ key[1] ^ PARITY)]\n    counters", "(key[1], key[0], key[0] ^ key[1] ^ PARITY)]"
-         "\n    counters"),
+        ("rng.random_mask(key,", "rng.random_mask(key[::-1],"),
         ("uint32), impl=", "uint32)[::-1], impl="), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
         "random-lower-bits", "dropout", "the lower 23 bits are compared, not the upper", BITS,
-        (".bitwise_right_shift_(32 - UNIFORM_BITS).bitwise_and_", ".bitwise_and_"),
+        (TORCH_MASK, "(random_bits(key, shape, device, first) & 2**UNIFORM_BITS - 1) < threshold"),
         ("(random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold",
          "(random_bits(key, shape, device, first) & 2**UNIFORM_BITS - 1) < threshold"), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
         "random-mask-by-columns", "dropout", "the mask is filled column by column", BITS,
-        ("return mask.reshape(shape)", "return mask.reshape(shape[::-1]).permute(*range(len(shape))[::-1])"),
+        (TORCH_MASK, TORCH_MASK.replace(".reshape(shape)", ".reshape(shape[::-1]).permute(*range(len(shape))[::-1])")),
         ("bits(_typed(key), shape, jnp.uint32)", "bits(_typed(key), shape[::-1], jnp.uint32).T"),
         "MLP", "in_dropout", **TRAIN,
     ),
-    Fault(
-        "random-shift-keeps-sign/torch", "dropout", "torch", "the sign comes along when signed bits are shifted right",
-        (Change(f"torch_impl/{BITS}", ".bitwise_and_(2**rotation - 1)", ""),), "Attn", "dropout", "forward", **TRAIN,
+    *both_sides(
+        "random-stream-late-by-one", "dropout", "the stream begins at its second element", BITS,
+        ("threshold, first))", "threshold, first + 1))"),
+        ("return (random_bits(key, shape, device, first)", "return (random_bits(key, shape, device, first + 1)"),
+        "Attn", "dropout", **TRAIN,
     ),
     Fault(
-        "random-rounds-missing/torch", "dropout", "torch", "threefry runs 16 rounds, not 20",
-        (Change(f"torch_impl/{BITS}", "for round_group in range(5):", "for round_group in range(4):"),),
-        "Attn", "dropout", "forward", **TRAIN,
-    ),
-    Fault(
-        "random-first-word-only/torch", "dropout", "torch", "an element is the first word, not the sum of both",
-        (Change(f"torch_impl/{BITS}", "return x0.bitwise_xor_(x1)", "return x0"),),
+        "random-mask-of-signed-bits/torch", "dropout", "torch", "signed bits are compared: the upper half is below 0",
+        (Change(f"torch_impl/{BITS}", TORCH_MASK,
+                "random_bits(key, shape, device, first).to(torch.int32) >> 32 - UNIFORM_BITS < threshold"),),
         "Attn", "dropout", "forward", **TRAIN,
     ),
     Fault(

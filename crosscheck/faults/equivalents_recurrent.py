@@ -1,7 +1,7 @@
 """Other ways to compute the same: changes of the recurrent layers that no check may take for a fault."""
 
 from crosscheck.faults.fault import Change, Equivalent, both_sides_equal
-from crosscheck.faults.texts import alike
+from crosscheck.faults.texts import TORCH_MASK, alike
 
 GRU, ENCODER, MODEL = "layers/gru.py", "layers/encoder.py", "models/encoder_decoder.py"
 ATTENTION, EMBEDDING, POSITIONS = "layers/soft_attention.py", "layers/embedding.py", "layers/positions.py"
@@ -115,8 +115,8 @@ MASKS = (
     ),
     Equivalent(
         "random-mask-by-uniform/torch", "torch", "the mask compares fractions, not bits",
-        (Change(f"torch_impl/{BITS}", "return mask.reshape(shape)",
-                "return random_bits(key, shape, device).double() / 2.0**32 < threshold / 2.0**UNIFORM_BITS"),),
+        (Change(f"torch_impl/{BITS}", TORCH_MASK,
+                "random_bits(key, shape, device).double() / 2.0**32 < threshold / 2.0**UNIFORM_BITS"),),
         "Attn", mode="train",
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults of training: the rate, the dropout key, the loss's mean, its gradients. Both backends run."""
+"""Faults of training: the rate, the dropout key, the loss's mean, its gradients, the evaluation. Both backends run."""
 
 from crosscheck.faults.fault import Change, Fault, both_sides
 from crosscheck.faults.texts import alike
@@ -7,6 +7,7 @@ FILE, OBJECTIVE = "backend.py", "objective.py"
 NUMBER = 'state["step"] // self.training.accumulate'
 COEFFICIENTS = f"coefficients = self.updates.coefficients({NUMBER} + 1, learning_rate)"
 KEY = 'rng.fold_in(rng.key_from_seed(self.seed), state["step"])'
+AVERAGE, ACCURACY = 'state.get(training_state.AVERAGE, state["weights"])', 'weighted_mean(correct, batch["weights"])'
 LOSS = 'return weighted_mean(losses, batch["weights"]), '
 TORCH_GRADIENTS = "return dict(zip(weights, gradients, strict=True)), metrics"
 INPUTS = "tuple(batch[name] for name in self.model.inputs)"
@@ -108,6 +109,29 @@ GRADIENTS_OF_A_RUN = (
         GRU, "", **GRADIENT,
     ),
 )
+
+EVALUATIONS = (
+    *both_sides(
+        "evaluated-with-dropout", "dropout", "the evaluation drops as training does", OBJECTIVE,
+        ("self.logits(weights, batch, None)", "self.logits(weights, batch, (0, 0))"),
+        ("self.logits(weights, batch, None)", "self.logits(weights, batch, np.zeros(2, np.uint32))"),
+        TRANSFORMER, mode="run",
+    ),
+    *both_sides(
+        "evaluated-without-the-average", "model", "the weights are evaluated, not their average", FILE,
+        *alike(AVERAGE, 'state["weights"]'), GRU, mode="run",
+    ),
+    *both_sides(
+        "predicts-the-least-likely", "model", "the evaluation predicts the class of the lowest score", OBJECTIVE,
+        *alike('"predictions": predicted_classes(logits)', '"predictions": predicted_classes(-logits)'),
+        GRU, mode="run",
+    ),
+    *both_sides(
+        "accuracy-of-filled-rows", "loss", "rows that only fill the batch count in the accuracy", OBJECTIVE,
+        *alike(ACCURACY, 'weighted_mean(correct, batch["weights"] * 0 + 1)'), TRANSFORMER, mode="run",
+        divergence="D31",
+    ),
+)
 # fmt: on
 
-RUNS: tuple[Fault, ...] = (*SCHEDULES, *DROPOUT_KEYS, *LOSSES_OF_A_RUN, *GRADIENTS_OF_A_RUN)
+RUNS: tuple[Fault, ...] = (*SCHEDULES, *DROPOUT_KEYS, *LOSSES_OF_A_RUN, *GRADIENTS_OF_A_RUN, *EVALUATIONS)

@@ -2,27 +2,27 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from crosscheck import criterion, recording
 from crosscheck.compare import compare
-from crosscheck.flips.flip import Flip, Replaced
+from crosscheck.flips.changing import changed, is_below
+from crosscheck.flips.flip import Flip, Replaced, Site
 from crosscheck.flips.layouts import heads_of, layouts_between
-from crosscheck.flips.modules import changed_weights
+from crosscheck.flips.narrowing import narrowed
 from crosscheck.flips.table import FLIPS
 from crosscheck.isolation import canonical
 from crosscheck.recording import Recording
 from crosscheck.report import Report
 from crosscheck.rows import KIND, Row
-from crosscheck.values import Arrays, Options, map_arguments
+from crosscheck.values import Arrays, Options
 from shared.errors import IsogradError
-from torch_impl.weights import to_numpy, to_tensor
 
 FEW_RUNS = 2
 
@@ -40,8 +40,9 @@ class Attempt(NamedTuple):
     in_both: bool = False
 
 
-def flips_of(torch_module: Any, report: Report, options: dict[str, Any]) -> Iterator[Attempt]:
-    """Flips of the torch side against the JAX run on record, which needs no second compilation.
+def flips_of(torch_module: Any, report: Report, options: dict[str, Any], is_narrowed: bool = True) -> Iterator[Attempt]:
+    """Flips of the torch side against the JAX run on record, which needs no second compilation: first everywhere, then
+    only where the two sides part.
 
     A torch side that is a recording itself can't be flipped, but its weights can be looked at.
     """
@@ -54,16 +55,19 @@ def flips_of(torch_module: Any, report: Report, options: dict[str, Any]) -> Iter
     if isinstance(torch_module, Recording | str | Path):
         return
     given = recording.with_own(ours.arguments or ((), {}), options.get("torch_arguments"))
-    for flip in FLIPS:
-        changed = _changed(torch_module, given, flip)
-        if changed is not None:
-            flipped = _Flipped(flip, *changed, ours, theirs, options)
-            yield Attempt(flip.divergence, flip.what, flipped.compared, flipped.moves)
+    everywhere = [_Flipped(flip, torch_module, given, ours, theirs, options) for flip in FLIPS]
+    for flipped in everywhere:
+        yield Attempt(flipped.flip.divergence, flipped.flip.what, flipped.compared, flipped.moves)
+    if is_narrowed:
+        for flipped in everywhere:
+            flip, (places, found) = flipped.flip, narrowed(flipped, report)
+            if places:
+                yield Attempt(flip.divergence, f"{flip.what} in {places}", functools.partial(replace, found))
 
 
 @dataclass(frozen=True)
 class _Flipped:
-    """The torch side with one flip."""
+    """The torch side with one flip, everywhere or at some sites; `calls` counts what was replaced, by module."""
 
     flip: Flip
     module: Any
@@ -71,6 +75,8 @@ class _Flipped:
     ours: Recording
     theirs: Recording
     options: dict[str, Any]
+    where: tuple[Site, ...] = ()
+    calls: Counter[str] = field(default_factory=Counter)
 
     def compared(self) -> Report:
         """The comparison with the JAX side on record; raises IsogradError if the flip does not fit the module."""
@@ -89,46 +95,26 @@ class _Flipped:
 
     def _changed(self) -> Recording:
         optimizer = (self.options.get("optimizers") or (None,))[0]
-        with Replaced(self.flip.functions) as mode:
-            found = recording.run("torch", self.module, self.arguments, quick(self.ours), self.ours.name, optimizer)
+        paths = [path for path, _ in self.where]
+        module, arguments = changed(self.module, self.arguments, self.flip, paths)
+        mode = Replaced(self.flip.functions, self.where)
+        if self.flip.functions and isinstance(module, torch.nn.Module):
+            module = copy.deepcopy(module)
+            mode.watch(module)
+        with mode:
+            found = recording.run("torch", module, arguments, quick(self.ours), self.ours.name, optimizer)
+        self.calls.update(mode.calls)
         if self.flip.functions and not mode.used:
             raise IsogradError("the module does not call what this flip changes")
-        gradients = self._undone(found.values.parameter_gradients)
+        gradients = self._undone(found.values.parameter_gradients, paths)
         found = replace(found, values=replace(found.values, parameter_gradients=gradients))
         return canonical(found, self.options.get("layouts") or {})
 
-    def _undone(self, gradients: Arrays) -> Arrays:
+    def _undone(self, gradients: Arrays, paths: Sequence[str]) -> Arrays:
         if self.flip.undo is None:
             return gradients
-        found = {name: (self.flip.undo(name, array), array) for name, array in gradients.items()}
-        return {name: array if undone is None else undone for name, (undone, array) in found.items()}
-
-
-def _changed(module: Any, arguments: Any, flip: Flip) -> tuple[Any, Any] | None:
-    """A copy of the module and the arguments with the flip made; None if there is nothing to change."""
-    if flip.layers is not None:
-        module = copy.deepcopy(module)
-        return (module, arguments) if isinstance(module, torch.nn.Module) and flip.layers(module) else None
-    if flip.weights is not None:
-        if not isinstance(module, torch.nn.Module):
-            return None
-        module = copy.deepcopy(module)
-        parameters = dict(module.named_parameters())
-        changed = changed_weights({name: to_numpy(p) for name, p in parameters.items()}, flip)
-        for name, array in changed.items():
-            parameters[name].data = to_tensor(array, parameters[name].device)
-        return (module, arguments) if changed else None
-    if flip.inputs is not None:
-        found: list[bool] = []
-
-        def change(name: str, array: np.ndarray) -> np.ndarray:
-            new = flip.inputs(name, array)
-            found.append(new is not None)
-            return array if new is None else new
-
-        arguments = map_arguments(change, *arguments)
-        return (module, arguments) if any(found) else None
-    return module, arguments
+        found = {name: self.flip.undo(name, array) for name, array in gradients.items() if is_below(name, paths)}
+        return {**gradients, **{name: array for name, array in found.items() if array is not None}}
 
 
 def quick(recorded: Recording) -> Options:

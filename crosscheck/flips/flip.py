@@ -1,6 +1,7 @@
 """A flip as data, and how functions of torch are replaced while a module runs."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -19,7 +20,8 @@ class Flip:
     """One flip: the row of the catalogue, what is done in words, and the change.
 
     `layers` changes a copy of the module and says whether it found anything to change; `weights` permutes arrays by
-    name and `undo` permutes their gradients back; `inputs` changes one array of the call by name.
+    name, where they look as if it `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the
+    call by name.
     """
 
     divergence: str
@@ -28,23 +30,54 @@ class Flip:
     layers: Callable[[nn.Module], bool] | None = None
     weights: Callable[[str, np.ndarray], np.ndarray | None] | None = None
     undo: Callable[[str, np.ndarray], np.ndarray | None] | None = None
+    fits: Callable[[Mapping[str, np.ndarray]], bool] = bool
     inputs: Callable[[str, np.ndarray], np.ndarray | None] | None = None
 
 
-class Replaced(TorchFunctionMode):
-    """In this context torch's functions are replaced, also those that modules call; `used` says whether any was."""
+Site = tuple[str, int | None]  # path of a module, and which of the calls below it (None: all)
 
-    def __init__(self, functions: Functions):
+
+class Replaced(TorchFunctionMode):
+    """In this context torch's functions are replaced, also those that modules call, or only those at some sites.
+
+    `used` says whether any was; `calls` counts what could be, by the path of the module and of each around it. Paths
+    are known of a module that `watch` was given.
+    """
+
+    def __init__(self, functions: Functions, sites: Collection[Site] = ()):
         super().__init__()
         self.functions = functions
+        self.sites = sites
         self.used = False
+        self.calls: Counter[str] = Counter()
+        self.open: list[str] = []
+
+    def watch(self, module: nn.Module) -> None:
+        """Have the module's layers say which of them is running; the calls of each of its runs are counted anew."""
+        for path, layer in module.named_modules():
+            layer.register_forward_pre_hook(lambda *_, path=path: self._enter(path))
+            layer.register_forward_hook(lambda *_: self._leave(), always_call=True)
+
+    def _enter(self, path: str) -> None:
+        if not self.open:
+            self.calls.clear()
+        self.open.append(path)
+
+    def _leave(self) -> None:
+        self.open.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         replacement = self.functions.get(func)
         if func is F.multi_head_attention_forward:  # made of other functions, which are looked for in turn
             with mock.patch.object(F, "has_torch_function", return_value=False), self:
                 return func(*args, **(kwargs or {}))
-        if replacement is None:
+        if replacement is None or not self._is_meant():
             return func(*args, **(kwargs or {}))
         self.used = True
         return replacement(func, *args, **(kwargs or {}))
+
+    def _is_meant(self) -> bool:
+        around = set(self.open)
+        numbers = {path: self.calls[path] for path in around}
+        self.calls.update(around)
+        return not self.sites or any(path in around and number in (None, numbers[path]) for path, number in self.sites)

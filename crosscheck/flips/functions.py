@@ -95,8 +95,31 @@ def _nan_where_hidden(
 def _other_polarity(
     attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
 ) -> Any:
-    inverted = ~attn_mask if attn_mask is not None and attn_mask.dtype == torch.bool else attn_mask
-    return attend(q, k, v, inverted, *rest, **more)
+    return attend(q, k, v, _inverted(attn_mask), *rest, **more)
+
+
+def _other_polarity_or_nan(
+    attend: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, *rest: Any, **more: Any
+) -> Any:
+    return _nan_where_hidden(attend, q, k, v, _inverted(attn_mask), *rest, **more)
+
+
+def _inverted(mask: Tensor | None) -> Tensor | None:
+    """A mask of booleans, or of zeros and -inf, the other way round."""
+    if mask is None or mask.dtype == torch.bool:
+        return None if mask is None else ~mask
+    hides = mask == -math.inf
+    return torch.zeros_like(mask).masked_fill(~hides, -math.inf) if (hides | (mask == 0)).all() else mask
+
+
+def _fill_the_rest(fill: Any, x: Tensor, mask: Tensor, value: Any) -> Tensor:
+    return fill(x, ~mask if float(value) < -1 else mask, value)
+
+
+def _channels_last(flatten: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    flat = flatten(x, *args, **kwargs)
+    is_flat = x.ndim > 2 and flat.ndim == 2 and len(flat) == len(x)
+    return x.movedim(1, -1).reshape(flat.shape) if is_flat else flat
 
 
 def _abs_from_above(function: Any, x: Tensor) -> Tensor:
@@ -118,6 +141,7 @@ def _half(function: Any, *args: Any, **kwargs: Any) -> Tensor:
 SOFTMAX = (torch.softmax, Tensor.softmax, F.softmax)
 ATTEND = F.scaled_dot_product_attention
 FILL = (torch.masked_fill, Tensor.masked_fill)
+FLATTEN = (torch.flatten, Tensor.flatten, torch.reshape, Tensor.reshape, Tensor.view)
 HIDDEN_ROWS: dict[str, Functions] = {
     "zeros": dict.fromkeys(SOFTMAX, _zeros_where_masked),
     "the mean of all values": {**dict.fromkeys(SOFTMAX, _uniform_where_masked), ATTEND: _mean_where_hidden},
@@ -136,6 +160,10 @@ FUNCTION_FLIPS = (
     *(Flip("D37", f"masked scores filled with {value:g}", dict.fromkeys(FILL, _filled_with(value)))
       for value in (-math.inf, -1e4, -1e9, float(torch.finfo(torch.float32).min))),
     Flip("D38", "the mask of attention the other way round", {ATTEND: _other_polarity}),
+    Flip("D38", "the mask of attention the other way round, and NaN where it hides all",
+         {ATTEND: _other_polarity_or_nan}),
+    Flip("D38", "masked scores kept and all others filled", dict.fromkeys(FILL, _fill_the_rest)),
+    Flip("D02", "channels last before they are flattened", dict.fromkeys(FLATTEN, _channels_last)),
     Flip("D69", "the softmax of attention in float32",
          {**dict.fromkeys(SOFTMAX, _narrow_softmax), ATTEND: _narrow_attention}),
     Flip("D44", "the slope of |x| at 0 is 1", dict.fromkeys((torch.abs, Tensor.abs), _abs_from_above)),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from crosscheck.flips.modules import GATE_ORDERS, gates
+from crosscheck.flips.modules import GATE_ORDERS, LSTM_ORDERS, gates
 
 
 def layouts_between(ours: np.ndarray, theirs: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str]]:
@@ -39,7 +39,7 @@ def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, s
     if array.ndim > 2:
         for order in itertools.permutations(range(array.ndim)):
             yield "D02", f"the kernel's axes are in the order {order}", array.transpose(order)
-    for order in GATE_ORDERS:
+    for order in (*GATE_ORDERS, *LSTM_ORDERS):
         changed = gates(order)("", array)
         if changed is not None:
             yield "D03", f"the gates are stacked in the order {order}", changed

@@ -1,6 +1,7 @@
 """Flips of a module's attributes and weights, and of its inputs."""
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +12,29 @@ from crosscheck.flips.flip import EPSILONS, Flip
 from crosscheck.flips.functions import HIDDEN_ROWS
 from crosscheck.values import Arrays
 
-NORMS = {"RMSNorm": "D19", "GroupNorm": "D23", "BatchNorm": "D23"}  # LayerNorm and all others: D18
+NORMS = {"rms": "D19", "groupnorm": "D23", "batchnorm": "D23"}  # LayerNorm and all others: D18
 
 
 def _set_eps(eps: float, row: str) -> Callable[[nn.Module], bool]:
     def change(module: nn.Module) -> bool:
         found = False
         for layer in module.modules():
-            kind = next((d for name, d in NORMS.items() if name in type(layer).__name__), "D18")
+            kind = next((d for name, d in NORMS.items() if name in type(layer).__name__.lower()), "D18")
             for name in ("eps", "epsilon", "variance_epsilon"):
                 if kind == row and isinstance(getattr(layer, name, None), float) and getattr(layer, name) != eps:
                     setattr(layer, name, eps)
                     found = True
         return found
+
+    return change
+
+
+def _set_momentum(other: Callable[[float], float]) -> Callable[[nn.Module], bool]:
+    def change(module: nn.Module) -> bool:
+        layers = [m for m in module.modules() if isinstance(getattr(m, "momentum", None), float)]
+        for layer in layers:
+            layer.momentum = other(layer.momentum)
+        return bool(layers)
 
     return change
 
@@ -43,6 +54,14 @@ LAYER_FLIPS = (
         Flip(row, f"{norm} with eps {eps:g}", layers=_set_eps(eps, row))
         for row, norm in (("D18", "normalisation"), ("D19", "RMSNorm"), ("D23", "group or batch normalisation"))
         for eps in EPSILONS
+    ),
+    *(
+        Flip("D21", f"batch normalisation with {what} as torch's momentum", layers=_set_momentum(other))
+        for what, other in (
+            ("one minus its momentum", lambda m: 1 - m),
+            ("0.01", lambda _: 0.01),
+            ("0.1", lambda _: 0.1),
+        )
     ),
     Flip(
         "D33", "the padding row of an embedding with a gradient (or without)", layers=_toggle("padding_idx", (0, None))
@@ -80,12 +99,63 @@ def _without_candidate_bias(name: str, array: np.ndarray) -> np.ndarray | None:
     return np.concatenate([array[: -len(array) // 3], np.zeros_like(array[-len(array) // 3 :])])
 
 
-GATE_ORDERS = [order for order in itertools.permutations(range(3)) if order != (0, 1, 2)]
+def _has_four_gates(arrays: Arrays) -> bool:
+    """Weights of one LSTM alone: all of 4 times the width of its state."""
+    return len({len(a) if a.ndim else 0 for a in arrays.values()}) == 1 and any(
+        a.ndim == 2 and len(a) == 4 * a.shape[1] for a in arrays.values()
+    )
+
+
+QUERY, KEY = (
+    re.compile(rf"(^|[._])(w_?|to_?)?({name}|{name[0]})(_?proj|_?lin(ear)?)?\.(weight|bias)$")
+    for name in ("query", "key")
+)
+HEAD_SIZES = (4, 6, 8, 12, 16, 32, 64, 128)
+
+
+def _has_queries_and_keys(arrays: Arrays) -> bool:
+    return all(any(pattern.search(name) for name in arrays) for pattern in (QUERY, KEY))
+
+
+def _rotary(size: int, is_split: bool) -> Callable[[str, np.ndarray], np.ndarray | None]:
+    """Queries and keys with the pairs of each head taken apart into two halves, or the halves put together in pairs."""
+
+    def change(name: str, array: np.ndarray) -> np.ndarray | None:
+        if not (QUERY.search(name) or KEY.search(name)) or len(array) % size:
+            return None
+        parts = (size // 2, 2) if is_split else (2, size // 2)
+        return array.reshape(-1, *parts, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+
+    return change
+
+
+GATE_ORDERS, LSTM_ORDERS = (list(itertools.permutations(range(number)))[1:] for number in (3, 4))
 WEIGHT_FLIPS = (
     Flip("D01", "square kernels transposed", weights=_square, undo=_square),
     *(
         Flip("D03", f"gates stacked in the order {order}", weights=gates(order), undo=gates(_inverse(order)))
         for order in GATE_ORDERS
+    ),
+    *(
+        Flip(
+            "D03",
+            f"gates stacked in the order {order}",
+            weights=gates(order),
+            undo=gates(_inverse(order)),
+            fits=_has_four_gates,
+        )
+        for order in LSTM_ORDERS
+    ),
+    *(
+        Flip(
+            "D11",
+            f"rotary pairs that are {what}, in heads of {size}",
+            weights=_rotary(size, is_split),
+            undo=_rotary(size, not is_split),
+            fits=_has_queries_and_keys,
+        )
+        for size in HEAD_SIZES
+        for is_split, what in ((True, "neighbours, not halves"), (False, "halves, not neighbours"))
     ),
     Flip("D04", "no hidden bias in the candidate", weights=_without_candidate_bias, undo=_without_candidate_bias),
 )
@@ -93,7 +163,9 @@ WEIGHT_FLIPS = (
 
 def changed_weights(arrays: Arrays, flip: Flip) -> Arrays:
     """The arrays that the flip changes, changed."""
-    found = {name: flip.weights(name, array) for name, array in arrays.items()} if flip.weights else {}
+    if not flip.weights or not flip.fits(arrays):
+        return {}
+    found = {name: flip.weights(name, array) for name, array in arrays.items()}
     return {name: array for name, array in found.items() if array is not None}
 
 

@@ -1,0 +1,44 @@
+"""The running statistics of a torch module that a pass in train mode has changed."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from crosscheck.renaming import BIASED
+from crosscheck.values import Arrays
+from torch_impl.weights import to_numpy
+
+
+def running_statistics(module: Any) -> Arrays:
+    """Every float buffer by name, copied."""
+    buffers = module.named_buffers() if isinstance(module, nn.Module) else ()
+    return {name: to_numpy(buffer).copy() for name, buffer in buffers if buffer.is_floating_point()}
+
+
+def changed_statistics(module: Any, before: Arrays, intermediates: Mapping[str, np.ndarray]) -> Arrays:
+    """The buffers that are others than before; beside a batch norm's variance the one of biased variances."""
+    now = running_statistics(module) if before else {}
+    changed = {name: array for name, array in now.items() if not np.array_equal(array, before.get(name))}
+    for name in list(changed):
+        path, _, last = name.rpartition(".")
+        layer = module.get_submodule(path)
+        if last == "running_var" and isinstance(layer, _BatchNorm) and layer.momentum is not None:
+            changed[name + BIASED] = _with_biased_variances(before[name], layer.momentum, path, intermediates)
+    return changed
+
+
+def _with_biased_variances(
+    running: np.ndarray, momentum: float, path: str, intermediates: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """The running variance after all calls of a layer, as Flax takes it: divided by n."""
+    calls = itertools.chain([path], (f"{path}#{number}" for number in itertools.count(1)))
+    found = itertools.takewhile(lambda batch: batch is not None, (intermediates.get(f"{call} in[0]") for call in calls))
+    average = running.astype(np.float64)
+    for batch in found:
+        axes = (0, *range(2, batch.ndim))
+        average = (1 - momentum) * average + momentum * batch.astype(np.float64).var(axes)
+    return average.astype(running.dtype)
