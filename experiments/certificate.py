@@ -4,6 +4,7 @@ Folder: lockstep.jsonl (a line a step) and certificate.json (the largest differe
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,11 +14,11 @@ from typing import Any
 from experiments.course import rate_by_step, total_steps, training_batches
 from experiments.output import check_folder
 from experiments.preparation import Prepared
-from experiments.progress import Progress, Record
-from experiments.run_config import check_unused
+from experiments.progress import Progress, Record, strict
+from experiments.run_config import check_unused, locked
 from experiments.settings import Settings, check_settings
 from experiments.training import backend_for, prepared_for
-from shared.atomic import new_file
+from shared.atomic import new_file, remove_leftovers
 from shared.backend import Batch
 from shared.checkpoint import write_json
 
@@ -30,13 +31,23 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
 
     Raises IsogradError for what `training.start` refuses.
     """
-    from crosscheck.lockstep import BOUNDS, lockstep
-    from crosscheck.parting import Recipe, find_cause
-
     check_settings(settings)
     check_unused(folder)
     check_folder(folder)
     prepared = prepared_for(settings, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        check_unused(folder)
+        remove_leftovers(folder)
+        certificate = _in_lockstep(settings, prepared, folder, progress)
+        write_json(folder / CERTIFICATE, strict(certificate))
+    return certificate
+
+
+def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress: Progress) -> dict[str, Any]:
+    from crosscheck.lockstep import BOUNDS, lockstep
+    from crosscheck.parting import Recipe, find_cause
+
     experiment, total = prepared.experiment, total_steps(prepared)
     recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, experiment.seed)
     sides = [backend_for(experiment, name, settings.dtype, settings.device) for name in ("torch", "jax")]
@@ -47,14 +58,14 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
     with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
         for step in lockstep(*sides, _course(prepared, total), before):
             steps.append(step)
-            file.write(json.dumps(asdict(step)) + "\n")
+            file.write(json.dumps(strict(asdict(step)), allow_nan=False) + "\n")
             progress.advance(step.step)
             progress.record(_record(step))
             if place := step.beyond(bound):
                 cause, sentence = find_cause(recipe, before["state"], before["batch"], before["rate"], place[1])
                 parting = _parting(step.step, place, cause, sentence)
                 break
-    certificate = {
+    return {
         "experiment": asdict(experiment),
         "command": _command(settings),
         "dtype": settings.dtype,
@@ -68,13 +79,11 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
         "seconds": round(time.perf_counter() - started, 1),
         "growth": [asdict(step) for step in steps if _is_shown(step.step) or step is steps[-1]],
     }
-    write_json(folder / CERTIFICATE, certificate)
-    return certificate
 
 
 def _record(step: Any) -> Record:
     """What progress shows of a step."""
-    where, difference = max(step.differences.items(), key=lambda item: item[1])
+    where, difference = max(step.differences.items(), key=lambda item: _size(item[1]))
     return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": difference, "where": where}
 
 
@@ -93,9 +102,13 @@ def _largest(steps: list[Any]) -> dict[str, dict[str, Any]]:
     """For the loss and each group the largest difference of the run, its step and its tensor."""
     found = {}
     for group in steps[0].differences:
-        worst = max(steps, key=lambda step: step.differences[group])
+        worst = max(steps, key=lambda step: _size(step.differences[group]))
         found[group] = {"difference": worst.differences[group], "step": worst.step, "tensor": worst.worst.get(group)}
     return found
+
+
+def _size(difference: float) -> float:
+    return math.inf if math.isnan(difference) else difference
 
 
 def _is_shown(number: int) -> bool:

@@ -1,7 +1,7 @@
 """Lockstep certificates as one table: the largest difference of each quantity over each run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,12 @@ from shared.errors import IsogradError
 QUANTITIES = {  # of the certificates -> how the table calls them
     "loss": "loss (absolute)",
     "gradients": "gradients",
+    "gradient_sum": "sum of gradients",
+    "momentum_buffer": "momentum",
     "exp_avg": "first moment",
     "exp_avg_sq": "second moment",
+    "square_avg": "mean of squares",
+    "sum": "sum of squares",
     "weights": "weights",
     "average": "averaged weights",
 }
@@ -27,8 +31,9 @@ def find_certificates(folders: Sequence[Path]) -> list[Path]:
 def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
     """Write the table as Markdown, with the commands that made its rows."""
     certificates = [_read(path) for path in paths]
-    header = ["experiment", "model", "dtype", "device", "steps", *QUANTITIES.values(), "bound", ""]
-    rows = [header, ["---"] * len(header), *map(_row, certificates)]
+    found = [name for name in QUANTITIES if any(name in certificate["largest"] for certificate in certificates)]
+    header = ["experiment", "model", "dtype", "device", "steps", *(QUANTITIES[name] for name in found), "bound", ""]
+    rows = [header, ["---"] * len(header), *(_row(certificate, found) for certificate in certificates)]
     versions = sorted({_versions(certificate) for certificate in certificates})
     lines = [
         "# Lockstep certificates",
@@ -56,7 +61,7 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         certificate = json.loads(path.read_text("utf-8"))
-        _row(certificate)
+        _row(certificate, QUANTITIES)
     except (ValueError, TypeError, KeyError) as error:
         raise IsogradError(
             f"{path}: expected a certificate as `isograd train --certify` writes it ({error})"
@@ -64,13 +69,17 @@ def _read(path: Path) -> dict[str, Any]:
     return certificate
 
 
-def _row(certificate: dict[str, Any]) -> list[str]:
+def _row(certificate: dict[str, Any], quantities: Iterable[str]) -> list[str]:
     experiment, largest, parting = certificate["experiment"], certificate["largest"], certificate["parting"]
-    figures = [f"{largest[name]['difference']:.1e}" if name in largest else "" for name in QUANTITIES]
+    figures = [_figure(largest[name]["difference"]) if name in largest else "" for name in quantities]
     verdict = "one run" if parting is None else f"parts at step {parting['step']}"
     ran_on = certificate["versions"]["device"]
     place = [experiment["name"], experiment["title"], certificate["dtype"], ran_on, f"{certificate['steps']:,}"]
     return [*place, *figures, f"{certificate['bound']:g}", verdict]
+
+
+def _figure(difference: float | None) -> str:
+    return "not finite" if difference is None else f"{difference:.1e}"
 
 
 def _versions(certificate: dict[str, Any]) -> str:

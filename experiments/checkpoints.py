@@ -72,6 +72,8 @@ class Checkpoints:
 
     def _write(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
         arrays = self._finite_arrays(snapshot, state)
+        if not self.folder.is_dir():  # a write would make it again, with nothing else of the run in it
+            raise IsogradError(f"training stopped: expected the run folder {self.folder}, which was moved or removed")
         try:
             write(arrays, state)
         except (IsogradError, OSError) as error:

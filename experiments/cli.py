@@ -6,6 +6,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "demo": demo,
 }
 BAD_INPUT, INTERRUPTED = 2, 130
+NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _set_defaults_of_jax()
     if arguments is None:  # a process of our own
         keep_freed_memory()
+        _open_closed_streams()
     try:
         return _run(sys.argv[1:] if arguments is None else arguments) or 0
     except IsogradError as error:
@@ -52,14 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _fail(str(error) or "stopped", getattr(error, "code", INTERRUPTED))
     except ChildFailed as error:
-        return error.code
+        return _fail(str(error), error.code)
     except ModuleNotFoundError as error:
         return _fail(_missing(error), BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD_INPUT
     except OSError as error:
         return _fail(_reason(error), BAD_INPUT)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return _fail(f"not enough memory: a smaller batch or model needs less ({_first_line(error)})", BAD_INPUT)
+    finally:
+        _drop_what_nobody_reads()
 
 
 def _run(arguments: Sequence[str]) -> int | None:
@@ -93,8 +101,26 @@ def _set_defaults_of_jax() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
+def _open_closed_streams() -> None:
+    """Streams that were closed before the start take what is written and show it to nobody."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process lives
+
+
+def _drop_what_nobody_reads() -> None:
+    """Text left for a reader who has gone, or for a full disk: Python would fail on it once more when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _fail(sentence: str, code: int) -> int:
-    print(f"isograd: {sentence}", file=sys.stderr)
+    if sentence:
+        with suppress(OSError):  # nobody reads it
+            print(f"isograd: {sentence}", file=sys.stderr)
     return code
 
 
@@ -103,6 +129,15 @@ def _missing(error: ModuleNotFoundError) -> str:
     if not name or (Path(__file__).parents[1] / name).exists():  # a part of isograd: a bug
         raise error
     return f"this command needs {name!r}, which is not installed: pip install {name}"
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Of numpy, of torch on a CPU or a GPU, and of JAX, each by the words of its own error."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _reason(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """Runs read back from their folders, and how far the loss curves of two backends are apart."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,17 @@ class Run:
         return self.config.experiment.name
 
     @property
+    def backend(self) -> str:
+        """What made its steps: "torch", or "torch then jax" of a run that was handed over."""
+        parts = {0: self.config.backend}
+        for part in self.config.resumed:
+            earlier = {step: name for step, name in parts.items() if step < part["step"]}
+            parts = earlier | {part["step"]: part["backend"]}
+        return " then ".join(name for name, _ in itertools.groupby(parts.values()))
+
+    @property
     def label(self) -> str:
-        return f"{self.experiment}, {self.config.backend}"
+        return f"{self.experiment}, {self.backend}"
 
     @property
     def train_seconds(self) -> float:
@@ -63,7 +73,7 @@ def expand_runs(folders: Sequence[Path]) -> list[Path]:
 
 def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
     """Runs of one experiment that differ in the backend alone: (torch, jax)."""
-    torch, jax = ([run for run in runs if run.config.backend == name] for name in ("torch", "jax"))
+    torch, jax = ([run for run in runs if run.backend == name] for name in ("torch", "jax"))
     return [(a, b) for a in torch for b in jax if _same_run(a.config, b.config)]
 
 
@@ -85,6 +95,6 @@ def describe_pair(a: Run, b: Run) -> str:
         return f"{a.experiment}: the two runs have no step in common"
     largest = int(differences.argmax())
     return (
-        f"{a.experiment}, {a.config.dtype}: the losses of {a.config.backend} and {b.config.backend} differ by at most "
+        f"{a.experiment}, {a.config.dtype}: the losses of {a.backend} and {b.backend} differ by at most "
         f"{differences[largest]:.3g} (step {steps[largest]} of {len(steps)})"
     )

@@ -81,7 +81,7 @@ def _handles(runs: Sequence[Run]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     colours = {run.experiment: _colour(runs, run) for run in runs}
-    styles = {run.config.backend: style(run) for run in runs}
+    styles = {run.backend: style(run) for run in runs}
     return [
         *(Line2D([], [], color=colour, label=name, linewidth=2.6) for name, colour in colours.items()),
         *(Line2D([], [], color="#5c6670", label=name, **look) for name, look in styles.items()),
@@ -179,4 +179,4 @@ def _style(runs: Sequence[Run], run: Run) -> dict[str, Any]:
 
 def style(run: Run) -> dict[str, Any]:
     """The line of a backend."""
-    return STYLES.get(run.config.backend, OTHER_STYLE)
+    return STYLES.get(run.backend, OTHER_STYLE)

@@ -1,14 +1,17 @@
-"""Ctrl-C and SIGTERM as a request: the first ends the run after the step it is in, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request: the first ends the run after the step it is in, the second at once."""
 
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # schedulers send the second, some time before they kill
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, schedulers some time before they kill, a closed terminal
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+ONE_PRESS = 0.5  # seconds in which it is the first signal again, which many send to a process and to its group
 PATIENCE = 2.0  # seconds that a second signal leaves to a write, or to a compiler that Python can't interrupt
 
 
@@ -25,6 +28,14 @@ class Request:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._made_at = 0.0
+
+    def make(self, number: int) -> None:
+        """The first signal; a later one means at once, which is a KeyboardInterrupt."""
+        if not self.made:
+            self.number, self._made_at = number, time.monotonic()
+        elif time.monotonic() - self._made_at > ONE_PRESS:
+            raise KeyboardInterrupt
 
     @property
     def made(self) -> bool:
@@ -37,24 +48,29 @@ class Request:
 
 @contextmanager
 def on_interrupt(notify: Callable[[str], None]) -> Iterator[Request]:
-    """Turn the signals into a request while the block runs; outside of the main thread nothing changes."""
+    """Turn the signals into a request while the block runs, less those that are ignored, as SIGHUP is under `nohup`.
+
+    Outside of the main thread nothing changes.
+    """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if request.made:
-            raise KeyboardInterrupt
-        request.number = number
+    with _watched(notify), handled_by(lambda number, frame: request.make(number)):
+        yield request
 
-    with _watched(notify):
-        previous = {number: signal.signal(number, handle) for number in SIGNALS}
-        try:
-            yield request
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+
+@contextmanager
+def handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Give the signals that are not ignored this handler while the block runs."""
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -77,8 +93,11 @@ def _watched(notify: Callable[[str], None]) -> Iterator[None]:
 def _watch(reader: socket.socket, notify: Callable[[str], None]) -> None:
     if not reader.recv(1):
         return
-    notify("stopping after this step; press Ctrl-C again to stop at once")
-    number = reader.recv(1)
+    began = time.monotonic()
+    with suppress(OSError):  # the terminal may have gone
+        notify("stopping after this step; press Ctrl-C again to stop at once")
+    while (number := reader.recv(1)) and time.monotonic() - began <= ONE_PRESS:
+        pass
     if not number:
         return
     reader.settimeout(PATIENCE)
@@ -87,5 +106,6 @@ def _watch(reader: socket.socket, notify: Callable[[str], None]) -> None:
     except TimeoutError:
         has_ended = False
     if not has_ended:
-        notify("stopped at once: what was saved before is whole")
+        with suppress(OSError):
+            notify("stopped at once: what was saved before is whole")
         os._exit(128 + number[0])

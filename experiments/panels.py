@@ -76,8 +76,8 @@ def _curves(panel: Any, run: Run, name: str, window: int) -> None:
     look = {key: value for key, value in style(run).items() if key != "color"}
     steps, values = columns(run.train, name)
     kept = steps[window - 1 :] if len(steps) >= window else steps
-    panel.plot(kept, averaged(values, window), color=TRAIN, label=f"training, {run.config.backend}", **look)
-    panel.plot(*columns(run.validation, name), color=VALIDATION, label=f"validation, {run.config.backend}", **look)
+    panel.plot(kept, averaged(values, window), color=TRAIN, label=f"training, {run.backend}", **look)
+    panel.plot(*columns(run.validation, name), color=VALIDATION, label=f"validation, {run.backend}", **look)
 
 
 def _difference(a: Run, b: Run) -> str:
@@ -87,5 +87,5 @@ def _difference(a: Run, b: Run) -> str:
     return (
         f"From the first to the second the best validation accuracy goes from {a.best['accuracy']:.4f} to "
         f"{b.best['accuracy']:.4f}, the loss there from {a.best['loss']:.4f} to {b.best['loss']:.4f}, and the time of "
-        f"training from {a.train_seconds:.1f} s to {b.train_seconds:.1f} s ({a.config.backend}, {b.config.backend})."
+        f"training from {a.train_seconds:.1f} s to {b.train_seconds:.1f} s ({a.backend}, {b.backend})."
     )

@@ -43,7 +43,7 @@ class JsonLines(Progress):
     """Every record as one JSON line."""
 
     def record(self, record: Record) -> None:
-        print(json.dumps(_strict(record), allow_nan=False), flush=True)
+        print(json.dumps(strict(record), allow_nan=False), flush=True)
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -145,14 +145,15 @@ def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; numbers that JSON lacks become null."""
-    print(json.dumps(_strict(value), indent=2, allow_nan=False))
+    print(json.dumps(strict(value), indent=2, allow_nan=False))
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """The same with None for each number that JSON lacks."""
     if isinstance(value, dict):
-        return {name: _strict(part) for name, part in value.items()}
+        return {name: strict(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(part) for part in value]
+        return [strict(part) for part in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value

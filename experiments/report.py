@@ -11,6 +11,7 @@ from experiments.figures import draw_all
 from experiments.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.summary import MEBIBYTE, row
 from shared.atomic import new_file
+from shared.configs.experiment import Experiment
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
@@ -136,14 +137,28 @@ def _settings(run: Run) -> str:
     return (
         f"{config.data_origin} ({config.training_examples:,} to train on, {config.validation_examples:,} to validate "
         f"on); {config.tokenizer_origin}; length {experiment.length}, batch {experiment.batch_size}, "
-        f"seed {experiment.seed}, AdamW rate {experiment.optimizer.learning_rate:g}; {versions}"
+        f"seed {experiment.seed}, {_update(experiment)}; {versions}"
     )
+
+
+def _update(experiment: Experiment) -> str:
+    """How the weights are updated, as far as it is not the plain rule at a constant rate."""
+    optimizer, training, schedule = experiment.optimizer, experiment.training, experiment.schedule
+    warmup = f" after a warm-up of {schedule.warmup} updates" if schedule.warmup else ""
+    parts = {
+        f"{type(optimizer).__name__.removesuffix('Config')} rate {optimizer.learning_rate:g}": True,
+        f"{schedule.name}{warmup}": schedule.name != "constant" or schedule.warmup,
+        f"clipped to {training.clip_norm}": training.clip_norm is not None,
+        f"{training.accumulate} batches an update": training.accumulate > 1,
+        f"weights averaged with decay {training.average_decay}": training.average_decay is not None,
+    }
+    return ", ".join(text for text, is_so in parts.items() if is_so)
 
 
 def _in_order(runs: list[Run]) -> list[Run]:
     names = list(EXPERIMENTS)
     places = {name: place for place, name in enumerate(names)}
-    return sorted(runs, key=lambda run: (places.get(run.experiment, len(names)), run.config.backend == "jax"))
+    return sorted(runs, key=lambda run: (places.get(run.experiment, len(names)), run.backend == "jax"))
 
 
 def _render(template: str, content: dict[str, Any]) -> bytes:

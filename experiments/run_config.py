@@ -5,9 +5,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from shared.checkpoint import write_json
 from shared.configs.experiment import Experiment, ModelConfig
@@ -53,9 +54,32 @@ def read_config(folder: Path) -> RunConfig:
         raise IsogradError(f"expected a run folder with {CONFIG}, got {folder}{hint}")
     try:
         values = json.loads(path.read_text("utf-8"))
-        return RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
+        config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
+        if wrong := _wrong_types(config):
+            raise TypeError(f"values of another type: {', '.join(wrong)}")
+        return config
     except (ValueError, TypeError, KeyError) as error:
         raise IsogradError(f"{path}: expected the configuration of a run as isograd writes it, got {error}") from error
+
+
+def _wrong_types(part: Any, place: str = "") -> list[str]:
+    """The fields of a dataclass, and of those within it, whose values are not of the type that they have there."""
+    values = {name: (getattr(part, name), kind) for name, kind in get_type_hints(type(part)).items()}
+    inner = [_wrong_types(value, f"{place}{name}.") for name, (value, _) in values.items() if is_dataclass(value)]
+    outer = [
+        f"{place}{name} {value!r}"
+        for name, (value, kind) in values.items()
+        if not is_dataclass(value) and not _is_of(value, kind)
+    ]
+    return sum(inner, outer)
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    plain = tuple(get_origin(part) or part for part in kinds)
+    return isinstance(value, plain + ((int,) if float in plain else ())) and (
+        bool in plain or not isinstance(value, bool)
+    )
 
 
 def experiment_from_json(values: dict[str, Any]) -> Experiment:

@@ -15,6 +15,7 @@ from experiments.preparation import Prepared
 from experiments.progress import Progress, Record
 from shared.backend import Backend, Batch, Metrics, State
 from shared.data import prefetch
+from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog
 
 LOG_EVERY = 10  # steps whose metrics are fetched from the device together
@@ -33,6 +34,7 @@ class Runner:
         self.checkpoints = Checkpoints(folder, backend.state_to_arrays)
         self.seconds, self.compiled_before = spent.get("seconds", 0.0), spent.get("compile_seconds", 0.0)
         self.waiting: list[tuple[Record, Metrics]] = []  # metrics that are still on the device
+        self.unread = ""  # why records are no longer shown
         self.together = 1  # how many may wait there; the first step shows how long one takes
         self.steps_of_an_epoch, self.total = steps_of_an_epoch(prepared), total_steps(prepared)
         self.rate = rate_by_step(prepared)
@@ -55,7 +57,15 @@ class Runner:
                     self._at_step(request)
             finally:
                 ahead.close()  # type: ignore[attr-defined]
+        if self.step < self.total:
+            self.progress.note(f"{self._stopped()}, as asked: {self._go_on()}")
         return self.state
+
+    def _stopped(self) -> str:
+        return f"stopped at step {self.step} of {self.total}"
+
+    def _go_on(self) -> str:
+        return f"go on with `isograd train --resume {self.folder}`"
 
     def _on_device(self, batch: Batch) -> tuple[Batch, int]:
         """The batch where the step wants it, and its real rows; runs in the prefetching thread."""
@@ -76,23 +86,22 @@ class Runner:
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
         if len(self.waiting) > self.together:
             self._write_waiting(leave=1)  # the newest: the device must have work while its predecessors are written
-        stops = request.made  # read once, after the wait: a later request is for the next step
+        stops = request.made or bool(self.unread)  # read once, after the wait: a later request is for the next step
         saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops or self.step == self.stop_at
         if evaluates or saves:
             self._write_waiting()
         if evaluates:
             self._evaluate()
         if saves:
+            self.log.sync()  # a checkpoint must not know of steps that its log has lost
             self.checkpoints.save(self.backend.snapshot(self.state), self._state_of_run())
         if evaluates or saves:
             self._restart_clock()
         if stops and not at_end:
             self.checkpoints.wait()
-            raise Interrupted(
-                f"stopped at step {self.step} of {self.total}, which is saved: "
-                f"go on with `isograd train --resume {self.folder}`",
-                request.code,
-            )
+            if request.made:
+                raise Interrupted(f"{self._stopped()}, which is saved: {self._go_on()}", request.code)
+            raise IsogradError(f"{self._stopped()}, which is saved: {self.unread}; {self._go_on()}")
 
     def _write_waiting(self, leave: int = 0) -> None:
         ready = len(self.waiting) - leave
@@ -123,7 +132,11 @@ class Runner:
 
     def _write(self, record: Record) -> None:
         self.log.write(record)
-        self.progress.record(record)
+        try:
+            self.progress.record(record)
+        except OSError as error:  # its reader has gone, or a disk is full: nothing that was done is lost by it
+            self.progress = Progress()
+            self.unread = f"its output can't be written ({error.strerror or error})"
 
     def _totals(self) -> Record:
         compiled = self.compiled_before + self.backend.compile_seconds

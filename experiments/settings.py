@@ -39,7 +39,9 @@ class Settings:
 
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("steps", lambda steps: steps >= 1, "at least 1"),
+    ("steps", lambda steps: steps < 2**63, "a number below 2**63"),
     ("batch_size", lambda size: size >= 1, "at least 1"),
+    ("batch_size", lambda size: size < 2**31, "a number below 2**31"),
     ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
     ("learning_rate", lambda rate: 0 <= rate < float("inf"), "a finite number of at least 0"),
     ("warmup", lambda updates: updates >= 0, "at least 0"),

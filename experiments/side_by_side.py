@@ -2,14 +2,16 @@
 
 import importlib.util
 import os
-import signal
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 from experiments.catalogue import find_experiment
 from experiments.comparison import describe_pair, read_run
+from experiments.interrupt import handled_by
 from experiments.output import check_folder
 from experiments.run_config import check_unused
 from shared.backend import PACKAGES
@@ -17,10 +19,10 @@ from shared.errors import IsogradError
 
 
 class ChildFailed(Exception):
-    """A command started for one backend has ended with this exit code, having said why."""
+    """A command started for one backend has ended with this exit code, having said why unless a sentence does."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
+    def __init__(self, code: int, sentence: str = "") -> None:
+        super().__init__(sentence)
         self.code = code
 
 
@@ -54,16 +56,19 @@ def check_both_installed() -> None:
 
 
 def run_command(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run an isograd command in a process of its own; Ctrl-C and SIGTERM reach it too, and it saves before it ends."""
+    """Run an isograd command in a process of its own; it gets the signals that come here, and saves before it ends."""
     child = subprocess.Popen(
         [sys.executable, "-m", "experiments", *arguments], env={**(environment or {}), **os.environ}
     )
-    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    heard: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        child.send_signal(number)
+
+    with handled_by(pass_on):
         code = child.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if code:
-        raise ChildFailed(130 if code < 0 else code)
+    if code < 0:
+        raise ChildFailed(128 - code, f"`isograd {shlex.join(arguments)}` was ended by signal {-code}")
+    if code or heard:
+        raise ChildFailed(code or 128 + heard[0])

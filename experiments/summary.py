@@ -18,7 +18,7 @@ def row(run: Run) -> dict[str, Any]:
     return {
         "experiment": run.experiment,
         "architecture": config.experiment.title,
-        "backend": config.backend,
+        "backend": run.backend,
         "dtype": config.dtype,
         "device": config.versions.get("device", config.device),
         "parameters": config.parameters,

@@ -15,6 +15,7 @@ from experiments.catalogue.lockstep import LOCKSTEP
 from experiments.certificate import CERTIFICATE, LINES, certify, describe
 from experiments.cli import main
 from experiments.progress import Progress
+from experiments.run_config import locked
 from experiments.settings import Settings
 from shared.errors import IsogradError
 
@@ -129,6 +130,38 @@ def test_certify_refuses_what_it_can_not_do(tmp_path, capsys, monkeypatch, optio
     assert main(["train", "lockstep-2", "--certify", *options]) == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_process_is_kept_out_of_the_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"), pytest.raises(IsogradError, match="in use by another isograd process"):
+        certificate_of(tmp_path / "run", "lockstep-2")
+
+
+def test_a_certificate_that_was_killed_is_begun_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in (".lock", f".{LINES}.9.tmp"):
+        (tmp_path / "run" / name).write_text("half of")
+    certificate_of(tmp_path / "run", "lockstep-2", steps=1)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", LINES, CERTIFICATE}
+
+
+def test_numbers_that_are_not_finite_are_written_as_json_has_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    certificate = certificate_of(tmp_path / "run", "lockstep-2", dtype="float32", optimizer="sgd", learning_rate=1e38)
+    assert not certificate["certified"]
+    for line in [*(tmp_path / "run" / LINES).read_text().splitlines(), (tmp_path / "run" / CERTIFICATE).read_text()]:
+        json.loads(line, parse_constant=lambda word: pytest.fail(word))
+    assert main(["report", "run", "--table", "table.md"]) == 0
+    assert "| not finite |" in (tmp_path / "table.md").read_text()
+
+
+def test_the_table_has_the_quantities_of_every_optimizer_that_was_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    certificate_of(tmp_path / "all" / "run", "lockstep-2", steps=1, optimizer="rmsprop", accumulate=2)
+    assert main(["report", "all", "--table", "table.md"]) == 0
+    header = next(line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| experiment"))
+    assert "| gradients | sum of gradients | mean of squares | weights | averaged weights | bound |" in header
 
 
 def test_a_folder_that_is_in_use_is_refused(tmp_path):

@@ -83,6 +83,8 @@ BAD = {  # command line: what the one sentence must hold
     "no such vocabulary": ([*SMALL, "--vocab", "nowhere.txt"], "vocabulary nowhere.txt: expected a vocab.txt"),
     "foreign vocabulary": ([*SMALL, "--vocab", "vocab.txt"], r"expected the tokens \[PAD\]"),
     "steps": ([*SMALL, "--steps", "0"], "--steps: expected at least 1, got 0"),
+    "too many steps": ([*SMALL, "--steps", f"{2**63}"], f"--steps: expected a number below .*, got {2**63}"),
+    "too large a batch": ([*SMALL, "--batch-size", f"{2**31}"], f"--batch-size: expected .*, got {2**31}"),
     "several at once": (
         [*SMALL, "--batch-size", "0", "--learning-rate", "-1", "--seed", "-1"],
         "--batch-size: expected at least 1, got 0; --seed: .*; --learning-rate: .* got -1",
@@ -192,6 +194,26 @@ def test_a_config_that_isograd_did_not_write_is_named(run, capsys, text):
     assert "config.json: expected the configuration of a run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('"batch_size": 64', '"batch_size": "64"', "experiment.batch_size '64'"),
+        ('"length": 8', '"length": null', "experiment.length None"),
+        ('"steps": 6', '"steps": true', "experiment.steps True"),
+        ('"learning_rate": 0.001', '"learning_rate": "fast"', "experiment.optimizer.learning_rate 'fast'"),
+        ('"accumulate": 1', '"accumulate": 1.5', "experiment.training.accumulate 1.5"),
+        ('"resumed": []', '"resumed": null', "resumed None"),
+    ],
+)
+def test_a_value_of_another_type_in_a_config_is_named(run, capsys, old, new, named):
+    path = run / "config.json"
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    for command in (["eval", "run"], ["report", "run"], ["train", "--resume", "run"]):
+        assert cli.main(command) == 2
+        assert capsys.readouterr().err.endswith(f"got values of another type: {named}\n")
+
+
 def test_a_nan_loss_ends_with_exit_code_2_and_names_the_step(monkeypatch, capsys):
     monkeypatch.setattr(training, "load_backend", lambda name, **given: FakeBackend(**given, nan_at=27))
     assert cli.main([*SMALL, "--quiet"]) == 2
@@ -204,6 +226,10 @@ ERRORS = {
     "a full disk": (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full: make room"),
     "a folder without rights": (PermissionError(errno.EACCES, "Permission denied", "x"), 2, r"Permission denied \(x\)"),
     "Ctrl-C": (KeyboardInterrupt(), 130, "stopped"),
+    "no memory for numpy": (MemoryError("Unable to allocate 9 GiB"), 2, r"not enough memory: .* \(Unable to allocate"),
+    "no memory for torch": (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 2, "not enough memory: "),
+    "no memory on a GPU": (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\n"), 2, "not enough memory: "),
+    "no memory for jax": (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), 2, "not enough memory: "),
 }
 
 
@@ -217,10 +243,39 @@ def test_errors_become_exit_codes(monkeypatch, capsys, error, code, words):
     assert re.match(f"isograd: {words}", capsys.readouterr().err)
 
 
-def test_a_bug_is_not_hidden_behind_a_sentence(monkeypatch):
-    monkeypatch.setattr(cli, "_run", lambda arguments: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("bug", [ZeroDivisionError, RuntimeError("shapes do not fit")])
+def test_a_bug_is_not_hidden_behind_a_sentence(monkeypatch, bug):
+    def fail(arguments):
+        raise bug
+
+    monkeypatch.setattr(cli, "_run", fail)
+    with pytest.raises((ZeroDivisionError, RuntimeError)):
         cli.main([])
+
+
+@pytest.mark.parametrize(("stop_at", "told"), [("3", ["stopped at step 3 of 6, as asked: go on with"]), ("9", [])])
+def test_a_run_tells_that_it_stopped_only_where_it_did(fake, capsys, stop_at, told):
+    assert cli.main([*SMALL, "--steps", "6", "--stop-at", stop_at]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "stopped" in line]
+    assert [line[: len(words)] for line, words in zip(lines, told, strict=True)] == told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a shell and devices")
+@pytest.mark.parametrize(
+    ("command", "out", "err"),
+    [
+        ("list nonsense 2>&-", "", ""),
+        ("list >&-", "", ""),
+        ("list >/dev/full", "", "isograd: the disk is full.*\n"),
+        ("list nonsense 2>/dev/full", "", ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_end_in_no_traceback(command, out, err):
+    shell = ["sh", "-c", f"{sys.executable} -m experiments {command}; echo $? >code"]
+    ended = subprocess.run(shell, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert ended.stdout == out
+    assert re.fullmatch(err, ended.stderr)
+    assert Path("code").read_text() == ("0\n" if command == "list >&-" else "2\n")
 
 
 def test_help_and_lists_are_quick_and_import_no_framework(tmp_path):

@@ -196,6 +196,9 @@ class FullAfter:
         if self._lines < 0:
             raise NO_ROOM
 
+    def fileno(self):
+        return self._file.fileno()
+
     def close(self):
         self._file.close()
 

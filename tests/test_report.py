@@ -12,6 +12,7 @@ from experiments.comparison import expand_runs, loss_differences, pairs, read_ru
 from experiments.report import collect, write_report
 from experiments.run_config import RunConfig, write_config
 from experiments.summary import SPIKE, note, row
+from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog
 
@@ -66,6 +67,36 @@ def test_the_difference_of_two_backends_is_the_largest_over_the_steps(tmp_path):
     assert (len(steps), differences.max()) == (30, 1 / 30 + 1e-9 * 30 - 1 / 30)
     (sentence,) = collect([run.folder for run in runs])["pairs"]
     assert "differ by at most 3e-08 (step 30 of 30)" in sentence
+
+
+def test_a_run_that_was_handed_over_says_so_and_is_no_pair_of_one_backend(tmp_path):
+    whole = read_run(make_run(tmp_path / "jax", backend="jax"))
+    handed = [{"step": 0, "backend": "torch"}, {"step": 9, "backend": "jax"}, {"step": 6, "backend": "jax"}]
+    run = read_run(make_run(tmp_path / "run", backend="jax", resumed=handed))
+    assert (run.backend, row(run)["backend"], run.label) == (
+        "torch then jax",
+        "torch then jax",
+        "reviews-1-small, torch then jax",
+    )
+    assert pairs([run, whole]) == []
+    assert "torch then jax" in write_report([run.folder, whole.folder], tmp_path / "report").read_text()
+
+
+def test_the_optimizer_and_what_surrounds_it_is_named(tmp_path):
+    experiment = replace(
+        find_experiment("reviews-1-small"),
+        optimizer=SGDConfig(0.5),
+        training=TrainingConfig(clip_norm=2.0, accumulate=3, average_decay=0.9),
+        schedule=ScheduleConfig("cosine", warmup=4),
+    )
+    plain, other = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    write_config(other, replace(read_run(other).config, experiment=experiment))
+    page = write_report([plain, other], tmp_path / "report").with_suffix(".md").read_text()
+    assert "seed 0, AdamW rate 0.001; numpy 2" in page
+    assert (
+        "SGD rate 0.5, cosine after a warm-up of 4 updates, clipped to 2.0, 3 batches an update, "
+        "weights averaged with decay 0.9; numpy 2" in page
+    )
 
 
 def test_runs_of_different_dtype_or_data_are_no_pair(tmp_path):

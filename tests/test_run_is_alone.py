@@ -14,7 +14,9 @@ import short_runs
 from short_runs import NEW, RESUME, ROOT, assert_equal_runs, leftovers, sentence, spawn, wait_for
 
 from experiments import cli, run_config, training
+from experiments.interrupt import ONE_PRESS, SIGNALS
 from experiments.runner import Runner
+from experiments.side_by_side import ChildFailed, run_command
 from shared.metrics_log import read
 from shared.run_folder import latest_checkpoint, list_checkpoints, read_state
 
@@ -151,6 +153,7 @@ def test_a_second_signal_ends_at_once_what_hears_none(whole, tmp_path, capsys, w
         wait_for(child, "it compiles" if where == "step" else "it writes")
         child.send_signal(number)
         wait_for(child, "stopping after this step")
+        time.sleep(2 * ONE_PRESS)
         began = time.monotonic()
         child.send_signal(number)
         words = child.stderr.read()
@@ -161,3 +164,31 @@ def test_a_second_signal_ends_at_once_what_hears_none(whole, tmp_path, capsys, w
         read_state(folder)
     assert cli.main(RESUME) == 0
     assert_equal_runs(tmp_path / "run", whole)
+
+
+@pytest.fixture
+def child_does(monkeypatch):
+    """Let the process of one backend run this program instead."""
+    popen = subprocess.Popen
+    program = "import os, signal, sys, time\n"
+
+    def use(text):
+        monkeypatch.setattr(subprocess, "Popen", lambda command, env: popen([sys.executable, "-c", program + text]))
+
+    return use
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(("child", "code"), [("sys.exit(7)", 7), ("os._exit(0)", None)])
+def test_a_signal_that_only_the_parent_gets_reaches_the_backend_and_no_other_is_begun(child_does, number, child, code):
+    child_does(f"signal.signal({number:d}, lambda *_: {child})\nos.kill(os.getppid(), {number:d})\ntime.sleep(60)")
+    with pytest.raises(ChildFailed) as failed:
+        run_command(["train"])
+    assert failed.value.code == (128 + number if code is None else code)
+
+
+def test_a_backend_that_is_killed_is_told_with_its_signal(child_does, monkeypatch, capsys):
+    child_does("os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(cli, "_run", lambda arguments: run_command(["train", "a b"]))
+    assert cli.main([]) == 128 + signal.SIGKILL
+    assert sentence(capsys) == "isograd: `isograd train 'a b'` was ended by signal 9"

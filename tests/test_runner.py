@@ -1,8 +1,10 @@
 """Runs: what they log and write, how they stop, and that a resumed run is the uninterrupted one."""
 
+import errno
 import itertools
 import os
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from fake_backend import FakeBackend
 from records import without_times
+from short_runs import leftovers
 
 from crosscheck.criterion import prove
-from experiments import runner, training
+from experiments import interrupt, runner, training
 from experiments.catalogue import find_experiment
 from experiments.interrupt import Interrupted
 from experiments.progress import Progress
@@ -226,13 +229,75 @@ def test_ctrl_c_during_a_validation_saves_the_next_step(fake, tmp_path, monkeypa
     assert newest(tmp_path / "run")[1]["step"] == 6
 
 
-def test_a_second_ctrl_c_stops_at_once(fake, tmp_path):
+def test_a_second_ctrl_c_stops_at_once(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupt, "ONE_PRESS", 0.0)
     before = signal.getsignal(signal.SIGINT)
     fake(after_step=lambda step: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt) as stopped:
         train(tmp_path / "run")
     assert not isinstance(stopped.value, Interrupted)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_signal_that_reaches_a_process_twice_at_once_is_one_request(fake, tmp_path, number):
+    fake(after_step=lambda step: [os.kill(os.getpid(), number) for _ in range(2)] if step == 13 else None)
+    with pytest.raises(Interrupted, match="stopped at step 13 of 30") as stopped:
+        train(tmp_path / "run")
+    assert stopped.value.code == 128 + number
+    assert newest(tmp_path / "run")[1]["step"] == 13
+
+
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_signal_that_is_ignored_stays_ignored(fake, tmp_path, number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        fake(after_step=lambda step: os.kill(os.getpid(), number))
+        assert newest(train(tmp_path / "run"))[1]["step"] == 30
+    finally:
+        signal.signal(number, before)
+
+
+class Unread(Progress):
+    """Its reader goes after some records."""
+
+    def __init__(self, records):
+        self.records = records
+
+    def record(self, record):
+        self.records -= 1
+        if self.records < 0:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@pytest.mark.parametrize("records", [0, 7, 16])
+def test_a_run_whose_output_nobody_reads_is_saved_before_it_ends(fake, tmp_path, records):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(
+        IsogradError, match=r"stopped at step \d+ of 30, which is saved: its output .*Broken pipe.*; go on"
+    ):
+        training.start(Settings("reviews-1-small", steps=30), tmp_path / "run", Unread(records))
+    assert 0 < newest(tmp_path / "run")[1]["step"] < 30
+    training.resume(tmp_path / "run", Progress())
+    resumed = [record for record in without_times(read(tmp_path / "run")) if record["kind"] == "train"]
+    assert resumed == [record for record in without_times(read(whole)) if record["kind"] == "train"]
+
+
+def test_a_run_folder_that_is_moved_away_ends_the_run_and_is_not_made_again(fake, tmp_path):
+    moved, run_folder = tmp_path / "moved", tmp_path / "run"
+
+    def move(step):
+        if step == 13:
+            while leftovers(run_folder) or not list_checkpoints(run_folder):
+                time.sleep(0.01)  # until nothing is being written
+            time.sleep(0.2)
+            run_folder.rename(moved)
+
+    fake(after_step=move)
+    with pytest.raises(IsogradError, match="expected the run folder .*run, which was moved or removed"):
+        train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert newest(moved)[1]["step"] == 10
 
 
 def test_a_second_process_is_kept_out_of_a_run_folder(fake, tmp_path):

@@ -97,7 +97,7 @@ def _start(settings: Settings, out: Path | None, progress: Progress, stop_at: in
     find_experiment(settings.experiment)
     folder = out or Path("runs") / f"{settings.experiment}-{settings.backend}"
     training.start(settings, folder, progress, stop_at=stop_at)
-    _tell(folder, stop_at, progress)
+    _tell(folder, progress)
 
 
 def _check_together(certify: bool, resume: Path | None, stop_at: int | None) -> None:
@@ -127,9 +127,7 @@ def _certify(
     return 0 if certificate["certified"] else 1
 
 
-def _tell(folder: Path, stop_at: int | None, progress: Progress) -> None:
-    if stop_at is not None:
-        progress.note(f"stopped at step {stop_at} as asked: go on with `isograd train --resume {folder}`")
+def _tell(folder: Path, progress: Progress) -> None:
     progress.note(f"the run is in {folder}: `isograd report {folder}` draws it")
 
 
@@ -145,4 +143,4 @@ def _resume(
         raise IsogradError(f"a run goes on as it was begun: {', '.join(fixed)} can't be changed by --resume")
     options = {name: given.get(name) for name in ("device", "steps")}
     training.resume(folder, progress, backend=backend, stop_at=stop_at, **options)
-    _tell(folder, stop_at, progress)
+    _tell(folder, progress)
