@@ -21,6 +21,7 @@ from experiments.training import backend_for, prepared_for
 from shared.atomic import new_file, remove_leftovers
 from shared.backend import Batch
 from shared.checkpoint import write_json
+from shared.errors import IsogradError
 
 CERTIFICATE, LINES = "certificate.json", "lockstep.jsonl"
 SHOWN = {1, 2, 5}  # steps whose differences the certificate keeps: these times powers of ten, and the last
@@ -32,6 +33,7 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
     Raises IsogradError for what `training.start` refuses.
     """
     check_settings(settings)
+    _check_certifiable(settings)
     check_unused(folder)
     check_folder(folder)
     prepared = prepared_for(settings, progress)
@@ -42,6 +44,19 @@ def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, A
         certificate = _in_lockstep(settings, prepared, folder, progress)
         write_json(folder / CERTIFICATE, strict(certificate))
     return certificate
+
+
+def _check_certifiable(settings: Settings) -> None:
+    """Raise for runs that are not meant to be equal."""
+    from crosscheck.lockstep import BOUNDS
+
+    if settings.dtype not in BOUNDS:
+        raise IsogradError(
+            f"--certify: expected --dtype {' or '.join(BOUNDS)}, got {settings.dtype}, whose roundings part two runs: "
+            f"compare them with --backend both alone"
+        )
+    if settings.dropout_rng == "native":
+        raise IsogradError("--certify needs equal dropout masks: leave out --dropout-rng native")
 
 
 def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress: Progress) -> dict[str, Any]:

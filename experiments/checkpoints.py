@@ -25,14 +25,15 @@ from shared.run_folder import (
 )
 
 KEPT = 3
+TOGETHER = 2  # snapshots in memory: a step may be a new best and the time of a checkpoint, too
 Arrays = dict[str, np.ndarray]
 
 
 class Checkpoints:
     """Saves what the runner hands over; best = highest validation accuracy, then lowest validation loss.
 
-    A save returns at once; one is written at a time, in the order given, and an error is raised by the next call, such
-    as `check`. Leaving the context waits for the last one.
+    A save returns at once, unless two are unfinished; one is written at a time, in the order given, and an error is
+    raised by the next call, such as `check`. Leaving the context waits for the last one.
     """
 
     def __init__(self, folder: Path, to_arrays: Callable[[State], Arrays]) -> None:
@@ -67,7 +68,8 @@ class Checkpoints:
             self._unfinished.pop(0).result()
 
     def _write_later(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
-        self.wait()  # so that at most one snapshot waits in memory
+        while len(self._unfinished) >= TOGETHER:
+            self._unfinished.pop(0).result()
         self._unfinished.append(self._writer.submit(self._write, write, snapshot, state))
 
     def _write(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 from experiments.preparation import Prepared
 from shared.backend import Batch
@@ -32,17 +33,14 @@ def total_updates(prepared: Prepared) -> int:
 
 
 def rate_by_step(prepared: Prepared) -> Callable[[int], float]:
-    """The learning rate of the update that a step belongs to, by the steps done before it.
-
-    An epoch has as many updates as fit in it whole.
-    """
+    """The learning rate of the update that a step belongs to, by the steps done before it."""
     experiment = prepared.experiment
     accumulate = experiment.training.accumulate
     schedule = make_schedule(
         experiment.schedule,
         experiment.optimizer.learning_rate,
         updates=total_updates(prepared),
-        updates_of_an_epoch=max(1, steps_of_an_epoch(prepared) // accumulate),
+        updates_of_an_epoch=Fraction(steps_of_an_epoch(prepared), accumulate),
     )
     return lambda step: schedule(step // accumulate)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.backend import DROPOUT_RNGS
 from shared.configs.experiment import Experiment
-from shared.configs.optimizer import OPTIMIZERS
+from shared.configs.optimizer import OPTIMIZERS, ScheduleConfig
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.schedules import SCHEDULES
@@ -28,6 +28,9 @@ class Settings:
     optimizer: str | None = None
     schedule: str | None = None
     warmup: int | None = None
+    decay_every: int | None = None
+    decay_factor: float | None = None
+    decay_to: float | None = None
     clip_norm: float | None = None
     accumulate: int | None = None
     average_decay: float | None = None
@@ -45,11 +48,28 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
     ("learning_rate", lambda rate: 0 <= rate < float("inf"), "a finite number of at least 0"),
     ("warmup", lambda updates: updates >= 0, "at least 0"),
+    ("decay_every", lambda updates: updates >= 1, "at least 1"),
+    ("decay_factor", lambda factor: 0 <= factor < float("inf"), "a finite number of at least 0"),
+    ("decay_to", lambda part: 0 <= part <= 1, "a part of the learning rate, from 0 to 1"),
     ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
 )
 CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
+OF_SCHEDULES = {  # schedule -> the settings that it takes beside the warm-up
+    "constant": (),
+    "linear": ("decay_to",),
+    "cosine": ("decay_to",),
+    "step": ("decay_factor", "decay_every"),
+    "epoch": ("decay_factor",),
+}
+SCHEDULE_FIELDS = {  # setting -> field of the schedule
+    "schedule": "name",
+    "warmup": "warmup",
+    "decay_every": "every",
+    "decay_factor": "factor",
+    "decay_to": "final",
+}
 PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
     "": ("steps", "batch_size", "seed"),
     "optimizer": ("learning_rate",),
@@ -80,6 +100,27 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
         part: Any = getattr(experiment, place) if place else experiment
         experiment = replace(experiment, **({place: replace(part, **given)} if place else given))
-    schedule = {"name": settings.schedule, "warmup": settings.warmup}
-    changes: dict[str, Any] = {name: value for name, value in schedule.items() if value is not None}
-    return replace(experiment, schedule=replace(experiment.schedule, **changes))
+    changes: dict[str, Any] = {
+        field: getattr(settings, name) for name, field in SCHEDULE_FIELDS.items() if getattr(settings, name) is not None
+    }
+    schedule = replace(experiment.schedule, **changes)
+    _check_decay(settings, schedule)
+    return replace(experiment, schedule=schedule)
+
+
+def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
+    """Raise for settings that the schedule would pass over, and for stairs that lead nowhere."""
+    taken = OF_SCHEDULES[schedule.name]
+    ignored = [
+        f"--{name.replace('_', '-')}"
+        for names in OF_SCHEDULES.values()
+        for name in names
+        if name not in taken and getattr(settings, name) is not None
+    ]
+    if ignored:
+        names = " and no ".join(dict.fromkeys(ignored))
+        raise IsogradError(f"the {schedule.name} schedule has no {names}: leave it out or choose another --schedule")
+    if "decay_factor" in taken and schedule.factor == 1:
+        raise IsogradError(
+            f"the {schedule.name} schedule multiplies the rate by a factor: expected --decay-factor, such as 0.5"
+        )

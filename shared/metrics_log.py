@@ -128,10 +128,12 @@ def _from_line(line: str) -> Record | None:
         record = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not isinstance(record.get("step", 0), int | float):
         return None
-    nonfinite = record.pop(NONFINITE, {})
-    return record | {name: float(text) for name, text in nonfinite.items()}
+    try:
+        return record | {name: float(text) for name, text in record.pop(NONFINITE, {}).items()}
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 class _EventFiles:

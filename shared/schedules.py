@@ -6,11 +6,13 @@ reached once, at update `warmup`, and no decay has gone by before.
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from shared.configs.optimizer import ScheduleConfig
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
+Updates = int | Fraction
 Schedule = Callable[[int], float]  # the number of updates done so far -> the rate of the next one
 
 
@@ -37,17 +39,18 @@ def cosine(learning_rate: float, length: int, final: float) -> Schedule:
     return rate
 
 
-def step(learning_rate: float, every: int, factor: float, done: int = 0) -> Schedule:
-    """rate(k) = learning_rate factor^n, n = floor((k + done) / every); the first stair is `done` updates shorter."""
-    return lambda k: learning_rate * factor ** ((k + done) // every)
+def step(learning_rate: float, every: int, factor: float) -> Schedule:
+    """rate(k) = learning_rate factor^n, n = floor(k / every)."""
+    return lambda k: learning_rate * factor ** (k // every)
 
 
-def epoch(learning_rate: float, updates_of_an_epoch: int, factor: float, warmup: int) -> Schedule:
+def epoch(learning_rate: float, updates_of_an_epoch: Updates, factor: float, warmup: int) -> Schedule:
     """rate(k) = learning_rate factor^n, n = the epochs of the data that ended since the warm-up.
 
-    The rate changes between two epochs only: a warm-up that ends within an epoch leaves the rest of it undecayed.
+    The rate changes between two epochs only: a warm-up that ends within an epoch leaves the rest of it undecayed, and
+    an update that begins in one epoch and ends in the next has the rate of the first.
     """
-    return step(learning_rate, updates_of_an_epoch, factor, done=warmup % updates_of_an_epoch)
+    return lambda k: learning_rate * factor ** ((k + warmup) // updates_of_an_epoch - warmup // updates_of_an_epoch)
 
 
 def after_warmup(schedule: Schedule, learning_rate: float, warmup: int) -> Schedule:
@@ -56,7 +59,7 @@ def after_warmup(schedule: Schedule, learning_rate: float, warmup: int) -> Sched
 
 
 # (full rate, config, updates between the warm-up and the horizon, updates of an epoch) -> what follows the warm-up
-SCHEDULES: dict[str, Callable[[float, ScheduleConfig, int, int], Schedule]] = {
+SCHEDULES: dict[str, Callable[[float, ScheduleConfig, int, Updates], Schedule]] = {
     "constant": lambda rate, config, length, per_epoch: constant(rate),
     "linear": lambda rate, config, length, per_epoch: linear(rate, length, config.final),
     "cosine": lambda rate, config, length, per_epoch: cosine(rate, length, config.final),
@@ -65,9 +68,12 @@ SCHEDULES: dict[str, Callable[[float, ScheduleConfig, int, int], Schedule]] = {
 }
 
 
-def make_schedule(config: ScheduleConfig, learning_rate: float, *, updates: int, updates_of_an_epoch: int) -> Schedule:
+def make_schedule(
+    config: ScheduleConfig, learning_rate: float, *, updates: int, updates_of_an_epoch: Updates
+) -> Schedule:
     """The schedule of a run of `updates` updates, whose full rate is `learning_rate`.
 
+    `updates_of_an_epoch` is a fraction where one update takes several batches and an epoch can't be cut into such.
     Raises IsogradError that names every setting out of its range.
     """
     check_choice("schedule", config.name, SCHEDULES)

@@ -89,6 +89,25 @@ BAD = {  # command line: what the one sentence must hold
         [*SMALL, "--batch-size", "0", "--learning-rate", "-1", "--seed", "-1"],
         "--batch-size: expected at least 1, got 0; --seed: .*; --learning-rate: .* got -1",
     ),
+    "stairs that lead nowhere": ([*SMALL, "--schedule", "step"], "multiplies the rate .* expected --decay-factor"),
+    "a decay without a schedule": (
+        [*SMALL, "--decay-factor", "0.5", "--decay-to", "0.1"],
+        "the constant schedule has no --decay-to and no --decay-factor: leave it out or choose another --schedule",
+    ),
+    "a decay of another schedule": (
+        [*SMALL, "--schedule", "cosine", "--decay-every", "3"],
+        "the cosine schedule has no --decay-every",
+    ),
+    "a decay out of its range": ([*SMALL, "--schedule", "linear", "--decay-to", "2"], "--decay-to: expected a part"),
+    "an average of the past alone": ([*SMALL, "--average-decay", "1"], "--average-decay: .* below 1, got 1"),
+    "a certificate in bfloat16": (
+        ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "bfloat16"],
+        "--certify: expected --dtype float64 or float32, got bfloat16, whose roundings part two runs",
+    ),
+    "a certificate of other masks": (
+        ["train", "lockstep-2", "--backend", "both", "--certify", "--dropout-rng", "native"],
+        "--certify needs equal dropout masks: leave out --dropout-rng native",
+    ),
     "resuming nothing": (["train", "--resume", "nowhere"], "expected a run folder with config.json, got nowhere"),
     "evaluating nothing": (["eval", "empty"], "expected a run folder with config.json, got empty"),
     "reporting nothing": (["report", "empty"], "expected a run folder with config.json, got empty"),

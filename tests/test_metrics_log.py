@@ -82,6 +82,14 @@ def test_damage_before_the_last_line_is_named_with_its_line(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("edited", ['{"step": "x"}', '{"step": null}', '{"nonfinite": 3}', '{"nonfinite": {"a": "b"}}'])
+def test_an_edited_line_is_named(tmp_path, edited):
+    path = written(tmp_path)
+    path.write_text(edited + "\n" + path.read_text())
+    with pytest.raises(IsogradError, match=r"metrics\.jsonl, line 1: expected a JSON object"):
+        read(tmp_path)
+
+
 def test_a_folder_without_a_log_is_named(tmp_path):
     with pytest.raises(IsogradError, match=r"expected a run folder with metrics\.jsonl"):
         read(tmp_path)
@@ -126,6 +134,18 @@ def test_event_files_hold_the_same_numbers_and_hide_those_of_dropped_steps(tmp_p
     scalars = [(event.step, value.tag, value.simple_value) for event in found for value in event.summary.value]
     assert scalars == [(5, "train/loss", 0.5), (6, "size", 3.0), (6, "train/loss", 0.25)]
     assert [event.step for event in found if event.HasField("session_log")] == [6]
+
+
+def test_event_files_hold_the_first_record_at_once_and_later_ones_within_a_minute(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    times = iter([100.0, 100.0, 159.0, 161.0, 161.0])  # of the clock, in seconds
+    monkeypatch.setattr("shared.metrics_log.time.monotonic", lambda: next(times))
+    seen = []
+    with MetricsLog(tmp_path) as log:
+        for record in RECORDS:
+            log.write(record)
+            seen.append([event.step for event in events(tmp_path) if event.summary.value])
+    assert seen == [[1], [1], [1, 2, 3]]
 
 
 def test_without_tensorboardx_one_line_says_so_and_the_log_is_written(tmp_path, monkeypatch, caplog):

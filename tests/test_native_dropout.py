@@ -27,12 +27,12 @@ def _in_float64(settings_of_jax):
     jax.config.update("jax_enable_x64", True)
 
 
-def dropped(package: str, rate: float, *, seed: int = SEED, step: int = 0) -> np.ndarray:
-    """Ones after dropout in this step of a run of this seed."""
+def dropped(package: str, rate: float, *, seed: int = SEED, step: int = 0, key: rng.Key | None = None) -> np.ndarray:
+    """Ones after dropout in this step of a run of this seed, or of this key."""
     module, weights = (importlib.import_module(f"{package}_impl.{name}") for name in ("dropout", "weights"))
     layer = module.Dropout(rate) if package == "torch" else module.Dropout(rate, rngs=nnx.Rngs(0))
     layer.train()
-    module.seed_dropout(layer, rng.fold_in(rng.key_from_seed(seed), step), "native")
+    module.seed_dropout(layer, key or rng.fold_in(rng.key_from_seed(seed), step), "native")
     return weights.to_numpy(layer(weights.to_tensor(np.ones(SIZE, np.float32))))
 
 
@@ -57,6 +57,14 @@ def test_the_share_that_is_dropped_is_the_rate_and_the_rest_is_scaled_to_keep_th
 def test_masks_of_other_steps_and_seeds_are_independent(package, seeds, steps):
     ours, theirs = (dropped(package, 0.3, seed=seed, step=at) > 0 for seed, at in zip(seeds, steps, strict=True))
     assert_by_chance(np.count_nonzero(ours & theirs), 0.7**2)
+
+
+def test_both_words_of_a_key_count():
+    for other in ((6, 7), (5, 8)):
+        ours, theirs = (dropped("jax", 0.3, key=key) > 0 for key in ((5, 7), other))
+        assert_by_chance(np.count_nonzero(ours & theirs), 0.7**2)
+    dropped("torch", 0.3, key=(5, 7))
+    assert torch.initial_seed() == 5 << 32 | 7  # of which torch's generator on a CPU takes the lower word, on a GPU all
 
 
 @package

@@ -26,7 +26,7 @@ from experiments.checkpoints import Checkpoints
 from experiments.progress import Progress
 from shared import metrics_log, run_folder
 from shared.errors import IsogradError
-from shared.metrics_log import read
+from shared.metrics_log import MetricsLog, read
 from shared.run_folder import list_checkpoints, read_state
 
 small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures
@@ -179,6 +179,37 @@ def test_asking_for_errors_does_not_wait_for_a_write_that_goes_on(tmp_path, monk
         checkpoints.save({}, {"step": 1})
         checkpoints.check()
         go_on.set()
+
+
+def test_a_new_best_and_a_checkpoint_of_one_step_do_not_wait_for_each_other(tmp_path, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr("experiments.checkpoints.save_best", lambda *given: go_on.wait())
+    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}) as checkpoints:
+        checkpoints.save_best({}, {"step": 1, "validation": {"accuracy": 1.0, "loss": 0.0}})
+        checkpoints.save({}, {"step": 1})
+        assert list_checkpoints(tmp_path) == []  # the first write still goes on
+        go_on.set()
+    assert len(list_checkpoints(tmp_path)) == 1
+
+
+def test_a_checkpoint_knows_of_no_step_that_its_log_could_lose_with_the_power(tmp_path, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(MetricsLog, "sync", told_of(told, "log", MetricsLog.sync))
+    monkeypatch.setattr(MetricsLog, "write", told_of(told, "line", MetricsLog.write))
+    monkeypatch.setattr(Checkpoints, "save", told_of(told, "checkpoint", Checkpoints.save))
+    training.start(training.Settings("reviews-1-small", steps=30), tmp_path / "run", Progress())
+    assert "checkpoint" in told
+    assert all(told[place - 1] == "log" for place, what in enumerate(told) if what == "checkpoint")
+
+
+def told_of(told, what, method):
+    """The method, which also writes down that it was called."""
+
+    def call(*given):
+        told.append(what)
+        return method(*given)
+
+    return call
 
 
 class FullAfter:

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from experiments.catalogue import find_experiment
+from experiments.settings import OF_SCHEDULES, SCHEDULE_FIELDS, Settings, with_settings
 from shared.configs.optimizer import ScheduleConfig
 from shared.errors import IsogradError
 from shared.schedules import SCHEDULES, Schedule, constant, make_schedule
@@ -130,11 +133,12 @@ def test_a_warm_up_shifts_what_follows(config, rate, epoch):
     assert [warm(k + config.warmup) for k in range(LAST)] == [shifted(k) for k in range(LAST)]
 
 
-@given(config=configs(("epoch",)), epoch=EPOCHS)
-def test_rates_by_epoch_change_between_epochs_only(config, epoch):
-    schedule = make_schedule(config, RATE, updates=LAST, updates_of_an_epoch=epoch)
-    changes = [k for k in range(config.warmup + 1, LAST) if schedule(k) != schedule(k - 1)]
-    assert all(k % epoch == 0 for k in changes)
+@given(config=configs(("epoch",)), batches=EPOCHS, accumulate=st.integers(1, 5))
+def test_rates_by_epoch_change_between_epochs_only_however_many_batches_make_an_update(config, batches, accumulate):
+    schedule = make_schedule(config, RATE, updates=LAST, updates_of_an_epoch=Fraction(batches, accumulate))
+    before = config.warmup * accumulate // batches  # epochs that ended before the full rate
+    for k in range(config.warmup, LAST):
+        assert schedule(k) == RATE * config.factor ** (k * accumulate // batches - before)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -166,3 +170,13 @@ def test_all_settings_out_of_their_ranges_are_named_at_once():
 def test_a_factor_above_1_raises_the_rate_as_far_as_floats_go():
     schedule = schedule_of(ScheduleConfig("epoch", factor=1.3e154))
     assert schedule(11) == RATE * 1.3e154**2
+
+
+def test_the_command_line_knows_the_settings_of_every_schedule():
+    assert set(OF_SCHEDULES) == set(SCHEDULES)
+    given = {"decay_every": 7, "decay_factor": 0.5, "decay_to": 0.25}
+    for name, taken in OF_SCHEDULES.items():
+        settings = Settings("reviews-1-small", schedule=name, warmup=3, **{each: given[each] for each in taken})
+        schedule = with_settings(find_experiment("reviews-1-small"), settings).schedule
+        fields = {SCHEDULE_FIELDS[each]: given[each] for each in taken}
+        assert schedule == ScheduleConfig(name, warmup=3, **fields)

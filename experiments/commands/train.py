@@ -31,6 +31,9 @@ def train(
     optimizer: str | None = None,
     schedule: str | None = None,
     warmup: int | None = None,
+    decay_every: int | None = None,
+    decay_factor: float | None = None,
+    decay_to: float | None = None,
     clip_norm: float | None = None,
     accumulate: int | None = None,
     average_decay: float | None = None,
@@ -56,9 +59,12 @@ def train(
         batch_size: Examples in a batch.
         learning_rate: The learning rate, at its highest where there is a schedule.
         seed: Of the weights, the order of the data and dropout.
-        optimizer: sgd, adam, adamw, rmsprop or adagrad, with its usual hyperparameters (`isograd list optimizers`).
+        optimizer: sgd, adam, adamw, rmsprop or adagrad (`isograd list optimizers`), at the experiment's learning rate.
         schedule: constant, linear, cosine, step or epoch.
         warmup: Updates in which the rate rises from 0.
+        decay_every: With `--schedule step`: the updates of a stair.
+        decay_factor: With `--schedule step` or `epoch`: what the rate is multiplied by after each stair or epoch.
+        decay_to: With `--schedule linear` or `cosine`: the part of the rate that is left at the end.
         clip_norm: The largest norm of all gradients together; larger ones are scaled down to it.
         accumulate: Batches whose gradients make one update.
         average_decay: Evaluate a moving average of the weights with this decay.
