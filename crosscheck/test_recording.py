@@ -1,5 +1,6 @@
 """One side on record: a file that another machine compares with its own side, and what is said of a bad one."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from flax import nnx
 import crosscheck
 from crosscheck.copying import copy_weights
 from crosscheck.own_pairs import drawn, normal
+from crosscheck.values import Options
 from shared import checkpoint
 from shared.errors import IsogradError
 
@@ -85,6 +87,13 @@ def test_a_recording_comes_back_from_its_file_as_it_was(tmp_path):
             before, after = getattr(values, field), getattr(loaded, field)
             assert list(after) == list(before)
             assert all(after[name].tobytes() == array.tobytes() for name, array in before.items())
+
+
+def test_every_option_comes_back_from_the_file(tmp_path):
+    options = Options(np.dtype("f4"), True, False, "cuda", 2, "decode", (7, 2**32 - 9), None, True, 3, False)
+    assert all(getattr(options, f.name) != f.default for f in fields(Options) if f.name != "cotangents")
+    replace(crosscheck.record(torch.sin, X), options=options).save(tmp_path / "torch")
+    assert crosscheck.Recording.load(tmp_path / "torch").options == options
 
 
 class State(NamedTuple):

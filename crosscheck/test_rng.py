@@ -81,3 +81,10 @@ def test_torch_draws_unsigned_numbers_that_fill_32_bits():
     assert bits.min() >= 0
     assert 2**31 < bits.max() < 2**32
     assert not torch.equal(bits, torch_bits.random_bits((1, 2), (4096,)))
+
+
+@pytest.mark.parametrize(("first", "size"), [(2**63 - 1, 1), (2**63 - 3, 3), (2**63, 0)])
+def test_a_stream_is_drawn_up_to_its_last_element(first, size):
+    encrypted = [rng.threefry2x32((5, 6), at >> 32, at & ONES) for at in range(first, first + size)]
+    assert rng.random_bits((5, 6), size, first).tolist() == [x0 ^ x1 for x0, x1 in encrypted]
+    assert torch_bits.random_bits((5, 6), (size,), first=first).tolist() == [x0 ^ x1 for x0, x1 in encrypted]
