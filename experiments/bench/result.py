@@ -11,6 +11,7 @@ from experiments.bench.workload import experiment_for
 from experiments.training import backend_for
 from shared.backend import PACKAGES
 
+THREADS = "OMP_NUM_THREADS"  # torch's; JAX takes all cores
 WIDTH = 140  # of the table, also where no terminal says how wide it is
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "case": lambda row: row["case"],
@@ -31,7 +32,12 @@ def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict
     smallest = experiment_for("reviews-1-small", options)
     return {
         "command": command,
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            THREADS: os.environ.get(THREADS),
+        },
         "backends": {name: backend_for(smallest, name, options.dtype, options.device).describe() for name in PACKAGES},
         "rounds": options.rounds,
         "benchmarks": rows,
