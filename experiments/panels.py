@@ -6,12 +6,12 @@ from typing import Any
 from experiments.catalogue import SIDE_BY_SIDE
 from experiments.comparison import Run
 from experiments.figures import Drawn, averaged, columns, draw, style, window_of
+from experiments.summary import MEBIBYTE
 
 WIDE = (10.0, 3.6)  # inches
 TRAIN, VALIDATION = "#8a94a3", "#1f6feb"
 BAR = 0.32  # inches for each bar
 STEADY, PEAK = "#1f6feb", "#c3d9fb"
-MEBIBYTE = 2**20
 
 
 def draw_experiments(runs: Sequence[Run]) -> list[Drawn]:

@@ -15,7 +15,7 @@ from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
 from shared.errors import IsogradError
 
-CONFIG, TOKENIZER, CHECKPOINTS, BEST, LOCK = "config.json", "tokenizer.json", "checkpoints", "best", ".lock"
+CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system without them, such as some of clusters
 
 

@@ -87,7 +87,7 @@ class Runner:
         if len(self.waiting) > self.together:
             self._write_waiting(leave=1)  # the newest: the device must have work while its predecessors are written
         stops = request.made or bool(self.unread)  # read once, after the wait: a later request is for the next step
-        saves = at_end or self.step % self.experiment.checkpoint_every == 0 or stops or self.step == self.stop_at
+        saves = self.step % self.experiment.checkpoint_every == 0 or stops or self.step == self.stop_at
         if evaluates or saves:
             self._write_waiting()
         if evaluates:

@@ -11,7 +11,7 @@ from experiments.catalogue import find_experiment
 from experiments.comparison import expand_runs, loss_differences, pairs, read_run
 from experiments.report import collect, write_report
 from experiments.run_config import RunConfig, write_config
-from experiments.summary import SPIKE, note, row
+from experiments.summary import NEIGHBOURS, SPIKE, note, row
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog
@@ -50,6 +50,13 @@ def make_run(folder, experiment="reviews-1-small", backend="torch", offset=0.0, 
             figures = {"loss": 2 - accuracy, "accuracy": accuracy, "f1": accuracy, "evaluation_seconds": 0.5}
             log.write({"step": step, "epoch": step // 10, "kind": "validation", **figures, **totals})
     return folder
+
+
+def test_the_gap_is_taken_over_the_steps_just_before_the_best(tmp_path):
+    words = note(read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.8, 0.9))))
+    near = np.mean([step / 30 for step in range(30 - NEIGHBOURS + 1, 31)]) - 0.9  # the best is at step 30
+    assert NEIGHBOURS < 30
+    assert f"at the best step: {near:+.3f}" in words
 
 
 def test_the_row_of_a_run_has_its_figures(tmp_path):

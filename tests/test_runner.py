@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from experiments.interrupt import Interrupted
 from experiments.progress import Progress
 from experiments.run_config import locked, read_config
 from experiments.training import Settings
+from shared.configs.optimizer import ScheduleConfig
 from shared.data import batches
 from shared.errors import IsogradError
 from shared.metrics_log import read
@@ -358,3 +360,25 @@ def test_a_run_goes_on_in_the_other_framework(tmp_path, first, second):
     mixed, whole = ([r["loss"] for r in read(tmp_path / name) if r["kind"] == "train"] for name in ("run", "whole"))
     assert all(prove(*map(np.array, losses), floor=0.0).agrees for losses in zip(whole, mixed, strict=True))
     assert newest(tmp_path / "run")[1]["backend"] == second
+
+
+def test_a_validation_belongs_to_the_epoch_of_the_batches_before_it(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "find_experiment", lambda name: replace(often(name), batch_size=64))
+    records = read(train(tmp_path / "run"))
+    epochs = {record["step"]: record["epoch"] for record in records if record["kind"] == "train"}
+    validations = [record for record in records if record["kind"] == "validation"]
+    assert len(set(epochs.values())) > 1
+    assert any(epochs.get(record["step"] + 1, 0) > record["epoch"] for record in validations)  # one ends an epoch
+    assert all(record["epoch"] == epochs[record["step"]] for record in validations)
+
+
+def test_the_accuracy_to_beat_is_that_of_the_commonest_label_of_training(fake, tmp_path, monkeypatch):
+    labels = {"train": [0, 0, 0, 1, 1], "validation": [0, 1, 1, 1]}
+    examples = {split: SimpleNamespace(labels=np.array(each)) for split, each in labels.items()}
+    assert training._majority_accuracy(SimpleNamespace(examples=examples)) == 0.25
+
+
+def test_a_schedule_that_has_an_end_keeps_it(fake, tmp_path, monkeypatch):
+    schedule = ScheduleConfig("cosine", warmup=2, horizon=7)
+    monkeypatch.setattr(training, "find_experiment", lambda name: replace(often(name), schedule=schedule))
+    assert read_config(train(tmp_path / "run")).experiment.schedule == schedule

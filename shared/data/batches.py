@@ -10,7 +10,6 @@ from shared.data.examples import Examples
 from shared.errors import IsogradError
 
 PAD = 0
-BUCKET_LENGTHS = (64, 128, 192, 256)
 Batch = dict[str, np.ndarray]
 
 
