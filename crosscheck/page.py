@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscheck.criterion import NOISE_RATIO, PROOF
+from crosscheck.faults.promises import broken_promises
 from crosscheck.overview import Line, badness, counted, lines_of, summary
 from crosscheck.page_chart import Chart, chart_of
 from crosscheck.page_tree import FIRST_WRONG, LEGEND, Tree, level_of, share_text, tree_of
@@ -56,13 +57,14 @@ def render(reports: Sequence[Report], *, faults: FaultScores | None = None, comm
     return page.render(
         summary=sentence,
         agrees=passes,
-        facts=_facts(reports, command),
+        facts=_facts(reports, faults or {}, command),
         wrong=_wrong(numbered),
         in_full=IN_FULL,
         headings=HEADINGS,
         lines=lines,
         twins=_twins(numbered, lines),
         faults=faults,
+        broken=broken_promises(faults) if faults else [],
         legend=LEGEND,
         first_wrong=FIRST_WRONG,
         proof=f"{PROOF:g}",
@@ -78,7 +80,7 @@ def _verdict(reports: Sequence[Report], faults: FaultScores | None) -> tuple[str
     alarms = faults["equivalents"]["alarms"] + faults["seeds"]["alarms"]
     found = f"{faults['killed']} of {counted(faults['total'], 'planted fault')} caught"
     alarmed = counted(alarms, "false alarm") if alarms else "no false alarm"
-    return f"{found}, {alarmed}", not alarms and faults["killed"] == faults["total"]
+    return f"{found}, {faults['located']} located, {alarmed}", not broken_promises(faults)
 
 
 def _environment() -> Any:
@@ -125,19 +127,24 @@ def _tells(report: Report) -> tuple[bool, bool, tuple[bool, float]]:
     return not report.agrees, has_inside, badness(report.worst) if report.worst else (False, 0.0)
 
 
-def _facts(reports: Sequence[Report], command: str) -> dict[str, str]:
+def _facts(reports: Sequence[Report], faults: FaultScores, command: str) -> dict[str, str]:
+    """What was compared, where and with what; of faults alone, where they were planted."""
     rows = [row for report in reports for row in report.rows]
     inside = sum(KIND[row.kind].is_inside for row in rows)
-    versions = {name: version for report in reports for name, version in report.versions.items()}
-    measured = {
+    devices = dict.fromkeys(report.device for report in reports) or [faults.get("device", "")]
+    versions = dict(pair for each in (faults, *map(vars, reports)) for pair in each.get("versions", {}).items())
+    compared = {
         "comparisons": f"{len(reports):,}",
         "tensors": f"{len(rows) - inside:,}, and {inside:,} inside the modules",
         "dtypes": ", ".join(dict.fromkeys(report.dtype for report in reports)),
-        "device": ", ".join(dict.fromkeys(report.device for report in reports)),
         "time": _duration(sum(report.seconds for report in reports)),
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
-    facts = {**(measured if reports else {}), "command": command}
+    facts = {
+        **(compared if reports else {}),
+        "device": ", ".join(devices),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "command": command,
+    }
     return {name: text for name, text in facts.items() if text}
 
 

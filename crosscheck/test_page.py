@@ -23,6 +23,8 @@ SCORES = {
     "total": 4,
     "killed": 3,
     "located": 2,
+    "known": 3,
+    "named": 1,
     "kinds": [
         {"kind": "mask", "planted": 3, "killed": 3, "located": 2},
         {"kind": "schedule", "planted": 1, "killed": 0, "located": 0},
@@ -31,7 +33,10 @@ SCORES = {
     "equivalents": {"checked": 12, "alarms": 0},
     "seeds": {"checked": 34, "alarms": 1},
     "survivors": ["warmup-off-by-one/jax"],
+    "device": "cpu",
+    "versions": {"torch": "2.5", "flax": "0.12"},
 }
+KEPT = SCORES | {"killed": 4, "located": 4, "known": 10, "named": 9, "seeds": {"checked": 34, "alarms": 0}}
 
 
 def row(kind="output", tensor="output", module="", error=0.0, bound=PROOF, **changes):
@@ -92,8 +97,17 @@ def test_the_worst_twin_stands_first_and_what_is_not_finite_above_all():
 def test_a_page_of_no_report_and_one_of_faults_alone_have_a_verdict():
     assert "0 comparisons of 0 twins, no disagreement" in render([])
     page = render([], faults=SCORES)
-    assert "3 of 4 planted faults caught, 1 false alarm" in page
+    assert "3 of 4 planted faults caught, 2 located, 1 false alarm" in page
     assert 'class="disagree"' in page
+    assert "1 of 3 named, expected 90%" in page
+    assert 'class="agree"' in render([], faults=KEPT)
+    assert 'class="disagree"' in render([], faults=KEPT | {"named": 8})
+
+
+def test_a_page_of_faults_alone_names_command_device_and_versions():
+    page = re.sub(r"<[^>]+>", "|", render([], faults=SCORES, command="isograd check --faults"))
+    for name, text in (("device", "cpu"), ("versions", "torch 2.5, flax 0.12"), ("command", "isograd check --faults")):
+        assert re.search(rf"{name}\|+{text}\|", page)
 
 
 def test_the_scores_of_planted_faults_are_all_shown(reports):
@@ -149,7 +163,7 @@ def dom(reports, tmp_path_factory):
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     size = ["--window-size=400,800", "--virtual-time-budget=5000", "--dump-dom"]
     address = f"{(folder / 'page.html').as_uri()}#report-1"
-    return subprocess.run([browser, *options, *size, address], capture_output=True, timeout=120).stdout.decode()
+    return subprocess.run([browser, *options, *size, address], capture_output=True, timeout=900).stdout.decode()
 
 
 def test_a_browser_shows_verdict_mark_and_chart(dom, reports):

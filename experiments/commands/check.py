@@ -4,11 +4,15 @@ import json as json_format
 from pathlib import Path
 
 from experiments.check_report import collect, print_table, write_check
-from experiments.fault_report import passed, print_scores, write_scores
+from experiments.fault_report import measured_here, passed, print_scores, write_scores
+from experiments.options import check_options, command_line
 from experiments.output import check_folder
 from experiments.progress import counting
 from shared.backend import DEVICES
 from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+
+SEEDS = 100  # unchanged pairs, unless the user says how many
 
 
 def check(
@@ -18,7 +22,7 @@ def check(
     dtype: tuple[str, ...] = ("float64", "float32"),
     device: str = "cpu",
     faults: bool = False,
-    seeds: int = 100,
+    seeds: int | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -29,20 +33,23 @@ def check(
         dtype: float64, float32, bfloat16, float16.
         device: cpu or cuda.
         faults: Plant every known fault instead (or those that the patterns name) and score the checks themselves.
-        seeds: Unchanged pairs that must raise no alarm, with --faults.
-        out: A folder for report.html and report.json.
+        seeds: Unchanged pairs that must raise no alarm, with --faults and all of them (100).
+        out: A folder for report.html and report.json; with --faults for faults.html, faults.md and faults.json.
         json: Print JSON: every tensor with its error and bound.
     """
+    given = dict(locals())
+    check_options("check", check, given)
+    command = command_line("check", check, given)
     check_choice("device", device, DEVICES)
     if out is not None:
         check_folder(out)
     if faults:
-        return _score(patterns, seeds, out, json)
+        return _score(patterns, seeds, out, json, command)
     from crosscheck import suite
 
     with counting("checking", quiet=json) as progress:
         reports = suite.check(list(patterns), list(dtype), device, progress=progress)
-    page = write_check(reports, out) if out is not None else None
+    page = write_check(reports, out, command) if out is not None else None
     if json:
         print(json_format.dumps(collect(reports), indent=1, allow_nan=False))
     else:
@@ -52,16 +59,22 @@ def check(
     return 0 if all(report.agrees for report in reports) else 1
 
 
-def _score(patterns: tuple[str, ...], seeds: int, out: Path | None, json: bool) -> int:
+def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str) -> int:
     from crosscheck.faults.score import score
 
+    if seeds is not None and seeds < 0:
+        raise IsogradError(f"--seeds: expected at least 0, got {seeds}")
+    if seeds and patterns:
+        raise IsogradError(
+            "--seeds: unchanged pairs are checked beside all faults only: leave out --seeds or the names"
+        )
     with counting("planting", quiet=json) as progress:
-        scores = score(patterns, seeds, progress=progress)
-    if out is not None:
-        named = "".join(f"'{pattern}' " for pattern in patterns)
-        write_scores(scores, out, f"isograd check {named}--faults --seeds {seeds} --out {out}")
+        scores = measured_here(score(patterns, SEEDS if seeds is None else seeds, progress=progress))
+    page = write_scores(scores, out, command) if out is not None else None
     if json:
         print(json_format.dumps(scores, indent=1, allow_nan=False))
     else:
         print_scores(scores)
+        if page is not None:
+            print(f"open {page}")
     return 0 if passed(scores) else 1

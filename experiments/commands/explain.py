@@ -1,5 +1,6 @@
 """`isograd explain`: which known default, flipped, removes a gap; exit code 1 at a gap, or where a size has moved."""
 
+from experiments.options import check_options
 from experiments.progress import counting, print_json
 from shared.errors import IsogradError
 
@@ -28,6 +29,7 @@ def explain_command(
         device: cpu or cuda.
         json: Print JSON.
     """
+    check_options("explain", explain_command, dict(locals()))
     if (twin is None) == (divergence is None):
         raise IsogradError("expected a twin or --divergence ID, one of the two: `isograd explain --divergence D18`")
     if divergence is not None:

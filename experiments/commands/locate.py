@@ -1,5 +1,6 @@
 """`isograd locate`: the module at fault in a pair of twins, and every module by itself; exit code 1 if one is."""
 
+from experiments.options import check_options
 from experiments.progress import print_json
 
 
@@ -22,11 +23,12 @@ def locate_command(
         fault: Plant this fault first (`isograd list faults`).
         dtype: float64, float32, bfloat16 or float16.
         case: The kind of input (`isograd list twins` names each twin's).
-        train: With dropout on.
+        train: With dropout on, and optimiser steps after it.
         steps: Train the model so many steps with both backends, and name the first step that parts.
         device: cpu or cuda.
         json: Print JSON.
     """
+    check_options("locate", locate_command, dict(locals()))
     from crosscheck.locate import locate_twin
 
     location = locate_twin(twin, fault=fault, dtype=dtype, case=case, train=train, steps=steps, device=device)
