@@ -54,7 +54,7 @@ JAX = """
 def run_without(framework: str, code: str, folder: Path) -> str:
     """What a Python prints in which the framework can't be imported."""
     script = SCRIPT.format(blocked=BLOCKED[framework], folder=str(folder), code=code)
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

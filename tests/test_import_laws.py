@@ -38,7 +38,7 @@ def import_all(package):
 def run_without(blocked: set[str], code: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a Python whose imports of `blocked` fail."""
     script = BLOCK.format(blocked=sorted(blocked)) + code
-    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -277,7 +277,7 @@ def test_a_real_full_disk_ends_a_real_run_in_one_sentence(tmp_path, size):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     if ended.returncode == 77 or "unshare" in ended.stderr:
         pytest.skip("this system lets nobody mount a small disk")
