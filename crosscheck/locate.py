@@ -41,6 +41,7 @@ class Location:
     first_divergence: Divergence | None
     first_row: Row | None
     modules: list[ModuleLine]
+    cause: str = ""  # why two runs part, in a sentence
 
     def __str__(self) -> str:
         if self.first_divergence is None:
@@ -51,7 +52,7 @@ class Location:
         lines += [_line(line, paths, self._is_guilty(line)) for line in self.modules]
         lines += [f"first: {self.first_row}"] if self.first_row else []
         sides = zip(("torch", "jax"), self.first_row.statistics if self.first_row else (), strict=False)
-        return "\n".join([*lines, *(f"  {side}: {text}" for side, text in sides)])
+        return "\n".join([*lines, *(f"  {side}: {text}" for side, text in sides), *filter(None, [self.cause])])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; non-finite numbers are text."""
@@ -66,9 +67,8 @@ class Location:
             for line in self.modules
         ]
         step = self.first_row.step if self.first_row else None
-        return strict(
-            {**self.report.to_dict(), "first_divergence": self.first_divergence, "step": step, "modules": modules}
-        )
+        found = {"first_divergence": self.first_divergence, "step": step, "cause": self.cause, "modules": modules}
+        return strict({**self.report.to_dict(), **found})
 
     def _is_guilty(self, line: ModuleLine) -> bool:
         root = self.report.name
@@ -137,13 +137,15 @@ def locate_twin(
     from crosscheck.faults.planting import planted
     from crosscheck.faults.table import find_fault
     from crosscheck.pair import build_pair
+    from crosscheck.parting import find_cause_in_run
     from crosscheck.suite import UPDATES, check_arguments
 
     check_arguments(twin, case, dtype, device)
     with planted(find_fault(fault).changes if fault else ()):
         if steps is not None:
             report = compare_runs(twin, steps=steps, dtype=dtype, device=device)
-            return Location(report, report.first_divergence, report.first_row, [])
+            found, cause = find_cause_in_run(report)
+            return Location(report, found, report.first_row, [], cause)
         pair = build_pair(twin, dtype=dtype, case=case, device=device)
         updates = UPDATES if train else 0
         found = locate(pair.torch, pair.jax, pair.inputs, train=train, updates=updates, name=twin, device=device)

@@ -7,7 +7,11 @@ import numpy as np
 from crosscheck import criterion
 from crosscheck.compare import compare
 from crosscheck.lockstep import GRADIENTS, Arrays, by_group
+from crosscheck.precision import full_precision
+from crosscheck.report import Report
 from crosscheck.rows import Divergence
+from crosscheck.training import EVALUATED, SEED, batch_of, model_of, training_of
+from crosscheck.updates import CONFIG, rate_of
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
 from shared.backend import Backend, Batch, load_backend
@@ -56,6 +60,26 @@ def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor:
             place = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{differing}")
             return place, f"from one state the gradients agree, and the update parts in {place.tensor}"
     return None, f"{SAME_STEP}: {_growth(gradients[0], tensor)}"
+
+
+def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
+    """Where two runs part (see `compare_runs`), with a sentence: the module inside the model if the step shows one when
+    it is made once more from torch's state before it, else what the run itself shows."""
+    first, row, twin = report.first_divergence, report.first_row, report.name
+    if row is None or row.step is None or row.kind in EVALUATED.values():
+        return first, ""
+    recipe = Recipe(model_of(twin), CONFIG, training_of(twin), SEED)
+    with full_precision():
+        side = recipe.backend("torch")
+        state = side.init_state()
+        for step in range(1, row.step):
+            state, _ = side.train_step(state, batch_of(twin, step), rate_of(step))
+        before, batch, rate = side.state_to_arrays(state), batch_of(twin, row.step), rate_of(row.step)
+        cause, sentence = find_cause(recipe, before, batch, rate, row.tensor)
+    if cause is None:  # it lies in what a run keeps between its steps, or in what it logs
+        return first, ""
+    is_inside = cause.module.startswith(f"{twin}.") and cause.phase != "update"
+    return cause if is_inside else first, sentence
 
 
 def _growth(gradients: Arrays, tensor: str) -> str:

@@ -48,8 +48,38 @@ def test_the_first_training_step_that_parts_is_named():
     assert location.first_row.step == 2
     assert "after 2 steps" in str(location)
     found = json.loads(json.dumps(location.to_dict(), allow_nan=False))
+    assert location.cause == ""  # made from one state, this step is right
     assert (found["step"], found["mode"], found["modules"]) == (2, "run of 3 steps", [])
     assert {row["tensor"].partition("/")[0] for row in found["rows"] if row["verdict"] == "DISAGREES"} == {"2", "3"}
+
+
+PARTING = {  # a fault -> the twin that is trained, what its run shows, and the module at fault and the phase
+    "gelu-by-tanh/jax": ("ReviewClassifierTransformer", "loss", "transformer.blocks.0.mlp", "forward"),
+    "linear-bias-frozen/torch": (
+        "ReviewClassifierGRU:encoder_only",
+        "gradient norm",
+        "classifier",
+        "parameter gradient",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTING)
+def test_the_module_at_fault_is_named_where_a_run_parts_in_the_loss_or_a_gradient(name):
+    twin, kind, module, phase = PARTING[name]
+    location = locate_twin(twin, fault=name, steps=1)
+    assert location.first_divergence[:2] == (f"{twin}.{module}", phase)
+    assert (location.first_row.kind, location.first_row.step) == (kind, 1)
+    lines = str(location).splitlines()
+    assert lines[0].endswith(f"{twin}.{module} is at fault ({phase})")
+    assert lines[-1] == location.to_dict()["cause"]
+    assert lines[-1].startswith(f"from one state the model differs: {twin}.{module}, {phase}")
+
+
+def test_a_run_that_parts_around_the_model_is_no_modules_fault():
+    location = locate_twin("ReviewClassifierGRU:encoder_only", fault="sum-not-divided/torch", steps=1)
+    assert location.first_divergence[:2] == ("ReviewClassifierGRU:encoder_only", "parameter gradient")
+    assert location.cause == ""
 
 
 def test_runs_of_equal_twins_agree_in_all_that_they_log_and_hold():

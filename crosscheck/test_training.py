@@ -59,7 +59,7 @@ def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
 
 
 def test_batches_of_an_update_have_different_numbers_of_real_rows():
-    first, second = (training._batch(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
+    first, second = (training.batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
     assert first != second > 0
 
 

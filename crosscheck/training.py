@@ -9,6 +9,7 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.judging import Scale, row_of, verdict_of
+from crosscheck.lockstep import by_group
 from crosscheck.noise import Noise
 from crosscheck.precision import full_precision
 from crosscheck.recording import Recording, versions
@@ -22,7 +23,6 @@ from shared.configs.optimizer import ParameterGroup, TrainingConfig
 from shared.errors import IsogradError
 from shared.example_inputs import example_inputs
 from shared.registry import TWINS, find_twin
-from shared.training_state import AVERAGE, WEIGHTS
 
 INPUTS = {"inputs": "ids"}  # a model's argument -> the batch entry that it is given
 LOGGED = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm"}  # metric -> kind of its row
@@ -48,6 +48,12 @@ def training_of(twin: str) -> TrainingConfig:
     return replace(TRAINING, accumulate=2) if twin == ACCUMULATING else TRAINING
 
 
+def model_of(twin: str) -> ModelConfig:
+    """The model of a twin, as a backend is given it."""
+    entry = find_twin(twin)
+    return ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
+
+
 def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu") -> Report:
     """Train a model of the registry some steps with both backends; float64 is proven, float32 held to the noise rule.
 
@@ -58,15 +64,20 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
     if not trainable(twin):
         raise IsogradError(f"{twin} can't be trained by itself: expected one of {', '.join(filter(trainable, TWINS))}")
     with full_precision():
-        ours, theirs = (_recorded(side, twin, steps, dtype, device) for side in ("torch", "jax"))
+        ours, theirs = (record_run(side, twin, steps, dtype, device) for side in ("torch", "jax"))
         ours.noise = None if dtype == "float64" else _noise(twin, steps, ours.options)
-    rows = _rows(ours, theirs)
+    return replace(compare_recorded_runs(ours, theirs), mode=f"run of {steps} steps", dtype=dtype, device=device)
+
+
+def compare_recorded_runs(ours: Recording, theirs: Recording) -> Report:
+    """The comparison of two runs of the same number of steps."""
+    rows, twin = _rows(ours, theirs), ours.name
     first = next((row for row in rows if not row.agrees), None)
     return Report(
         name=twin,
-        dtype=dtype,
-        mode=f"run of {steps} steps",
-        device=device,
+        dtype=str(ours.options.dtype),
+        mode="run",
+        device=ours.options.device,
         rows=rows,
         first_divergence=_divergence(twin, first),
         first_row=first,
@@ -75,7 +86,7 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
     )
 
 
-def _recorded(side: str, twin: str, steps: int, dtype: str, device: str) -> Recording:
+def record_run(side: str, twin: str, steps: int, dtype: str = "float64", device: str = "cpu") -> Recording:
     """One side's run; its losses are what it puts out."""
     curve = _curve(side, twin, steps, dtype, device)
     losses = {name: array for name, array in curve.items() if name.endswith(("/loss", "/losses"))}
@@ -88,27 +99,19 @@ def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) ->
 
     Named "2/loss", "2/exp_avg/norm.weight", ...
     """
-    entry, training = find_twin(twin), training_of(twin)
-    model = ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
-    backend = load_backend(
-        backend_name, model=model, optimizer=CONFIG, training=training, seed=SEED, dtype=dtype, device=device
-    )
+    options = {"model": model_of(twin), "optimizer": CONFIG, "training": training_of(twin), "seed": SEED}
+    backend = load_backend(backend_name, **options, dtype=dtype, device=device)
     state, curve = backend.init_state(), {}
     for step in range(1, steps + 1):
-        state, metrics = backend.train_step(state, _batch(twin, step), rate_of(step))
+        state, metrics = backend.train_step(state, batch_of(twin, step), rate_of(step))
         metrics, arrays = backend.fetch(metrics), backend.state_to_arrays(state)
         curve |= {f"{step}/{name}": metrics[name] for name in LOGGED}
-        curve |= {f"{step}/{name}": arrays[name] for name in sorted(arrays, key=_is_moved_last) if "/" in name}
-    evaluated = backend.fetch(backend.eval_step(state, _batch(twin, steps)))
+        curve |= {f"{step}/{group}/{n}": a for group, named in by_group(arrays).items() for n, a in named.items()}
+    evaluated = backend.fetch(backend.eval_step(state, batch_of(twin, steps)))
     return curve | {f"{steps}/{name}": evaluated[name] for name in EVALUATED}
 
 
-def _is_moved_last(name: str) -> bool:
-    """True for what an update moves by all the rest of the state, where a fault shows first."""
-    return name.partition("/")[0] in (WEIGHTS, AVERAGE)
-
-
-def _batch(twin: str, step: int) -> Batch:
+def batch_of(twin: str, step: int) -> Batch:
     """Another batch each step; its last row is only there to fill it up, in every other batch the last two."""
     inputs = example_inputs(find_twin(twin), seed=step)
     rows = len(inputs["inputs"])

@@ -1,4 +1,7 @@
-"""Training steps of one side: what the optimiser keeps, and the weights, after the first update and after the last."""
+"""Training steps of one side: what the optimiser keeps, and the weights, after the first update and after the last.
+
+The weights come last, since an update moves them by all the rest: that is where a fault shows first.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from shared.configs.optimizer import AdamWConfig, OptimizerConfig
+from shared.training_state import WEIGHTS
 
 RATE = 1e-3
 # Adam turns the noise of a gradient that is zero in theory into rate / eps times as much: with eps = rate, no more.
 CONFIG = AdamWConfig(learning_rate=RATE, beta_1=0.9, beta_2=0.99, eps=RATE, weight_decay=0.1)
-GROUPS = ("exp_avg", "exp_avg_sq", "weights")  # in the order in which a fault shows
+MOMENTS = {"exp_avg": "mu", "exp_avg_sq": "nu"}  # torch's names -> optax's
 Arrays = dict[str, np.ndarray]
 
 
@@ -54,7 +58,7 @@ def _own_torch(parameters: Mapping[str, Any], config: OptimizerConfig) -> Callab
     def step_once(step: int, gradients: Any) -> dict[str, Any]:
         nonlocal kept
         updated, kept = rule.update(weights, gradients, kept, rule.coefficients(step, rate_of(step)))
-        return dict(zip((*config.state, "weights"), (*kept, updated), strict=True))
+        return dict(zip((*config.state, WEIGHTS), (*kept, updated), strict=True))
 
     return step_once
 
@@ -68,9 +72,9 @@ def _foreign_torch(parameters: Mapping[str, Any], optimizer: Any) -> Callable[[i
         chosen.step()
         state = {name: chosen.state[parameter] for name, parameter in parameters.items()}
         moments = {
-            group: {name: state[name][group] for name in parameters if group in state[name]} for group in GROUPS[:2]
+            group: {name: state[name][group] for name in parameters if group in state[name]} for group in MOMENTS
         }
-        return {**moments, "weights": {name: parameter.data for name, parameter in parameters.items()}}
+        return {**moments, WEIGHTS: {name: parameter.data for name, parameter in parameters.items()}}
 
     return step_once
 
@@ -108,9 +112,9 @@ def _own_jax(parameters: Any, config: OptimizerConfig) -> Callable[[int, Any, An
         dtype = jax.tree.leaves(weights)[0].dtype
         coefficients = jnp.asarray(rule.coefficients(step, rate_of(step)), dtype)
         updated, kept = update(_numbered(weights), _numbered(gradients), kept, coefficients)
-        groups = zip((*config.state, "weights"), (*kept, updated), strict=True)
+        groups = zip((*config.state, WEIGHTS), (*kept, updated), strict=True)
         state = {group: structure.unflatten(named.values()) for group, named in groups}
-        return state["weights"], state
+        return state[WEIGHTS], state
 
     return step_once
 
@@ -130,8 +134,8 @@ def _foreign_jax(parameters: Any, optimizer: Any) -> Callable[[int, Any, Any], t
     def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
         changes, state[0] = optimizer.update(gradients, state[0], weights)
         weights = optax.apply_updates(weights, changes)
-        found = {group: optax.tree.get(state[0], name, None) for group, name in zip(GROUPS, ("mu", "nu"), strict=False)}
-        return weights, {**{group: tree for group, tree in found.items() if tree is not None}, "weights": weights}
+        found = {group: optax.tree.get(state[0], name, None) for group, name in MOMENTS.items()}
+        return weights, {**{group: tree for group, tree in found.items() if tree is not None}, WEIGHTS: weights}
 
     return step_once
 
