@@ -46,6 +46,15 @@ def settings_of_jax() -> Iterator[None]:
     jax.config.update("jax_default_matmul_precision", before[1])
 
 
+@pytest.fixture
+def float64_in_jax() -> Iterator[None]:
+    """JAX keeps float64 in this test, as a user sees to who compares two modules in it."""
+    import jax
+
+    with jax.enable_x64(True):
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `gpu` where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]

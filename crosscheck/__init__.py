@@ -1,5 +1,6 @@
 """Prove that a torch module and a JAX module agree: outputs, gradients, weights; and find where they do not."""
 
+import importlib
 import importlib.util
 
 if importlib.util.find_spec("torch"):
@@ -10,13 +11,12 @@ from crosscheck.recording import Recording, record
 from crosscheck.report import Report
 from crosscheck.rows import Divergence, Row
 
-__all__ = ["Divergence", "Pair", "Recording", "Report", "Row", "build_pair", "compare", "record"]
+__all__ = ["Divergence", "Pair", "Recording", "Report", "Row", "build_pair", "compare", "copy_weights", "record"]
+NEED_BOTH = {"Pair": "pair", "build_pair": "pair", "copy_weights": "copying"}  # the others need one framework only
 
 
 def __getattr__(name: str) -> object:
-    """`Pair` and `build_pair` need both frameworks, a recording only one."""
-    if name in ("Pair", "build_pair"):
-        from crosscheck import pair
-
-        return getattr(pair, name)
+    """What needs both frameworks is imported where it is asked for."""
+    if name in NEED_BOTH:
+        return getattr(importlib.import_module(f"crosscheck.{NEED_BOTH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

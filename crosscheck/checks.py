@@ -61,10 +61,9 @@ def arguments_of(inputs: Any, recorded: Recorded) -> Arguments:
     found = [each for each in recorded.values() if each is not None]
     if inputs is None and not found:
         raise IsogradError("expected inputs for the two modules, got none")
-    if inputs is None and found[0].arguments is None:
-        raise IsogradError(f"the recording of {found[0].name} holds no inputs: give compare the ones it was made with")
     arguments = found[0].arguments if inputs is None else as_call(inputs)
-    assert arguments is not None
+    if arguments is None:
+        raise IsogradError(f"the recording of {found[0].name} holds no inputs: give compare the ones it was made with")
     for each in found:
         if each.arguments is not None:
             names = differing(each.arguments, recording.rounded(arguments, each.options.dtype))

@@ -7,11 +7,11 @@ from typing import Any
 from crosscheck import recording
 from crosscheck.checks import arguments_of, check_dtypes, check_pairing, check_rules, options_of, recorded_sides
 from crosscheck.first_divergence import Found, as_divergence, find_first
-from crosscheck.isolation import innermost, isolate
+from crosscheck.isolation import canonical, innermost, isolate
 from crosscheck.judging import decisive, judge, uneven_calls, unmatched
-from crosscheck.layouts import Layouts, in_canonical_layout, noise_in_canonical_layout
+from crosscheck.layouts import Layouts
 from crosscheck.recording import PROOF_DTYPE, Recording
-from crosscheck.renaming import Rules, in_shapes_of, renamed
+from crosscheck.renaming import Rules, in_shapes_of
 from crosscheck.report import Report
 from crosscheck.rows import Row
 from crosscheck.values import Options
@@ -60,10 +60,9 @@ def compare(
     chosen = dict(zip(sides, optimizers or (None, None), strict=True))
 
     def run(side: str, options: Options) -> Recording:
-        if found := recorded[side]:
-            return _canonical(found, rules, layouts)
-        found = recording.run(side, sides[side], arguments, options, title, chosen[side], extra[side])
-        return _canonical(found, rules, layouts)
+        found = recorded[side]
+        found = found or recording.run(side, sides[side], arguments, options, title, chosen[side], extra[side])
+        return canonical(found, layouts or {}, rules)
 
     ours, theirs = run("torch", options), run("jax", options)
     theirs = replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
@@ -107,10 +106,3 @@ def _is_hidden(module: str, theirs: Recording) -> bool:
 def _title(recorded: dict[str, Recording | None], torch_module: Any) -> str:
     found = recorded["torch"]
     return found.name if found else recording.title_of(torch_module)
-
-
-def _canonical(found: Recording, rules: Rules | None, layouts: Layouts | None) -> Recording:
-    values = renamed(found.values, rules or {}) if found.side == "jax" else found.values
-    values = in_canonical_layout(values, found.side, layouts or {})
-    noise = found.noise and noise_in_canonical_layout(found.noise, layouts or {})
-    return replace(found, values=values, noise=noise)

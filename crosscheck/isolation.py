@@ -69,8 +69,7 @@ def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rule
         recording.run(side, module, kept.arguments, options, kept.path)
         for side, module in zip(("torch", "jax"), pair, strict=True)
     )
-    theirs = replace(theirs, values=renamed(theirs.values, rules))
-    ours, theirs = (canonical(side, _inside(layouts, kept.path)) for side in (ours, theirs))
+    ours, theirs = (canonical(side, _inside(layouts, kept.path), rules) for side in (ours, theirs))
     theirs = replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
     check_pairing(ours, theirs, kept.path)
     rows = judge(ours, theirs)
@@ -82,11 +81,10 @@ def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rule
     )
 
 
-def canonical(found: Recording, layouts: Layouts) -> Recording:
-    """The recording with its parameters, their gradients and their noise in our layout."""
-    if not layouts:
-        return found
-    values = in_canonical_layout(found.values, found.side, layouts)
+def canonical(found: Recording, layouts: Layouts, rules: Rules | None = None) -> Recording:
+    """The recording in our names and layouts, its noise too; `rules` rename what is JAX's."""
+    values = renamed(found.values, rules or {}) if found.side == "jax" else found.values
+    values = in_canonical_layout(values, found.side, layouts)
     return replace(found, values=values, noise=found.noise and noise_in_canonical_layout(found.noise, layouts))
 
 

@@ -8,7 +8,7 @@ import torch
 from flax import linen, nnx
 
 import crosscheck
-from crosscheck.copying import copy_weights
+from crosscheck import copy_weights
 from crosscheck.own_pairs import drawn, normal
 from shared.errors import WeightsError
 
@@ -53,6 +53,10 @@ def test_a_port_with_copied_weights_and_statistics_agrees(style, dtype):
     assert (theirs is empty) == (style == "nnx")
     report = crosscheck.compare(ours, theirs, X, rules=RULES)
     assert report.agrees, str(report)
+
+
+def test_every_public_name_is_there():
+    assert [name for name in crosscheck.__all__ if not hasattr(crosscheck, name)] == []
 
 
 def test_names_and_shapes_that_do_not_fit_are_all_told():

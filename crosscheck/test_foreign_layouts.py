@@ -17,6 +17,8 @@ from torch_impl import build as torch_build
 from torch_impl.weights import load_arrays as load_torch
 from torch_impl.weights import parameter_shapes, to_numpy
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 OURS = {  # layout -> twin and arguments whose canonical form it holds
     "torch.nn.GRU": ("GRU", {"input_size": 5, "hidden_size": 7, "num_layers": 3}),
     "torch.nn.GRU(bidirectional=True)": ("BidirectionalGRU", {"input_size": 5, "hidden_size": 7, "num_layers": 2}),
@@ -42,12 +44,6 @@ LSTM_CELL = {
 
 def normal(*shape: int) -> np.ndarray:
     return np.random.default_rng(shape).standard_normal(shape)
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 def pair_of(layout: str):

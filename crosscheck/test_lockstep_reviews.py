@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import numpy as np
 import pytest
 
@@ -33,13 +32,6 @@ def reviews(real_data, tmp_path_factory):
     return found
 
 
-@pytest.fixture(autouse=True)
-def _x64_as_before():
-    before = jax.config.jax_enable_x64
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
 def losses(name, twin, reviews):
     model = ModelConfig(twin, {"vocabulary_size": VOCABULARY, "dropout": 0.0, **MODELS[twin]})
     backend = load_backend(name, model=model, optimizer=AdamWConfig(learning_rate=RATE), dtype="float64")
@@ -51,6 +43,7 @@ def losses(name, twin, reviews):
 
 
 @pytest.mark.real_data
+@pytest.mark.usefixtures("settings_of_jax")
 @pytest.mark.parametrize("twin", MODELS)
 def test_the_loss_curves_of_both_backends_agree_on_real_reviews(twin, reviews):
     torch_losses, jax_losses = (losses(name, twin, reviews) for name in ("torch", "jax"))

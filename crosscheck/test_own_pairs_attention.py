@@ -12,13 +12,9 @@ import torch_impl
 from crosscheck.locate import locate
 from crosscheck.own_pairs import drawn, normal
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 F64 = {"param_dtype": jnp.float64}
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 class TorchAttention(torch.nn.Module):

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,14 +11,10 @@ import torch
 import crosscheck
 from crosscheck.own_pairs import normal
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 X = normal(3, 5)
 KEEP = np.array([True, False, True, True, False])
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 class State(NamedTuple):

@@ -11,6 +11,8 @@ from crosscheck.copying import copy_weights
 from crosscheck.own_pairs import drawn, normal
 from shared.errors import IsogradError, WeightsError
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 F64 = {"param_dtype": jnp.float64}
 INPUTS = normal(4, 5)
 
@@ -118,12 +120,6 @@ MLPS = {"setup": (SetupMLP, {}), "compact": (CompactMLP, COMPACT)}
 REMAT = {r"^layers_(\d+)\.": r"layers.\1."}
 STACKED = {"layouts": {"layers": "flax.stacked"}}
 STACKS = {"remat": (RematStack, {"rules": REMAT}), "scan": (ScanStack, STACKED)}
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 def mlp_pair(style, **mistake):

@@ -1,6 +1,5 @@
 """Recurrent layers of both frameworks, whose parameters pair up by layouts=: gates apart, and one bias for two."""
 
-import jax
 import jax.numpy as jnp
 import pytest
 import torch
@@ -13,15 +12,11 @@ from crosscheck.own_pairs import drawn, normal
 from shared.errors import IsogradError, WeightsError
 from shared.foreign_layouts import from_foreign, to_foreign
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 F64 = {"param_dtype": jnp.float64}
 STEPS = normal(2, 6, 5)
 CELL = "rnn.cells.0"
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 class TorchRecurrent(torch.nn.Module):

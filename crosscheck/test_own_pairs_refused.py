@@ -12,6 +12,8 @@ from crosscheck.copying import copy_weights
 from crosscheck.own_pairs import drawn, normal
 from shared.errors import IsogradError
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 X = normal(4, 5)
 
 
@@ -48,12 +50,6 @@ def net(**options):
 def pair_of(**options):
     ours = net()
     return ours, copy_weights(ours, FlaxNet(**options))
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 LINEN = linen.Dense(3, param_dtype=jnp.float64)

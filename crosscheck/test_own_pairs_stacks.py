@@ -14,6 +14,8 @@ from crosscheck.copying import copy_weights
 from crosscheck.own_pairs import drawn, normal
 from crosscheck.unrolled import unrolled
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 INPUTS = normal(4, 5)
 MISTAKES = [
     ({"eps": 1e-3}, ("TorchStack.layers.0.norm", "forward")),
@@ -112,12 +114,6 @@ class ScannedStack(nnx.Module):
 
 
 KINDS = [Stack, DecoratedStack, JittedStack, ScannedStack]
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 def pair_of(kind, **mistake):

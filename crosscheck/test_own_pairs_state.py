@@ -12,13 +12,9 @@ import crosscheck
 from crosscheck.copying import copy_weights
 from crosscheck.own_pairs import drawn, normal
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 X = normal(3, 5)
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 class Writing(torch.nn.Module):

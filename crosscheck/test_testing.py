@@ -12,6 +12,8 @@ from crosscheck.own_pairs import drawn, normal
 from crosscheck.testing import assert_twins_agree
 from shared.errors import IsogradError
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 X = normal(4, 5)
 
 
@@ -33,12 +35,6 @@ class FlaxTower(nnx.Module):
     def __call__(self, x):
         h = jax.nn.gelu(self.norm(self.stop(self.proj(x))), approximate=self.approximate)
         return self.out(h * self.power)
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    with jax.enable_x64(True):
-        yield
 
 
 def pair_of(**mistake):

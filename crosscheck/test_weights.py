@@ -14,18 +14,12 @@ from shared.registry import TWINS
 from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
 
+pytestmark = pytest.mark.usefixtures("float64_in_jax")
+
 CLASSES = [name for name, twin in TWINS.items() if not twin.function]
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float64": np.float64}
 SIDES = {"torch": (torch_build, torch_weights), "jax": (jax_build, jax_weights)}
 MODEL = "MultiHeadedAttention"  # square weights, which a forgotten transposition would leave in shape
-
-
-@pytest.fixture(autouse=True)
-def float64_in_jax():
-    import jax
-
-    with jax.enable_x64(True):
-        yield
 
 
 @functools.cache

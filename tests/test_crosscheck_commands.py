@@ -176,10 +176,22 @@ BAD = {  # command line: what the one sentence must hold
     "explain: both": (["explain", "MLP", "--divergence", "D18"], "expected a twin or --divergence ID, one of the two"),
     "faults: unknown": (["check", "no-such", "--faults"], "unknown fault 'no-such'"),
     "faults: a twin": (["check", "MLP", "--faults"], "unknown fault 'MLP'"),
-    "faults: another device": (["check", "--faults", "--device", "cuda"], r"--faults` makes no use of --device: leave"),
-    "faults: another dtype": (["check", "--faults", "--dtype", "float16"], r"--faults` makes no use of --dtype: leave"),
-    "faults: two more": (["check", "--faults", "--dtype", "float16", "--device", "cuda"], "use of --dtype, --device: "),
-    "faults: fewer than no seeds": (["check", "--faults", "--seeds", "-1"], "--seeds: expected at least 0, got -1"),
+    "faults: another device": (
+        ["check", FAULT, "--faults", "--device", "cuda"],
+        r"--faults` makes no use of --device: leave",
+    ),
+    "faults: another dtype": (
+        ["check", FAULT, "--faults", "--dtype", "float16"],
+        r"--faults` makes no use of --dtype: leave",
+    ),
+    "faults: two more": (
+        ["check", FAULT, "--faults", "--dtype", "float16", "--device", "cuda"],
+        "use of --dtype, --device: ",
+    ),
+    "faults: fewer than no seeds": (
+        ["check", FAULT, "--faults", "--seeds", "-1"],
+        "--seeds: expected at least 0, got -1",
+    ),
     "faults: some and seeds": (["check", "a/jax", "--faults", "--seeds", "9"], "--seeds: unchanged pairs are checked"),
     "check: seeds": (["check", "MLP", "--seeds", "100"], "`isograd check` makes use of --seeds with --faults alone"),
     **{
