@@ -17,7 +17,8 @@ SPREAD = 3**0.5  # a uniform number between -SPREAD and SPREAD has standard devi
 EXACT = frozenset([  # operations that move numbers without rounding them
     "cat", "stack", "where", "embedding", "clone", "_to_copy", "copy", "index", "select_backward",
     "slice_backward", "index_select", "gather", "masked_fill", "zeros", "zeros_like", "new_zeros", "ones",
-    "ones_like", "full", "full_like", "arange", "empty_like", "neg", "abs", "relu", "threshold_backward", "tril",
+    "ones_like", "full", "full_like", "scalar_tensor", "arange", "empty_like", "_unsafe_view", "neg", "abs", "relu",
+    "threshold_backward", "tril",
 ])  # fmt: skip
 WRITTEN = {"native_batch_norm": (3, 4)}  # places of arguments that are written into, which the schema does not say
 

@@ -16,6 +16,7 @@ LEFT = {  # operations that move numbers from place to place
     "cat": lambda x: torch.cat([x, x]),
     "stack": lambda x: torch.stack([x, x]),
     "where": lambda x: torch.where(x > 0, x, -x),
+    "where with a number": lambda x: torch.where(x > 0, x, -1.5),
     "embedding": lambda x: torch.nn.functional.embedding(INDEX, x),
     "clone": lambda x: x.clone(),
     "to_copy": lambda x: x.to(torch.float32).to(torch.float64),
@@ -31,6 +32,7 @@ LEFT = {  # operations that move numbers from place to place
     "relu": lambda x: x.relu(),
     "tril": lambda x: x.tril(),
     "views": lambda x: x.T[1:].unsqueeze(0),
+    "reshape in another order": lambda x: x.T.reshape(2, 6),
     "comparisons": lambda x: x > 0.3,
 }
 MOVED = {
