@@ -81,6 +81,7 @@ def markdown(scores: dict[str, Any], command: str) -> str:
         "# Planted faults", "", INTRODUCTION, "", *(f"- {line}" for line in summary(scores).split("\n")), "",
         *_table(("criterion", "rule", "faults caught", "false alarms"), criteria), "",
         *_table(("kind of fault", "planted", "caught", "located"), kinds), "",
+        *(line for title, names in _wrong(scores) for line in (f"{title.capitalize()}:", "", *_items(names), "")),
         f"Measured on {scores['device']} with {versions}.", "", "```bash", command, "```", "",
     ])  # fmt: skip
 
@@ -114,6 +115,10 @@ def _wrong(scores: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ("false alarms", scores["equivalents"]["names"] + scores["seeds"]["names"]),
     ]
     return [(title, names) for title, names in found if names]
+
+
+def _items(names: list[str]) -> list[str]:
+    return [f"- {name}" for name in names]
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

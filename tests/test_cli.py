@@ -116,6 +116,7 @@ BAD = {  # command line: what the one sentence must hold
     "unknown dtype of a check": (["check", "--dtype", "float8"], "unknown dtype 'float8'"),
     "unknown list": (["list", "modles"], "unknown list 'modles': did you mean 'twins' or 'experiments' or 'datasets'"),
     "reporting no run": (["report"], "expected run folders, got none"),
+    "a table and a page": (["report", "empty", "--table", "t.md", "--out", "o"], "--table` makes no use of --out"),
     "reporting a file": (["report", "file"], "expected a run folder with config.json, got file"),
     "an empty file of reviews": ([*SMALL, "--data", "hollow"], r"hollow/train\.csv: expected reviews .* got none"),
     "a binary vocabulary": ([*SMALL, "--vocab", "binary.txt"], "vocabulary binary.txt: expected a UTF-8 file"),

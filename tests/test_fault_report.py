@@ -74,3 +74,11 @@ def test_a_score_is_described_by_what_is_installed():
     found = fault_report.measured_here({"total": 1})
     assert (found["device"], found["total"], found["versions"]["torch"]) == ("cpu", 1, torch.__version__)
     assert found["versions"].keys() == {"python", "torch", "jax", "flax"}
+
+
+def test_the_table_lists_every_name_that_went_wrong():
+    text = fault_report.markdown(
+        SCORES | {"unnamed": ["a/jax: D18, named None"], "killed": 99}, "isograd check --faults"
+    )
+    assert "Named wrong or not at all:\n\n- a/jax: D18, named None\n" in text
+    assert "False alarms" not in text

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from experiments.options import check_options
 from experiments.progress import print_json
 from shared.errors import IsogradError
 
@@ -17,6 +18,7 @@ def report(
         table: Write the table alone to this Markdown file, and no report.
         json: Print the figures as JSON too.
     """
+    check_options("report", report, dict(locals()))
     from experiments.certificate_report import find_certificates, write_certificates
     from experiments.comparison import expand_runs
     from experiments.output import check_folder
