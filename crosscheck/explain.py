@@ -82,8 +82,12 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     return _of_the_same_size(report, everywhere) or _in_float32(report) or found
 
 
-def explain_check(check: Check, report: Report | None = None) -> Explanation:
-    """Name the known default behind the disagreement of one check of the suite; `report` is its, if it was run."""
+def explain_check(check: Check, report: Report | None = None, without: str = "") -> Explanation:
+    """Name the known default behind the disagreement of one check of the suite; `report` is its, if it was run.
+
+    `without` names a planted fault, whose own row and those like it are kept back: what is named then is named by other
+    knowledge than that of the answer.
+    """
     from crosscheck.faults.attempts import mistakes_of
     from crosscheck.pair import build_pair
 
@@ -96,7 +100,7 @@ def explain_check(check: Check, report: Report | None = None) -> Explanation:
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
         how = {"train": check.mode == "train", "name": check.twin, "device": check.device}
         flips += flips_of(pair.torch, report, how, is_narrowed=False)
-    mistakes = list(mistakes_of(check, report))
+    mistakes = list(mistakes_of(check, report, without))
     found = _first_that_helps(report, [*flips, *mistakes])
     return found if found.divergence else _of_the_same_size(report, mistakes) or _in_float32(report) or found
 
@@ -110,7 +114,7 @@ def explain_twin(
     train: bool = False,
     device: str = "cpu",
 ) -> Explanation:
-    """`explain` for a twin of the registry, with a fault planted if one is named.
+    """`explain` for a twin of the registry, with a fault planted if one is named: its own row is kept back then.
 
     Raises IsogradError for an unknown twin, case, dtype, device or fault.
     """
@@ -119,7 +123,7 @@ def explain_twin(
 
     check_arguments(twin, case, dtype, device)
     with planted(find_fault(fault).changes if fault else ()):
-        return explain_check(Check(twin, case, dtype, "train" if train else "eval", device))
+        return explain_check(Check(twin, case, dtype, "train" if train else "eval", device), without=fault or "")
 
 
 def _first_that_helps(report: Report, attempts: Iterable[Attempt]) -> Explanation:

@@ -1,6 +1,7 @@
 """Build both twins of a registry entry with equal weights."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,11 @@ from shared.initial_weights import initial_weights
 from shared.registry import Twin, find_twin
 from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
+
+SIDES: dict[str, tuple[Any, Any, Any]] = {
+    "torch": (torch_impl, torch_build, torch_weights),
+    "jax": (jax_impl, jax_build, jax_weights),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,18 @@ def build_pair(
     make = _functions if twin.function else _modules
     torch_side, jax_side = make(twin, seed, np.dtype(dtype), device)
     return Pair(twin.name, torch_side, jax_side, inputs)
+
+
+def build_side(side: str, twin_name: str, weights: Mapping[str, np.ndarray], *, device: str = "cpu") -> Any:
+    """One side of a pair by itself ("torch" or "jax"), with these weights."""
+    twin = find_twin(twin_name)
+    package, build, loading = SIDES[side]
+    if twin.function:
+        return functools.partial(getattr(package, twin.public_name), **twin.arguments)
+    module = build.empty_twin(twin, twin.arguments, device)
+    with jax.default_device(jax.devices(device)[0]):
+        loading.load_arrays(module, weights)
+    return module
 
 
 def _functions(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import types
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from crosscheck.faults.fault import Change
 from shared.errors import IsogradError
 
+FILES_THAT_IMPORT_ALL = ("torch_impl.backend", "jax_impl.backend")  # loaded first: what is imported later keeps a plant
 ROOT = Path(__file__).parents[2]
 PARTS_OF_A_FUNCTION = ("__code__", "__defaults__", "__kwdefaults__")
 
@@ -26,6 +28,8 @@ def planted(changes: Sequence[Change]) -> Iterator[None]:
     """
     before: list[tuple[Any, str, Any]] = []
     active = len(_ACTIVE)
+    for name in FILES_THAT_IMPORT_ALL:
+        importlib.import_module(name)
     try:
         for change in changes:
             for target, name, value in _replacements(change):
@@ -39,11 +43,17 @@ def planted(changes: Sequence[Change]) -> Iterator[None]:
             setattr(target, name, value)
 
 
+def current_source(path: str) -> str:
+    """The source of a file with the changes that are planted at the moment."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    for earlier in _ACTIVE:
+        source = source.replace(earlier.old, earlier.new) if earlier.path == path else source
+    return source
+
+
 def changed_source(change: Change) -> str:
     """The source of the file with the change made, and before it those that are planted already."""
-    source = (ROOT / change.path).read_text(encoding="utf-8")
-    for earlier in _ACTIVE:
-        source = source.replace(earlier.old, earlier.new) if earlier.path == change.path else source
+    source = current_source(change.path)
     if source.count(change.old) != 1:
         raise IsogradError(
             f"a fault changes {change.old!r} in {change.path}, which was expected there once and stands there "
@@ -58,7 +68,9 @@ def _replacements(change: Change) -> Iterator[tuple[Any, str, Any]]:
     module = importlib.import_module(name)
     fresh = types.ModuleType(name)
     fresh.__file__ = module.__file__
-    exec(compile(changed_source(change), str(module.__file__), "exec"), vars(fresh))
+    with warnings.catch_warnings():  # a name that a number has taken the place of is compared by `is`
+        warnings.simplefilter("ignore", SyntaxWarning)
+        exec(compile(changed_source(change), str(module.__file__), "exec"), vars(fresh))
     ours, theirs = _functions(module, name), _functions(fresh, name)
     for path in ours.keys() & theirs.keys():
         for part in PARTS_OF_A_FUNCTION:

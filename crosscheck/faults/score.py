@@ -147,7 +147,7 @@ def _is_located(fault: Fault, report: Report) -> bool:
 def _explanation(fault: Fault, report: Report) -> str | None:
     from crosscheck.explain import explain_check
 
-    found = explain_check(check_of(fault), report).divergence
+    found = explain_check(check_of(fault), report, without=fault.name).divergence
     return found.id if found else None
 
 

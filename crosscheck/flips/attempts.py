@@ -14,7 +14,7 @@ from crosscheck import criterion, recording
 from crosscheck.compare import compare
 from crosscheck.flips.changing import changed, is_below
 from crosscheck.flips.flip import Flip, Replaced, Site
-from crosscheck.flips.layouts import heads_of, layouts_between
+from crosscheck.flips.layouts import heads_of, layouts_between, merged_biases
 from crosscheck.flips.narrowing import narrowed
 from crosscheck.flips.table import FLIPS
 from crosscheck.isolation import canonical
@@ -129,6 +129,9 @@ def _layouts(torch_module: Any, ours: Recording, theirs: Recording, report: Repo
     for name, words in zip(wrong, found, strict=True):
         pair = ours.values.parameters[name], theirs.values.parameters[name]
         for row, what in layouts_between(*pair, heads_of(torch_module)):
+            words.setdefault(row, what)
+    for row, what in merged_biases(ours.values.parameters, theirs.values.parameters, wrong):
+        for words in found:
             words.setdefault(row, what)
     for row in found[0] if found else ():
         if all(row in each for each in found):

@@ -1,23 +1,44 @@
 """Known layouts that turn one array into another: a transposed kernel, gates or heads in another order."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from torch import nn
 
+from crosscheck import criterion
 from crosscheck.flips.modules import GATE_ORDERS, LSTM_ORDERS, gates
+from crosscheck.values import Arrays
 
 
 def layouts_between(ours: np.ndarray, theirs: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str]]:
-    """Every known layout (row of the catalogue, words) that turns torch's array into JAX's."""
-    for row, what, changed in _other_layouts(ours, heads):
-        if changed.shape == theirs.shape and np.array_equal(changed, theirs):
-            yield row, what
+    """Every known layout (row of the catalogue, words) that turns torch's array into JAX's, or JAX's into torch's."""
+    for array, other in ((ours, theirs), (theirs, ours)):
+        for row, what, changed in _other_layouts(array, heads):
+            if changed.shape == other.shape and np.array_equal(changed, other):
+                yield row, what
+
+
+def merged_biases(ours: Arrays, theirs: Arrays, wrong: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """D05, if all wrong tensors are biases in pairs, which one side has added up into one of the two."""
+    layers = [name.rpartition(".")[0].rpartition(".")[0] for name in wrong]
+    pairs = [[name for name, layer in zip(wrong, layers, strict=True) if layer == each] for each in set(layers)]
+    if pairs and all(len(pair) == 2 and _are_merged(ours, theirs, pair) for pair in pairs):
+        yield "D05", "two biases are added up into one"
+
+
+def _are_merged(ours: Arrays, theirs: Arrays, names: Sequence[str]) -> bool:
+    sides = [[side[name] for name in names] for side in (ours, theirs)]
+    are_alike = len({array.shape for side in sides for array in side}) == 1 and sides[0][0].ndim == 1
+    has_zero = any(not array.any() for side in sides for array in side)
+    return are_alike and has_zero and criterion.prove(sum(sides[0]), sum(sides[1]), 0.0).agrees  # type: ignore[arg-type]
 
 
 def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str, np.ndarray]]:
+    if array.dtype == ml_dtypes.bfloat16:
+        yield "D16", "the bits of bfloat16 are read as integers", array.view(np.int16).astype(array.dtype)
     if array.ndim == 2:
         yield "D01", "the kernel is transposed", array.T
         yield "D01", "the kernel is reshaped, not transposed", array.reshape(array.shape[::-1]).T

@@ -1,0 +1,44 @@
+"""Mistakes of losses, means over rows, optimisers and of what surrounds them."""
+
+from crosscheck.mistakes.mistake import Mistake
+
+UPDATE = ("update",)
+LOSSES = (
+    *(Mistake("D30", f"label {label} is left out", (("return $e", f"return ($e) * (labels != {label})"),), "losses",
+      "cross_entropy")
+      for label in (0, 1, -100)),
+    Mistake("D32", "half of the squares", (("$x ** 2", "$x ** 2 / 2"),), "losses"),
+    Mistake("D31", "the sum is divided by all rows", (("return $n / $d", "return $n / len(values)"),), "losses"),
+    Mistake("D31", "the sum is divided by the number of rows that count",
+            (("return $n / $d", "return $n / (weights != 0).sum()"),), "losses"),
+    Mistake("D31", "rows that do not count take part", (("return $n / $d", "return (1.0 * values).mean()"),), "losses"),
+    Mistake("D31", "rows that do not count take part", (("weighted_mean($v, $w)", "weighted_mean($v, $w * 0 + 1)"),)),
+    Mistake("D31", "the sum is divided by all rows", (("weighted_mean($v, $w)", "(1.0 * $v * $w).mean()"),)),
+    *(Mistake("D46", "the divisor is at least 1",
+              (("$n / ($t + ($t == 0))", f"$n / do.at_least($t, 1.0, {is_halved})"),), "losses",
+              phases=("forward", "input gradient")) for is_halved in (True, False)),
+)  # fmt: skip
+
+TORCH_ADAMW = "adamw($w, $g, $m, $v, *$rest)"
+VARIANTS = {"D57": ("L2", "the decay is added to the gradient"), "D58": ("eps inside", "eps stands inside the root"),
+            "D62": ("spared", "biases do not decay")}  # fmt: skip
+OPTIMIZERS = (
+    *(Mistake("D56", f"the decay is {decay}", (("$x.weight_decay", f"{decay}"),), "optimizer|update", "^(AdamW|Update)",
+              phases=UPDATE) for decay in (1e-4, 1e-2)),
+    *(Mistake(row, what, ((TORCH_ADAMW, f"do.adamw($w, $g, $m, $v, {variant!r}, *$rest)"),), "optimizer", phases=UPDATE)
+      for row, (variant, what) in VARIANTS.items()),
+    Mistake("D57", "the decay is added to the gradient",
+            (("weight_decay * w", "0 * w"), ("gradients", "_with_decay(gradients, weights, weight_decay)")),
+            "optimizer", r"^AdamW\.update", UPDATE),
+    Mistake("D58", "eps stands inside the root", (("sqrt($v) + eps", "sqrt($v + eps)"),), "optimizer", phases=UPDATE),
+    Mistake("D62", "biases do not decay", (("weight_decay * w", "weight_decay * w * (w.ndim > 1)"),), "optimizer",
+            phases=UPDATE),
+    Mistake("D60", "the norm is made larger by eps", (("$c / norm", "$c / (norm + 1e-6)"),), "update", phases=UPDATE),
+    Mistake("D62", "what a group asks for is not looked at", (("$b if $c is None else $a", "$b"),), "update",
+            phases=UPDATE),
+    Mistake("D62", "what is 0 for a group is taken for not given", (("$b if $c is None else $a", "$a or $b"),),
+            "update",
+            phases=UPDATE),
+    Mistake("D62", "the average is not moved", (("averaged($a, $w, $d)", "$a"),), "update", phases=UPDATE),
+)  # fmt: skip
+TRAINING = (*LOSSES, *OPTIMIZERS)
