@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from crosscheck.mistakes.patterns import filled, match, nodes, parse, places
 
@@ -63,11 +63,8 @@ def _changes(pattern: ast.AST, new: str, tree: ast.AST, source: str, starts: lis
     return [(*_span(node, starts), filled(new, bound, source)) for node, bound in found if bound is not None]
 
 
-def _span(node: ast.AST, starts: list[int]) -> tuple[int, int]:
-    """The bytes where a node stands."""
-    assert isinstance(node, ast.expr | ast.stmt)
-    assert node.end_lineno is not None
-    assert node.end_col_offset is not None
+def _span(node: Any, starts: list[int]) -> tuple[int, int]:
+    """The bytes where an expression or a statement stands."""
     return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
 
 

@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from crosscheck.flips.flip import EPSILONS
-
 CONSTRAINTS = {
     "mask": re.compile(r"mask|valid|visible"),
     "states": re.compile(r"^(h|hidden|hidden_states?|states|finals)$"),
@@ -22,7 +20,7 @@ CONSTRAINTS = {
     "name": re.compile(r""),
 }
 IGNORED = ("ctx", "type_comment", "kind", "lineno", "col_offset", "end_lineno", "end_col_offset")
-LARGEST_EPS = 10 * max(EPSILONS)  # what is taken for one in a source
+LARGEST_EPS = 1e-2  # derived: ten times the largest default of a library, Keras's 1e-3
 HELPERS = "__import__('crosscheck.mistakes.parts', fromlist=['_'])."
 Found = dict[str, Any]
 
