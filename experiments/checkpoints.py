@@ -36,9 +36,12 @@ class Checkpoints:
     raised by the next call, such as `check`. Leaving the context waits for the last one.
     """
 
-    def __init__(self, folder: Path, to_arrays: Callable[[State], Arrays]) -> None:
+    def __init__(
+        self, folder: Path, to_arrays: Callable[[State], Arrays], sync_log: Callable[[], None] = lambda: None
+    ) -> None:
         self.folder = folder
         self._to_arrays = to_arrays
+        self._sync_log = sync_log  # a checkpoint must not know of steps that the log could lose with the power
         for place in (folder, folder / CHECKPOINTS):
             remove_leftovers(place)
         self._best = _merit_of(best_checkpoint(folder))
@@ -77,6 +80,7 @@ class Checkpoints:
         if not self.folder.is_dir():  # a write would make it again, with nothing else of the run in it
             raise IsogradError(f"training stopped: expected the run folder {self.folder}, which was moved or removed")
         try:
+            self._sync_log()
             write(arrays, state)
         except (IsogradError, OSError) as error:
             go_on = f"go on with `isograd train --resume {self.folder}`"

@@ -31,7 +31,7 @@ class Runner:
     ) -> None:
         self.backend, self.prepared, self.experiment = backend, prepared, prepared.experiment
         self.folder, self.log, self.progress = folder, log, progress
-        self.checkpoints = Checkpoints(folder, backend.state_to_arrays)
+        self.checkpoints = Checkpoints(folder, backend.state_to_arrays, log.sync)
         self.seconds, self.compiled_before = spent.get("seconds", 0.0), spent.get("compile_seconds", 0.0)
         self.waiting: list[tuple[Record, Metrics]] = []  # metrics that are still on the device
         self.unread = ""  # why records are no longer shown
@@ -93,7 +93,6 @@ class Runner:
         if evaluates:
             self._evaluate()
         if saves:
-            self.log.sync()  # a checkpoint must not know of steps that its log has lost
             self.checkpoints.save(self.backend.snapshot(self.state), self._state_of_run())
         if evaluates or saves:
             self._restart_clock()

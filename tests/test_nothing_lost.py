@@ -27,7 +27,7 @@ from experiments.progress import Progress
 from shared import metrics_log, run_folder
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog, read
-from shared.run_folder import list_checkpoints, read_state
+from shared.run_folder import list_checkpoints, read_state, save_checkpoint
 
 small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures
 
@@ -195,8 +195,7 @@ def test_a_new_best_and_a_checkpoint_of_one_step_do_not_wait_for_each_other(tmp_
 def test_a_checkpoint_knows_of_no_step_that_its_log_could_lose_with_the_power(tmp_path, monkeypatch):
     told: list[str] = []
     monkeypatch.setattr(MetricsLog, "sync", told_of(told, "log", MetricsLog.sync))
-    monkeypatch.setattr(MetricsLog, "write", told_of(told, "line", MetricsLog.write))
-    monkeypatch.setattr(Checkpoints, "save", told_of(told, "checkpoint", Checkpoints.save))
+    monkeypatch.setattr("experiments.checkpoints.save_checkpoint", told_of(told, "checkpoint", save_checkpoint))
     training.start(training.Settings("reviews-1-small", steps=30), tmp_path / "run", Progress())
     assert "checkpoint" in told
     assert all(told[place - 1] == "log" for place, what in enumerate(told) if what == "checkpoint")
