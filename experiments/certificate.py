@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.course import rate_by_step, total_steps, training_batches
+from experiments.options import flag
 from experiments.output import check_folder
 from experiments.preparation import Prepared
 from experiments.progress import Progress, Record, strict
@@ -135,7 +136,7 @@ def _command(settings: Settings) -> str:
     default = Settings(settings.experiment)
     changed = {name: value for name, value in asdict(settings).items() if value != getattr(default, name)}
     options = [
-        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+        flag(name) + ("" if value is True else f" {value}")
         for name, value in changed.items()
         if name not in ("experiment", "backend")
     ]

@@ -21,12 +21,12 @@ def check_options(name: str, command: Callable[..., Any], given: Mapping[str, An
     """Raises IsogradError if one of the arguments `given` to a command has no effect: nothing is ignored in silence."""
     changed = _changed(command, given)
     for option, others in UNUSED.get(name, {}).items():
-        unused = [_flag(other) for other in others if other in changed]
+        unused = [flag(other) for other in others if other in changed]
         if option in changed and unused:
-            raise IsogradError(f"`isograd {name} {_flag(option)}` makes no use of {', '.join(unused)}: leave it out")
+            raise IsogradError(f"`isograd {name} {flag(option)}` makes no use of {', '.join(unused)}: leave it out")
     for option, needed in NEEDED.get(name, {}).items():
         if option in changed and needed not in changed:
-            raise IsogradError(f"`isograd {name}` makes use of {_flag(option)} with {_flag(needed)} alone: add it")
+            raise IsogradError(f"`isograd {name}` makes use of {flag(option)} with {flag(needed)} alone: add it")
 
 
 def command_line(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def command_line(name: str, command: Callable[..., Any], given: Mapping[str, Any
     words = ["isograd", name, *(word for place in places for word in _words(given[place]))]
     for option, value in _changed(command, given).items():
         if option not in places:
-            words += [_flag(option), *([] if value is True else _words(value))]
+            words += [flag(option), *([] if value is True else _words(value))]
     return shlex.join(words)
 
 
@@ -45,7 +45,8 @@ def _changed(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str,
     return {name: given[name] for name, parameter in parameters.items() if given[name] != parameter.default}
 
 
-def _flag(option: str) -> str:
+def flag(option: str) -> str:
+    """The option as it is typed."""
     return f"--{option.replace('_', '-')}"
 
 

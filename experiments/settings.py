@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.options import flag
 from shared.backend import DROPOUT_RNGS
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import OPTIMIZERS, ScheduleConfig
@@ -80,7 +81,7 @@ PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
 def check_settings(settings: Settings) -> None:
     """Raise one IsogradError with every setting that is out of range, or the first that is no known name."""
     problems = [
-        f"--{name.replace('_', '-')}: expected {expected}, got {getattr(settings, name)}"
+        f"{flag(name)}: expected {expected}, got {getattr(settings, name)}"
         for name, is_right, expected in RANGES
         if getattr(settings, name) is not None and not is_right(getattr(settings, name))
     ]
@@ -112,7 +113,7 @@ def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
     """Raise for settings that the schedule would pass over, and for stairs that lead nowhere."""
     taken = OF_SCHEDULES[schedule.name]
     ignored = [
-        f"--{name.replace('_', '-')}"
+        flag(name)
         for names in OF_SCHEDULES.values()
         for name in names
         if name not in taken and getattr(settings, name) is not None

@@ -13,6 +13,7 @@ from experiments.catalogue import find_experiment
 from experiments.comparison import describe_pair, read_run
 from experiments.interrupt import handled_by
 from experiments.output import check_folder
+from experiments.options import flag
 from experiments.run_config import check_unused
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
@@ -44,7 +45,7 @@ def train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json:
 
 
 def _as_options(given: dict) -> list[str]:
-    texts = {f"--{name.replace('_', '-')}": [] if value is True else [str(value)] for name, value in given.items()}
+    texts = {flag(name): [] if value is True else [str(value)] for name, value in given.items()}
     return [part for flag, text in texts.items() for part in (flag, *text)]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments import training
 from experiments.catalogue import find_experiment
+from experiments.options import flag
 from experiments.progress import Progress, make_progress
 from experiments.run_config import read_config
 from experiments.settings import Settings
@@ -140,7 +141,7 @@ def _tell(folder: Path, progress: Progress) -> None:
 def _resume(
     folder: Path, experiment: str | None, backend: str | None, given: dict, progress: Progress, stop_at: int | None
 ) -> None:
-    fixed = [f"--{name.replace('_', '-')}" for name in given if name not in ("steps", "device")]
+    fixed = [flag(name) for name in given if name not in ("steps", "device")]
     name = read_config(folder).experiment.name
     if experiment not in (None, name):
         raise IsogradError(f"{folder} is a run of {name}, not of {experiment}: leave the experiment out")
