@@ -12,8 +12,8 @@ from types import FrameType
 from experiments.catalogue import find_experiment
 from experiments.comparison import describe_pair, read_run
 from experiments.interrupt import handled_by
-from experiments.output import check_folder
 from experiments.options import flag
+from experiments.output import check_folder
 from experiments.run_config import check_unused
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
