@@ -82,13 +82,14 @@ def _temporary(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(path.parent)
-    except OSError as error:
+    except BaseException as error:
+        _remove_for_good(path.parent, f"{glob.escape(temporary.name)}*")  # a library's own temporary beside it, too
+        if not isinstance(error, OSError):
+            raise
         raise IsogradError(
             f"could not write {_by_own_names(path)}: {error.strerror or error}; nothing was changed there: "
             "make room or choose another place, then try again"
         ) from error
-    finally:
-        _remove_for_good(path.parent, f"{glob.escape(temporary.name)}*")  # a library's own temporary beside it, too
 
 
 def _temporary_name(path: Path) -> Path:
@@ -110,12 +111,11 @@ def _remove(path: Path) -> None:
 def _remove_for_good(folder: Path, pattern: str) -> None:
     """Remove what is there, again until it stays away: threads of a library that failed may still be writing to it."""
     for _ in range(TRIES):
-        leftovers = list(folder.glob(pattern))
-        if not leftovers:
-            return
-        for leftover in leftovers:
+        for leftover in folder.glob(pattern):
             _remove(leftover)
         time.sleep(SETTLING_SECONDS)
+        if not any(folder.glob(pattern)):
+            return
 
 
 def _sync(path: Path) -> None:
