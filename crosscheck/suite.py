@@ -1,11 +1,9 @@
-"""Check the registry's twins: every case, every dtype, eval and train mode, side by side in a few threads."""
+"""Check the registry's twins: every case, every dtype, eval and train mode, side by side."""
 
 import fnmatch
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import jax
@@ -13,9 +11,9 @@ import torch
 
 from crosscheck.compare import compare
 from crosscheck.pair import build_pair
-from crosscheck.precision import full_precision
 from crosscheck.report import Report
 from crosscheck.training import compare_runs, trainable
+from crosscheck.workers import run_all
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.example_inputs import cases
@@ -26,7 +24,6 @@ TRAINED = ("float64", "float32")  # dtypes of weights that an optimiser updates;
 UPDATES = 3  # optimiser steps whose result is compared, beside the first
 NUMERIC_CASES = ("odd_sizes", "masked_row", "mean_5000")
 OPTIMIZED_CASES = ("mean_5000",)  # where the order of a sum decides, which XLA's optimisations change
-MAX_WORKERS = 4  # tracing holds the interpreter; only compilation and kernels run side by side
 Progress = Callable[[int, int, str], None]
 
 
@@ -87,25 +84,14 @@ def check(
     `progress(done, total, what)` is called after each comparison. Raises IsogradError for an unknown twin, dtype or
     device.
     """
+    if device == "cuda":  # JAX would take three quarters of the memory for the first worker
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     check_device(device)
-    checks = list(planned(patterns or ["*"], dtypes or list(DTYPES[:2]), device))
-    reports = []
-    with full_precision(), _one_thread_each(), ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_WORKERS)) as pool:
-        for done, (planned_check, report) in enumerate(zip(checks, pool.map(Check.run, checks), strict=True), 1):
-            reports.append(report)
-            progress(done, len(checks), str(planned_check))
+    checks, reports = list(planned(patterns or ["*"], dtypes or list(DTYPES[:2]), device)), []
+    for report in run_all(Check.run, checks):
+        reports.append(report)
+        progress(len(reports), len(checks), str(checks[len(reports) - 1]))
     return reports
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """The workers share the cores; threads inside torch's operations would only fight over them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def planned(patterns: list[str], dtypes: list[str], device: str = "cpu") -> Iterator[Check]:

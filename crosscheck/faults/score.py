@@ -1,11 +1,8 @@
 """Score the checks: plant every fault, see whether it is caught and located, and whether equal pairs raise an alarm."""
 
 import fnmatch
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -16,13 +13,13 @@ from crosscheck.faults.planting import planted
 from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.report import Report
 from crosscheck.suite import DTYPES, Check
+from crosscheck.workers import run_all
 from shared.configs.validation import check_choice
 from shared.errors import WeightsError
 from shared.example_inputs import cases
 from shared.registry import TWINS
 
 Progress = Callable[[int, int, str], None]
-MAX_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def score(
     jobs += [("equivalent", name, False) for name in EQUIVALENTS if not faults]
     jobs += [("seed", str(seed), False) for seed in range(seeds if not faults else 0)]
     outcomes = []
-    for done, outcome in enumerate(_run_all(jobs), 1):
+    for done, outcome in enumerate(run_all(run_job, jobs), 1):  # planting changes a whole process: one job at a time
         outcomes.append(outcome)
         if progress is not None:
             progress(done, len(jobs), outcome.name)
@@ -65,22 +62,6 @@ def _matching(pattern: str) -> list[str]:
     if not found:
         check_choice("fault", pattern, FAULTS)
     return found
-
-
-def _run_all(jobs: list[tuple[str, str, bool]]) -> Iterator[Outcome]:
-    """Planting changes the functions of a whole process, so each worker is one, and does one job at a time."""
-    workers = min(os.cpu_count() or 1, MAX_WORKERS, len(jobs))
-    if workers == 1:
-        yield from map(run_job, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        yield from pool.map(run_job, jobs, chunksize=4)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def run_job(job: tuple[str, str, bool]) -> Outcome:

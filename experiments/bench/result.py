@@ -11,7 +11,7 @@ from experiments.bench.workload import experiment_for
 from experiments.training import backend_for
 from shared.backend import PACKAGES
 
-THREADS = "OMP_NUM_THREADS"  # torch's; JAX takes all cores
+ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they change times; the threads are torch's: JAX takes all cores
 WIDTH = 140  # of the table, also where no terminal says how wide it is
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "case": lambda row: row["case"],
@@ -36,7 +36,7 @@ def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
-            THREADS: os.environ.get(THREADS),
+            **{name: os.environ.get(name) for name in ENVIRONMENT},
         },
         "backends": {name: backend_for(smallest, name, options.dtype, options.device).describe() for name in PACKAGES},
         "rounds": options.rounds,

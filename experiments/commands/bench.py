@@ -1,13 +1,13 @@
 """`isograd bench`: side-by-side timings as ratios."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
 from experiments.bench import BENCHMARKS, Options
 from experiments.bench.result import document, print_table
 from experiments.catalogue import find_experiment
+from experiments.options import command_line
 from experiments.output import check_folder
 from experiments.progress import counting, print_json
 from shared.backend import PACKAGES, find_backend
@@ -42,6 +42,7 @@ def bench(
         out: A folder for bench.json.
         json: Print JSON.
     """
+    typed = command_line("bench", bench, dict(locals()))
     _check_sizes(batch_size, rounds)
     chosen = names or tuple(BENCHMARKS)
     for name in chosen:
@@ -57,21 +58,7 @@ def bench(
         for done, name in enumerate(chosen):
             progress(done, len(chosen), name)
             rows[name] = BENCHMARKS[name](options)
-    _tell(document(rows, options, command(chosen, options, out)), out, json=json)
-
-
-def command(names: tuple[str, ...], options: Options, out: Path | None) -> str:
-    """The command line that repeats it."""
-    given = {
-        "--device": options.device,
-        "--dtype": options.dtype,
-        "--batch-size": options.batch_size,
-        "--rounds": options.rounds,
-        "--out": out,
-    }
-    named = [part for name, value in given.items() if value is not None for part in (name, str(value))]
-    experiments = ["--experiment", *options.experiments] if options.experiments else []
-    return shlex.join(["isograd", "bench", *names, *named, *experiments])
+    _tell(document(rows, options, typed), out, json=json)
 
 
 def _check_sizes(batch_size: int | None, rounds: int) -> None:

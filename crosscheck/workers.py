@@ -1,0 +1,58 @@
+"""Jobs side by side, each worker a process of its own: Python's operations would wait for each other in threads."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
+from typing import TypeVar
+
+from shared.errors import IsogradError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+JOBS_FOR_A_WORKER = 8  # fewer take less time than importing both frameworks once more
+MAX_WORKERS = 16
+
+
+def run_all(run: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+    """The result of each job, in their order; a few jobs are run in this process.
+
+    Raises what a job raises, and IsogradError if a worker is killed.
+    """
+    workers = min(os.cpu_count() or 1, MAX_WORKERS, len(jobs) // JOBS_FOR_A_WORKER)
+    if workers < 2:
+        yield from map(run, jobs)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    try:
+        yield from pool.map(run, jobs)
+    except BrokenProcessPool as error:
+        raise IsogradError(
+            f"one of {workers} worker processes was killed, perhaps for want of memory: check fewer at a time"
+        ) from error
+    except KeyboardInterrupt:
+        for worker in active_children():  # none of them is waited for
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Ctrl-C, which reaches the whole group, ends a worker without a word; the cores are shared by workers alone."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Thread(target=_end_with_the_parent, daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _end_with_the_parent() -> None:
+    """A worker whose parent was killed would wait for its next job for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
