@@ -10,6 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from experiments.settings import problems_of
 from shared.checkpoint import write_json
 from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
@@ -57,6 +58,8 @@ def read_config(folder: Path) -> RunConfig:
         config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
         if wrong := _wrong_types(config):
             raise TypeError(f"values of another type: {', '.join(wrong)}")
+        if wrong := problems_of(config.experiment):
+            raise ValueError(f"values out of range: {'; '.join(wrong)}")
         return config
     except (ValueError, TypeError, KeyError) as error:
         raise IsogradError(f"{path}: expected the configuration of a run as isograd writes it, got {error}") from error

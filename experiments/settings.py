@@ -1,6 +1,6 @@
-"""What `isograd train` may change of an experiment of the catalogue, checked and applied."""
+"""What `isograd train` may change of an experiment of the catalogue, checked and applied; the ranges of its numbers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from shared.backend import DROPOUT_RNGS
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import OPTIMIZERS, ScheduleConfig
 from shared.configs.validation import check_choice
+from shared.data.batches import INPUTS
 from shared.errors import IsogradError
 from shared.schedules import SCHEDULES
 
@@ -41,6 +42,7 @@ class Settings:
     device: str = "cpu"
 
 
+COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("steps", lambda steps: steps >= 1, "at least 1"),
     ("steps", lambda steps: steps < 2**63, "a number below 2**63"),
@@ -55,7 +57,15 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
+    *(
+        (name, lambda count: count >= 1, "at least 1")
+        for name in ("length", "epochs", "evaluate_every", "checkpoint_every")
+    ),
 )
+MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type of a model's argument
+    int: (lambda count: count >= 1, "at least 1"),
+    float: (lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
+}
 CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
 OF_SCHEDULES = {  # schedule -> the settings that it takes beside the warm-up
     "constant": (),
@@ -80,16 +90,37 @@ PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
 
 def check_settings(settings: Settings) -> None:
     """Raise one IsogradError with every setting that is out of range, or the first that is no known name."""
-    problems = [
-        f"{flag(name)}: expected {expected}, got {getattr(settings, name)}"
-        for name, is_right, expected in RANGES
-        if getattr(settings, name) is not None and not is_right(getattr(settings, name))
-    ]
+    problems = [f"{flag(name)}: {problem}" for name, problem in _out_of_range(vars(settings))]
     if problems:
         raise IsogradError("; ".join(problems))
     for name, choices in CHOICES.items():
         if getattr(settings, name) is not None:
             check_choice(name, getattr(settings, name), choices)
+
+
+def problems_of(experiment: Experiment) -> list[str]:
+    """What an experiment that was read from a file holds out of range."""
+    values: dict[str, Any] = {}
+    for place in PLACES:
+        values |= vars(getattr(experiment, place) if place else experiment)
+    values |= {name: getattr(experiment.schedule, field) for name, field in SCHEDULE_FIELDS.items()}
+    found = _out_of_range(values)
+    for name, value in experiment.model.arguments.items():
+        is_right, expected = MODEL_RANGES.get(type(value), (lambda value: True, ""))
+        if not is_right(value):
+            found.append((name, f"expected {expected}, got {value}"))
+    if unknown := set(experiment.model.inputs) - set(INPUTS):
+        found.append(("inputs", f"expected some of {', '.join(INPUTS)}, got {sorted(map(str, unknown))}"))
+    return [f"{name}: {problem}" for name, problem in found]
+
+
+def _out_of_range(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The names of RANGES whose values are not right, and what is wrong with them; None is a value left out."""
+    return [
+        (name, f"expected {expected}, got {values[name]}")
+        for name, is_right, expected in RANGES
+        if values.get(name) is not None and not is_right(values[name])
+    ]
 
 
 def with_settings(experiment: Experiment, settings: Settings) -> Experiment:

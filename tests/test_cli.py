@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import zipfile
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,31 @@ def test_a_config_that_isograd_did_not_write_is_named(run, capsys, text):
     (run / "config.json").write_text(text)
     assert cli.main(["eval", "run"]) == 2
     assert "config.json: expected the configuration of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("batch_size", 0),
+        ("length", -1),
+        ("seed", -1),
+        ("optimizer.learning_rate", -0.5),
+        ("training.accumulate", 0),
+        ("model.arguments.hidden_size", 0),
+        ("model.arguments.dropout", 2.0),
+        ("model.inputs", ["words"]),
+    ],
+)
+def test_a_value_of_a_config_that_is_out_of_range_is_named(run, capsys, path, value):
+    config = json.loads((run / "config.json").read_text())
+    *parents, name = path.split(".")
+    reduce(getitem, parents, config["experiment"])[name] = value
+    (run / "config.json").write_text(json.dumps(config))
+    assert cli.main(["eval", "run"]) == 2
+    assert (
+        f"config.json: expected the configuration of a run as isograd writes it, got values out of range: {name}: "
+        in (capsys.readouterr().err)
+    )
 
 
 @pytest.mark.parametrize(
