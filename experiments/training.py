@@ -109,8 +109,8 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     prepared = prepare(config.experiment, source, folder / TOKENIZER, _tokenising(progress))
     if data is None and prepared.splits.fingerprint != config.data_fingerprint:
         raise IsogradError(
-            f"the data at {source} have changed since {folder} was trained on them: expected the fingerprint "
-            f"{config.data_fingerprint[:12]}, got {prepared.splits.fingerprint[:12]}; bring the old files back"
+            f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
+            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.splits.fingerprint[:12]}; bring the old files back"
         )
     return replace(prepared, experiment=config.experiment)
 
