@@ -110,7 +110,8 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     if data is None and prepared.splits.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
-            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.splits.fingerprint[:12]}; bring the old files back"
+            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.splits.fingerprint[:12]}: "
+            "bring the old files back"
         )
     return replace(prepared, experiment=config.experiment)
 
