@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from crosscheck import recording
+from crosscheck.advice import advice
 from crosscheck.arguments import Arguments, differing
 from crosscheck.recording import PROOF_DTYPE, SIDES, Recording
-from crosscheck.values import Arrays, Options, as_call, is_float
+from crosscheck.values import Options, as_call, is_float
 from shared.errors import IsogradError, WeightsError
 from shared.weight_rules import check_names
 
 Recorded = Mapping[str, Recording | None]
-PACKED = {  # a parameter of torch's -> the argument that reads it
-    "in_proj_weight": "layouts={{'{0}': ('torch.nn.MultiheadAttention', 'flax.nnx.MultiHeadAttention')}}",
-    "weight_ih_l0": "layouts={{'{0}': 'torch.nn.LSTM', '{0}.cells.0': 'flax.nnx.OptimizedLSTMCell'}} say, or of a GRU",
-    "weight_ih": "layouts={{'{0}': ('torch.nn.LSTMCell', 'flax.nnx.OptimizedLSTMCell')}} say, or of a GRU",
-}
 SETTINGS = ("train", "gradients", "updates")  # of a recording, which the other side must share
 
 
@@ -127,29 +123,11 @@ def check_pairing(ours: Recording, theirs: Recording, title: str) -> None:
     try:
         check_names(shapes, theirs.values.parameters, owner)
     except WeightsError as error:
-        raise WeightsError(f"{error}{_advice(ours.values.parameters, theirs.values.parameters)}") from None
+        others = {name: array.shape for name, array in theirs.values.parameters.items()}
+        raise WeightsError(f"{error}{advice(shapes, others)}") from None
     torch_names, jax_names = (list(side.values.outputs) for side in (ours, theirs))
     if sorted(torch_names) != sorted(jax_names):
         raise IsogradError(
             f"the outputs of {title} do not pair up: torch has {torch_names}, JAX has {jax_names}; "
             "return the same nesting of tuples or dicts on both sides"
         )
-
-
-def _advice(ours: Arrays, theirs: Arrays) -> str:
-    """An example of what mends the names: a layout for what torch packs, else a rule for two that must be one."""
-    missing, unused = [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]
-    for name in missing:
-        path, _, last = name.rpartition(".")
-        if last in PACKED:
-            return f"; torch packs what is in {path}: name its layout and its port's, {PACKED[last].format(path)}"
-        stack, *inside = re.split(r"\.\d+\.", name, maxsplit=1)
-        if inside and f"{stack}.{inside[0]}" in unused:
-            return f"; JAX stacks its layers: layouts={{{stack!r}: 'flax.stacked'}}"
-    for name in unused:
-        last = name.rpartition(".")[2]
-        alike = [n for n in missing if n.rpartition(".")[2] == last and ours[n].shape == theirs[name].shape]
-        if len(alike) == 1:
-            old, new = (n.removesuffix(last) for n in (name, alike[0]))
-            return f'; for example rules={{r"^{re.escape(old)}": "{new}"}}'
-    return ""

@@ -1,7 +1,7 @@
 """Explain a disagreement: flip one known default at a time on one side until the gap is gone, and name that default."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from crosscheck.divergences.table import DIVERGENCES
 from crosscheck.flips.attempts import Attempt, flips_of
 from crosscheck.recording import SIDES
 from crosscheck.report import Report
-from crosscheck.rows import KIND, strict
+from crosscheck.rows import KIND, Row, strict
 from crosscheck.suite import Check, check_arguments
 from crosscheck.values import is_float
 from shared.errors import IsogradError
@@ -79,7 +79,8 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     if found.divergence:
         return found
     everywhere = flips_of(torch_module, report, options, is_narrowed=False)
-    return _of_the_same_size(report, everywhere) or _in_float32(report) or found
+    agreeing = [row for row in report.rows if row.kind == "intermediate" and row.agrees]
+    return _of_the_same_size(report, everywhere, agreeing) or _in_float32(report) or found
 
 
 def explain_check(check: Check, report: Report | None = None, without: str = "") -> Explanation:
@@ -181,14 +182,16 @@ def _in_float32(report: Report) -> Explanation | None:
     return None
 
 
-def _of_the_same_size(report: Report, attempts: Iterable[Attempt]) -> Explanation | None:
-    """A row that loses digits, if the mistake moves one side by itself as far as the two sides lie apart."""
+def _of_the_same_size(report: Report, attempts: Iterable[Attempt], agreeing: Sequence[Row] = ()) -> Explanation | None:
+    """A row that loses digits, if the mistake moves one side by itself as far as the two sides lie apart, and nothing
+    of what agrees."""
     first = report.first_row
     for tried, attempt in enumerate(attempts, 1):
         if first is not None and attempt.moves is not None and attempt.row in LOSES_DIGITS:
             with contextlib.suppress(IsogradError):
                 share = attempt.moves(first) / first.error
-                if 1 / SAME_SIZE <= share <= SAME_SIZE:
+                moves_too_much = (attempt.moves(row) > row.bound for row in reversed(agreeing))
+                if 1 / SAME_SIZE <= share <= SAME_SIZE and not any(moves_too_much):
                     words = f"{attempt.what}: a gap of this size"
                     return Explanation(report, DIVERGENCES[attempt.row], words, tried, is_closed=False)
     return None

@@ -2,11 +2,14 @@
 
 Forwards: the first tensor that differs, in the order of the run. If it comes out of a call whose inputs agree, that
 module is at fault; if it goes into one, the module that made the call is. Backwards the same, in the reverse order.
+A mask that goes in by another convention (the other way round, or filled with another number) is no fault where what
+parts first has not read it.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from crosscheck.conventions import is_mask_by_convention, reads_mask
 from crosscheck.rows import Divergence, Row
 from crosscheck.tracing import call_of, end_of
 from crosscheck.values import Call
@@ -27,6 +30,20 @@ def find_first(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container
 
     Calls in `uneven` are given fewer tensors on one side, which is the fault of the module that makes them.
     """
+    masks = [row for row in rows if is_mask_by_convention(row)]
+    found = _search([row for row in rows if row not in masks], calls, uneven)
+    if masks and (found is None or _reads(found.row, masks, rows, calls)):
+        return _search(rows, calls, uneven)
+    return found
+
+
+def _reads(fault: Row, masks: Sequence[Row], rows: Sequence[Row], calls: Mapping[str, Call]) -> bool:
+    inside = [row for row in rows if row.kind == "intermediate"]
+    name = _maker(fault.tensor, calls, _blind(inside, calls, "in", "out")) if fault in inside else ""
+    return bool(name) and reads_mask(name, fault, masks, rows, calls)
+
+
+def _search(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container[str]) -> Found | None:
     wrong = {(row.kind, row.tensor): row for row in rows if not row.agrees}
     searches = (_given(rows), _forward(rows, calls, uneven), _backward(rows, calls), _updates(rows))
     for module, phase, key in (found for search in searches for found in search):
@@ -45,9 +62,10 @@ def _given(rows: Sequence[Row]) -> Iterator[Step]:
 
 
 def _forward(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container[str]) -> Iterator[Step]:
-    for row in rows:
-        if row.kind == "intermediate":
-            yield _giver(row.tensor, calls, uneven), "forward", (row.kind, row.tensor)
+    inside = [row for row in rows if row.kind == "intermediate"]
+    blind = _blind(inside, calls, "in", "out")
+    for row in inside:
+        yield _giver(row.tensor, calls, uneven, blind), "forward", (row.kind, row.tensor)
     for row in rows:
         if row.kind == "output":
             yield "", "forward", (row.kind, row.tensor)
@@ -58,8 +76,9 @@ def _backward(rows: Sequence[Row], calls: Mapping[str, Call]) -> Iterator[Step]:
     gradients = [row for row in rows if row.kind == "intermediate gradient"]
     parameters = [row for row in rows if row.kind == "parameter gradient"]
     ends = _ends([call_of(row.tensor) for row in gradients], calls)
+    blind = _blind(gradients, calls, "out", "in")
     for position, row in reversed(list(enumerate(gradients))):
-        yield _owner(row.tensor, calls, "in"), "input gradient", (row.kind, row.tensor)
+        yield _owner(row.tensor, calls, "in", blind), "input gradient", (row.kind, row.tensor)
         for path in ends.get(position, ()):
             yield from _parameters(parameters, path)
     for row in rows:
@@ -101,20 +120,32 @@ def _updates(rows: Sequence[Row]) -> Iterator[Step]:
             yield "optimizer", "update", (row.kind, row.tensor)
 
 
-def _giver(tap: str, calls: Mapping[str, Call], uneven: Container[str]) -> str:
+def _blind(rows: Sequence[Row], calls: Mapping[str, Call], given: str, made: str) -> set[str]:
+    """Calls that are compared in what they make, not in what they are given, beside one of which the reverse is true:
+    in between the two sides hold another shape (heads apart, say), which may be where they part."""
+    seen = {(call_of(row.tensor), end_of(row.tensor)) for row in rows}
+    silent = {calls[call].inside for call in calls if (call, given) in seen and (call, made) not in seen}
+    return {call for call in calls if (call, given) not in seen and calls[call].inside in silent}
+
+
+def _giver(tap: str, calls: Mapping[str, Call], uneven: Container[str], blind: Container[str]) -> str:
     """The module whose code made this tensor, or that left out what the code would have needed."""
-    name = call_of(tap)
-    owner = _owner(tap, calls, "out")
-    name = name if end_of(tap) == "out" else calls[name].inside
+    name, owner = _maker(tap, calls, blind), _owner(tap, calls, "out", blind)
     while name in uneven:
         owner, name = calls[name].caller, calls[name].inside
     return owner
 
 
-def _owner(tap: str, calls: Mapping[str, Call], own_end: str) -> str:
+def _maker(tap: str, calls: Mapping[str, Call], blind: Container[str]) -> str:
+    """The call whose code made this tensor; "" for the whole."""
+    name = call_of(tap)
+    return name if end_of(tap) == "out" and name not in blind else calls[name].inside
+
+
+def _owner(tap: str, calls: Mapping[str, Call], own_end: str, blind: Container[str]) -> str:
     """The module whose code made this tensor: the called one at its own end of the call, else the caller."""
     call = calls[call_of(tap)]
-    return call.path if end_of(tap) == own_end else call.caller
+    return call.path if end_of(tap) == own_end and call_of(tap) not in blind else call.caller
 
 
 def as_divergence(found: Found | None, name: str) -> Divergence | None:

@@ -64,6 +64,10 @@ def _is_transposed(both: Both) -> bool:
     return ours.ndim == 2 and ours.shape == theirs.shape[::-1] and np.array_equal(ours, theirs.T)
 
 
+def _is_the_other_way_round(both: Both) -> bool:
+    return all(array.dtype == np.bool_ for array in both) and np.array_equal(both[0], ~both[1])
+
+
 def _in_float32(row: Row, both: Both) -> bool:
     """One side of a float64 pair holds float32's numbers, and the gap is what rounding to them can make."""
     rounded = [array.any() and np.array_equal(array, array.astype(np.float32)) for array in both]
@@ -97,6 +101,11 @@ HINTS: tuple[tuple[Callable[[Row, Any], bool], str], ...] = (
         lambda row, both: row.kind != "parameter" and _has_the_same_numbers(both),
         "both sides hold the same numbers in another order: look for a reshape without a transpose (channels first or "
         "last before a flatten, heads, groups) and for a roll or a flip",
+    ),
+    (
+        lambda row, both: _is_the_other_way_round(both),
+        "one mask is the other way round: turn it, or, if one side says what to hide and the other what to keep, look "
+        "at the code that reads it",
     ),
     (
         lambda row, both: _is_zero(both[0]) != _is_zero(both[1]) and "gradient" in row.kind,

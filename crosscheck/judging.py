@@ -1,6 +1,5 @@
 """Judge two recordings tensor by tensor: one row each, with its error and its bound."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from crosscheck import criterion
+from crosscheck.aligning import aligned, orders_used
 from crosscheck.noise import Noise
 from crosscheck.recording import PROOF_DTYPE, Recording
 from crosscheck.renaming import BIASED
-from crosscheck.rows import KINDS, Kind, Row, Statistics, worst_element
+from crosscheck.rows import KIND, KINDS, Kind, Row, Statistics, worst_element
 from crosscheck.tracing import call_of, end_of
 from crosscheck.values import Arrays, Call, Values, is_float
 from shared.training_state import AVERAGE, WEIGHTS
@@ -62,31 +62,22 @@ def judge(ours: Recording, theirs: Recording) -> list[Row]:
         for name, array in _pairs(kind, mine, other):
             candidates = [each for each in (name, name + BIASED) if each in mine]
             judged = {n: verdict_of(kind, n, mine[n], array, scale, noise, ours.options.dtype) for n in candidates}
-            name = next((n for n, verdict in judged.items() if verdict.agrees), name)
+            name = min(judged, key=lambda n: judged[n].error)
             rows.append(row_of(kind, name, mine[name], array, judged[name], ours.values))
     return rows
 
 
 def _pairs(kind: Kind, ours: Arrays, theirs: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    used = orders_used(ours, theirs) if kind.is_inside else set()
     for name in ours:
         if name in theirs:
             other = theirs[name]
             if kind.is_inside:
-                aligned = _aligned(ours[name], other)
-                if aligned is None or is_float(ours[name].dtype) != is_float(other.dtype):
+                found = aligned(ours[name], other, used)
+                if found is None or is_float(ours[name].dtype) != is_float(other.dtype):
                     continue
-                other = aligned
+                other = found
             yield name, other
-
-
-def _aligned(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
-    """An intermediate of the other side in our order of axes (batch first or last, channels first or last), or None."""
-    if ours.shape == theirs.shape:
-        return theirs
-    if sorted(ours.shape) != sorted(theirs.shape) or ours.ndim > 5:
-        return None
-    orders = [o for o in itertools.permutations(range(ours.ndim)) if theirs.transpose(o).shape == ours.shape]
-    return min((theirs.transpose(order) for order in orders), key=lambda array: criterion.difference(ours, array))
 
 
 def verdict_of(
@@ -145,14 +136,31 @@ def _module(kind: Kind, name: str, values: Values) -> str:
 
 def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
     """The rows that can tell where the fault is: what goes on inside a call, and into it, is its own affair where all
-    that comes out agrees, forwards (a mask of the other polarity, say) and backwards."""
+    that comes out agrees, forwards (a mask of the other polarity, say) and backwards; so is a tensor of another shape
+    after which the next agrees (padded and cut, say)."""
     ends = {"intermediate": "out", "intermediate gradient": "in"}
     results: dict[tuple[str, str], bool] = {}
     for row in rows:
         if end_of(row.tensor) == ends.get(row.kind):
             key = row.kind, call_of(row.tensor)
             results[key] = results.get(key, True) and row.agrees
-    return [row for row in rows if row.agrees or row.kind not in ends or not _is_settled(row, results, calls)]
+    passed = _passed_over(rows)
+    return [
+        row
+        for row in rows
+        if row.agrees or row.kind not in ends or not (row in passed or _is_settled(row, results, calls))
+    ]
+
+
+def _passed_over(rows: Sequence[Row]) -> list[Row]:
+    """Rows of tensors inside whose shapes differ, if the next that can be compared agrees, and all such gradients."""
+    found, agrees = [], all(row.agrees for row in rows if row.kind == "output")
+    for row in reversed(rows):
+        if row.kind == "intermediate" and row.shape == row.jax_shape:
+            agrees = row.agrees
+        elif KIND[row.kind].is_inside and row.shape != row.jax_shape and (agrees or row.kind != "intermediate"):
+            found.append(row)
+    return found
 
 
 def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mapping[str, Call]) -> bool:

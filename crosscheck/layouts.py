@@ -1,6 +1,5 @@
 """The values of one side with the parameters of other libraries' layers, and of stacked layers, turned into ours."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from crosscheck import criterion
+from crosscheck.layout_conversions import LAYOUTS, STACKED, unstacked, written
 from crosscheck.noise import Movement, Noise
 from crosscheck.renaming import with_calls, with_parameters
 from crosscheck.values import Arrays, Values
@@ -17,7 +17,6 @@ from shared.errors import IsogradError
 
 # path of a module in torch's names -> the layout of its parameters, as in "torch.nn.GRU"; several of both sides
 Layouts = Mapping[str, str | Sequence[str]]
-STACKED = "flax.stacked"
 
 
 def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
@@ -28,7 +27,7 @@ def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
     fit.
     """
     for path, layout in _pairs(layouts):
-        check_choice("layout", layout, LAYOUTS)
+        _check_layout(layout)
         if layout.startswith("torch." if side == "torch" else "flax."):
             _check_path(path, layout, values.parameters)
             convert = LAYOUTS[layout]
@@ -40,6 +39,23 @@ def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
             lambda arrays, weights, p=path, to=layout: _below(p, arrays, lambda inside: _merged(to, inside, weights)),
         )
     return values
+
+
+def in_jax_layout(arrays: Arrays, layouts: Layouts) -> Arrays:
+    """Weights of torch's under the names and in the layout of the JAX side: what `in_canonical_layout` would undo.
+
+    Raises IsogradError for a layout that can't be written.
+    """
+    for path, layout in _pairs(layouts):
+        _check_layout(layout)
+        if layout.startswith("torch."):
+            _check_path(path, layout, arrays)
+            arrays = _below(path, arrays, LAYOUTS[layout])
+    for path, layout in _pairs(layouts):
+        if layout.startswith("flax."):
+            _check_path(path, layout, arrays)
+            arrays = _below(path, arrays, lambda inside, to=layout: written(to, _merged(to, inside, True)))
+    return arrays
 
 
 def _pairs(layouts: Layouts) -> list[tuple[str, str]]:
@@ -68,6 +84,12 @@ def _spread(arrays: Arrays, moved: Mapping[str, float]) -> Arrays:
     }
 
 
+def _check_layout(layout: str) -> None:
+    if layout in foreign_layouts.REFUSED:
+        raise IsogradError(f"{layout} can't be converted: {foreign_layouts.REFUSED[layout]}")
+    check_choice("layout", layout, LAYOUTS)
+
+
 def _check_path(path: str, layout: str, arrays: Arrays) -> None:
     if not any(name.startswith(_prefix(path)) for name in arrays):
         raise IsogradError(
@@ -85,44 +107,6 @@ def _below(path: str, arrays: Arrays, convert: Callable[[Arrays], Arrays]) -> Ar
     inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
     outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
     return {**outside, **{prefix + name: array for name, array in convert(inside).items()}}
-
-
-def _table(layout: str) -> Callable[[Arrays], Arrays]:
-    """The conversion of one of the invertible tables."""
-    if layout.startswith("torch."):
-        return lambda arrays: foreign_layouts.from_foreign(layout, arrays)
-    return lambda arrays: foreign_layouts.from_foreign(layout, _as_flax(arrays))
-
-
-def _as_flax(arrays: Arrays) -> Arrays:
-    """Flax's own paths and axes: "hn.weight" -> "hn/kernel"."""
-    return {
-        re.sub(r"weight$", "kernel", name).replace(".", "/"): array.T if name.endswith("weight") else array
-        for name, array in arrays.items()
-    }
-
-
-def _flax_attention(arrays: Arrays) -> Arrays:
-    """Heads side by side: (in, heads, size) -> (heads * size, in)."""
-    names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
-    converted = {}
-    for name, array in _as_flax(arrays).items():
-        part, _, kind = name.partition("/")
-        if kind == "kernel":
-            array = (array.reshape(-1, array.shape[-1]) if part == "out" else array.reshape(len(array), -1)).T
-        array = array.reshape(-1) if kind == "bias" else array
-        converted[f"{names.get(part, part)}.{kind.replace('kernel', 'weight')}"] = array
-    return converted
-
-
-def _unstacked(arrays: Arrays) -> Arrays:
-    """One array for each layer; a kernel's axis of layers is the third by now, the first of any other array."""
-    layers = {}
-    for name, array in arrays.items():
-        is_kernel = name.endswith("weight") and array.ndim > 2
-        for layer, part in enumerate(np.moveaxis(array, 2 if is_kernel else 0, 0)):
-            layers[f"{layer}.{name}"] = part
-    return layers
 
 
 def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
@@ -157,18 +141,10 @@ def _with_layers_apart(values: Values, path: str) -> Values:
             names[name] = _in_layer(base, path, layer) + (f"#{again}" if again else "")
     hidden = [_in_layer(p, path, n) for p in values.hidden for n in range(layers) if f"{p}.".startswith(prefix)]
     hidden += [p for p in values.hidden if not f"{p}.".startswith(prefix)]
-    values = replace(values, statistics=_below(path, values.statistics, _unstacked))
+    values = replace(values, statistics=_below(path, values.statistics, unstacked))
     return replace(with_calls(values, names, paths), hidden=hidden)
 
 
 def _in_layer(name: str, path: str, layer: int) -> str:
     """ "layers.norm" -> "layers.2.norm"."""
     return f"{path}.{layer}{name[len(path) :]}"
-
-
-LAYOUTS: dict[str, Callable[[Arrays], Arrays]] = {
-    **{layout: _table(layout) for layout in foreign_layouts.LAYOUTS},
-    "flax.linen.MultiHeadDotProductAttention": _flax_attention,
-    "flax.nnx.MultiHeadAttention": _flax_attention,
-    STACKED: _unstacked,
-}

@@ -10,8 +10,8 @@ from crosscheck.lockstep import GRADIENTS, Arrays, by_group
 from crosscheck.precision import full_precision
 from crosscheck.report import Report
 from crosscheck.rows import Divergence
-from crosscheck.training import EVALUATED, SEED, batch_of, model_of, training_of
-from crosscheck.updates import CONFIG, rate_of
+from crosscheck.training import EVALUATED, SEED, batch_of, model_of, optimizer_of, training_of
+from crosscheck.updates import rate_of
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
 from shared.backend import Backend, Batch, load_backend
@@ -68,7 +68,7 @@ def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
     first, row, twin = report.first_divergence, report.first_row, report.name
     if row is None or row.step is None or row.kind in EVALUATED.values():
         return first, ""
-    recipe = Recipe(model_of(twin), CONFIG, training_of(twin), SEED)
+    recipe = Recipe(model_of(twin), optimizer_of(twin), training_of(twin), SEED)
     with full_precision():
         side = recipe.backend("torch")
         state = side.init_state()

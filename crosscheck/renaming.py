@@ -1,5 +1,6 @@
 """The values of one side under the names of the other: renames by regular expression."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 from crosscheck.tracing import call_of
 from crosscheck.values import Arrays, Call, Values
 from shared.errors import IsogradError
+from shared.weight_rules import from_canonical
 
 STATISTICS = {"mean": "running_mean", "var": "running_var"}  # Flax's word -> torch's
 BIASED = " (biased)"  # torch keeps the unbiased variance of a batch, Flax the biased one (D22): either is accepted
@@ -68,19 +70,46 @@ def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) ->
 
 
 def in_shapes_of(values: Values, like: Arrays) -> Values:
-    """The values with parameters whose shape is another by axes of length 1 alone, (1, 9, 5) and (9, 5), in that of the
-    same name in `like`."""
+    """The values with every parameter in the shape of the same name in `like`, where the two differ by axes of length
+    1 alone, (1, 9, 5) and (9, 5), or in that torch has one axis for several, (heads * size, in) for (in, heads, size).
+
+    Of several ways to read a weight it is the one that gives the numbers in `like`, for its gradient and moments too.
+    """
+    read = {name: _reading(array, like[name]) for name, array in values.parameters.items() if name in like}
 
     def change(arrays: Arrays, _: bool) -> Arrays:
-        return {name: fitted(array, like[name].shape) if name in like else array for name, array in arrays.items()}
+        return {name: read[name](array, like[name].shape) if name in read else array for name, array in arrays.items()}
 
     return with_parameters(values, change)
+
+
+def _reading(theirs: np.ndarray, ours: np.ndarray) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
+    possible = [read for read in READINGS if read(theirs, ours.shape).shape == ours.shape]
+    return next((read for read in possible if np.array_equal(read(theirs, ours.shape), ours)), (*possible, fitted)[0])
 
 
 def fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The array in a shape that differs by axes of length 1; any other as it is."""
     same = [size for size in array.shape if size != 1] == [size for size in shape if size != 1]
     return array.reshape(shape) if same else array
+
+
+def _joined(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Neighbouring axes as one: a bias (heads, size), or a weight (in, heads, size) as it is stored."""
+    if array.ndim <= len(shape) or array.size != math.prod(shape):
+        return array
+    splits = [math.prod(array.shape[:number]) for number in range(1, array.ndim)]
+    if len(shape) == 2 and shape[1] in splits:
+        return array.reshape(shape[::-1]).T
+    return array.reshape(shape) if len(shape) == 1 else array
+
+
+def _joined_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The same of a kernel, whose axes have been turned round before."""
+    return _joined(from_canonical(("kernel",), array), shape) if array.ndim > len(shape) == 2 else array
+
+
+READINGS = (fitted, _joined_kernel, _joined)
 
 
 def _renamed(arrays: Arrays, rules: Rules) -> Arrays:

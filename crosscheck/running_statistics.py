@@ -27,18 +27,17 @@ def changed_statistics(module: Any, before: Arrays, intermediates: Mapping[str, 
         path, _, last = name.rpartition(".")
         layer = module.get_submodule(path)
         if last == "running_var" and isinstance(layer, _BatchNorm) and layer.momentum is not None:
-            changed[name + BIASED] = _with_biased_variances(before[name], layer.momentum, path, intermediates)
+            changed[name + BIASED] = changed[name] - _excess(layer.momentum, path, intermediates, changed[name].dtype)
     return changed
 
 
-def _with_biased_variances(
-    running: np.ndarray, momentum: float, path: str, intermediates: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """The running variance after all calls of a layer, as Flax takes it: divided by n."""
+def _excess(momentum: float, path: str, intermediates: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """By how much a running variance is larger, after all calls of a layer, than with variances divided by n."""
     calls = itertools.chain([path], (f"{path}#{number}" for number in itertools.count(1)))
     found = itertools.takewhile(lambda batch: batch is not None, (intermediates.get(f"{call} in[0]") for call in calls))
-    average = running.astype(np.float64)
+    excess = np.zeros(())
     for batch in found:
-        axes = (0, *range(2, batch.ndim))
-        average = (1 - momentum) * average + momentum * batch.astype(np.float64).var(axes)
-    return average.astype(running.dtype)
+        number = batch.size // batch.shape[1]
+        variance = batch.astype(np.float64).var((0, *range(2, batch.ndim)), ddof=1)
+        excess = (1 - momentum) * excess + momentum * variance / number
+    return excess.astype(dtype)

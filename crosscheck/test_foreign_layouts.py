@@ -26,6 +26,13 @@ OURS = {  # layout -> twin and arguments whose canonical form it holds
     "flax.linen.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
     "torch.nn.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
 }
+BARE = {  # layers that have no twin and no gates: the places of their cells
+    "torch.nn.RNN": ("cells.0.",),
+    "torch.nn.RNN(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),
+    "torch.nn.RNNCell": ("",),
+    "flax.linen.SimpleCell": ("",),
+    "flax.nnx.SimpleCell": ("",),
+}
 LSTMS = {  # layers that have no twin: the places of their cells, of four gates each
     "torch.nn.LSTM": ("cells.0.",),
     "torch.nn.LSTM(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),
@@ -53,6 +60,9 @@ def pair_of(layout: str):
 
 
 def canonical_shapes(layout: str) -> dict[str, tuple[int, ...]]:
+    if layout in BARE:
+        cells = {name: (7, *shape[1:]) for name, shape in LSTM_CELL.items()}
+        return {f"{cell}{name}": shape for cell in BARE[layout] for name, shape in cells.items()}
     if layout in LSTMS:
         return {f"{cell}{name}": shape for cell in LSTMS[layout] for name, shape in LSTM_CELL.items()}
     name, arguments = OURS[layout]
@@ -66,6 +76,8 @@ def random_canonical(layout: str, dtype: str = "float64") -> dict[str, np.ndarra
         arrays["hidden_proj.bias"][:14] = 0
     if layout.startswith("flax.") and layout in LSTMS:
         arrays["input_proj.bias"][:] = 0
+    if layout.startswith("flax.") and layout in BARE:
+        arrays["hidden_proj.bias"][:] = 0
     return arrays
 
 

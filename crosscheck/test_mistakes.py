@@ -1,13 +1,19 @@
 """Patterns find what they say in source of either framework, and a planted fault's own row is no help in naming it."""
 
+from dataclasses import replace
+
+import jax
+import numpy as np
 import pytest
+import torch
 
 from crosscheck.faults.hypotheses import hypotheses_of, is_kept_back
 from crosscheck.faults.planting import ROOT, planted
 from crosscheck.faults.score import check_of
 from crosscheck.faults.table import FAULTS
+from crosscheck.mistakes import parts
 from crosscheck.mistakes.mistake import Mistake, edits_of
-from crosscheck.mistakes.rounding import narrowings
+from crosscheck.mistakes.rounding import CANCELLING, narrowings
 from crosscheck.mistakes.table import MISTAKES
 
 FILES = (
@@ -77,3 +83,48 @@ def test_rows_of_the_same_edit_are_kept_back_with_a_fault():
     assert is_kept_back(FAULTS["norm-eps-of-flax/jax"], without="norm-eps-of-flax/torch")
     assert not is_kept_back(FAULTS["norm-eps-of-bert/jax"], without="norm-eps-of-flax/torch")
     assert not is_kept_back(FAULTS["norm-eps-of-flax/jax"], without="")
+
+
+@pytest.mark.parametrize("name", ["norm-in-float32/torch", "norm-in-float32/jax"])
+def test_a_loss_of_digits_is_supposed_in_runs_of_its_own_dtype_alone(name):
+    fault = FAULTS[name]
+    report = _report_of(FAULTS["norm-variance-fast/torch"])
+    checks = {dtype: replace(check_of(fault), dtype=dtype) for dtype in ("float64", "float32")}
+    supposed = {dtype: [h.changes for h in hypotheses_of(check, report)] for dtype, check in checks.items()}
+    assert fault.changes in supposed["float64"]
+    assert fault.changes not in supposed["float32"]
+
+
+def test_cancelled_digits_are_supposed_on_both_sides_before_any_rounding():
+    fault = FAULTS["norm-variance-fast/torch"]
+    kinds = [(h.side, h.row) for h in hypotheses_of(check_of(fault), _report_of(fault), without=fault.name)]
+    last_cancelling = max(kinds.index((side, "D20")) for side in ("torch", "jax"))
+    roundings = [i for i, kind in enumerate(kinds) if kind[1] == "D53" and i > kinds.index(("torch", "D20"))]
+    assert last_cancelling < min(roundings)
+
+
+def test_a_gap_too_large_for_lost_digits_is_not_put_down_to_them():
+    fault = FAULTS["norm-variance-unbiased/torch"]
+    supposed = hypotheses_of(check_of(fault), _report_of(fault), without=fault.name)
+    assert CANCELLING[0].what not in {h.what.partition(" in ")[0] for h in supposed}
+
+
+@pytest.mark.parametrize("framework", [torch, jax.numpy])
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (-1,)])
+def test_a_broadcast_dropout_drops_alike_along_its_axes(framework, axes):
+    x = framework.ones((3, 5, 7))
+    shapes = []
+    kept = parts.broadcast_dropout(lambda few: shapes.append(tuple(few.shape)) or 2 * few, x, axes)
+    assert tuple(kept.shape) == (3, 5, 7)
+    assert kept.min() == kept.max() == 2
+    assert shapes == [tuple(1 if axis in axes or axis - 3 in axes else n for axis, n in enumerate((3, 5, 7)))]
+
+
+def test_states_of_a_layer_come_in_another_order_and_its_outputs_stay():
+    outputs, states = parts.with_states((np.arange(2), np.arange(4)), parts.by_direction)
+    assert (outputs.tolist(), states.tolist()) == ([0, 1], [0, 2, 1, 3])
+
+
+def _report_of(fault):
+    with planted(fault.changes):
+        return check_of(fault).run()

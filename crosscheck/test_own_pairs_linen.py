@@ -132,14 +132,7 @@ def mlp_pair(style, **mistake):
 def stack_pair(style, **mistake):
     kind, how = STACKS[style]
     ours, module = drawn(TorchStack()), kind(**mistake)
-    variables = module.init(jax.random.key(0), INPUTS)
-    if style == "remat":
-        return (ours, copy_weights(ours, (module, variables), REMAT)), how
-    layers = [
-        copy_weights(layer, (FlaxLayer(), FlaxLayer().init(jax.random.key(0), INPUTS)))[1] for layer in ours.layers
-    ]
-    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers)
-    return (ours, (module, {"params": {"layers": stacked["params"]}})), how
+    return (ours, copy_weights(ours, (module, module.init(jax.random.key(0), INPUTS)), **how)), how
 
 
 @pytest.mark.parametrize("train", [False, True])

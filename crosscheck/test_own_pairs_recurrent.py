@@ -1,6 +1,10 @@
 """Recurrent layers of both frameworks, whose parameters pair up by layouts=: gates apart, and one bias for two."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 from flax import linen, nnx, traverse_util
@@ -8,6 +12,8 @@ from flax import linen, nnx, traverse_util
 import crosscheck
 import jax_impl
 import torch_impl
+from crosscheck.copying import copy_weights
+from crosscheck.explain import explain
 from crosscheck.own_pairs import drawn, normal
 from shared.errors import IsogradError, WeightsError
 from shared.foreign_layouts import from_foreign, to_foreign
@@ -148,3 +154,84 @@ def test_weights_that_do_not_fit_their_layout_are_listed():
     pair, how = recurrent_pair("our GRU")
     with pytest.raises(WeightsError, match="missing in_proj_weight.*unused weight_ih_l0"):
         crosscheck.compare(*pair, STEPS, layouts={"rnn": "torch.nn.MultiheadAttention"})
+
+
+class TorchBothWays(torch.nn.Module):
+    """Two layers, both ways, of sequences with lengths of their own."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.rnn = kind(5, 7, 2, bidirectional=True, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return torch.nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]
+
+
+class FlaxBothWays(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        cells = [[nnx.OptimizedLSTMCell(size, 7, rngs=rngs, **F64) for _ in range(2)] for size in (5, 14)]
+        self.layers = nnx.List(
+            [nnx.Bidirectional(*(nnx.RNN(cell, rngs=rngs) for cell in two), rngs=rngs) for two in cells]
+        )
+
+    def __call__(self, x, lengths):
+        for layer in self.layers:
+            x = layer(x, seq_lengths=lengths)
+        return jnp.where(jnp.arange(x.shape[1])[:, None] < lengths[:, None, None], x, 0)
+
+
+LENGTHS = {"x": STEPS, "lengths": np.array([6, 3])}
+BOTH_WAYS = {r"^layers\.(\d)\.(forward|backward)_rnn\.cell\.": r"rnn.\2_cells.\1."}
+BOTH_LAYOUTS = {
+    "rnn": "torch.nn.LSTM(bidirectional=True)",
+    **{f"rnn.{way}_cells.{n}": "flax.nnx.OptimizedLSTMCell" for way in ("forward", "backward") for n in (0, 1)},
+}
+
+
+def test_weights_of_packed_layers_are_copied_by_the_layouts_that_read_them():
+    ours = drawn(TorchBothWays(torch.nn.LSTM))
+    how = {"rules": BOTH_WAYS, "layouts": BOTH_LAYOUTS}
+    report = crosscheck.compare(ours, copy_weights(ours, FlaxBothWays(), **how), LENGTHS, **how)
+    assert report.agrees, str(report)
+
+
+def test_layers_that_run_both_ways_are_told_from_those_that_run_one_way():
+    ours = drawn(TorchBothWays(torch.nn.GRU))
+    with pytest.raises(WeightsError, match=r"these are the names of torch.nn.GRU\(bidirectional=True\)"):
+        copy_weights(ours, FlaxBothWays(), BOTH_WAYS, {"rnn": "torch.nn.GRU"})
+
+
+def test_a_layout_that_can_be_read_only_is_refused_by_name():
+    how = {"layouts": {"rnn": ("torch.nn.GRU", "flax.nnx.MultiHeadAttention")}}
+    with pytest.raises(IsogradError, match=r"flax.nnx.MultiHeadAttention, but not written to it: fill these by hand"):
+        copy_weights(drawn(TorchRecurrent(torch.nn.GRU)), FlaxBothWays(), **how)
+
+
+def test_the_cell_that_has_no_hidden_bias_is_refused_with_the_reason():
+    how = {"layouts": {"rnn": ("torch.nn.GRU", "flax.nnx.GRUCell")}}
+    with pytest.raises(IsogradError, match=r"flax.nnx.GRUCell can't be converted: it has no bias b_hn"):
+        crosscheck.compare(*recurrent_pair("our GRU")[0], STEPS, **how)
+
+
+@pytest.mark.parametrize("style", ["linen", "nnx"])
+def test_a_layer_without_gates_agrees_with_its_port(style):
+    ours, module = drawn(TorchRecurrent(torch.nn.RNN)), LinenRecurrent(linen.SimpleCell)
+    if style == "nnx":  # whose cell computes in float32 unless it is told otherwise
+        theirs = NNXRecurrent(functools.partial(nnx.SimpleCell, dtype=jnp.float64))
+    else:
+        theirs = (module, module.init(jax.random.key(0), STEPS))
+    how = {"rules": {r"^(rnn\.)?cell\.": f"{CELL}."}}
+    how["layouts"] = {"rnn": "torch.nn.RNN", CELL: f"flax.{style}.SimpleCell"}
+    report = crosscheck.compare(ours, copy_weights(ours, theirs, **how), STEPS, **how)
+    assert report.agrees, str(report)
+
+
+def test_a_hidden_bias_that_one_side_lacks_is_named():
+    ours = drawn(TorchRecurrent(torch.nn.GRU))
+    theirs = copy_weights(ours, OurRecurrent(), layouts={"rnn": "torch.nn.GRU"})
+    bias = theirs.rnn.cells[0].hidden_proj.bias
+    bias.set_value(bias[...].at[14:].set(0))
+    explanation = explain(ours, theirs, STEPS, layouts={"rnn": "torch.nn.GRU"})
+    assert explanation.divergence.id == "D04", str(explanation)

@@ -120,10 +120,8 @@ def pair_of(kind, **mistake):
     ours = drawn(TorchStack())
     if kind is not ScannedStack:
         return (ours, copy_weights(ours, kind(**mistake))), {}
-    theirs = ScannedStack(**mistake)
-    layers = [nnx.state(copy_weights(layer, FlaxLayer(nnx.Rngs(0))), nnx.Param) for layer in ours.layers]
-    nnx.update(theirs.layers, jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers))
-    return (ours, theirs), {"layouts": {"layers": "flax.stacked"}}
+    how = {"layouts": {"layers": "flax.stacked"}}
+    return (ours, copy_weights(ours, ScannedStack(**mistake), **how)), how
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,9 +28,9 @@ class TorchAveraging(torch.nn.Module):
 
 
 class FlaxAveraging(nnx.Module):
-    def __init__(self, rngs, momentum=0.97):
-        self.bn = nnx.BatchNorm(5, momentum=0.9, rngs=rngs)
-        self.other = nnx.BatchNorm(5, momentum=momentum, rngs=rngs)
+    def __init__(self, rngs, momentum=0.97, fast=True):
+        self.bn = nnx.BatchNorm(5, momentum=0.9, use_fast_variance=fast, rngs=rngs)
+        self.other = nnx.BatchNorm(5, momentum=momentum, use_fast_variance=fast, rngs=rngs)
 
     def __call__(self, x):
         x = jnp.moveaxis(x, 1, -1)
@@ -70,6 +70,13 @@ def test_another_momentum_is_found_at_its_layer_and_explained(momentum):
     assert "momentum=0.1 in torch is momentum=0.9 in Flax" in hint(report)
     assert momentum == 0.99 or explanation.divergence.id == "D21"
     assert crosscheck.compare(*AVERAGING.pair(momentum=momentum), X).agrees  # eval mode averages nothing
+
+
+@pytest.mark.parametrize(("fast", "row"), [(True, "D20"), (False, None)])
+def test_the_fast_variance_of_a_batch_in_float32_is_named(fast, row):
+    explanation = explain(*AVERAGING.pair("float32", fast=fast), X + 300, train=True)
+    assert (explanation.divergence and explanation.divergence.id) == row, str(explanation)
+    assert explanation.report.agrees == (row is None)
 
 
 @pytest.mark.parametrize(("momentum", "place"), [(0.97, None), (0.5, ("TorchAveraging.other", "update"))])

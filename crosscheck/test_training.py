@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from crosscheck import training
-from crosscheck.training import ACCUMULATING, TRAINING, compare_runs, trainable, training_of
-from crosscheck.updates import CONFIG
+from crosscheck.training import ACCUMULATING, TRAINING, compare_runs, optimizer_of, trainable, training_of
+from shared.configs.optimizer import OPTIMIZERS
 from shared.parameter_groups import by_group
 from shared.registry import TWINS
 from shared.training_state import AVERAGE, GRADIENT_SUM, WEIGHTS, groups_of
@@ -42,9 +42,13 @@ def test_a_run_has_parameters_without_decay_with_another_rate_and_with_neither(t
     assert min(map(len, (biases, embeddings, others))) > 0
 
 
+def test_every_optimizer_is_run_by_some_model():
+    assert {type(optimizer_of(twin)) for twin in TRAINABLE} == set(OPTIMIZERS.values())
+
+
 @pytest.mark.parametrize("twin", TRAINABLE)
 def test_every_tensor_of_the_state_is_held_after_every_step(twin):
-    groups = groups_of(CONFIG, training_of(twin))
+    groups = groups_of(optimizer_of(twin), training_of(twin))
     expected = {f"{step}/{g}/{name}" for step in range(1, STEPS + 1) for g in groups for name in names_of(twin)}
     assert {name for name in curve(twin) if name.count("/") == 2} == expected
     assert AVERAGE in groups

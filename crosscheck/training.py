@@ -15,11 +15,19 @@ from crosscheck.precision import full_precision
 from crosscheck.recording import Recording, versions
 from crosscheck.report import Report
 from crosscheck.rows import KIND, Divergence, Row
-from crosscheck.updates import CONFIG, rate_of
+from crosscheck.updates import CONFIG, DECAY, RATE, rate_of
 from crosscheck.values import Arrays, Options, Values
 from shared.backend import Batch, load_backend
 from shared.configs.experiment import ModelConfig
-from shared.configs.optimizer import ParameterGroup, TrainingConfig
+from shared.configs.optimizer import (
+    AdagradConfig,
+    AdamConfig,
+    OptimizerConfig,
+    ParameterGroup,
+    RMSpropConfig,
+    SGDConfig,
+    TrainingConfig,
+)
 from shared.errors import IsogradError
 from shared.example_inputs import example_inputs
 from shared.registry import TWINS, find_twin
@@ -37,6 +45,14 @@ TRAINING = TrainingConfig(
 # Sums of gradients are no model's affair, and take JAX a second compilation: the quickest model answers for all.
 ACCUMULATING = "ReviewClassifierGRU:encoder_only"
 
+# Every rule is run by one model; those that are not named here, and all updates outside of a run, are AdamW's.
+OPTIMIZERS: dict[str, OptimizerConfig] = {
+    ACCUMULATING: AdamConfig(eps=RATE, weight_decay=DECAY),
+    "ReviewClassifierGRU:no_attention": SGDConfig(momentum=0.9, nesterov=True, weight_decay=DECAY),
+    "ReviewClassifierTransformer": AdagradConfig(eps=RATE, weight_decay=DECAY),
+    "ReviewClassifierTransformer:postnorm": RMSpropConfig(eps=RATE, weight_decay=DECAY),
+}
+
 
 def trainable(twin: str) -> bool:
     """True for a model that a backend can train: one that classifies."""
@@ -46,6 +62,11 @@ def trainable(twin: str) -> bool:
 def training_of(twin: str) -> TrainingConfig:
     """What surrounds the optimiser's rule in the run of a twin."""
     return replace(TRAINING, accumulate=2) if twin == ACCUMULATING else TRAINING
+
+
+def optimizer_of(twin: str) -> OptimizerConfig:
+    """The optimiser of a twin's run."""
+    return OPTIMIZERS.get(twin, CONFIG)
 
 
 def model_of(twin: str) -> ModelConfig:
@@ -99,7 +120,7 @@ def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) ->
 
     Named "2/loss", "2/exp_avg/norm.weight", ...
     """
-    options = {"model": model_of(twin), "optimizer": CONFIG, "training": training_of(twin), "seed": SEED}
+    options = {"model": model_of(twin), "optimizer": optimizer_of(twin), "training": training_of(twin), "seed": SEED}
     backend = load_backend(backend_name, **options, dtype=dtype, device=device)
     state, curve = backend.init_state(), {}
     for step in range(1, steps + 1):

@@ -11,9 +11,9 @@ import numpy as np
 from shared.configs.optimizer import AdamWConfig, OptimizerConfig
 from shared.training_state import WEIGHTS
 
-RATE = 1e-3
+RATE, DECAY = 1e-3, 0.1
 # Adam turns the noise of a gradient that is zero in theory into rate / eps times as much: with eps = rate, no more.
-CONFIG = AdamWConfig(learning_rate=RATE, beta_1=0.9, beta_2=0.99, eps=RATE, weight_decay=0.1)
+CONFIG = AdamWConfig(learning_rate=RATE, beta_1=0.9, beta_2=0.99, eps=RATE, weight_decay=DECAY)
 MOMENTS = {"exp_avg": "mu", "exp_avg_sq": "nu"}  # torch's names -> optax's
 Arrays = dict[str, np.ndarray]
 

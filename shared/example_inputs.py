@@ -10,6 +10,7 @@ from shared.registry import BATCH, CLASSES, KEYS, STEPS, Twin
 
 Inputs = dict[str, np.ndarray]
 Sizes = Mapping[str, Any]
+SCORES, LARGE = {"logits", "scores"}, 1000.0  # what a softmax is given, and a number whose exponential overflows
 
 
 def example_inputs(
@@ -17,8 +18,8 @@ def example_inputs(
 ) -> Inputs:
     """The inputs of one of `cases(twin)`, for other constructor arguments than the registry's if they are given.
 
-    Floats are float64; ids, lengths and labels int64; masks bool. One step has T = 1; one example has B = 1 and
-    nothing that may be left out.
+    Floats are float64; ids, lengths and labels int64; masks bool, that of masked_row 1 and 0 in int64. One step has
+    T = 1; one example has B = 1 and nothing that may be left out.
     """
     own = twin.arguments if arguments is None else arguments
     batch = 1 if case == "one_example" else BATCH
@@ -35,6 +36,8 @@ def cases(twin: Twin) -> list[str]:
         "one_step": bool(twin.inputs),
         "one_example": bool(twin.inputs),
         "masked_row": "mask" in twin.inputs.values(),
+        "large_scores": not SCORES.isdisjoint(twin.inputs),
+        "no_real_row": "weights" in twin.inputs.values(),
         "mean_5000": twin.large_mean,
     }
     return ["odd_sizes", *(case for case, does in applies.items() if does)]
@@ -43,14 +46,14 @@ def cases(twin: Twin) -> list[str]:
 def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Generator) -> Inputs:
     lengths = generator.integers(1, sizes["T"] + 1, sizes["B"])
     lengths[-1] = sizes["T"] if sizes["B"] > 1 else (sizes["T"] + 1) // 2  # an only example has padding too
-    mask = np.arange(sizes["T"]) < lengths[:, None]
+    mask, rows = np.arange(sizes["T"]) < lengths[:, None], np.arange(sizes["B"])
     makers = {
         "ids": lambda: np.where(mask, generator.integers(1, sizes["vocabulary_size"], mask.shape), 0),
         "mask": lambda: mask,
         "lengths": lambda: lengths,
         "causal mask": lambda: np.tri(sizes["T"], dtype=bool),
-        "labels": lambda: generator.integers(0, sizes["num_classes"], sizes["B"]),
-        "weights": lambda: (np.arange(sizes["B"]) % 2 == 0).astype(np.float64),  # 0: only fills the batch
+        "labels": lambda: generator.permutation(rows % sizes["num_classes"]),  # every class where there is room
+        "weights": lambda: np.where(rows % 2 == 0, 2 / (2 + rows), 0.0),  # 1, 0, 1/2, 0, ...; 0: only fills the batch
     }
     return {
         name: makers[text]() if text in makers else generator.standard_normal(_shape(text, sizes))
@@ -68,7 +71,17 @@ def _as_they_are(twin: Twin, inputs: Inputs) -> Inputs:
 
 
 def _masked_row(twin: Twin, inputs: Inputs) -> Inputs:
-    inputs["mask"][0] = False  # one example is padding throughout
+    inputs["mask"] = inputs["mask"].astype(np.int64)  # as tokenizers give it
+    inputs["mask"][0] = 0  # one example is padding throughout
+    return inputs
+
+
+def _large_scores(twin: Twin, inputs: Inputs) -> Inputs:
+    return {name: array + LARGE if name in SCORES else array for name, array in inputs.items()}
+
+
+def _no_real_row(twin: Twin, inputs: Inputs) -> Inputs:
+    inputs["weights"] = np.zeros_like(inputs["weights"])  # the batch is filled up throughout
     return inputs
 
 
@@ -85,5 +98,7 @@ CASES: dict[str, Callable[[Twin, Inputs], Inputs]] = {
     "one_step": _as_they_are,
     "one_example": _required_only,
     "masked_row": _masked_row,
+    "large_scores": _large_scores,
+    "no_real_row": _no_real_row,
     "mean_5000": _mean_5000,
 }

@@ -19,7 +19,7 @@ class Twin:
     """A pair of classes or functions of one name; `name` may carry a variant after a colon.
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
-    (1 or 0 a row), or the axes of a float array, by B, T, S (keys), the name of an argument, or a number. Those named
+    (0 to 1 a row), or the axes of a float array, by B, T, S (keys), the name of an argument, or a number. Those named
     in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """

@@ -21,7 +21,7 @@ def test_inputs_are_a_function_of_the_seed_and_have_plain_dtypes(name, case):
     for key, array in first.items():
         np.testing.assert_array_equal(array, again[key])
         assert array.dtype in (np.float64, np.int64, np.bool_)
-        drawn = array.dtype == np.float64 and key != "weights"  # which are 1 and 0 by turns
+        drawn = array.dtype == np.float64 and key != "weights"  # which are 0 in every other row
         assert not drawn or not np.array_equal(array, other[key])
 
 
@@ -40,6 +40,11 @@ def test_each_case_is_what_its_name_says():
     assert shapes["one_example"] == (1, STEPS, 21)
     assert example_inputs(attention, "one_example").keys() == {"hidden_states"}
     assert not example_inputs(attention, "masked_row")["mask"][0].any()
+    assert {example_inputs(attention, case)["mask"].dtype for case in ("odd_sizes", "masked_row")} == {
+        np.dtype(bool),
+        np.dtype(np.int64),
+    }
+    assert example_inputs(TWINS["cross_entropy"], "large_scores")["logits"].min() > np.log(np.finfo(np.float64).max)
     assert example_inputs(attention)["mask"].any(axis=1).all()
     assert abs(example_inputs(norm, "mean_5000")["inputs"].mean() - 5000) < 1
 
@@ -55,9 +60,12 @@ def test_ids_masks_and_lengths_tell_one_story():
 
 def test_labels_are_classes_and_weights_have_rows_that_do_not_count():
     labels = example_inputs(TWINS["cross_entropy"])["labels"]
-    assert set(labels) <= set(range(CLASSES))
-    assert set(example_inputs(TWINS["weighted_mean"])["weights"]) == {0.0, 1.0}
-    assert example_inputs(TWINS["weighted_mean"], "one_example")["weights"].all()
+    assert set(labels) == set(range(CLASSES))  # else a class that is left out would pass
+    weights = {case: example_inputs(TWINS["weighted_mean"], case)["weights"] for case in cases(TWINS["weighted_mean"])}
+    assert not weights["odd_sizes"].all()
+    assert len(set(weights["odd_sizes"])) > len({0.0, 1.0})  # else a mean that only counts rows would pass
+    assert weights["one_example"].all()
+    assert not weights["no_real_row"].any()
 
 
 def test_other_arguments_give_fitting_inputs():

@@ -11,7 +11,7 @@ from crosscheck.faults.fault import Change, Fault
 from crosscheck.faults.planting import ROOT, current_source
 from crosscheck.faults.table import FAULTS
 from crosscheck.mistakes.mistake import Mistake, edits_of
-from crosscheck.mistakes.rounding import narrowings
+from crosscheck.mistakes.rounding import CANCELLING, narrowings
 from crosscheck.mistakes.table import MISTAKES
 from crosscheck.pair import build_pair
 from crosscheck.report import Report
@@ -49,12 +49,9 @@ def hypotheses_of(check: Check, report: Report, without: str = "") -> Iterator[H
     rows = [fault for fault in _in_this_phase(check, report) if not is_kept_back(fault, without)]
     for side in SIDES:
         yield from (h for file in files for h in _of_the_table(rows, f"{side}_impl/{file}"))
-        yield from (
-            h
-            for mistakes in _families(check, report, side)
-            for file in files
-            for h in _of_a_file(mistakes, side, file, kinds)
-        )
+        yield from (h for file in files for h in _of_a_file(_in_phase(MISTAKES, report), side, file, kinds))
+    for side, losses in _losses_of_digits(check, report):
+        yield from (h for file in files for h in _of_a_file(_in_phase(losses, report), side, file, kinds))
     yield from (h for file in ("weight_rules.py",) for h in _of_the_table(rows, f"shared/{file}"))
 
 
@@ -70,6 +67,7 @@ def is_kept_back(fault: Fault, without: str) -> bool:
 def _in_this_phase(check: Check, report: Report) -> list[Fault]:
     phase = report.first_divergence.phase if report.first_divergence else ""
     rows = [fault for fault in FAULTS.values() if fault.divergence and fault.phase == phase]
+    rows = [fault for fault in rows if fault.kind != "precision" or fault.dtype == check.dtype]
     return [fault for fault in rows if (fault.mode == "run") == (check.mode == "run")]
 
 
@@ -79,13 +77,19 @@ def _of_the_table(rows: list[Fault], path: str) -> Iterator[Hypothesis]:
             yield Hypothesis(str(fault.divergence), fault.what, fault.side, "?", fault.changes)
 
 
-def _families(check: Check, report: Report, side: str) -> Iterator[tuple[Mistake, ...]]:
-    """Mistakes that show in the phase; losses of digits come last, and only where the gap is as small as theirs."""
+def _in_phase(mistakes: tuple[Mistake, ...], report: Report) -> tuple[Mistake, ...]:
     phase = report.first_divergence.phase if report.first_divergence else ""
-    yield tuple(mistake for mistake in MISTAKES if phase in mistake.phases)
-    first, is_slow = report.first_row, side == "jax" or check.mode == "run" or phase == "update"
-    if check.dtype != "float64" or (first is not None and first.error < FLOAT32_GAP):
-        yield tuple(mistake for mistake in narrowings(check.dtype, is_slow) if phase in mistake.phases)
+    return tuple(mistake for mistake in mistakes if phase in mistake.phases)
+
+
+def _losses_of_digits(check: Check, report: Report) -> Iterator[tuple[str, tuple[Mistake, ...]]]:
+    """By side: they come last, and only where the gap is as small as theirs; the special before any rounding."""
+    first = report.first_row
+    if check.dtype == "float64" and (first is None or first.error >= FLOAT32_GAP):
+        return
+    is_slow = check.mode == "run" or (first is not None and first.phase == "update")
+    yield from ((side, CANCELLING) for side in SIDES)
+    yield from ((side, narrowings(check.dtype, is_slow or side == "jax")) for side in SIDES)
 
 
 def _of_a_file(mistakes: tuple[Mistake, ...], side: str, file: str, kinds: list[type]) -> Iterator[Hypothesis]:

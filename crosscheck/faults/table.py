@@ -2,6 +2,7 @@
 
 from crosscheck.faults.attention import ATTENTION
 from crosscheck.faults.blocks import BLOCKS
+from crosscheck.faults.borders import BORDERS
 from crosscheck.faults.dropout import DROPOUT
 from crosscheck.faults.embeddings_and_positions import EMBEDDINGS
 from crosscheck.faults.encoder_decoder import ENCODER_DECODER
@@ -14,6 +15,7 @@ from crosscheck.faults.optimizers import OPTIMIZERS
 from crosscheck.faults.precision import PRECISION
 from crosscheck.faults.recurrent import RECURRENT
 from crosscheck.faults.recurrent_layers import RECURRENT_LAYERS
+from crosscheck.faults.rules import RULES
 from crosscheck.faults.runs import RUNS
 from crosscheck.faults.soft_attention import SOFT_ATTENTION
 from crosscheck.faults.transformer import TRANSFORMER
@@ -38,6 +40,8 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *UPDATES,
     *RUNS,
     *PRECISION,
+    *BORDERS,
+    *RULES,
 )
 ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
     *EQUIVALENTS_RECURRENT,

@@ -82,7 +82,7 @@ GROUPS = (
     ),
     *both_sides(
         "moments-given-swapped", "optimizer", "the rule is given each moment as the other", FILE,
-        *alike("tuple(state), row)", "tuple(state[::-1]), row)"), TRANSFORMER, **UPDATE,
+        *alike("tuple(state), row)", "tuple(state[::-1]), row)"), GRU, **UPDATE,
     ),
     Fault(
         "new-weights-thrown-away/jax", "optimizer", "jax", "the moments are kept and the weights stay as they were",

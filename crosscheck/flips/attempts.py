@@ -97,7 +97,7 @@ class _Flipped:
         optimizer = (self.options.get("optimizers") or (None,))[0]
         paths = [path for path, _ in self.where]
         module, arguments = changed(self.module, self.arguments, self.flip, paths)
-        mode = Replaced(self.flip.functions, self.where)
+        mode = Replaced(self.flip, self.where)
         if self.flip.functions and isinstance(module, torch.nn.Module):
             module = copy.deepcopy(module)
             mode.watch(module)
@@ -128,7 +128,7 @@ def _layouts(torch_module: Any, ours: Recording, theirs: Recording, report: Repo
     found: list[dict[str, str]] = [{} for _ in wrong]
     for name, words in zip(wrong, found, strict=True):
         pair = ours.values.parameters[name], theirs.values.parameters[name]
-        for row, what in layouts_between(*pair, heads_of(torch_module)):
+        for row, what in layouts_between(*pair, heads_of(torch_module), name):
             words.setdefault(row, what)
     for row, what in merged_biases(ours.values.parameters, theirs.values.parameters, wrong):
         for words in found:

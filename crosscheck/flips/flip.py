@@ -15,13 +15,17 @@ Functions = dict[Callable[..., Any], Callable[..., Any]]  # torch's function -> 
 EPSILONS = (1e-5, 1e-6, 1e-12, 1e-3, 1e-8)  # defaults of torch, Flax, BERT, Keras, and of optimisers
 
 
+def _always(*_: Any, **__: Any) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Flip:
     """One flip: the row of the catalogue, what is done in words, and the change.
 
     `layers` changes a copy of the module and says whether it found anything to change; `weights` permutes arrays by
     name, where they look as if it `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the
-    call by name.
+    call by name. `only` says, of a call's arguments, whether its function is to be replaced there.
     """
 
     divergence: str
@@ -32,6 +36,7 @@ class Flip:
     undo: Callable[[str, np.ndarray], np.ndarray | None] | None = None
     fits: Callable[[Mapping[str, np.ndarray]], bool] = bool
     inputs: Callable[[str, np.ndarray], np.ndarray | None] | None = None
+    only: Callable[..., bool] = _always
 
 
 Site = tuple[str, int | None]  # path of a module, and which of the calls below it (None: all)
@@ -44,9 +49,9 @@ class Replaced(TorchFunctionMode):
     are known of a module that `watch` was given.
     """
 
-    def __init__(self, functions: Functions, sites: Collection[Site] = ()):
+    def __init__(self, flip: Flip, sites: Collection[Site] = ()):
         super().__init__()
-        self.functions = functions
+        self.functions, self.only = flip.functions, flip.only
         self.sites = sites
         self.used = False
         self.calls: Counter[str] = Counter()
@@ -71,7 +76,7 @@ class Replaced(TorchFunctionMode):
         if func is F.multi_head_attention_forward:  # made of other functions, which are looked for in turn
             with mock.patch.object(F, "has_torch_function", return_value=False), self:
                 return func(*args, **(kwargs or {}))
-        if replacement is None or not self._is_meant():
+        if replacement is None or not self.only(*args, **(kwargs or {})) or not self._is_meant():
             return func(*args, **(kwargs or {}))
         self.used = True
         return replacement(func, *args, **(kwargs or {}))

@@ -1,6 +1,7 @@
 """Known layouts that turn one array into another: a transposed kernel, gates or heads in another order."""
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,24 +10,50 @@ import numpy as np
 from torch import nn
 
 from crosscheck import criterion
-from crosscheck.flips.modules import GATE_ORDERS, LSTM_ORDERS, gates
+from crosscheck.flips.modules import ATTENTION, GATE_ORDERS, LSTM_ORDERS, gates
 from crosscheck.values import Arrays
 
+HIDDEN = re.compile(r"hidden|recurrent|hh|h2h")  # a recurrent layer's projection of its state
+CONV_TRANSPOSE = (
+    "the kernel is flipped, in and out swapped, as in Flax's ConvTranspose with transpose_kernel=False, "
+    "which the layout 'flax.nnx.ConvTranspose' reads"
+)
 
-def layouts_between(ours: np.ndarray, theirs: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str]]:
-    """Every known layout (row of the catalogue, words) that turns torch's array into JAX's, or JAX's into torch's."""
+
+def layouts_between(
+    ours: np.ndarray, theirs: np.ndarray, heads: list[int], name: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Every known layout (row of the catalogue, words) that turns torch's array into JAX's, or JAX's into torch's.
+
+    An array whose name speaks of attention has no gates.
+    """
     for array, other in ((ours, theirs), (theirs, ours)):
         for row, what, changed in _other_layouts(array, heads):
-            if changed.shape == other.shape and np.array_equal(changed, other):
+            is_named = row != "D03" or not ATTENTION.search(name)
+            if is_named and changed.shape == other.shape and np.array_equal(changed, other):
                 yield row, what
 
 
 def merged_biases(ours: Arrays, theirs: Arrays, wrong: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """D05, if all wrong tensors are biases in pairs, which one side has added up into one of the two."""
+    """D04, if all wrong tensors are hidden biases of a GRU, whose candidate's part one side lacks, and D05, if they are
+    biases in pairs, which one side has added up into one of the two."""
+    if wrong and all(_lacks_candidate(ours, theirs, name) for name in wrong):
+        yield "D04", "the hidden bias of the candidate is gone"
     layers = [name.rpartition(".")[0].rpartition(".")[0] for name in wrong]
     pairs = [[name for name, layer in zip(wrong, layers, strict=True) if layer == each] for each in set(layers)]
     if pairs and all(len(pair) == 2 and _are_merged(ours, theirs, pair) for pair in pairs):
         yield "D05", "two biases are added up into one"
+
+
+def _lacks_candidate(ours: Arrays, theirs: Arrays, name: str) -> bool:
+    """True if one side's bias is the other's, but for the last third of three gates, or all of it, which is zero."""
+    kernel = ours.get(re.sub("bias", "weight", name))
+    bias, other = (side[name] for side in (ours, theirs))
+    if kernel is None or kernel.ndim != 2 or not HIDDEN.search(name) or len(bias) != 3 * kernel.shape[1]:
+        return False
+    kept = 2 * len(bias) // 3
+    is_gone = any(not array[kept:].any() for array in (bias, other))
+    return is_gone and (np.array_equal(bias[:kept], other[:kept]) or not (bias.any() and other.any()))
 
 
 def _are_merged(ours: Arrays, theirs: Arrays, names: Sequence[str]) -> bool:
@@ -50,16 +77,12 @@ def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, s
         yield "D35", "positions stand one place earlier", np.roll(array, -1, axis)
     if array.dtype == np.float64:
         yield "D53", "the numbers went through float32", array.astype(np.float32).astype(np.float64)
-    if array.ndim == 1 and len(array) % 3 == 0:
-        yield (
-            "D04",
-            "the hidden bias of the candidate is gone",
-            np.concatenate([array[: -len(array) // 3], np.zeros(len(array) // 3, array.dtype)]),
-        )
-        yield "D04", "the bias is gone", np.zeros_like(array)
     if array.ndim > 2:
         for order in itertools.permutations(range(array.ndim)):
             yield "D02", f"the kernel's axes are in the order {order}", array.transpose(order)
+        flipped = np.flip(array, tuple(range(2, array.ndim)))
+        yield "D02", CONV_TRANSPOSE, flipped.swapaxes(0, 1)
+        yield "D02", "the kernel is flipped, as between convolution and correlation", flipped
     for order in (*GATE_ORDERS, *LSTM_ORDERS):
         changed = gates(order)("", array)
         if changed is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from crosscheck.flips.fast_variance import FAST_VARIANCE
 from crosscheck.flips.flip import EPSILONS, Flip
 from crosscheck.flips.functions import HIDDEN_ROWS
 from crosscheck.values import Arrays
@@ -63,6 +64,7 @@ LAYER_FLIPS = (
             ("0.1", lambda _: 0.1),
         )
     ),
+    Flip("D20", "the variance of every normalisation as E[x^2] - E[x]^2", FAST_VARIANCE),
     Flip(
         "D33", "the padding row of an embedding with a gradient (or without)", layers=_toggle("padding_idx", (0, None))
     ),
@@ -76,11 +78,15 @@ def _square(name: str, array: np.ndarray) -> np.ndarray | None:
     return array.T if array.ndim == 2 and array.shape[0] == array.shape[1] else None
 
 
+ATTENTION = re.compile(r"attn|attention|qkv|in_proj|query|key|value")  # three parts that are no gates
+
+
 def gates(order: tuple[int, ...], only: str = "") -> Callable[[str, np.ndarray], np.ndarray | None]:
     """The change of weights whose first axis holds the gates in this order."""
 
     def change(name: str, array: np.ndarray) -> np.ndarray | None:
-        if only not in name or array.ndim not in (1, 2) or len(array) % len(order) or len(array) <= len(order):
+        is_gated = only in name and not ATTENTION.search(name) and array.ndim in (1, 2)
+        if not is_gated or len(array) % len(order) or len(array) <= len(order):
             return None
         parts = np.split(array, len(order))
         return np.concatenate([parts[index] for index in order])
@@ -110,7 +116,7 @@ QUERY, KEY = (
     re.compile(rf"(^|[._])(w_?|to_?)?({name}|{name[0]})(_?proj|_?lin(ear)?)?\.(weight|bias)$")
     for name in ("query", "key")
 )
-HEAD_SIZES = (4, 6, 8, 12, 16, 32, 64, 128)
+HEAD_SIZES = (*range(4, 33, 2), 40, 48, 64, 80, 96, 128)
 
 
 def _has_queries_and_keys(arrays: Arrays) -> bool:

@@ -24,13 +24,17 @@ def narrowed(flipped: Any, report: Report) -> tuple[str, Report]:
 
 
 def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Report] | None:
+    """The first site that lets the tensor agree, else the one after which the two sides part latest."""
+    later: list[tuple[int, Site, Report]] = []
     for site in _sites(flipped, report) if report.first_row else ():
         if site not in sites:
             with contextlib.suppress(IsogradError):
                 new = replace(flipped, where=(*sites, site), calls=Counter()).compared()
                 if new.agrees or _agrees_now(report, new):
                     return site, new
-    return None
+                later.append((_steps_later(report, new), site, new))
+    steps, *found = max(later, key=lambda each: each[0], default=(0,))
+    return (found[0], found[1]) if steps > 0 else None
 
 
 def _sites(flipped: Any, report: Report) -> list[Site]:
@@ -51,6 +55,14 @@ def _agrees_now(before: Report, after: Report) -> bool:
     return first is not None and any(
         (row.kind, row.tensor) == (first.kind, first.tensor) and row.agrees for row in after.rows
     )
+
+
+def _steps_later(before: Report, after: Report) -> int:
+    """By how many tensors of the forward pass the two sides part later than before: what is not equal may be settled,
+    as a mask is whose reader has turned it round."""
+    rows = [(row.kind, row.tensor) for row in after.rows if row.phase == "forward"]
+    first, now = ((row.kind, row.tensor) if row else None for row in (before.first_row, after.first_row))
+    return rows.index(now) - rows.index(first) if first in rows and now in rows else 0
 
 
 def _in_words(site: Site, root: str) -> str:

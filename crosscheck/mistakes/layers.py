@@ -14,14 +14,14 @@ NORMS = (
     Mistake("D28", "the variance is divided by n - 1", (("($c ** 2).mean(*$rest)",
             "($c ** 2).mean(*$rest) * do.bessel($c)"),), "norm"),
     Mistake("D28", "the variance is divided by n - 1", (("$x.var(*$rest)", "$x.var(*$rest) * do.bessel($x)"),), "norm"),
-    *(Mistake("D20", "the variance is E[x^2] - E[x]^2", (("$variance = $e", f"$variance = do.fast_variance({x})"),),
-      "norm")
-      for x in ("x", "inputs")),
     Mistake("D24", "GELU by the other formula (erf or tanh)",
             (("gelu($x, approximate=$a)", "gelu($x, approximate=do.other_gelu($a))"),)),
 )  # fmt: skip
 
-FILLS = ("float('-inf')", "-1e9", "-1e4", "-3.4028234663852886e38", "0.0", "$x - 1.0", "$x - 10000.0", "1e-8")
+FILLS = (
+    *("float('-inf')", "-1e9", "-1e4", "-3.4028234663852886e38", "1e-8", "0.0", "-1.0", "-10.0", "-100.0"),
+    *("$x - 1.0", "$x - 10.0", "$x - 100.0", "$x - 10000.0"),
+)
 ROWS = {"uniform": "do.hidden_rows($mask, $w, {axis}, 'mean')", "NaN": "do.hidden_rows($mask, $w, {axis}, 'NaN')"}
 MASKED = "attention|decoder|models|objective"
 MASKS = (
@@ -59,7 +59,7 @@ LOOKUPS = (
 NEXT_TO_LAST = range(1, 7)
 TABLES = (
     *(Mistake("D33", f"the padding row is {row}", (("$x.padding_idx", str(row)),), throughout=True,
-              phases=("forward", "parameter gradient")) for row in (None, 0, 1, 2, 3)),
+              phases=("forward", "parameter gradient")) for row in (None, 0, 1, 2, 3, "$x.weight.shape[0] - 1")),
     *(Mistake("D34", f"{what}, {missing} rows short", ((old, new.format(ids=f"do.{change}($ids, $t, {missing})")),))
       for old, new in LOOKUPS for change, what in (("clamped", "ids are clamped"), ("wrapped", "ids start anew"))
       for missing in NEXT_TO_LAST),
@@ -80,8 +80,12 @@ SHAPES = (
     "$s[-1:]",
     "(*$s[:1], *[1 for _ in $s[2:]], *$s[-1:])",
     "(*$s[:2], *[1 for _ in $s[2:]])",
+    "(*$s[:1], 1, *$s[2:])",
 )
+MASKS_OF = {"(0,)": "all examples", "(1,)": "all steps", "(0, 1)": "all examples and steps", "(-1,)": "all features"}
 DROPOUT = (
+    *(Mistake("D41", f"one mask for {what}", (("$dropout($x)", f"do.broadcast_dropout($dropout, $x, {axes})"),))
+      for axes, what in MASKS_OF.items()),
     *(Mistake("D41", f"one mask of shape {shape.replace('$', '')} for all",
               (("random_mask($k, $s, *$rest)", f"random_mask($k, {shape}, *$rest)"),), "dropout") for shape in SHAPES),
     Mistake("D42", "the key is not folded", (("fold_in_name($k, $p)", "$k"),)),

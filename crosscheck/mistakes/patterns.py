@@ -16,6 +16,7 @@ CONSTRAINTS = {
     "projection": re.compile(r"(hidden|input)_proj|weight_(h|i)h"),
     "hidden": re.compile(r"hidden_proj|weight_hh"),
     "lengths": re.compile(r"lengths"),
+    "dropout": re.compile(r"dropout$"),
     "variance": re.compile(r"^var(iance)?$"),
     "name": re.compile(r""),
 }

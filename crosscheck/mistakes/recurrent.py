@@ -48,6 +48,10 @@ RECURRENT = (
         Mistake("D17", f"states are taken {what}", (("$states", f"do.ordered($states, do.{order})"),), FILES)
         for order, what in ORDERS.items()
     ),
+    *(
+        Mistake("D17", f"states come {what}", (("$o, $f = $e", f"$o, $f = do.with_states($e, do.{order})"),), FILES)
+        for order, what in ORDERS.items()
+    ),
     Mistake("D43", "the initial state is not zero", (("zeros(*$rest)", "(zeros(*$rest) + 1)"),), FILES),
     Mistake("D43", "the initial state is not zero", (("new_zeros(*$rest)", "(new_zeros(*$rest) + 1)"),), FILES),
     Mistake("D43", "the hidden projection is left out where the state is zero",

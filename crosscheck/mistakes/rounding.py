@@ -1,9 +1,13 @@
-"""Mistakes of precision: a value is rounded to fewer digits, or all that follows is computed with fewer."""
+"""Mistakes of precision: values are rounded, all that follows is computed with fewer digits, or digits cancel."""
 
 from crosscheck.mistakes.mistake import Mistake
 
 ALL = ("forward", "update")
-WIDENED = "at_least_float32($x)"
+COEFFICIENTS = "$rule.coefficients(*$rest)"
+WIDENED, LOW = "at_least_float32($x)", ("bfloat16", "float16")
+CANCELLING = (
+    Mistake("D20", "the variance is E[x^2] - E[x]^2", (("$variance = $e", "$variance = do.fast_variance(x)"),), "norm"),
+)
 
 
 def narrowings(dtype: str, is_slow: bool = False) -> tuple[Mistake, ...]:
@@ -15,6 +19,7 @@ def narrowings(dtype: str, is_slow: bool = False) -> tuple[Mistake, ...]:
         casts = (
             _narrowing("D53", WIDENED, "do.cast($x, '{}')", "float32"),
             _narrowing("D53", "np.array($x, $d)", "np.array($x, np.{})", "float32"),
+            _narrowing("D53", COEFFICIENTS, f"tuple(do.narrow(c, '{{}}') for c in {COEFFICIENTS})", "float32"),
             _narrowing("D53", "weight.to($d)", "do.narrow(weight.to($d), '{}')", "float32"),
             _narrowing("D53", "weight.astype($d)", "do.narrow(weight.astype($d), '{}')", "float32"),
         )
@@ -29,11 +34,7 @@ def narrowings(dtype: str, is_slow: bool = False) -> tuple[Mistake, ...]:
         ("masked_softmax($x, *$rest)", "masked_softmax(do.narrow($x, '{}'), *$rest)"),
         ("$wide = at_least_float32($x)", "$wide = do.cast($x, '{}')"),
     )
-    return tuple(
-        _narrowing("D51", old, new, narrower, "softmax")
-        for narrower in ("bfloat16", "float16")
-        for old, new in softmaxes
-    )
+    return tuple(_narrowing("D51", old, new, narrower, "softmax") for narrower in LOW for old, new in softmaxes)
 
 
 def _narrowing(row: str, old: str, new: str, dtype: str, what: str = "a value") -> Mistake:

@@ -3,10 +3,11 @@
 from crosscheck.mistakes.mistake import Mistake
 
 UPDATE = ("update",)
+CLIP_EPSILONS = (1e-6, 1e-8, 1e-5, 1e-7, 1e-12)
 LOSSES = (
     *(Mistake("D30", f"label {label} is left out", (("return $e", f"return ($e) * (labels != {label})"),), "losses",
       "cross_entropy")
-      for label in (0, 1, -100)),
+      for label in (0, 1, 2, -100)),
     Mistake("D32", "half of the squares", (("$x ** 2", "$x ** 2 / 2"),), "losses"),
     Mistake("D31", "the sum is divided by all rows", (("return $n / $d", "return $n / len(values)"),), "losses"),
     Mistake("D31", "the sum is divided by the number of rows that count",
@@ -30,10 +31,19 @@ OPTIMIZERS = (
     Mistake("D57", "the decay is added to the gradient",
             (("weight_decay * w", "0 * w"), ("gradients", "_with_decay(gradients, weights, weight_decay)")),
             "optimizer", r"^AdamW\.update", UPDATE),
-    Mistake("D58", "eps stands inside the root", (("sqrt($v) + eps", "sqrt($v + eps)"),), "optimizer", phases=UPDATE),
+    Mistake("D58", "eps stands inside the root", (("sqrt($v) + eps", "sqrt($v + eps)"),), "optimizer",
+            "^(AdamW|RMSprop)", UPDATE),
+    Mistake("D59", "eps stands inside the root", (("sqrt($v) + eps", "sqrt($v + eps)"),), "optimizer", "^Adagrad",
+            UPDATE),
+    *(Mistake(row, "eps stands inside the root", ((f"{rule}($w, $g, $s, *$rest)",
+              "do.rooted($w, $g, $s, *$rest)"),), "optimizer", phases=UPDATE)
+      for row, rule in (("D58", "rmsprop"), ("D59", "adagrad"))),
+    *(Mistake("D58", f"alpha is {alpha}", (("$x.alpha", f"{alpha}"),), "optimizer", phases=UPDATE)
+      for alpha in (0.9, 0.99)),
     Mistake("D62", "biases do not decay", (("weight_decay * w", "weight_decay * w * (w.ndim > 1)"),), "optimizer",
             phases=UPDATE),
-    Mistake("D60", "the norm is made larger by eps", (("$c / norm", "$c / (norm + 1e-6)"),), "update", phases=UPDATE),
+    *(Mistake("D60", f"the norm is made larger by {eps:g}", (("$c / norm", f"$c / (norm + {eps!r})"),), "update",
+              phases=UPDATE) for eps in CLIP_EPSILONS),
     Mistake("D62", "what a group asks for is not looked at", (("$b if $c is None else $a", "$b"),), "update",
             phases=UPDATE),
     Mistake("D62", "what is 0 for a group is taken for not given", (("$b if $c is None else $a", "$a or $b"),),

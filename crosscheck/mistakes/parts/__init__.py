@@ -1,7 +1,7 @@
 """What the replacements of mistakes call, for tensors of either framework."""
 
 from crosscheck.mistakes.parts.masks import hidden_rows, seen_if_hidden
-from crosscheck.mistakes.parts.optimizers import adamw
+from crosscheck.mistakes.parts.optimizers import adamw, rooted
 from crosscheck.mistakes.parts.recurrent import (
     backwards,
     by_direction,
@@ -13,9 +13,10 @@ from crosscheck.mistakes.parts.recurrent import (
     last_output,
     ordered,
     unless_zero,
+    with_states,
     without_candidate_bias,
 )
-from crosscheck.mistakes.parts.tables import at_least, clamped, nan_beyond, split, wrapped
+from crosscheck.mistakes.parts.tables import at_least, broadcast_dropout, clamped, nan_beyond, split, wrapped
 from crosscheck.mistakes.parts.values import (
     bessel,
     cast,
@@ -33,6 +34,7 @@ __all__ = [
     "at_least",
     "backwards",
     "bessel",
+    "broadcast_dropout",
     "by_direction",
     "by_layer",
     "candidate",
@@ -50,11 +52,13 @@ __all__ = [
     "ordered",
     "other_gelu",
     "permuted",
+    "rooted",
     "seen_if_hidden",
     "split",
     "stopped",
     "unless_zero",
     "where",
+    "with_states",
     "without_candidate_bias",
     "wrapped",
 ]

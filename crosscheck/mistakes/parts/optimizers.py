@@ -1,4 +1,4 @@
-"""AdamW with one thing changed, in torch."""
+"""Optimisers with one thing changed, in torch."""
 
 from typing import Any
 
@@ -17,3 +17,15 @@ def adamw(
         square = v / (1 - beta2**step)
         root = (square + eps).sqrt() if variant == "eps inside" else square.sqrt() + eps
         w.sub_(lr * (m / (1 - beta1**step) / root + decay * w))
+
+
+def rooted(
+    weights: Any, gradients: Any, squares: Any, lr: float, eps: float, weight_decay: float, alpha: float | None = None,
+    **_: Any,
+) -> None:  # fmt: skip
+    """RMSprop, or without `alpha` Adagrad, in torch, in place, but with eps inside of the root."""
+    kept, added = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    for w, g, s in zip(weights, gradients, squares, strict=True):
+        g = g + weight_decay * w
+        s.mul_(kept).add_(added * g * g)
+        w.sub_(lr * g / (s + eps).sqrt())

@@ -16,6 +16,11 @@ def ordered(states: Any, order: Callable[[int], Sequence[int]]) -> Any:
     return [states[i] for i in indices] if isinstance(states, list | tuple) else states[np.array(indices)]
 
 
+def with_states(result: tuple[Any, Any], order: Callable[[int], Sequence[int]]) -> tuple[Any, Any]:
+    """Outputs and states of a layer, the states in another order."""
+    return result[0], ordered(result[1], order)
+
+
 def by_direction(number: int) -> Sequence[int]:
     """The even ones first."""
     return [*range(0, number, 2), *range(1, number, 2)]

@@ -1,5 +1,6 @@
 """Ids beyond a table, keys of dropout, clamped values, in either framework."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,6 +30,14 @@ def split(key: Any) -> Any:
     from jax_impl.random_bits import split as split_in_jax
 
     return rng.split(key, 2)[0] if isinstance(key, tuple) else split_in_jax(key, 2)[0]
+
+
+def broadcast_dropout(dropout: Any, x: Any, axes: Sequence[int]) -> Any:
+    """Dropout with one mask along these axes."""
+    few = x
+    for axis in axes:
+        few = few.swapaxes(0, axis)[:1].swapaxes(0, axis)
+    return x * dropout(few * 0 + 1)
 
 
 def at_least(x: Any, bound: float, is_halved: bool) -> Any:

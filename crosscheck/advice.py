@@ -1,0 +1,83 @@
+"""What mends parameters that do not pair up: a foreign layout where one is known by its names, else a rule."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+Shapes = Mapping[str, tuple[int, ...]]  # both under torch's names
+CELLS = {  # a part of a Flax cell -> the cell's layout
+    "if_": "flax.nnx.LSTMCell",
+    "if": "flax.linen.LSTMCell",
+    "iz": "flax.linen.GRUCell",
+    "i": "flax.linen.SimpleCell",
+}
+GATES = {1: "RNN", 3: "GRU", 4: "LSTM"}
+FUSED = {"RNN": "flax.nnx.SimpleCell", "GRU": "flax.nnx.GRUCell", "LSTM": "flax.nnx.OptimizedLSTMCell"}
+
+
+def advice(torch: Shapes, jax: Shapes) -> str:
+    """A sentence to append to the list of names that are missing, unused or misshapen; empty if nothing is known."""
+    missing = {name: shape for name, shape in torch.items() if name not in jax}
+    unused = {name: shape for name, shape in jax.items() if name not in torch}
+    for layouts_in, words in KNOWN:
+        layouts = dict(layouts_in(torch, jax))
+        if layouts:
+            return f"; {words.format(path=next(iter(layouts)), layouts=f'layouts={layouts}')}"
+    return _rule(missing, unused)
+
+
+def _packed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str | tuple[str, str]]]:
+    """Layers of torch's that hold several of Flax's parameters in one."""
+    for name in (name for name in torch if name not in jax):
+        path, _, last = name.rpartition(".")
+        if last == "in_proj_weight":
+            yield path, ("torch.nn.MultiheadAttention", "flax.nnx.MultiHeadAttention")
+        elif last in ("weight_hh", "weight_hh_l0"):
+            both = "(bidirectional=True)" if f"{name}_reverse" in torch else ""
+            yield path, f"torch.nn.{_kind(torch[name])}{'Cell' if last == 'weight_hh' else both}"
+
+
+def _kind(of_hidden: tuple[int, ...]) -> str:
+    """Which recurrent layer, from the shape of its hidden projection."""
+    return GATES.get(of_hidden[0] // of_hidden[1], "LSTM")
+
+
+def _stacked(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
+    for name in (name for name in torch if name not in jax):
+        stack, *inside = re.split(r"\.\d+\.", name, maxsplit=1)
+        if inside and f"{stack}.{inside[0]}" in jax:
+            yield stack, "flax.stacked"
+
+
+def _cells(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
+    """Flax's recurrent cells that stand where torch's, in our layout, are."""
+    for name in (name for name in jax if name not in torch):
+        path, _, part = name.removesuffix(".weight").rpartition(".")
+        of_hidden = torch.get(f"{path}.hidden_proj.weight")
+        if part in (*CELLS, "dense_i") and of_hidden is not None:
+            yield path, CELLS.get(part) or FUSED[_kind(of_hidden)]
+
+
+def _transposed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
+    """Kernels of more than two axes whose first two are swapped."""
+    for name, shape in torch.items():
+        if len(shape) > 2 and jax.get(name, shape) == (shape[1], shape[0], *shape[2:]) != shape:
+            yield name.removesuffix(".weight"), "flax.nnx.ConvTranspose"
+
+
+def _rule(missing: Shapes, unused: Shapes) -> str:
+    for name, shape in unused.items():
+        last = name.rpartition(".")[2]
+        alike = [n for n in missing if n.rpartition(".")[2] == last and missing[n] == shape]
+        if len(alike) == 1:
+            old, new = (n.removesuffix(last) for n in (name, alike[0]))
+            return f'; for example rules={{r"^{re.escape(old)}": "{new}"}}'
+    return ""
+
+
+Known = Callable[[Shapes, Shapes], Iterator[tuple[str, str | tuple[str, str]]]]
+KNOWN: tuple[tuple[Known, str], ...] = (
+    (_packed, "torch packs what is in {path}: name its layout, and its port's if it has another, {layouts}"),
+    (_stacked, "JAX stacks its layers: {layouts}"),
+    (_cells, "Flax's cells hold their gates apart, or one bias for two: {layouts}, beside the layout of torch's"),
+    (_transposed, "Flax's ConvTranspose has kernels of its own unless transpose_kernel=True: {layouts}"),
+)

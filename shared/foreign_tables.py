@@ -1,0 +1,116 @@
+"""Which block of another library's array is which block of ours: a table for every foreign layout."""
+
+from dataclasses import dataclass
+
+Block = tuple[int, int]  # (which, of how many equal parts along the first axis)
+WHOLE = (0, 1)
+BOTH_WAYS = "(bidirectional=True)"
+KINDS = ("GRU", "LSTM", "RNN")
+
+
+@dataclass(frozen=True)
+class Row:
+    """`{}` stands for the layer. No foreign name: the layout has no place for the block, which must then be zero.
+
+    `merged_into` names the array whose same block the layout holds in its stead: only their sum matters.
+    """
+
+    foreign: str | None
+    canonical: str
+    foreign_block: Block = WHOLE
+    canonical_block: Block = WHOLE
+    transposed: bool = False
+    merged_into: str | None = None
+
+
+def _torch_layers(cells: str, suffix: str) -> tuple[Row, ...]:
+    sides = {"ih": "input_proj", "hh": "hidden_proj"}
+    return tuple(
+        Row(f"{kind}_{side}_l{{}}{suffix}", f"{cells}.{{}}.{ours}.{kind}")
+        for kind in ("weight", "bias")
+        for side, ours in sides.items()
+    )
+
+
+def _torch_cell() -> tuple[Row, ...]:
+    sides = {"ih": "input_proj", "hh": "hidden_proj"}
+    return tuple(Row(f"{kind}_{side}", f"{sides[side]}.{kind}") for kind in ("weight", "bias") for side in sides)
+
+
+def _torch_attention() -> tuple[Row, ...]:
+    stacked = (
+        Row(f"in_proj_{kind}", f"{proj}.{kind}", foreign_block=(part, 3))
+        for kind in ("weight", "bias")
+        for part, proj in enumerate(("q_proj", "k_proj", "v_proj"))
+    )
+    return (*stacked, Row("out_proj.weight", "out_proj.weight"), Row("out_proj.bias", "out_proj.bias"))
+
+
+def _linen_gru_cell() -> tuple[Row, ...]:
+    gates = tuple(enumerate(("r", "z", "n")))
+    kernels = (
+        Row(f"{side}{gate}/kernel", f"{proj}.weight", canonical_block=(part, 3), transposed=True)
+        for side, proj in (("i", "input_proj"), ("h", "hidden_proj"))
+        for part, gate in gates
+    )
+    biases = (Row(f"i{gate}/bias", "input_proj.bias", canonical_block=(part, 3)) for part, gate in gates)
+    no_biases = (
+        Row(None, "hidden_proj.bias", canonical_block=(part, 3), merged_into="input_proj.bias") for part in (0, 1)
+    )
+    return (*kernels, *biases, Row("hn/bias", "hidden_proj.bias", canonical_block=(2, 3)), *no_biases)
+
+
+def _flax_lstm_cell(forget: str) -> tuple[Row, ...]:
+    rows = []
+    for part, gate in enumerate("ifgo"):
+        block = (part, 4)
+        own_input = f"i{forget if gate == 'f' else gate}/kernel"
+        rows += [
+            Row(own_input, "input_proj.weight", canonical_block=block, transposed=True),
+            Row(f"h{gate}/kernel", "hidden_proj.weight", canonical_block=block, transposed=True),
+            Row(f"h{gate}/bias", "hidden_proj.bias", canonical_block=block),
+            Row(None, "input_proj.bias", canonical_block=block, merged_into="hidden_proj.bias"),
+        ]
+    return tuple(rows)
+
+
+def _flax_simple_cell(of_input: str, of_hidden: str) -> tuple[Row, ...]:
+    return (
+        Row(f"{of_input}/kernel", "input_proj.weight", transposed=True),
+        Row(f"{of_hidden}/kernel", "hidden_proj.weight", transposed=True),
+        Row(f"{of_input}/bias", "input_proj.bias"),
+        Row(None, "hidden_proj.bias", merged_into="input_proj.bias"),
+    )
+
+
+_OPTIMIZED_LSTM_CELL = (
+    Row("dense_i/kernel", "input_proj.weight", transposed=True),
+    Row("dense_h/kernel", "hidden_proj.weight", transposed=True),
+    Row("dense_h/bias", "hidden_proj.bias"),
+    Row(None, "input_proj.bias", merged_into="hidden_proj.bias"),
+)
+
+
+LAYOUTS: dict[str, tuple[Row, ...]] = {
+    **{f"torch.nn.{kind}": _torch_layers("cells", "") for kind in KINDS},
+    **{
+        f"torch.nn.{kind}{BOTH_WAYS}": (
+            *_torch_layers("forward_cells", ""),
+            *_torch_layers("backward_cells", "_reverse"),
+        )
+        for kind in KINDS
+    },
+    **{f"torch.nn.{kind}Cell": _torch_cell() for kind in KINDS},
+    "torch.nn.MultiheadAttention": _torch_attention(),
+    "flax.linen.GRUCell": _linen_gru_cell(),
+    "flax.linen.SimpleCell": _flax_simple_cell("i", "h"),
+    "flax.nnx.SimpleCell": _flax_simple_cell("dense_i", "dense_h"),
+    "flax.linen.LSTMCell": _flax_lstm_cell("f"),
+    "flax.nnx.LSTMCell": _flax_lstm_cell("f_"),
+    "flax.nnx.OptimizedLSTMCell": _OPTIMIZED_LSTM_CELL,
+}
+
+REFUSED: dict[str, str] = {
+    "flax.nnx.GRUCell": "it has no bias b_hn inside the reset gate's product, so its candidate differs from our GRU's "
+    "and from torch.nn.GRU's: use the GRUCell of jax_impl",
+}
