@@ -113,7 +113,7 @@ LAYOUT = (
     KnownDivergence(
         id="D02",
         name="conv-layout",
-        trigger="a dense layer follows a flattened convolution: channels first in torch, channels last in Flax",
+        trigger="convolutions: channels first and kernels OIHW in torch, channels last and HWIO in Flax, also before a flatten",
         predicted=3.5,
         size_of="largest absolute difference of a dense layer after a right 3x3 convolution, its 80 rows not permuted",
         measure=_flattened_channels_last,

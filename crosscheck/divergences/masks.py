@@ -91,12 +91,12 @@ MASKS = (
     KnownDivergence(
         id="D35",
         name="roberta-positions",
-        trigger="RoBERTa's weights under a BERT embedding that counts positions from 0",
+        trigger="positions counted from another number: RoBERTa's from the padding's id + 1, BERT's from 0",
         predicted=2.6,
         size_of="largest absolute difference of the normalised embeddings at tokens that are not padding",
         measure=_roberta_positions,
         source="transformers RobertaEmbeddings.create_position_ids_from_input_ids; AXLearn's converter",
-        to_torch="valid = ids != pad; positions = jnp.cumsum(valid, axis=1) * valid + pad",
+        to_torch="count from the same number; as RoBERTa: valid = ids != pad; positions = jnp.cumsum(valid, axis=1) * valid + pad",
         to_jax="pass position_ids=torch.arange(T) to the torch model and train it so",
     ),
     KnownDivergence(

@@ -84,12 +84,12 @@ NORMALISATION = (
     KnownDivergence(
         id="D20",
         name="ln-fast-variance",
-        trigger="layer norm in float32 of inputs whose mean is large: Flax takes E[x^2] - E[x]^2 by default",
+        trigger="layer, group or batch norm in float32 of inputs whose mean is large: Flax takes E[x^2] - E[x]^2 by default",
         predicted=928.0,
         size_of="largest absolute difference of the outputs in float32 at mean 5000 and std 1, epsilon equal",
         measure=_fast_variance,
         source="flax.nnx.LayerNorm documentation of use_fast_variance, pytorch#51102 (the same fault, mended)",
-        to_torch="nnx.LayerNorm(n, use_fast_variance=False)",
+        to_torch="nnx.LayerNorm(n, use_fast_variance=False), and so for nnx.GroupNorm and nnx.BatchNorm",
         to_jax="var = (x.square().mean(-1) - x.mean(-1).square()).clamp(min=0) in a layer of one's own",
     ),
     KnownDivergence(
