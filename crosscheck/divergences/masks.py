@@ -96,7 +96,7 @@ MASKS = (
         size_of="largest absolute difference of the normalised embeddings at tokens that are not padding",
         measure=_roberta_positions,
         source="transformers RobertaEmbeddings.create_position_ids_from_input_ids; AXLearn's converter",
-        to_torch="count from the same number; as RoBERTa: valid = ids != pad; positions = jnp.cumsum(valid, axis=1) * valid + pad",
+        to_torch="count alike; as RoBERTa: valid = ids != pad; positions = jnp.cumsum(valid, axis=1) * valid + pad",
         to_jax="pass position_ids=torch.arange(T) to the torch model and train it so",
     ),
     KnownDivergence(

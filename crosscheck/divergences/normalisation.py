@@ -84,7 +84,7 @@ NORMALISATION = (
     KnownDivergence(
         id="D20",
         name="ln-fast-variance",
-        trigger="layer, group or batch norm in float32 of inputs whose mean is large: Flax takes E[x^2] - E[x]^2 by default",
+        trigger="layer, group or batch norm in float32, inputs of a large mean: Flax takes E[x^2] - E[x]^2 by default",
         predicted=928.0,
         size_of="largest absolute difference of the outputs in float32 at mean 5000 and std 1, epsilon equal",
         measure=_fast_variance,
