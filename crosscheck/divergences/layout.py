@@ -113,7 +113,7 @@ LAYOUT = (
     KnownDivergence(
         id="D02",
         name="conv-layout",
-        trigger="convolutions: channels first, kernels OIHW in torch; channels last, HWIO in Flax; a flatten after them",
+        trigger="convolutions: channels first, kernels OIHW in torch; channels last, HWIO in Flax; a flatten after",
         predicted=3.5,
         size_of="largest absolute difference of a dense layer after a right 3x3 convolution, its 80 rows not permuted",
         measure=_flattened_channels_last,
