@@ -6,6 +6,7 @@ Such a mask that goes into a call is no fault by itself where what parts first h
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from crosscheck.rows import Row, Statistics
@@ -51,8 +52,12 @@ def reads_mask(name: str, fault: Row, masks: Sequence[Row], rows: Sequence[Row],
 
 
 def _is_read_inside(name: str, before: Sequence[Row], parameters: Sequence[str], calls: Mapping[str, Call]) -> bool:
-    """True if something made of parts, which the call had made, has given equal results: it has read the mask."""
-    made = {calls[call_of(row.tensor)].path for row in before if calls[call_of(row.tensor)].inside == name}
+    """True if something made of parts, which the call had made once, has given equal results: it has read the mask.
+
+    The step of a recurrent layer, made again and again, has not: the layer reads the mask beside it.
+    """
+    times = Counter(call.path for call in calls.values() if call.inside == name)
+    made = {call.path for call in (calls[call_of(row.tensor)] for row in before) if times[call.path] == 1}
     return any("." in part or part.startswith(PACKED) for path in made for part in _parts(path, parameters))
 
 
