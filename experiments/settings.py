@@ -42,7 +42,7 @@ class Settings:
     device: str = "cpu"
 
 
-COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")
+COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")  # no settings, but held in a run's config.json
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("steps", lambda steps: steps >= 1, "at least 1"),
     ("steps", lambda steps: steps < 2**63, "a number below 2**63"),
@@ -57,10 +57,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
-    *(
-        (name, lambda count: count >= 1, "at least 1")
-        for name in ("length", "epochs", "evaluate_every", "checkpoint_every")
-    ),
+    *((name, lambda count: count >= 1, "at least 1") for name in COUNTS),
 )
 MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type of a model's argument
     int: (lambda count: count >= 1, "at least 1"),

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crosscheck.flips.fast_variance import FAST_VARIANCE
 from crosscheck.flips.flip import EPSILONS, Flip, Functions
 
 
@@ -21,15 +22,6 @@ def _with_eps(eps: float) -> Callable[..., Tensor]:
 
 def _without_eps(norm: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args[: {F.layer_norm: 4, F.group_norm: 4, F.rms_norm: 3}.get(norm, len(args))]
-
-
-def _fast_variance(norm: Any, x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
-    axes = tuple(range(-len(shape), 0))
-    mean = x.mean(axes, keepdim=True)
-    variance = ((x * x).mean(axes, keepdim=True) - mean * mean).clamp(min=0)
-    normed = (x - mean) * torch.rsqrt(variance + eps)
-    normed = normed if weight is None else normed * weight
-    return normed if bias is None else normed + bias
 
 
 def _biased(var: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -152,7 +144,7 @@ FUNCTION_FLIPS = (
     *(Flip("D18", f"LayerNorm with eps {eps:g}", {F.layer_norm: _with_eps(eps)}) for eps in EPSILONS),
     *(Flip("D19", f"RMSNorm with eps {eps:g}", {F.rms_norm: _with_eps(eps)}) for eps in EPSILONS),
     *(Flip("D23", f"GroupNorm with eps {eps:g}", {F.group_norm: _with_eps(eps)}) for eps in EPSILONS),
-    Flip("D20", "LayerNorm's variance as E[x^2] - E[x]^2", {F.layer_norm: _fast_variance}),
+    Flip("D20", "LayerNorm's variance as E[x^2] - E[x]^2", {F.layer_norm: FAST_VARIANCE[F.layer_norm]}),
     Flip("D28", "variance divided by n, not n - 1 (or the reverse)",
          dict.fromkeys((torch.var, Tensor.var, torch.std, Tensor.std), _biased)),
     Flip("D33", "the padding row of an embedding with a gradient (or without)", {F.embedding: _without_padding}),
