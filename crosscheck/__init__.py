@@ -7,12 +7,17 @@ if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  (torch before jax in one process)
 
 from crosscheck.compare import compare
-from crosscheck.recording import Recording, record
+from crosscheck.judging.rows import Divergence, Row
+from crosscheck.recording.record import Recording, record
 from crosscheck.report import Report
-from crosscheck.rows import Divergence, Row
 
 __all__ = ["Divergence", "Pair", "Recording", "Report", "Row", "build_pair", "compare", "copy_weights", "record"]
-NEED_BOTH = {"Pair": "pair", "build_pair": "pair", "copy_weights": "copying"}  # the others need one framework only
+# The others need one framework only.
+NEED_BOTH = {
+    "Pair": "twins.pair",
+    "build_pair": "twins.pair",
+    "copy_weights": "pairing.copy_weights",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -4,17 +4,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from crosscheck import recording
-from crosscheck.checks import arguments_of, check_dtypes, check_pairing, check_rules, options_of, recorded_sides
-from crosscheck.first_divergence import Found, as_divergence, find_first
-from crosscheck.isolation import canonical, innermost, isolate
-from crosscheck.judging import decisive, judge, uneven_calls, unmatched
-from crosscheck.layouts import Layouts
-from crosscheck.recording import PROOF_DTYPE, Recording
-from crosscheck.renaming import Rules, in_shapes_of
+from crosscheck.judging.first_divergence import Found, as_divergence, find_first
+from crosscheck.judging.isolation import innermost, isolate
+from crosscheck.judging.judge import decisive, judge, uneven_calls, unmatched
+from crosscheck.judging.rows import Row
+from crosscheck.pairing.layouts import Layouts, canonical
+from crosscheck.pairing.preconditions import (
+    arguments_of,
+    check_dtypes,
+    check_pairing,
+    check_rules,
+    options_of,
+    recorded_sides,
+)
+from crosscheck.pairing.renaming import Rules, in_shapes_of
+from crosscheck.recording import record
+from crosscheck.recording.record import PROOF_DTYPE, Recording
+from crosscheck.recording.values import Options
 from crosscheck.report import Report
-from crosscheck.rows import Row
-from crosscheck.values import Options
 
 
 def compare(
@@ -61,7 +68,7 @@ def compare(
 
     def run(side: str, options: Options) -> Recording:
         found = recorded[side]
-        found = found or recording.run(side, sides[side], arguments, options, title, chosen[side], extra[side])
+        found = found or record.run(side, sides[side], arguments, options, title, chosen[side], extra[side])
         return canonical(found, layouts or {}, rules)
 
     ours, theirs = run("torch", options), run("jax", options)
@@ -87,7 +94,7 @@ def compare(
         written_out = replace(written_out, values=in_shapes_of(written_out.values, ours.values.parameters))
         found = _first(judge(ours, written_out), ours, written_out) or found
         if _is_hidden(found.module, written_out) and recorded["torch"] is None:
-            given = recording.with_own(arguments, torch_arguments)
+            given = record.with_own(arguments, torch_arguments)
             alone = isolate(torch_module, jax_module, given, options, rules or {}, layouts, below=found.module)
             found = innermost(alone) or found
     return replace(report, first_divergence=as_divergence(found, title), first_row=found.row if found else None)
@@ -105,4 +112,4 @@ def _is_hidden(module: str, theirs: Recording) -> bool:
 
 def _title(recorded: dict[str, Recording | None], torch_module: Any) -> str:
     found = recorded["torch"]
-    return found.name if found else recording.title_of(torch_module)
+    return found.name if found else record.title_of(torch_module)

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from crosscheck import criterion
+from crosscheck.causes.flips.attempts import Attempt, flips_of
 from crosscheck.compare import compare
-from crosscheck.divergences.known import KnownDivergence
+from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
-from crosscheck.flips.attempts import Attempt, flips_of
-from crosscheck.recording import SIDES
+from crosscheck.judging.rows import KIND, Row, strict
+from crosscheck.recording.nesting import is_float
+from crosscheck.recording.record import SIDES
 from crosscheck.report import Report
-from crosscheck.rows import KIND, Row, strict
-from crosscheck.suite import Check, check_arguments
-from crosscheck.values import is_float
+from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
 
 # Rows that lose digits: two frameworks lose other ones, so the gap can't close, but a flip makes one of the same size.
@@ -89,8 +89,8 @@ def explain_check(check: Check, report: Report | None = None, without: str = "")
     `without` names a planted fault, whose own row and those like it are kept back: what is named then is named by other
     knowledge than that of the answer.
     """
-    from crosscheck.faults.attempts import mistakes_of
-    from crosscheck.pair import build_pair
+    from crosscheck.causes.source_attempts import mistakes_of
+    from crosscheck.twins.pair import build_pair
 
     check = replace(check, keep_values=True)
     report = report or check.run()

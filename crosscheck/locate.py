@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crosscheck import recording
 from crosscheck.compare import compare
-from crosscheck.first_divergence import Found, as_divergence
-from crosscheck.isolation import Alone, innermost, isolate
-from crosscheck.recording import Recording
-from crosscheck.renaming import Rules
+from crosscheck.judging.first_divergence import Found, as_divergence
+from crosscheck.judging.isolation import Alone, innermost, isolate
+from crosscheck.judging.rows import Divergence, Row, share_of_bound, strict
+from crosscheck.pairing.renaming import Rules
+from crosscheck.recording import record
+from crosscheck.recording.record import Recording
+from crosscheck.recording.tracing import end_of
 from crosscheck.report import Report
-from crosscheck.rows import Divergence, Row, share_of_bound, strict
-from crosscheck.tracing import end_of
-from crosscheck.training import compare_runs
+from crosscheck.runs.compare_runs import compare_runs
 
 MARK = "  <-- here"
 GIVEN = {"intermediate": "in", "intermediate gradient": "out"}  # the end of a call that its caller answers for
@@ -116,7 +116,7 @@ def _isolated(
     ):
         return {}
     ours = report.recordings[0]
-    arguments = recording.with_own(ours.arguments, options.get("torch_arguments"))
+    arguments = record.with_own(ours.arguments, options.get("torch_arguments"))
     return isolate(torch_module, jax_module, arguments, ours.options, rules, options.get("layouts"))
 
 
@@ -136,9 +136,9 @@ def locate_twin(
     """
     from crosscheck.faults.planting import planted
     from crosscheck.faults.table import find_fault
-    from crosscheck.pair import build_pair
-    from crosscheck.parting import find_cause_in_run
-    from crosscheck.suite import UPDATES, check_arguments
+    from crosscheck.runs.diagnosis import find_cause_in_run
+    from crosscheck.twins.pair import build_pair
+    from crosscheck.twins.suite import UPDATES, check_arguments
 
     check_arguments(twin, case, dtype, device)
     with planted(find_fault(fault).changes if fault else ()):

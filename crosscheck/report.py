@@ -4,8 +4,9 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from crosscheck.renaming import BIASED
-from crosscheck.rows import KIND, Divergence, Row, Statistics, share_of_bound, strict
+from crosscheck.judging.rows import KIND, Divergence, Row, Statistics, share_of_bound, strict
+from crosscheck.pages.page import render
+from crosscheck.recording.values import BIASED
 
 HELD = ("rows", "first_row", "recordings")  # what the plain data leave out, or write in another way
 SHOWN = 8  # disagreeing tensors that the text names one by one
@@ -69,8 +70,6 @@ class Report:
 
     def to_html(self) -> str:
         """One self-contained page."""
-        from crosscheck.page import render
-
         return render([self])
 
     @property

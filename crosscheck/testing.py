@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from crosscheck.causes.hints import hint
 from crosscheck.explain import Explanation, explain
-from crosscheck.hints import hint
+from crosscheck.judging.rows import KIND
 from crosscheck.report import Report
-from crosscheck.rows import KIND
 
 SHOWN = 5  # other tensors that disagree, by name
 

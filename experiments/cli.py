@@ -19,8 +19,8 @@ from experiments.commands.listing import list_command
 from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
+from experiments.commands.side_by_side import ChildFailed
 from experiments.commands.train import train
-from experiments.side_by_side import ChildFailed
 from shared.data.cache import cache_folder
 from shared.errors import IsogradError
 from shared.process_memory import keep_freed_memory

@@ -10,10 +10,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from shared.arrays import ArrayMapping
 from shared.atomic import new_file
 from shared.errors import IsogradError
 
-Arrays = Mapping[str, np.ndarray]
 Metadata = dict[str, Any]
 
 HEADER_ENTRY = "isograd"  # where the metadata stands in the header, as JSON text
@@ -27,7 +27,7 @@ DTYPES = {
 }
 
 
-def save(path: str | Path, arrays: Arrays, metadata: Mapping[str, Any]) -> None:
+def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) -> None:
     """Write arrays and JSON-able metadata; a failed write leaves the file that was there.
 
     Raises IsogradError if a dtype has no place in the format, or the disk is full.
@@ -47,7 +47,7 @@ def save(path: str | Path, arrays: Arrays, metadata: Mapping[str, Any]) -> None:
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
-    """Arrays in their own dtypes, and the metadata: of a foreign file the texts of its header.
+    """ArrayMapping in their own dtypes, and the metadata: of a foreign file the texts of its header.
 
     Raises IsogradError if the file is missing, empty, truncated or of another format.
     """
@@ -67,7 +67,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
 
 
-def _check_dtypes(path: str | Path, arrays: Arrays) -> None:
+def _check_dtypes(path: str | Path, arrays: ArrayMapping) -> None:
     foreign = [
         f"{name} ({array.dtype})" for name, array in arrays.items() if array.dtype.newbyteorder("=") not in DTYPES
     ]

@@ -9,11 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from shared.arrays import Arrays
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError, WeightsError
 from shared.foreign_tables import BOTH_WAYS, LAYOUTS, REFUSED, WHOLE, Block, Row
-
-Arrays = dict[str, np.ndarray]
 
 
 def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from shared.arrays import Arrays
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import Shapes, initial_weights
 from shared.weight_rules import check_names
 
-Arrays = dict[str, np.ndarray]
 WEIGHTS, AVERAGE, GRADIENT_SUM = "weights", "average", "gradient_sum"
 STEP, GATHERED = "step", "gathered"
 MASTER_DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": np.float32}  # of weights, by that of a run

@@ -2,22 +2,22 @@
 
 from collections.abc import Iterable
 
-from crosscheck.divergences.biases import BIASES
-from crosscheck.divergences.defaults import DEFAULTS
-from crosscheck.divergences.findings import FINDINGS
-from crosscheck.divergences.gpu import GPU
-from crosscheck.divergences.initial import INITIAL
-from crosscheck.divergences.kinks import KINKS
-from crosscheck.divergences.known import KnownDivergence
-from crosscheck.divergences.layout import LAYOUT
-from crosscheck.divergences.losses import LOSSES
-from crosscheck.divergences.masks import MASKS
-from crosscheck.divergences.names import NAMES
-from crosscheck.divergences.normalisation import NORMALISATION
-from crosscheck.divergences.optimizers import OPTIMIZERS
-from crosscheck.divergences.precision import PRECISION
-from crosscheck.divergences.recurrent import RECURRENT
-from crosscheck.divergences.sequences import SEQUENCES
+from crosscheck.divergences.divergence import KnownDivergence
+from crosscheck.divergences.rows.biases import BIASES
+from crosscheck.divergences.rows.defaults import DEFAULTS
+from crosscheck.divergences.rows.found_here import FINDINGS
+from crosscheck.divergences.rows.gpu import GPU
+from crosscheck.divergences.rows.initial_weights import INITIAL
+from crosscheck.divergences.rows.kinks import KINKS
+from crosscheck.divergences.rows.layouts import LAYOUT
+from crosscheck.divergences.rows.losses import LOSSES
+from crosscheck.divergences.rows.masks import MASKS
+from crosscheck.divergences.rows.names import NAMES
+from crosscheck.divergences.rows.normalisation import NORMALISATION
+from crosscheck.divergences.rows.optimizers import OPTIMIZERS
+from crosscheck.divergences.rows.precision import PRECISION
+from crosscheck.divergences.rows.recurrent import RECURRENT
+from crosscheck.divergences.rows.sequences import SEQUENCES
 from shared.configs.validation import check_choice
 
 TABLES: list[tuple[KnownDivergence, ...]] = [

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+TextChange = tuple[str, str]  # (old, new)
+TORCH_MASK = "torch.from_numpy(rng.random_mask(key, math.prod(shape), threshold, first)).reshape(shape)"
+
 KINDS = (
     "layer", "model", "loss", "optimizer", "schedule", "mask", "position", "dropout", "weight rule", "precision",
 )  # fmt: skip
@@ -81,3 +84,8 @@ def both_sides_equal(
         Equivalent(f"{name}/{side}", side, what, (Change(f"{side}_impl/{file}", *texts),), twin, **rest)
         for side, texts in (("torch", torch), ("jax", jax))
     )
+
+
+def alike(old: str, new: str) -> tuple[TextChange, TextChange]:
+    """The same change for torch and for JAX: the twins are siblings, line by line."""
+    return (old, new), (old, new)

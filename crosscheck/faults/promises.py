@@ -10,7 +10,7 @@ NAMED = 0.9  # derived: the promised share of the faults known to the catalogue 
 def broken_promises(scores: Mapping[str, Any]) -> list[str]:
     """One clause for each; none where every fault is caught, enough are found and named, and nothing honest alarms.
 
-    `scores` is what `crosscheck.faults.score.score` returns.
+    `scores` is what `crosscheck.scoring.score.score` returns.
     """
     total, known = scores["total"], scores["known"]
     alarms = scores["equivalents"]["alarms"] + scores["seeds"]["alarms"]

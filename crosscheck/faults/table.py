@@ -1,26 +1,26 @@
 """All faults and all equivalents by name."""
 
-from crosscheck.faults.attention import ATTENTION
-from crosscheck.faults.blocks import BLOCKS
-from crosscheck.faults.borders import BORDERS
-from crosscheck.faults.dropout import DROPOUT
-from crosscheck.faults.embeddings_and_positions import EMBEDDINGS
-from crosscheck.faults.encoder_decoder import ENCODER_DECODER
-from crosscheck.faults.equivalents_attention import EQUIVALENTS_ATTENTION
-from crosscheck.faults.equivalents_recurrent import EQUIVALENTS_RECURRENT
 from crosscheck.faults.fault import Equivalent, Fault
-from crosscheck.faults.linear import LINEAR
-from crosscheck.faults.losses import LOSSES
-from crosscheck.faults.optimizers import OPTIMIZERS
-from crosscheck.faults.precision import PRECISION
-from crosscheck.faults.recurrent import RECURRENT
-from crosscheck.faults.recurrent_layers import RECURRENT_LAYERS
-from crosscheck.faults.rules import RULES
-from crosscheck.faults.runs import RUNS
-from crosscheck.faults.soft_attention import SOFT_ATTENTION
-from crosscheck.faults.transformer import TRANSFORMER
-from crosscheck.faults.updates import EQUIVALENTS_UPDATES, UPDATES
-from crosscheck.faults.weight_rules import WEIGHT_RULES
+from crosscheck.faults.rows.adamw import OPTIMIZERS
+from crosscheck.faults.rows.attention import ATTENTION
+from crosscheck.faults.rows.blocks import BLOCKS
+from crosscheck.faults.rows.dropout import DROPOUT
+from crosscheck.faults.rows.edge_cases import BORDERS
+from crosscheck.faults.rows.embeddings_and_positions import EMBEDDINGS
+from crosscheck.faults.rows.encoder_decoder import ENCODER_DECODER
+from crosscheck.faults.rows.equivalents_attention import EQUIVALENTS_ATTENTION
+from crosscheck.faults.rows.equivalents_recurrent import EQUIVALENTS_RECURRENT
+from crosscheck.faults.rows.linear import LINEAR
+from crosscheck.faults.rows.losses import LOSSES
+from crosscheck.faults.rows.other_optimizers import RULES
+from crosscheck.faults.rows.precision import PRECISION
+from crosscheck.faults.rows.recurrent import RECURRENT
+from crosscheck.faults.rows.recurrent_layers import RECURRENT_LAYERS
+from crosscheck.faults.rows.soft_attention import SOFT_ATTENTION
+from crosscheck.faults.rows.training import RUNS
+from crosscheck.faults.rows.transformer import TRANSFORMER
+from crosscheck.faults.rows.updates import EQUIVALENTS_UPDATES, UPDATES
+from crosscheck.faults.rows.weight_rules import WEIGHT_RULES
 from shared.configs.validation import check_choice
 
 ALL_FAULTS: tuple[Fault, ...] = (

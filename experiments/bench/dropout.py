@@ -8,7 +8,7 @@ from typing import Any
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
 from experiments.bench.workload import BLOCK_SECONDS, BareStep, experiment_for, random_data
-from experiments.training import backend_for
+from experiments.training.launch import backend_for
 from shared import rng
 from shared.backend import DROPOUT_RNGS, PACKAGES
 from shared.configs.experiment import Experiment

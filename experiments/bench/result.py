@@ -8,7 +8,7 @@ from typing import Any
 from experiments.bench.options import Options
 from experiments.bench.timing import Row
 from experiments.bench.workload import experiment_for
-from experiments.training import backend_for
+from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
 
 ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they change times; the threads are torch's: JAX takes all cores

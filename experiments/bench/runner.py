@@ -11,10 +11,10 @@ from pathlib import Path
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, cost, in_turn, now, rows_of
 from experiments.bench.workload import BareStep, experiment_for, random_data
-from experiments.preparation import Prepared
-from experiments.progress import Progress
-from experiments.runner import LOG_EVERY, Runner
-from experiments.training import backend_for
+from experiments.progress.display import Progress
+from experiments.training.launch import backend_for
+from experiments.training.preparation import Prepared
+from experiments.training.runner import LOG_EVERY, Runner
 from shared.backend import PACKAGES, Backend
 from shared.metrics_log import MetricsLog
 

@@ -8,7 +8,7 @@ import numpy as np
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, timed
 from experiments.catalogue import find_experiment
-from experiments.preparation import Prepared
+from experiments.training.preparation import Prepared
 from shared.backend import Batch
 from shared.configs.experiment import Experiment
 from shared.data import Examples, batches

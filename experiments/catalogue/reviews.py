@@ -60,7 +60,7 @@ def _full(row: Row) -> Experiment:
 
 
 def _small(row: Row) -> Experiment:
-    """None stands for what the data and its vocabulary decide: see experiments/preparation.py."""
+    """None stands for what the data and its vocabulary decide: see experiments/training/preparation.py."""
     return Experiment(
         name=f"reviews-{row.number}-small",
         title=f"{row.title}, dropout {row.dropout}, small",

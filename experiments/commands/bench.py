@@ -7,9 +7,9 @@ from typing import Any
 from experiments.bench import BENCHMARKS, Options
 from experiments.bench.result import document, print_table
 from experiments.catalogue import find_experiment
-from experiments.options import command_line
-from experiments.output import check_folder
-from experiments.progress import counting, print_json
+from experiments.commands.options import command_line
+from experiments.progress.display import counting, print_json
+from experiments.training.folder import check_folder
 from shared.backend import PACKAGES, find_backend
 from shared.checkpoint import write_json
 from shared.configs.validation import check_choice

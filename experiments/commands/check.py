@@ -3,11 +3,11 @@
 import json as json_format
 from pathlib import Path
 
-from experiments.check_report import collect, print_table, write_check
-from experiments.fault_report import measured_here, passed, print_scores, write_scores
-from experiments.options import check_options, command_line
-from experiments.output import check_folder
-from experiments.progress import counting
+from experiments.commands.options import check_options, command_line
+from experiments.progress.display import counting
+from experiments.reports.check_report import collect, print_table, write_check
+from experiments.reports.fault_report import measured_here, passed, print_scores, write_scores
+from experiments.training.folder import check_folder
 from shared.backend import DEVICES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -45,7 +45,7 @@ def check(
         check_folder(out)
     if faults:
         return _score(patterns, seeds, out, json, command)
-    from crosscheck import suite
+    from crosscheck.twins import suite
 
     with counting("checking", quiet=json) as progress:
         reports = suite.check(list(patterns), list(dtype), device, progress=progress)
@@ -60,7 +60,7 @@ def check(
 
 
 def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str) -> int:
-    from crosscheck.faults.score import score
+    from crosscheck.scoring.score import score
 
     if seeds is not None and seeds < 0:
         raise IsogradError(f"--seeds: expected at least 0, got {seeds}")

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.evaluation import evaluate
-from experiments.progress import Progress, make_progress, print_json
-from experiments.run_config import RunConfig, read_config
-from experiments.training import backend_for, prepared_from
+from experiments.progress.display import Progress, make_progress, print_json
+from experiments.training.evaluation import evaluate
+from experiments.training.launch import backend_for, prepared_from
+from experiments.training.run_config import RunConfig, read_config
 from shared.backend import find_backend
 from shared.run_folder import best_checkpoint, latest_checkpoint, load_checkpoint
 

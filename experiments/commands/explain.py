@@ -1,7 +1,7 @@
 """`isograd explain`: which known default, flipped, removes a gap; exit code 1 at a gap, or where a size has moved."""
 
-from experiments.options import check_options
-from experiments.progress import counting, print_json
+from experiments.commands.options import check_options
+from experiments.progress.display import counting, print_json
 from shared.errors import IsogradError
 
 
@@ -45,7 +45,7 @@ def explain_command(
 
 
 def _measure(name: str, json: bool) -> int:
-    from crosscheck.divergences.measure import measure
+    from crosscheck.divergences.status import measure
     from crosscheck.divergences.table import DIVERGENCES, find_divergence
 
     rows = list(DIVERGENCES.values()) if name == "all" else [find_divergence(name)]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from experiments.catalogue import EXPERIMENTS
-from experiments.progress import print_json
+from experiments.progress.display import print_json
 from shared.configs.validation import check_choice
 
 Rows = list[dict[str, str]]

@@ -1,7 +1,7 @@
 """`isograd locate`: the module at fault in a pair of twins, and every module by itself; exit code 1 if one is."""
 
-from experiments.options import check_options
-from experiments.progress import print_json
+from experiments.commands.options import check_options
+from experiments.progress.display import print_json
 
 
 def locate_command(

@@ -25,7 +25,7 @@ def port_command(
         verify: Read it again, and run the forward pass on both sides.
         json: Print JSON.
     """
-    from experiments.port import port
+    from experiments.porting.port import port
 
     report = port(src, dst, to=to, model=model, arguments=arguments, verify=verify)
     print(report.to_json() if json else report)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from experiments.options import check_options
-from experiments.progress import print_json
+from experiments.commands.options import check_options
+from experiments.progress.display import print_json
 from shared.errors import IsogradError
 
 
@@ -19,10 +19,10 @@ def report(
         json: Print the figures as JSON too.
     """
     check_options("report", report, dict(locals()))
-    from experiments.certificate_report import find_certificates, write_certificates
-    from experiments.comparison import expand_runs
-    from experiments.output import check_folder
-    from experiments.report import collect, write_report, write_results
+    from experiments.reports.certificate_table import find_certificates, write_certificates
+    from experiments.reports.report import collect, write_report, write_results
+    from experiments.reports.runs import expand_runs
+    from experiments.training.folder import check_folder
 
     if not runs:
         raise IsogradError("expected run folders, got none: `isograd report runs/a runs/b` draws two on one axis")

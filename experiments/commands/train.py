@@ -3,13 +3,12 @@
 from dataclasses import fields
 from pathlib import Path
 
-from experiments import training
 from experiments.catalogue import find_experiment
-from experiments.options import flag
-from experiments.progress import Progress, make_progress
-from experiments.run_config import read_config
-from experiments.settings import Settings
-from experiments.side_by_side import check_both_installed, train_both
+from experiments.commands.side_by_side import check_both_installed, train_both
+from experiments.progress.display import Progress, make_progress
+from experiments.training import launch
+from experiments.training.run_config import read_config
+from experiments.training.settings import Settings, flag
 from shared.backend import PACKAGES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -103,7 +102,7 @@ def train(
 def _start(settings: Settings, out: Path | None, progress: Progress, stop_at: int | None) -> None:
     find_experiment(settings.experiment)
     folder = out or Path("runs") / f"{settings.experiment}-{settings.backend}"
-    training.start(settings, folder, progress, stop_at=stop_at)
+    launch.start(settings, folder, progress, stop_at=stop_at)
     _tell(folder, progress)
 
 
@@ -118,7 +117,7 @@ def _certify(
     experiment: str, backend: str | None, out: Path | None, given: dict, progress: Progress, *, json: bool
 ) -> int:
     """Exit code 1 if the runs part."""
-    from experiments.certificate import certify, describe
+    from experiments.training.certificate import certify, describe
 
     if backend != "both":
         raise IsogradError(f"--certify compares the two backends: expected --backend both, got {backend or 'none'}")
@@ -149,5 +148,5 @@ def _resume(
         fixed += ["--backend both"] if backend == "both" else []
         raise IsogradError(f"a run goes on as it was begun: {', '.join(fixed)} can't be changed by --resume")
     options = {name: given.get(name) for name in ("device", "steps")}
-    training.resume(folder, progress, backend=backend, stop_at=stop_at, **options)
+    launch.resume(folder, progress, backend=backend, stop_at=stop_at, **options)
     _tell(folder, progress)

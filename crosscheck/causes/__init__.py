@@ -1,0 +1,1 @@
+"""What explains a divergence: flipped defaults, known mistakes, hints, hypotheses."""

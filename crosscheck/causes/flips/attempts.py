@@ -1,0 +1,148 @@
+"""Attempts to close a gap: each flip of the torch side is run against the JAX side on record."""
+
+import copy
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from crosscheck import criterion
+from crosscheck.causes.flips.apply import changed, is_below
+from crosscheck.causes.flips.flip import Flip, Replaced, Site
+from crosscheck.causes.flips.known_layouts import heads_of, layouts_between, merged_biases
+from crosscheck.causes.flips.narrowing import narrowed
+from crosscheck.causes.flips.table import FLIPS
+from crosscheck.compare import compare
+from crosscheck.judging.rows import KIND, Row
+from crosscheck.pairing.layouts import canonical
+from crosscheck.recording import record
+from crosscheck.recording.record import Recording
+from crosscheck.recording.values import Options
+from crosscheck.report import Report
+from shared.arrays import Arrays
+from shared.errors import IsogradError
+
+FEW_RUNS = 2
+
+
+class Attempt(NamedTuple):
+    """A row of the catalogue, what is flipped in words, the comparison with it, and how far it moves a row's tensor.
+
+    `in_both` says that the gap is gone if both sides make this mistake; else one side is mended.
+    """
+
+    row: str
+    what: str
+    compared: Callable[[], Report]
+    moves: Callable[[Row], float] | None = None
+    in_both: bool = False
+
+
+def flips_of(torch_module: Any, report: Report, options: dict[str, Any], is_narrowed: bool = True) -> Iterator[Attempt]:
+    """Flips of the torch side against the JAX run on record, which needs no second compilation: first everywhere, then
+    only where the two sides part.
+
+    A torch side that is a recording itself can't be flipped, but its weights can be looked at.
+    """
+    if report.recordings is None or report.first_divergence is None:
+        return
+    ours, theirs = report.recordings
+    if report.first_divergence.phase == "parameters":
+        yield from _layouts(torch_module, ours, theirs, report)
+        return
+    if isinstance(torch_module, Recording | str | Path):
+        return
+    given = record.with_own(ours.arguments or ((), {}), options.get("torch_arguments"))
+    everywhere = [_Flipped(flip, torch_module, given, ours, theirs, options) for flip in FLIPS]
+    for flipped in everywhere:
+        yield Attempt(flipped.flip.divergence, flipped.flip.what, flipped.compared, flipped.moves)
+    if is_narrowed:
+        for flipped in everywhere:
+            flip, (places, found) = flipped.flip, narrowed(flipped, report)
+            if places:
+                yield Attempt(flip.divergence, f"{flip.what} in {places}", functools.partial(replace, found))
+
+
+@dataclass(frozen=True)
+class _Flipped:
+    """The torch side with one flip, everywhere or at some sites; `calls` counts what was replaced, by module."""
+
+    flip: Flip
+    module: Any
+    arguments: Any
+    ours: Recording
+    theirs: Recording
+    options: dict[str, Any]
+    where: tuple[Site, ...] = ()
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def compared(self) -> Report:
+        """The comparison with the JAX side on record; raises IsogradError if the flip does not fit the module."""
+        found = self._changed()
+        values = replace(
+            found.values,
+            inputs=self.ours.values.inputs,
+            parameters=self.ours.values.parameters,
+            updates={} if self.flip.weights else found.values.updates,
+        )
+        return compare(replace(found, values=values, arguments=self.ours.arguments), self.theirs, name=self.ours.name)
+
+    def moves(self, row: Row) -> float:
+        """How far the flip moves the row's tensor, relative to its norm."""
+        return moved(self._changed(), self.ours, row)
+
+    def _changed(self) -> Recording:
+        optimizer = (self.options.get("optimizers") or (None,))[0]
+        paths = [path for path, _ in self.where]
+        module, arguments = changed(self.module, self.arguments, self.flip, paths)
+        mode = Replaced(self.flip, self.where)
+        if self.flip.functions and isinstance(module, torch.nn.Module):
+            module = copy.deepcopy(module)
+            mode.watch(module)
+        with mode:
+            found = record.run("torch", module, arguments, quick(self.ours), self.ours.name, optimizer)
+        self.calls.update(mode.calls)
+        if self.flip.functions and not mode.used:
+            raise IsogradError("the module does not call what this flip changes")
+        gradients = self._undone(found.values.parameter_gradients, paths)
+        found = replace(found, values=replace(found.values, parameter_gradients=gradients))
+        return canonical(found, self.options.get("layouts") or {})
+
+    def _undone(self, gradients: Arrays, paths: Sequence[str]) -> Arrays:
+        if self.flip.undo is None:
+            return gradients
+        found = {name: self.flip.undo(name, array) for name, array in gradients.items() if is_below(name, paths)}
+        return {**gradients, **{name: array for name, array in found.items() if array is not None}}
+
+
+def quick(recorded: Recording) -> Options:
+    """The options of a recording with the noise measured in few runs: a wrong flip is off by far more."""
+    return replace(recorded.options, noise_runs=FEW_RUNS)
+
+
+def _layouts(torch_module: Any, ours: Recording, theirs: Recording, report: Report) -> Iterator[Attempt]:
+    """Layouts that turn every differing weight of torch's into JAX's: found by looking, nothing is run again."""
+    wrong = [row.tensor for row in report.disagreements if row.kind == "parameter"]
+    found: list[dict[str, str]] = [{} for _ in wrong]
+    for name, words in zip(wrong, found, strict=True):
+        pair = ours.values.parameters[name], theirs.values.parameters[name]
+        for row, what in layouts_between(*pair, heads_of(torch_module), name):
+            words.setdefault(row, what)
+    for row, what in merged_biases(ours.values.parameters, theirs.values.parameters, wrong):
+        for words in found:
+            words.setdefault(row, what)
+    for row in found[0] if found else ():
+        if all(row in each for each in found):
+            yield Attempt(row, f"{found[0][row]} ({', '.join(wrong[:3])})", functools.partial(replace, report, rows=[]))
+
+
+def moved(new: Recording, old: Recording, row: Row) -> float:
+    """How far the row's tensor has moved, relative to its norm."""
+    arrays = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in (new, old)]
+    if any(array is None for array in arrays):
+        raise IsogradError(f"{row.label} is not on record")
+    return criterion.difference(*arrays) / (criterion.norm(arrays[1]) or 1.0)

@@ -1,0 +1,108 @@
+"""Known layouts that turn one array into another: a transposed kernel, gates or heads in another order."""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from torch import nn
+
+from crosscheck import criterion
+from crosscheck.causes.flips.modules import ATTENTION, GATE_ORDERS, LSTM_ORDERS, gates
+from shared.arrays import Arrays
+
+HIDDEN = re.compile(r"hidden|recurrent|hh|h2h")  # a recurrent layer's projection of its state
+CONV_TRANSPOSE = (
+    "the kernel is flipped, in and out swapped, as in Flax's ConvTranspose with transpose_kernel=False, "
+    "which the layout 'flax.nnx.ConvTranspose' reads"
+)
+
+
+def layouts_between(
+    ours: np.ndarray, theirs: np.ndarray, heads: list[int], name: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Every known layout (row of the catalogue, words) that turns torch's array into JAX's, or JAX's into torch's.
+
+    An array whose name speaks of attention has no gates.
+    """
+    for array, other in ((ours, theirs), (theirs, ours)):
+        for row, what, changed in _other_layouts(array, heads):
+            is_named = row != "D03" or not ATTENTION.search(name)
+            if is_named and changed.shape == other.shape and np.array_equal(changed, other):
+                yield row, what
+
+
+def merged_biases(ours: Arrays, theirs: Arrays, wrong: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """D04, if all wrong tensors are hidden biases of a GRU, whose candidate's part one side lacks, and D05, if they are
+    biases in pairs, which one side has added up into one of the two."""
+    if wrong and all(_lacks_candidate(ours, theirs, name) for name in wrong):
+        yield "D04", "the hidden bias of the candidate is gone"
+    layers = [name.rpartition(".")[0].rpartition(".")[0] for name in wrong]
+    pairs = [[name for name, layer in zip(wrong, layers, strict=True) if layer == each] for each in set(layers)]
+    if pairs and all(len(pair) == 2 and _are_merged(ours, theirs, pair) for pair in pairs):
+        yield "D05", "two biases are added up into one"
+
+
+def _lacks_candidate(ours: Arrays, theirs: Arrays, name: str) -> bool:
+    """True if one side's bias is the other's, but for the last third of three gates, or all of it, which is zero."""
+    kernel = ours.get(re.sub("bias", "weight", name))
+    bias, other = (side[name] for side in (ours, theirs))
+    if kernel is None or kernel.ndim != 2 or not HIDDEN.search(name) or len(bias) != 3 * kernel.shape[1]:
+        return False
+    kept = 2 * len(bias) // 3
+    is_gone = any(not array[kept:].any() for array in (bias, other))
+    return is_gone and (np.array_equal(bias[:kept], other[:kept]) or not (bias.any() and other.any()))
+
+
+def _are_merged(ours: Arrays, theirs: Arrays, names: Sequence[str]) -> bool:
+    sides = [[side[name] for name in names] for side in (ours, theirs)]
+    are_alike = len({array.shape for side in sides for array in side}) == 1 and sides[0][0].ndim == 1
+    has_zero = any(not array.any() for side in sides for array in side)
+    return are_alike and has_zero and criterion.prove(sum(sides[0]), sum(sides[1]), 0.0).agrees  # type: ignore[arg-type]
+
+
+def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str, np.ndarray]]:
+    if array.dtype == ml_dtypes.bfloat16:
+        yield "D16", "the bits of bfloat16 are read as integers", array.view(np.int16).astype(array.dtype)
+    if array.ndim == 2:
+        yield "D01", "the kernel is transposed", array.T
+        yield "D01", "the kernel is reshaped, not transposed", array.reshape(array.shape[::-1]).T
+        yield "D01", "the kernel is reshaped, not transposed", array.T.reshape(array.shape)
+        yield "D33", "the padding row is zero", np.concatenate([np.zeros_like(array[:1]), array[1:]])
+    if array.ndim > 1:
+        axis = array.ndim - 2
+        yield "D35", "positions stand one place later", np.roll(array, 1, axis)
+        yield "D35", "positions stand one place earlier", np.roll(array, -1, axis)
+    if array.dtype == np.float64:
+        yield "D53", "the numbers went through float32", array.astype(np.float32).astype(np.float64)
+    if array.ndim > 2:
+        for order in itertools.permutations(range(array.ndim)):
+            yield "D02", f"the kernel's axes are in the order {order}", array.transpose(order)
+        flipped = np.flip(array, tuple(range(2, array.ndim)))
+        yield "D02", CONV_TRANSPOSE, flipped.swapaxes(0, 1)
+        yield "D02", "the kernel is flipped, as between convolution and correlation", flipped
+    for order in (*GATE_ORDERS, *LSTM_ORDERS):
+        changed = gates(order)("", array)
+        if changed is not None:
+            yield "D03", f"the gates are stacked in the order {order}", changed
+    for number in heads:
+        if array.ndim and len(array) % number == 0:
+            parts = array.reshape(number, len(array) // number, *array.shape[1:])
+            yield (
+                "D09",
+                "the heads stand inside each dimension, not around it",
+                parts.swapaxes(0, 1).reshape(array.shape),
+            )
+            if len(array) // number % 2 == 0:
+                pairs = parts.reshape(number, -1, 2, *array.shape[1:])
+                yield "D11", "rotary pairs are interleaved", pairs.swapaxes(1, 2).reshape(array.shape)
+
+
+def heads_of(module: Any) -> list[int]:
+    """Numbers of heads that the module's layers speak of."""
+    names = ("num_heads", "n_heads", "heads", "n_head", "nhead")
+    layers = list(module.modules()) if isinstance(module, nn.Module) else []
+    found = {getattr(layer, name) for layer in layers for name in names if isinstance(getattr(layer, name, None), int)}
+    return sorted(found)

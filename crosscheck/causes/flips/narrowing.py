@@ -1,0 +1,71 @@
+"""A flip made only where the two sides part, and where they part then: one layer of many may be another."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from crosscheck.causes.flips.flip import Site
+from crosscheck.report import Report
+from shared.errors import IsogradError
+
+MOST_SITES = 32  # each is a run
+
+
+def narrowed(flipped: Any, report: Report) -> tuple[str, Report]:
+    """The sites in words, and the last report: as long as the flip lets the first tensor that differs agree, it is made
+    at the next place too. `flipped` has been made everywhere before, which counted its calls."""
+    sites: list[Site] = []
+    while (found := _next(flipped, sites, report)) is not None and len(sites) < MOST_SITES:
+        site, report = found
+        sites.append(site)
+    return ", ".join(_in_words(site, report.name) for site in sites), report
+
+
+def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Report] | None:
+    """The first site that lets the tensor agree, else the one after which the two sides part latest."""
+    later: list[tuple[int, Site, Report]] = []
+    for site in _sites(flipped, report) if report.first_row else ():
+        if site not in sites:
+            with contextlib.suppress(IsogradError):
+                new = replace(flipped, where=(*sites, site), calls=Counter()).compared()
+                if new.agrees or _agrees_now(report, new):
+                    return site, new
+                later.append((_steps_later(report, new), site, new))
+    steps, *found = max(later, key=lambda each: each[0], default=(0,))
+    return (found[0], found[1]) if steps > 0 else None
+
+
+def _sites(flipped: Any, report: Report) -> list[Site]:
+    """The module where the two sides part, and each call inside that can be flipped by itself."""
+    path = report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
+    whole: list[Site] = [(path, None)] if path else []
+    if flipped.flip.inputs is not None:
+        return []
+    if not flipped.flip.functions:
+        return whole
+    number = flipped.calls[path]
+    return [*(whole if number else []), *((path, n) for n in range(number if 1 < number <= MOST_SITES else 0))]
+
+
+def _agrees_now(before: Report, after: Report) -> bool:
+    """True if the tensor in which the two sides parted first agrees."""
+    first = before.first_row
+    return first is not None and any(
+        (row.kind, row.tensor) == (first.kind, first.tensor) and row.agrees for row in after.rows
+    )
+
+
+def _steps_later(before: Report, after: Report) -> int:
+    """By how many tensors of the forward pass the two sides part later than before: what is not equal may be settled,
+    as a mask is whose reader has turned it round."""
+    rows = [(row.kind, row.tensor) for row in after.rows if row.phase == "forward"]
+    first, now = ((row.kind, row.tensor) if row else None for row in (before.first_row, after.first_row))
+    return rows.index(now) - rows.index(first) if first in rows and now in rows else 0
+
+
+def _in_words(site: Site, root: str) -> str:
+    path, number = site
+    place = f"{root}.{path}" if path else root
+    return place if number is None else f"{place} (call {number + 1})"

@@ -1,0 +1,1 @@
+"""Known divergences as data, a file for each idea."""

@@ -1,0 +1,112 @@
+"""Rows D50 to D54: what a matrix product, a softmax, a compiler and a conversion do to the digits."""
+
+import jax
+import jax.numpy as jnp
+import torch
+import torch.nn.functional as F
+from flax import linen
+
+from crosscheck.divergences.divergence import KnownDivergence
+from crosscheck.divergences.measurement import as_float64, draw, largest_gap, measurement, relative_gap
+
+EPS = 1e-6
+
+
+@measurement()
+def _bfloat16_passes() -> float:
+    x, y = draw(2, 256, 256).astype("float32")
+    rounded = (jnp.asarray(a, jnp.bfloat16).astype(jnp.float32) for a in (x, y))
+    return relative_gap(jnp.matmul(*rounded), torch.tensor(x) @ torch.tensor(y))
+
+
+@measurement()
+def _softmax_in_bfloat16() -> float:
+    arrays = [jnp.asarray(x, jnp.bfloat16) for x in draw(3, 2, 64, 4, 16, std=2.0)]
+    exact = F.scaled_dot_product_attention(*(torch.tensor(as_float64(x)).transpose(1, 2) for x in arrays))
+    return relative_gap(linen.dot_product_attention(*arrays), exact.transpose(1, 2))
+
+
+def _rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
+    return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + EPS) * (1 + scale)
+
+
+@measurement()
+def _rms_norm_under_jit() -> float:
+    arrays = [jnp.asarray(x, jnp.bfloat16) for x in (draw(64, 32), draw(32, std=0.05, seed=1))]
+    x, scale = (torch.tensor(as_float64(array)).bfloat16() for array in arrays)
+    eager = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPS) * (1 + scale)
+    return largest_gap(eager, jax.jit(_rms_norm)(*arrays))
+
+
+@measurement()
+def _float64_without_x64() -> float:
+    tensor = torch.tensor(draw(1000))
+    with jax.enable_x64(False):
+        narrow = jnp.asarray(tensor.numpy())
+    return float(abs(as_float64(narrow) / as_float64(tensor) - 1).max())
+
+
+@measurement()
+def _scalar_promotes() -> float:
+    factor, vector = torch.tensor(1 / 3, dtype=torch.float32), torch.tensor(draw(1000)).bfloat16()
+    promoted = jnp.asarray(factor.numpy()) * jnp.asarray(as_float64(vector), jnp.bfloat16)
+    return float(abs(as_float64(factor * vector) / as_float64(promoted) - 1).max())
+
+
+PRECISION = (
+    KnownDivergence(
+        id="D50",
+        name="tpu-bf16",
+        trigger="a float32 matrix product on a TPU at JAX's default precision",
+        predicted=2.3e-3,
+        size_of="relative L2 difference of a 256 x 256 product, JAX's inputs rounded to bfloat16 as one such pass does",
+        measure=_bfloat16_passes,
+        source="jax#1856; jax#10413; jax.default_matmul_precision documentation",
+        to_torch='jax.config.update("jax_default_matmul_precision", "highest")',
+        to_jax="(x.bfloat16().float() @ y.bfloat16().float())",
+    ),
+    KnownDivergence(
+        id="D51",
+        name="softmax-dtype",
+        trigger="attention in bfloat16 by linen.dot_product_attention, whose scores and softmax are bfloat16 too",
+        predicted=8.4e-3,
+        size_of="relative L2 error of Linen's output against torch's in float64 (torch's own in bfloat16: 3.0e-3)",
+        measure=_softmax_in_bfloat16,
+        source="flax.linen.dot_product_attention documentation (force_fp32_for_softmax); spd#707",
+        to_torch="jax.nn.dot_product_attention(q, k, v); force_fp32_for_softmax=True leaves the scores in bfloat16",
+        to_jax="(q @ k.mT * d**-0.5).softmax(dim=-1) @ v, every step in bfloat16",
+    ),
+    KnownDivergence(
+        id="D52",
+        name="jit-vs-eager",
+        trigger="a bfloat16 RMSNorm under jax.jit, which keeps digits between its steps",
+        predicted=0.0156,
+        size_of="largest absolute difference of jax.jit from torch, whose bits are those of JAX without jit",
+        measure=_rms_norm_under_jit,
+        source="gemma#367",
+        to_torch="normalise in float32 and round once, on both sides: x.astype(jnp.float32) first, x.dtype last",
+        to_jax="x.float() first, x.dtype last",
+    ),
+    KnownDivergence(
+        id="D53",
+        name="x64-off",
+        trigger="float64 or int64 handed to JAX without jax_enable_x64",
+        predicted=5.9e-8,
+        size_of="largest relative change of 1000 numbers that become float32; int64 becomes int32 in the same way",
+        measure=_float64_without_x64,
+        source="JAX documentation, double (64 bit) precision",
+        to_torch='jax.config.update("jax_enable_x64", True)',
+        to_jax="tensor.float(), ids.int()",
+    ),
+    KnownDivergence(
+        id="D54",
+        name="promotion",
+        trigger="a float32 array without axes times a bfloat16 array",
+        predicted=5.2e-3,
+        size_of="largest relative difference of the products: torch bfloat16, JAX float32",
+        measure=_scalar_promotes,
+        source="torch.result_type and JAX type promotion documentation",
+        to_torch="x * scalar.astype(x.dtype)",
+        to_jax="x.float() * scalar",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Planted faults as data, a file for each idea."""

@@ -1,0 +1,97 @@
+"""Faults of the loss: what is averaged, over how many rows, and what the logarithm is taken of."""
+
+from crosscheck.faults.fault import Change, Fault, alike, both_sides
+
+FILE = "losses.py"
+TORCH_LOG, JAX_LOG = (
+    "F.log_softmax(at_least_float32(logits), dim=-1)",
+    "jax.nn.log_softmax(at_least_float32(logits), axis=-1)",
+)
+TORCH_PICKED = "return -log_probabilities.gather(-1, labels[:, None].long())[:, 0]"
+JAX_PICKED = "return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)[:, 0]"
+MEAN = "return (weights * values).sum() / (total + (total == 0))"
+
+# fmt: off
+CROSS_ENTROPY = (
+    *both_sides(
+        "loss-of-probabilities", "loss", "the logarithm is missing", FILE,
+        (TORCH_LOG, "F.softmax(at_least_float32(logits), dim=-1)"),
+        (JAX_LOG, "jax.nn.softmax(at_least_float32(logits), axis=-1)"), "cross_entropy",
+    ),
+    *both_sides(
+        "loss-normalised-over-the-batch", "loss", "the softmax runs over the examples", FILE,
+        (TORCH_LOG, "F.log_softmax(at_least_float32(logits), dim=0)"),
+        (JAX_LOG, "jax.nn.log_softmax(at_least_float32(logits), axis=0)"), "cross_entropy",
+    ),
+    *both_sides(
+        "loss-eps-in-the-logarithm", "loss", "1e-8 is added to the probabilities", FILE,
+        (TORCH_LOG, "(F.softmax(at_least_float32(logits), dim=-1) + 1e-8).log()"),
+        (JAX_LOG, "jnp.log(jax.nn.softmax(at_least_float32(logits), axis=-1) + 1e-8)"), "cross_entropy",
+    ),
+    *both_sides(
+        "loss-in-bits", "loss", "the logarithm is that of base 2", FILE,
+        (TORCH_LOG, f"{TORCH_LOG} / at_least_float32(logits).new_tensor(2.0).log()"),
+        (JAX_LOG, f"{JAX_LOG} / jnp.log(2.0)"), "cross_entropy",
+    ),
+    *both_sides(
+        "loss-with-smoothed-labels", "loss", "a tenth of the label is spread over all classes", FILE,
+        (TORCH_PICKED, f"{TORCH_PICKED} * 0.9 - 0.1 * log_probabilities.mean(-1)"),
+        (JAX_PICKED, f"{JAX_PICKED} * 0.9 - 0.1 * log_probabilities.mean(-1)"), "cross_entropy",
+    ),
+    *both_sides(
+        "loss-ignores-class-zero", "loss", "label 0 counts as padding", FILE,
+        (TORCH_PICKED, f"{TORCH_PICKED} * (labels != 0)"), (JAX_PICKED, f"{JAX_PICKED} * (labels != 0)"),
+        "cross_entropy", divergence="D30",
+    ),
+    *both_sides(
+        "loss-without-the-softmax-gradient", "loss", "the normaliser counts as a constant", FILE,
+        (TORCH_LOG, "logits - at_least_float32(logits).logsumexp(-1, keepdim=True).detach()"),
+        (JAX_LOG, "logits - jax.lax.stop_gradient(jax.nn.logsumexp(at_least_float32(logits), -1, keepdims=True))"),
+        "cross_entropy", "", "input gradient",
+    ),
+    *both_sides(
+        "least-likely-class", "loss", "the class of the smallest logit is predicted", FILE,
+        *alike("logits.argmax(", "logits.argmin("), "predicted_classes",
+    ),
+    Fault(
+        "loss-labels-counted-from-one/jax", "loss", "jax", "labels are taken for 1 to C, and -1 wraps around silently",
+        (Change(f"jax_impl/{FILE}", "labels[:, None]", "labels[:, None] - 1"),), "cross_entropy", "", "forward",
+    ),
+)
+
+WEIGHTED_MEAN = (
+    *both_sides(
+        "mean-over-filled-rows", "loss", "the sum is divided by the rows of the batch, not by those that count", FILE,
+        *alike(MEAN, "return (weights * values).sum() / len(values)"), "weighted_mean", divergence="D31",
+    ),
+    *both_sides(
+        "mean-without-weights", "loss", "rows that only fill the batch count", FILE,
+        *alike(MEAN, "return (1.0 * values).mean()"), "weighted_mean", divergence="D31",
+    ),
+    *both_sides(
+        "mean-of-the-sum", "loss", "the rows are added up and not averaged", FILE,
+        *alike(MEAN, "return (weights * values).sum()"), "weighted_mean",
+    ),
+    *both_sides(
+        "mean-of-the-other-rows", "loss", "the weights say which rows to leave out", FILE,
+        *alike(MEAN, "return ((1 - weights) * values).sum() / (total + (total == 0))"), "weighted_mean",
+    ),
+    *both_sides(
+        "mean-with-eps", "loss", "1e-6 is added to the divisor", FILE,
+        *alike(MEAN, "return (weights * values).sum() / (total + 1e-6)"), "weighted_mean",
+    ),
+    *both_sides(
+        "mean-without-gradient-of-the-rows", "loss", "the divisor alone carries a gradient", FILE,
+        (MEAN, "return (weights * values).detach().sum() / (total + (total == 0))"),
+        (MEAN, "return jax.lax.stop_gradient(weights * values).sum() / (total + (total == 0))"),
+        "weighted_mean", "", "input gradient",
+    ),
+    Fault(
+        "mean-divisor-at-its-bound/jax", "loss", "jax", "max(total, 1) halves the gradient where the total is 1",
+        (Change(f"jax_impl/{FILE}", "(total + (total == 0))", "jnp.maximum(total, 1.0)"),),
+        "weighted_mean", "", "input gradient", case="one_example", divergence="D46",
+    ),
+)
+# fmt: on
+
+LOSSES: tuple[Fault, ...] = (*CROSS_ENTROPY, *WEIGHTED_MEAN)

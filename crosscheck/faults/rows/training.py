@@ -1,0 +1,136 @@
+"""Faults of training: the rate, the dropout key, the loss's mean, its gradients, the evaluation. Both backends run."""
+
+from crosscheck.faults.fault import Change, Fault, alike, both_sides
+
+FILE, OBJECTIVE = "backend.py", "objective.py"
+NUMBER = 'state["step"] // self.training.accumulate'
+COEFFICIENTS = f"coefficients = self.updates.coefficients({NUMBER} + 1, learning_rate)"
+KEY = 'rng.fold_in(rng.key_from_seed(self.seed), state["step"])'
+AVERAGE, ACCURACY = 'state.get(training_state.AVERAGE, state["weights"])', 'weighted_mean(correct, batch["weights"])'
+LOSS = 'return weighted_mean(losses, batch["weights"]), '
+TORCH_GRADIENTS = "return dict(zip(weights, gradients, strict=True)), metrics"
+INPUTS = "tuple(batch[name] for name in self.model.inputs)"
+TORCH_COMPUTE, JAX_COMPUTE = "weight.to(getattr(torch, self.dtype))", "weight.astype(self.dtype)"
+JAX_GRADIENTS = 'return gradients, {"loss": loss'
+GRU, TRANSFORMER = "ReviewClassifierGRU", "ReviewClassifierTransformer"
+UPDATE = {"module": "optimizer", "phase": "update", "mode": "run"}
+GRADIENT = {"phase": "parameter gradient", "mode": "run"}
+
+# fmt: off
+SCHEDULES = (
+    *both_sides(
+        "rate-of-the-step-before", "schedule", "each step takes the learning rate of the one before", FILE,
+        *alike(COEFFICIENTS, 'rate = vars(self).get("rate", learning_rate)\n        self.rate = learning_rate\n'
+               f"        {COEFFICIENTS.replace('learning_rate', 'rate')}"),
+        TRANSFORMER, **UPDATE,
+    ),
+    *both_sides(
+        "rate-without-schedule", "schedule", "every step takes the learning rate of the config", FILE,
+        *alike(COEFFICIENTS, "rate = self.updates.groups[0][0].config.learning_rate\n"
+               f"        {COEFFICIENTS.replace('learning_rate', 'rate')}"),
+        GRU, **UPDATE,
+    ),
+    *both_sides(
+        "first-step-numbered-zero", "optimizer", "the optimiser is told the steps before, not the number of this", FILE,
+        *alike(f"{NUMBER} + 1", NUMBER), GRU, **UPDATE,
+    ),
+    *both_sides(
+        "step-not-advanced", "schedule", "the state stays at step 0", FILE,
+        *alike('"step": state["step"] + 1}', '"step": state["step"]}'), TRANSFORMER, mode="run",
+    ),
+)
+
+DROPOUT_KEYS = (
+    *both_sides(
+        "masks-of-the-seed-alone", "dropout", "the step is not folded into the dropout key", FILE,
+        *alike(KEY, "rng.key_from_seed(self.seed)"), TRANSFORMER, mode="run",
+    ),
+    *both_sides(
+        "masks-of-the-next-step", "dropout", "the number of the next step is folded into the dropout key", FILE,
+        *alike(KEY, KEY.replace("]", "] + 1")), GRU, mode="run",
+    ),
+    *both_sides(
+        "trained-without-dropout", "dropout", "training runs in evaluation mode", OBJECTIVE,
+        ("self.structure.train(key is not None)", "self.structure.train(False)"),
+        ("module.eval() if key is None else module.train()", "module.eval()"), TRANSFORMER, mode="run",
+    ),
+)
+
+LOSSES_OF_A_RUN = (
+    *both_sides(
+        "run-adds-up-the-loss", "loss", "the losses of a batch are added up and not averaged", OBJECTIVE,
+        *alike(LOSS, 'return (losses * batch["weights"]).sum(), '), GRU, mode="run",
+    ),
+    *both_sides(
+        "run-counts-filled-rows", "loss", "rows that only fill the batch have a loss too", OBJECTIVE,
+        *alike(LOSS, "return losses.mean(), "), TRANSFORMER, mode="run", divergence="D31",
+    ),
+    *both_sides(
+        "run-divides-by-all-rows", "loss", "the sum is divided by the rows of the batch, not by those that count",
+        OBJECTIVE,
+        *alike(LOSS, 'return (losses * batch["weights"]).mean(), '), GRU, mode="run", divergence="D31",
+    ),
+    *both_sides(
+        "run-swaps-the-classes", "loss", "class 0 is learnt as class 1", OBJECTIVE,
+        *alike('losses = cross_entropy(logits, batch', 'losses = cross_entropy(logits, 1 - batch'),
+        TRANSFORMER, mode="run",
+    ),
+    *both_sides(
+        "run-without-mask", "mask", "the model is given the ids alone", OBJECTIVE,
+        *alike(INPUTS, "tuple(batch[name] for name in self.model.inputs[:1])"), GRU, mode="run",
+    ),
+    *both_sides(
+        "run-with-mask-upside-down", "mask", "the model is given a mask of the padding", OBJECTIVE,
+        *alike(INPUTS, 'tuple(batch[name] == 0 if name == "mask" else batch[name] for name in self.model.inputs)'),
+        TRANSFORMER, mode="run", divergence="D38",
+    ),
+)
+
+GRADIENTS_OF_A_RUN = (
+    *both_sides(
+        "loss-scale-not-undone", "precision", "the loss is scaled by 1024 and the gradients are not scaled back",
+        OBJECTIVE,
+        ("torch.autograd.grad(loss,", "torch.autograd.grad(1024 * loss,"),
+        (JAX_GRADIENTS, f"gradients = jax.tree.map(lambda g: 1024 * g, gradients)\n        {JAX_GRADIENTS}"),
+        GRU, **GRADIENT,
+    ),
+    *both_sides(
+        "run-freezes-the-words", "model", "the embedding gets no gradient", OBJECTIVE,
+        (TORCH_COMPUTE, f'(weight.detach() if "embedding" in name else weight){TORCH_COMPUTE[6:]}'),
+        (JAX_COMPUTE, f'(jax.lax.stop_gradient(weight) if "embedding" in name else weight){JAX_COMPUTE[6:]}'),
+        TRANSFORMER, **GRADIENT,
+    ),
+    Fault(
+        "gradients-never-zeroed/torch", "optimizer", "torch", "the gradients of all steps so far are added up",
+        (Change(f"torch_impl/{OBJECTIVE}", TORCH_GRADIENTS,
+                "before = vars(self).get('before', {})\n        self.before = {name: gradient + before.get(name, 0.0) "
+                "for name, gradient in zip(weights, gradients)}\n        return self.before, metrics"),),
+        GRU, "", **GRADIENT,
+    ),
+)
+
+EVALUATIONS = (
+    *both_sides(
+        "evaluated-with-dropout", "dropout", "the evaluation drops as training does", OBJECTIVE,
+        ("self.logits(weights, batch, None)", "self.logits(weights, batch, (0, 0))"),
+        ("self.logits(weights, batch, None)", "self.logits(weights, batch, np.zeros(2, np.uint32))"),
+        TRANSFORMER, mode="run",
+    ),
+    *both_sides(
+        "evaluated-without-the-average", "model", "the weights are evaluated, not their average", FILE,
+        *alike(AVERAGE, 'state["weights"]'), GRU, mode="run",
+    ),
+    *both_sides(
+        "predicts-the-least-likely", "model", "the evaluation predicts the class of the lowest score", OBJECTIVE,
+        *alike('"predictions": predicted_classes(logits)', '"predictions": predicted_classes(-logits)'),
+        GRU, mode="run",
+    ),
+    *both_sides(
+        "accuracy-of-filled-rows", "loss", "rows that only fill the batch count in the accuracy", OBJECTIVE,
+        *alike(ACCURACY, 'weighted_mean(correct, batch["weights"] * 0 + 1)'), TRANSFORMER, mode="run",
+        divergence="D31",
+    ),
+)
+# fmt: on
+
+RUNS: tuple[Fault, ...] = (*SCHEDULES, *DROPOUT_KEYS, *LOSSES_OF_A_RUN, *GRADIENTS_OF_A_RUN, *EVALUATIONS)

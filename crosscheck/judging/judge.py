@@ -1,0 +1,192 @@
+"""Judge two recordings tensor by tensor: one row each, with its error and its bound."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.judging.rows import KIND, KINDS, Kind, Row, Statistics, worst_element
+from crosscheck.pairing.axis_order import aligned, orders_used
+from crosscheck.recording.nesting import is_float
+from crosscheck.recording.noise import Noise
+from crosscheck.recording.record import PROOF_DTYPE, Recording
+from crosscheck.recording.tracing import call_of, end_of
+from crosscheck.recording.values import BIASED, Call, Values
+from shared.arrays import Arrays
+from shared.training_state import AVERAGE, WEIGHTS
+
+GRADIENTS = ("input_gradients", "parameter_gradients", "intermediate_gradients")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The largest norm of a group of tensors, below which an error is measured against it: a gradient that is zero in
+    theory (a key bias) is noise on both sides, and so is what an optimiser keeps of it."""
+
+    gradients: float
+    moments: Mapping[str, float]
+
+    @staticmethod
+    def of(values: Values) -> "Scale":
+        gradients = [
+            g for field in GRADIENTS if field != "intermediate_gradients" for g in getattr(values, field).values()
+        ]
+        moments: dict[str, float] = {}
+        for name, array in values.updates.items():
+            group = _group(name)
+            moments[group] = max(moments.get(group, 0.0), criterion.norm(array))
+        return Scale(max(map(criterion.norm, gradients), default=0.0), moments)
+
+    def floor(self, field: str, name: str) -> float:
+        """The floor of one tensor's norm."""
+        if field in GRADIENTS:
+            return self.gradients
+        if field == "updates" and name.count("/") > 1 and name.split("/")[1] not in (WEIGHTS, AVERAGE):
+            return self.moments[_group(name)]
+        return 0.0
+
+
+def _group(name: str) -> str:
+    """Where a tensor of the training state belongs: "2/exp_avg" for "2/exp_avg/norm.weight"."""
+    return "/".join(name.split("/", 2)[:2])
+
+
+def judge(ours: Recording, theirs: Recording) -> list[Row]:
+    """Rows in the order of `KINDS`; intermediates that only one side shows are left out (see `unmatched`)."""
+    noise = ours.noise
+    scale = Scale.of(ours.values if noise is None else noise.oracle)
+    rows = []
+    for kind in KINDS:
+        mine, other = (getattr(side.values, kind.attribute) for side in (ours, theirs))
+        for name, array in _pairs(kind, mine, other):
+            candidates = [each for each in (name, name + BIASED) if each in mine]
+            judged = {n: verdict_of(kind, n, mine[n], array, scale, noise, ours.options.dtype) for n in candidates}
+            name = min(judged, key=lambda n: judged[n].error)
+            rows.append(row_of(kind, name, mine[name], array, judged[name], ours.values))
+    return rows
+
+
+def _pairs(kind: Kind, ours: Arrays, theirs: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    used = orders_used(ours, theirs) if kind.is_inside else set()
+    for name in ours:
+        if name in theirs:
+            other = theirs[name]
+            if kind.is_inside:
+                found = aligned(ours[name], other, used)
+                if found is None or is_float(ours[name].dtype) != is_float(other.dtype):
+                    continue
+                other = found
+            yield name, other
+
+
+def verdict_of(
+    kind: Kind,
+    name: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    scale: Scale,
+    noise: Noise | None,
+    dtype: np.dtype,
+) -> criterion.Verdict:
+    """Error and bound of one tensor: integers, booleans and inputs must be equal; so must shapes and dtypes of all."""
+    if ours.shape != theirs.shape or is_float(ours.dtype) != is_float(theirs.dtype):
+        return criterion.Verdict(float("inf"), 0.0)
+    if kind.name == "input" or not is_float(ours.dtype):
+        return criterion.Verdict(float(np.count_nonzero(ours != theirs)), 0.0)
+    floor = scale.floor(kind.attribute, name)
+    if noise is None or dtype == PROOF_DTYPE:
+        return criterion.prove(ours, theirs, floor)
+    oracle = getattr(noise.oracle, kind.attribute).get(name)
+    if oracle is None or oracle.shape != ours.shape:
+        return criterion.Verdict(float("inf"), 0.0)
+    moved = noise.movement[kind.attribute][name]
+    return criterion.compare_noise(ours, theirs, floor, oracle, moved, criterion.unit_roundoff(dtype))
+
+
+def row_of(
+    kind: Kind, name: str, ours: np.ndarray, theirs: np.ndarray, verdict: criterion.Verdict, values: Values
+) -> Row:
+    """One tensor as a row; `values` are torch's."""
+    index, torch_value, jax_value = worst_element(ours, theirs)
+    both = (ours, theirs) if verdict.error > verdict.bound or verdict.error != verdict.error else ()
+    return Row(
+        tensor=name,
+        kind=kind.name,
+        module=_module(kind, name, values),
+        shape=ours.shape,
+        jax_shape=theirs.shape,
+        error=verdict.error,
+        bound=verdict.bound,
+        worst_index=index,
+        torch_value=torch_value,
+        jax_value=jax_value,
+        statistics=tuple(Statistics.of(array) for array in both),
+    )
+
+
+def _module(kind: Kind, name: str, values: Values) -> str:
+    """The path of the module that a tensor belongs to."""
+    if kind.is_inside:
+        return values.calls[call_of(name)].path
+    if kind.name in ("parameter", "parameter gradient", "running statistic", "update"):
+        return name.split("/")[-1].rpartition(".")[0]
+    return ""
+
+
+def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
+    """The rows that can tell where the fault is: what goes on inside a call, and into it, is its own affair where all
+    that comes out agrees, forwards (a mask of the other polarity, say) and backwards; so is a tensor of another shape
+    after which the next agrees (padded and cut, say)."""
+    ends = {"intermediate": "out", "intermediate gradient": "in"}
+    results: dict[tuple[str, str], bool] = {}
+    for row in rows:
+        if end_of(row.tensor) == ends.get(row.kind):
+            key = row.kind, call_of(row.tensor)
+            results[key] = results.get(key, True) and row.agrees
+    passed = _passed_over(rows)
+    return [
+        row
+        for row in rows
+        if row.agrees or row.kind not in ends or not (row in passed or _is_settled(row, results, calls))
+    ]
+
+
+def _passed_over(rows: Sequence[Row]) -> list[Row]:
+    """Rows of tensors inside whose shapes differ, if the next that can be compared agrees, and all such gradients."""
+    found, agrees = [], all(row.agrees for row in rows if row.kind == "output")
+    for row in reversed(rows):
+        if row.kind == "intermediate" and row.shape == row.jax_shape:
+            agrees = row.agrees
+        elif KIND[row.kind].is_inside and row.shape != row.jax_shape and (agrees or row.kind != "intermediate"):
+            found.append(row)
+    return found
+
+
+def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mapping[str, Call]) -> bool:
+    call = call_of(row.tensor)
+    while call and not results.get((row.kind, call)):
+        call = calls[call].inside
+    return bool(call)
+
+
+def uneven_calls(ours: Values, theirs: Values) -> set[str]:
+    """Calls that are given another number of tensors on the other side: a mask that was left out, say."""
+    mine, other = (
+        Counter(call_of(name) for name in side.intermediates if end_of(name) == "in") for side in (ours, theirs)
+    )
+    return {call for call in ours.calls if call in theirs.calls and mine[call] != other[call]}
+
+
+def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:
+    """Paths of the modules that were called on one side only, those inside the other side's loops left out."""
+    paths = {side.side: {call.path for call in side.values.calls.values()} for side in (ours, theirs)}
+    hidden = {*ours.values.hidden, *theirs.values.hidden}
+    alone = {
+        side: [
+            path for path in dict.fromkeys(call.path for call in recording.values.calls.values()) if path not in other
+        ]
+        for side, recording, other in (("torch", ours, paths[theirs.side]), ("jax", theirs, paths[ours.side]))
+    }
+    return {side: [path for path in found if path not in hidden] for side, found in alone.items()}

@@ -1,0 +1,85 @@
+"""Give a JAX module the weights and the running statistics of a torch module, the first step of a comparison."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+import torch
+from flax import nnx, traverse_util
+
+import torch_impl
+from crosscheck.pairing.layouts import Layouts, in_jax_layout
+from crosscheck.pairing.renaming import Rules, fitted, new_name
+from crosscheck.pairing.suggestions import advice
+from crosscheck.recording.values import statistic_name
+from jax_impl.weights import to_tensor
+from shared.errors import IsogradError, WeightsError
+from shared.weight_rules import canonical_name, canonical_shape, check_names, from_canonical
+from torch_impl.weights import to_numpy
+
+COLLECTIONS = ("params", "batch_stats")  # of a Linen module's variables
+Path = tuple[str | int, ...]
+
+
+def copy_weights(
+    torch_module: torch.nn.Module, jax_module: Any, rules: Rules | None = None, layouts: Layouts | None = None
+) -> Any:
+    """The JAX module with the parameters and the statistics of the torch module; `rules` and `layouts` as in `compare`.
+
+    Where one bias stands for two it is their sum. An NNX module is changed itself; of a Linen module, given as
+    (module, variables), a new such pair comes back.
+    Raises one WeightsError that lists every name that is missing, unused or misshapen.
+    """
+    if isinstance(jax_module, nnx.Module):
+        state = nnx.state(jax_module, (nnx.Param, nnx.BatchStat))
+        flat = dict(nnx.to_flat_state(state))
+        shapes = {path: variable.get_value().shape for path, variable in flat.items()}
+        found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+        for path, variable in flat.items():
+            variable.set_value(to_tensor(found[path]))
+        nnx.update(jax_module, state)
+        return jax_module
+    module, variables = _with_variables(jax_module)
+    trees = {name: traverse_util.flatten_dict(nn.meta.unbox(dict(variables.get(name, {})))) for name in COLLECTIONS}
+    shapes = {path: array.shape for tree in trees.values() for path, array in tree.items()}
+    found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+    filled = {name: {path: to_tensor(found[path]) for path in tree} for name, tree in trees.items() if tree}
+    return module, {**variables, **{name: traverse_util.unflatten_dict(tree) for name, tree in filled.items()}}
+
+
+def _with_variables(module: Any) -> tuple[nn.Module, Any]:
+    """A Linen module and its variables, also of one that is bound to them."""
+    if isinstance(module, nn.Module) and module.scope is not None:
+        return module.unbind()
+    if isinstance(module, tuple) and len(module) == 2 and isinstance(module[0], nn.Module):
+        return module
+    raise IsogradError(
+        f"expected an NNX module, or a Linen module as the pair (module, variables), got {type(module).__name__}"
+    )
+
+
+def _arrays(
+    module: torch.nn.Module, shapes: Mapping[Path, Any], rules: Rules, layouts: Layouts
+) -> dict[Path, np.ndarray]:
+    """The torch module's array for every path of the JAX module, in its layout."""
+    ours = in_jax_layout(torch_impl.to_arrays(module), layouts)
+    statistics = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
+    names = {path: _torch_name(path, rules, {**ours, **statistics}) for path in shapes}
+    wanted = {name: statistics[name] for name in names.values() if name in statistics}
+    expected = {names[path]: canonical_shape(path, shape) for path, shape in shapes.items()}
+    found = {name: fitted(array, expected.get(name, array.shape)) for name, array in {**ours, **wanted}.items()}
+    _check(expected, found, f"the JAX module (from {type(module).__name__})")
+    return {path: from_canonical(path, found[name]) for path, name in names.items()}
+
+
+def _check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray], owner: str) -> None:
+    try:
+        check_names(expected, found, owner)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{advice({name: each.shape for name, each in found.items()}, expected)}") from None
+
+
+def _torch_name(path: Path, rules: Rules, arrays: Mapping[str, np.ndarray]) -> str:
+    name = new_name(canonical_name(path), rules)
+    return name if name in arrays else statistic_name(name)

@@ -1,0 +1,134 @@
+"""What must hold before two sides can be compared; each breach is one sentence."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crosscheck.pairing.suggestions import advice
+from crosscheck.recording import record
+from crosscheck.recording.arguments import Arguments, differing
+from crosscheck.recording.nesting import as_call, is_float
+from crosscheck.recording.record import PROOF_DTYPE, SIDES, Recording
+from crosscheck.recording.values import Options
+from shared.errors import IsogradError, WeightsError
+from shared.weight_rules import check_names
+
+Recorded = Mapping[str, Recording | None]
+SETTINGS = ("train", "gradients", "updates")  # of a recording, which the other side must share
+
+
+def recorded_sides(sides: Mapping[str, Any]) -> dict[str, Recording | None]:
+    """The recordings among the two sides, read from their files; None for a side that is a module or a function."""
+    found = {side: _recorded(side, module) for side, module in sides.items()}
+    ours, theirs = found.values()
+    if ours is not None and theirs is not None:
+        for setting in ("dtype", *SETTINGS):
+            mine, other = (getattr(each.options, setting) for each in (ours, theirs))
+            if mine != other:
+                raise IsogradError(
+                    f"the two recordings can't be compared: {setting} is {mine} in torch's and {other} in JAX's; "
+                    "record both alike"
+                )
+    return found
+
+
+def _recorded(side: str, module: Any) -> Recording | None:
+    if isinstance(module, Recording | str | Path):
+        found = module if isinstance(module, Recording) else Recording.load(module)
+        if found.side != side:
+            raise IsogradError(
+                f"expected a recording of the {SIDES[side]} side, got one of the {SIDES[found.side]} side: swap the two"
+            )
+        return found
+    if isinstance(module, type):
+        raise IsogradError(f"expected {SIDES[side]}'s module, got the class {module.__name__}: make one of it first")
+    other = _other(side)
+    if record.is_module_of(module, other):
+        raise IsogradError(
+            f"expected {SIDES[side]}'s module, got the {SIDES[other]} module {record.title_of(module)}: "
+            "the call is compare(torch_module, jax_module, inputs)"
+        )
+    return None
+
+
+def arguments_of(inputs: Any, recorded: Recorded) -> Arguments:
+    """The arguments of the call, which are those on record if there is a recording."""
+    found = [each for each in recorded.values() if each is not None]
+    if inputs is None and not found:
+        raise IsogradError("expected inputs for the two modules, got none")
+    arguments = found[0].arguments if inputs is None else as_call(inputs)
+    if arguments is None:
+        raise IsogradError(f"the recording of {found[0].name} holds no inputs: give compare the ones it was made with")
+    for each in found:
+        if each.arguments is not None:
+            names = differing(each.arguments, record.rounded(arguments, each.options.dtype))
+            if names:
+                raise IsogradError(
+                    f"the {SIDES[each.side]} side of {each.name} was recorded with other inputs ({', '.join(names)} "
+                    "differ): "
+                    "leave the inputs out, or record it anew"
+                )
+    return arguments
+
+
+def options_of(
+    recorded: Recorded, torch_module: Any, arguments: Arguments, wanted: Options, device: str | None
+) -> Options:
+    """Those of a recording, or the wanted ones with the dtype and the device of the torch module."""
+    found = next((each for each in recorded.values() if each is not None), None)
+    if found is None:
+        dtype = record.floating_dtype(torch_module, arguments)
+        return replace(wanted, dtype=dtype, device=device or record.device_of(torch_module))
+    for setting in ("train", "updates"):
+        asked, made = getattr(wanted, setting), getattr(found.options, setting)
+        if asked and asked != made:
+            raise IsogradError(
+                f"the {SIDES[found.side]} side of {found.name} was recorded with {setting}={made}, so it can't be "
+                f"compared with {setting}={asked}: record it anew"
+            )
+    return replace(found.options, device=device or found.options.device)
+
+
+def check_dtypes(sides: Mapping[str, Any], recorded: Recorded, options: Options, title: str) -> None:
+    """float64 on one side only is an accident, and no noise rule holds between the two."""
+    for side, module in sides.items():
+        for dtype in filter(is_float, record.parameter_dtypes(module) if recorded[side] is None else ()):
+            if (dtype == PROOF_DTYPE) != (options.dtype == PROOF_DTYPE):
+                raise IsogradError(
+                    f"{title} is {options.dtype} in {SIDES[_other(side)]} but has {dtype} parameters in {SIDES[side]}: "
+                    "make both float64 (JAX modules under jax.enable_x64(True), with param_dtype=float64) or neither"
+                )
+
+
+def _other(side: str) -> str:
+    return next(name for name in SIDES if name != side)
+
+
+def check_rules(rules: Any) -> None:
+    """Rules are a dict of regular expressions that can be read."""
+    if not isinstance(rules, Mapping):
+        raise IsogradError(f"rules must be a dict, regular expression -> replacement, got {type(rules).__name__}")
+    for pattern in rules:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise IsogradError(f"rules must be regular expressions, and {pattern!r} is none: {error}") from error
+
+
+def check_pairing(ours: Recording, theirs: Recording, title: str) -> None:
+    """Parameters and outputs have the same names on both sides."""
+    shapes = {name: array.shape for name, array in ours.values.parameters.items()}
+    owner = f"the torch module {title} (names of the JAX module; mend them with rules=)"
+    try:
+        check_names(shapes, theirs.values.parameters, owner)
+    except WeightsError as error:
+        others = {name: array.shape for name, array in theirs.values.parameters.items()}
+        raise WeightsError(f"{error}{advice(shapes, others)}") from None
+    torch_names, jax_names = (list(side.values.outputs) for side in (ours, theirs))
+    if sorted(torch_names) != sorted(jax_names):
+        raise IsogradError(
+            f"the outputs of {title} do not pair up: torch has {torch_names}, JAX has {jax_names}; "
+            "return the same nesting of tuples or dicts on both sides"
+        )

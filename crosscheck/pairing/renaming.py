@@ -1,0 +1,131 @@
+"""The values of one side under the names of the other: renames by regular expression."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from crosscheck.recording.tracing import call_of
+from crosscheck.recording.values import Call, Values
+from shared.arrays import Arrays
+from shared.errors import IsogradError
+from shared.weight_rules import from_canonical
+
+Rules = Mapping[str, str]  # regular expression on a canonical JAX name -> replacement in torch's name
+
+
+def renamed(values: Values, rules: Rules) -> Values:
+    """The values with the rules applied to the names of parameters and to the paths of modules."""
+    if not rules:
+        return values
+    paths = {name: module_path(call.path, rules) for name, call in values.calls.items()}
+    names = {name: paths[name] + name[len(call.path) :] for name, call in values.calls.items()}
+    values = with_parameters(values, lambda arrays, _: _renamed(arrays, rules))
+    values = replace(values, statistics=_renamed(values.statistics, rules))
+    return replace(with_calls(values, names, paths), hidden=[module_path(path, rules) for path in values.hidden])
+
+
+def with_calls(values: Values, names: Mapping[str, str], paths: Mapping[str, str]) -> Values:
+    """The calls under other names, and as calls of modules at other paths; both by the call's old name."""
+
+    def tap(name: str) -> str:
+        call = call_of(name)
+        return names[call] + name[len(call) :]
+
+    return replace(
+        values,
+        calls={
+            names[name]: Call(paths[name], paths.get(call.inside, call.caller), names.get(call.inside, ""))
+            for name, call in values.calls.items()
+        },
+        intermediates={tap(name): array for name, array in values.intermediates.items()},
+        intermediate_gradients={tap(name): array for name, array in values.intermediate_gradients.items()},
+    )
+
+
+def inside(rules: Rules, jax_path: str, torch_path: str) -> Rules:
+    """The rules for the names inside the submodule that stands at these two paths."""
+    return {"^": f"{jax_path}.", **rules, rf"^{re.escape(torch_path)}\.": ""} if rules else {}
+
+
+def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) -> Values:
+    """Weights, their gradients and every group of the training state by change(arrays, whether they are weights)."""
+    groups: dict[str, Arrays] = {}
+    for key, array in values.updates.items():
+        step, group, name = key.split("/", 2)
+        groups.setdefault(f"{step}/{group}", {})[name] = array
+    return replace(
+        values,
+        parameters=change(values.parameters, True),
+        parameter_gradients=change(values.parameter_gradients, False) if values.parameter_gradients else {},
+        updates={
+            f"{group}/{name}": array
+            for group, arrays in groups.items()
+            for name, array in change(arrays, group.endswith("/weights")).items()
+        },
+    )
+
+
+def in_shapes_of(values: Values, like: Arrays) -> Values:
+    """The values with every parameter in the shape of the same name in `like`, where the two differ by axes of length
+    1 alone, (1, 9, 5) and (9, 5), or in that torch has one axis for several, (heads * size, in) for (in, heads, size).
+
+    Of several ways to read a weight it is the one that gives the numbers in `like`, for its gradient and moments too.
+    """
+    read = {name: _reading(array, like[name]) for name, array in values.parameters.items() if name in like}
+
+    def change(arrays: Arrays, _: bool) -> Arrays:
+        return {name: read[name](array, like[name].shape) if name in read else array for name, array in arrays.items()}
+
+    return with_parameters(values, change)
+
+
+def _reading(theirs: np.ndarray, ours: np.ndarray) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
+    possible = [read for read in READINGS if read(theirs, ours.shape).shape == ours.shape]
+    return next((read for read in possible if np.array_equal(read(theirs, ours.shape), ours)), (*possible, fitted)[0])
+
+
+def fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in a shape that differs by axes of length 1; any other as it is."""
+    same = [size for size in array.shape if size != 1] == [size for size in shape if size != 1]
+    return array.reshape(shape) if same else array
+
+
+def _joined(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Neighbouring axes as one: a bias (heads, size), or a weight (in, heads, size) as it is stored."""
+    if array.ndim <= len(shape) or array.size != math.prod(shape):
+        return array
+    splits = [math.prod(array.shape[:number]) for number in range(1, array.ndim)]
+    if len(shape) == 2 and shape[1] in splits:
+        return array.reshape(shape[::-1]).T
+    return array.reshape(shape) if len(shape) == 1 else array
+
+
+def _joined_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The same of a kernel, whose axes have been turned round before."""
+    return _joined(from_canonical(("kernel",), array), shape) if array.ndim > len(shape) == 2 else array
+
+
+READINGS = (fitted, _joined_kernel, _joined)
+
+
+def _renamed(arrays: Arrays, rules: Rules) -> Arrays:
+    names = {name: new_name(name, rules) for name in arrays}
+    twice = [name for name, new in names.items() if list(names.values()).count(new) > 1]
+    if twice:
+        raise IsogradError(f"rules give one name to several parameters of the JAX module: {', '.join(twice)}")
+    return {names[name]: array for name, array in arrays.items()}
+
+
+def new_name(name: str, rules: Rules) -> str:
+    """A parameter's name by the rules, one after the other."""
+    for pattern, replacement in rules.items():
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def module_path(path: str, rules: Rules) -> str:
+    """A module's path, by the rules for the names of what is in it."""
+    return new_name(f"{path}.", rules).removesuffix(".") if path else path

@@ -1,0 +1,143 @@
+"""One forward and backward pass of an NNX or Linen module, or JAX function, as numpy arrays. Sibling: torch_side.py."""
+
+import functools
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.jax_modules import as_function
+from crosscheck.recording.nesting import flat_outputs, is_float, map_arguments, named_arrays
+from crosscheck.recording.optimizer_steps import update_with_jax
+from crosscheck.recording.stopwatch import timed
+from crosscheck.recording.tracing import Tracer
+from crosscheck.recording.unrolling import unrolled
+from crosscheck.recording.values import Options, Values, cotangent
+from jax_impl.weights import to_numpy
+
+Taps = dict[str, jax.Array]
+
+# Each program runs once, so compilation is what counts: on a CPU the machine code can be left unoptimised, and on a GPU
+# kernels are not timed against each other. A proof needs no more; where roundings are judged, users' own programs do.
+COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
+    "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
+    "cuda": {"xla_gpu_autotune_level": 0},
+}
+
+
+def compiler_options(options: Options) -> dict[str, bool | int] | None:
+    """What XLA is told beyond its defaults."""
+    is_quick = options.device == "cuda" or options.dtype == np.float64 or not options.optimize
+    return COMPILER_OPTIONS[options.device] if is_quick else None
+
+
+def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
+    """Outputs and the gradients of sum(output * cotangent) on the device, the module itself left as it was."""
+    call, parameters, names = as_function(module, options)
+    given = named_arrays(arguments)
+    inputs = {name: jax.device_put(array, jax.devices(options.device)[0]) for name, array in given.items()}
+    parameters = jax.device_put(parameters, jax.devices(options.device)[0])
+    floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
+    others = {name: array for name, array in inputs.items() if name not in floats}
+    values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
+    run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
+    outputs, (tapped, statistics), gradients = run(parameters, floats, others)
+    values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
+    values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
+    values.parameters = names.to_canonical(parameters)
+    values.statistics = {name: to_numpy(array) for name, array in statistics.items()}
+    if options.gradients:
+        values.parameter_gradients = names.to_canonical(gradients[0])
+        values.input_gradients = {f"input {name}": to_numpy(gradients[1][name]) for name in floats}
+        values.intermediate_gradients = {name: to_numpy(array) for name, array in gradients[2].items()}
+    if options.updates and values.parameters:
+
+        def gradients_at(weights: Any) -> Any:
+            return run(weights, floats, others)[2][0]
+
+        values.updates = update_with_jax(parameters, gradients_at, options.updates, names.to_canonical, optimizer)
+    return values
+
+
+def _function(
+    call: Callable[..., Any],
+    arguments: Arguments,
+    values: Values,
+    options: Options,
+    parameters: Any,
+    inputs: Mapping[str, jax.Array],
+    additions: Mapping[str, jax.Array],
+) -> tuple[Taps, tuple[Taps, Taps]]:
+    """Outputs, what was tapped, and the running statistics in train mode; every tap adds its entry of `additions`,
+    zeros whose gradients are the tap's."""
+    tapped: Taps = {}
+
+    def tap(name: str, array: Any) -> Any:
+        if not isinstance(array, jax.Array) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
+            return array
+        tapped[name] = array + additions[name] if name in additions else array
+        return tapped[name]
+
+    start = _moment()
+    tracer = Tracer(tap, can_see=lambda: _moment() == start)
+    args, kwargs = map_arguments(lambda name, _: inputs[name], *arguments)
+    with unrolled() if options.unrolled else nullcontext():
+        outputs = flat_outputs(call(tracer, parameters, args, kwargs))
+    values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
+    return outputs, (tapped, tracer.statistics if options.train else {})
+
+
+def _moment() -> Any:
+    """The innermost transformation that is tracing: inside a loop's body or a checkpoint no value can be let out."""
+    from jax.extend.core import get_opaque_trace_state
+
+    return get_opaque_trace_state(convention="flax")
+
+
+class _Run:
+    """The compiled forward and backward pass: (parameters, floats, others) -> outputs, what is seen, all gradients."""
+
+    def __init__(self, function: Callable[..., Any], options: Options, seconds: dict[str, float]):
+        self.function = function
+        self.options = options
+        self.seconds = seconds
+        self.additions: Taps = {}
+        self.compiled: Any = None
+
+    def __call__(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, tuple[Taps, Taps], Any]:
+        if self.compiled is None:
+            with timed(self.seconds, "JAX tracing"):
+                self.additions = self._zeros(parameters, floats, others) if self.options.gradients else {}
+                jitted = jax.jit(self._pass, compiler_options=compiler_options(self.options))
+                lowered = jitted.lower(parameters, floats, others, self.additions)
+            with timed(self.seconds, "JAX compiling"):
+                self.compiled = lowered.compile()
+        with timed(self.seconds, "JAX running"):
+            return jax.block_until_ready(self.compiled(parameters, floats, others, self.additions))
+
+    def _zeros(self, parameters: Any, floats: Taps, others: Taps) -> Taps:
+        """Zeros in the shape of every tap."""
+        _, (tapped, _) = jax.eval_shape(lambda p, f, o: self.function(p, {**f, **o}, {}), parameters, floats, others)
+        place = jax.devices(self.options.device)[0]
+        floats = {name: tap for name, tap in tapped.items() if is_float(tap.dtype)}
+        return {name: jnp.zeros(tap.shape, tap.dtype, device=place) for name, tap in floats.items()}
+
+    def _pass(
+        self, parameters: Any, floats: Taps, others: Taps, additions: Taps
+    ) -> tuple[Taps, tuple[Taps, Taps], Any]:
+        def forward(parameters: Any, floats: Taps, additions: Taps) -> tuple[Taps, tuple[Taps, Taps]]:
+            return self.function(parameters, {**floats, **others}, additions)
+
+        if not self.options.gradients:
+            return *forward(parameters, floats, additions), None
+        outputs, pull_back, seen = jax.vjp(forward, parameters, floats, additions, has_aux=True)
+        return outputs, seen, pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
+
+    def _cotangent(self, name: str, output: jax.Array) -> Any:
+        if is_float(output.dtype):
+            return jnp.asarray(cotangent(name, output.shape, output.dtype, self.options))
+        return np.zeros(output.shape, jax.dtypes.float0)

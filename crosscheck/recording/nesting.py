@@ -1,0 +1,123 @@
+"""Nested arguments and results of any framework: walked, named, and brought to numpy."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from shared.arrays import Arrays
+from shared.errors import IsogradError
+
+
+def is_array(value: Any) -> bool:
+    """True for a tensor of any framework, but not for JAX's random keys."""
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not str(value.dtype).startswith("key<")
+
+
+def is_float(dtype: Any) -> bool:
+    """True for numpy's floating types and for bfloat16."""
+    return np.issubdtype(dtype, np.floating) or np.dtype(dtype) == ml_dtypes.bfloat16
+
+
+def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of one call: a dict is keywords, a tuple or list positions, else one argument.
+
+    Tensors of any framework and lists of numbers become numpy arrays; other values (None, bool, str) stay as they are.
+    """
+    if isinstance(inputs, Mapping):
+        return (), {str(name): to_host(value) for name, value in inputs.items()}
+    values = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    return tuple(to_host(value) for value in values), {}
+
+
+def to_host(value: Any) -> Any:
+    """A value with every tensor in it as a numpy array."""
+    if isinstance(value, list) and not any(map(is_array, value)):
+        return np.asarray(value)
+    return map_arrays(lambda _, array: _to_numpy(array), value)
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    if not hasattr(array, "detach"):  # all but torch's tensors
+        return np.asarray(array)
+    host = array.detach().cpu()
+    return host.float().numpy().astype(ml_dtypes.bfloat16) if "bfloat16" in str(host.dtype) else host.numpy()
+
+
+def named_arrays(arguments: tuple[tuple[Any, ...], Mapping[str, Any]]) -> Arrays:
+    """The arrays among the arguments of a call by name, those without one by position."""
+    found: Arrays = {}
+    map_arguments(lambda name, array: found.setdefault(name, array), *arguments)
+    return found
+
+
+def map_arguments(
+    function: Callable[[str, Any], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with function(name, array) in the place of every array."""
+    positional = tuple(map_arrays(function, value, str(index)) for index, value in enumerate(args))
+    return positional, {name: map_arrays(function, value, name) for name, value in kwargs.items()}
+
+
+def map_arrays(function: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
+    """The same nesting of tuples, lists, dicts and dataclasses with function(name, array) in the place of arrays."""
+    if is_array(tree):
+        return function(name, tree)
+    if isinstance(tree, Mapping):
+        return _rebuilt(tree, {key: map_arrays(function, value, f"{name}.{key}") for key, value in tree.items()})
+    if isinstance(tree, tuple | list):
+        items = [map_arrays(function, value, f"{name}[{index}]") for index, value in enumerate(tree)]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        fields = [field.name for field in dataclasses.fields(tree) if field.init]
+        changed = {key: map_arrays(function, getattr(tree, key), f"{name}.{key}") for key in fields}
+        return dataclasses.replace(tree, **changed)
+    return tree
+
+
+def _rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """A mapping of the same type where it can be written to, else a dict."""
+    if type(tree) is dict or not hasattr(tree, "__setitem__"):
+        return items
+    rebuilt: Any = copy.copy(tree)
+    for key, value in items.items():
+        rebuilt[key] = value
+    return rebuilt
+
+
+def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
+    """Tensors of nested tuples, lists, dicts and dataclasses, named output[0], output.key, ...; None is left out.
+
+    Raises IsogradError for anything else.
+    """
+    if output is None:
+        return
+    if is_array(output):
+        yield name, output
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from flatten(value, f"{name}.{key}")
+    elif isinstance(output, tuple | list):
+        for index, value in enumerate(output):
+            yield from flatten(value, f"{name}[{index}]")
+    elif dataclasses.is_dataclass(output):
+        for field in dataclasses.fields(output):
+            yield from flatten(getattr(output, field.name), f"{name}.{field.name}")
+    else:
+        raise IsogradError(f"{name} must be a tensor or a tuple, list or dict of tensors, got {type(output).__name__}")
+
+
+def flat_outputs(result: Any) -> dict[str, Any]:
+    """The tensors that a module returns, by name; raises IsogradError if there is none, or one that is complex."""
+    outputs = dict(flatten(result))
+    strange = [name for name, tensor in outputs.items() if "complex" in str(tensor.dtype)]
+    if strange or not outputs:
+        raise IsogradError(
+            f"{', '.join(strange)} must be real, got complex numbers: return real and imaginary parts"
+            if strange
+            else "expected a tensor among the outputs, got none"
+        )
+    return outputs

@@ -1,0 +1,147 @@
+"""Training steps of one side: what the optimiser keeps, and the weights, after the first update and after the last.
+
+The weights come last, since an update moves them by all the rest: that is where a fault shows first.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared.arrays import Arrays
+from shared.configs.optimizer import AdamWConfig, OptimizerConfig
+from shared.training_state import WEIGHTS
+
+RATE, DECAY = 1e-3, 0.1
+# Adam turns the noise of a gradient that is zero in theory into rate / eps times as much: with eps = rate, no more.
+CONFIG = AdamWConfig(learning_rate=RATE, beta_1=0.9, beta_2=0.99, eps=RATE, weight_decay=DECAY)
+MOMENTS = {"exp_avg": "mu", "exp_avg_sq": "nu"}  # torch's names -> optax's
+
+
+def rate_of(step: int) -> float:
+    """The learning rate of an update (the first is 1): another one each time, so that a step too late shows."""
+    return RATE / step
+
+
+def update_with_torch(
+    parameters: Mapping[str, Any], gradients: Callable[[], dict[str, Any]], steps: int, optimizer: Any = None
+) -> Arrays:
+    """The state after update 1 and after the last; `gradients` finds them at the present parameters.
+
+    `optimizer` makes one of torch's own from the parameters, or is the config of one of ours; without it, of AdamW.
+    """
+    import torch
+
+    from torch_impl.weights import to_numpy
+
+    make = _own_torch if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_torch
+    step_once = make(parameters, optimizer or CONFIG)
+    states = {}
+    for step in range(1, steps + 1):
+        found = gradients()
+        with torch.no_grad():
+            state = step_once(step, found)
+        if step in (1, steps):
+            states[step] = {group: {n: to_numpy(t) for n, t in named.items()} for group, named in state.items()}
+    return _named(states)
+
+
+def _own_torch(parameters: Mapping[str, Any], config: OptimizerConfig) -> Callable[[int, Any], dict[str, Any]]:
+    import torch
+
+    from torch_impl.optimizer import RULES
+
+    rule = RULES[type(config)](config)
+    weights = {name: parameter.data for name, parameter in parameters.items()}
+    kept = tuple({name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in config.state)
+
+    def step_once(step: int, gradients: Any) -> dict[str, Any]:
+        nonlocal kept
+        updated, kept = rule.update(weights, gradients, kept, rule.coefficients(step, rate_of(step)))
+        return dict(zip((*config.state, WEIGHTS), (*kept, updated), strict=True))
+
+    return step_once
+
+
+def _foreign_torch(parameters: Mapping[str, Any], optimizer: Any) -> Callable[[int, Any], dict[str, Any]]:
+    chosen = optimizer(list(parameters.values()))
+
+    def step_once(step: int, gradients: Any) -> dict[str, Any]:
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name]
+        chosen.step()
+        state = {name: chosen.state[parameter] for name, parameter in parameters.items()}
+        moments = {
+            group: {name: state[name][group] for name in parameters if group in state[name]} for group in MOMENTS
+        }
+        return {**moments, WEIGHTS: {name: parameter.data for name, parameter in parameters.items()}}
+
+    return step_once
+
+
+def update_with_jax(
+    parameters: Any,
+    gradients: Callable[[Any], Any],
+    steps: int,
+    to_canonical: Callable[[Any], Arrays],
+    optimizer: Any = None,
+) -> Arrays:
+    """The sibling of `update_with_torch` for a tree of parameters; `optimizer` is one of optax's, or our config."""
+    make = _own_jax if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_jax
+    step_once = make(parameters, optimizer or CONFIG)
+    states = {}
+    for step in range(1, steps + 1):
+        parameters, state = step_once(step, parameters, gradients(parameters))
+        if step in (1, steps):
+            states[step] = {group: to_canonical(tree) for group, tree in state.items()}
+    return _named(states)
+
+
+def _own_jax(parameters: Any, config: OptimizerConfig) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
+    import jax
+    import jax.numpy as jnp
+
+    from jax_impl.optimizer import RULES
+
+    rule, structure = RULES[type(config)](config), jax.tree.structure(parameters)
+    kept = tuple(_numbered(jax.tree.map(jnp.zeros_like, parameters)) for _ in config.state)
+    update = jax.jit(rule.update)
+
+    def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
+        nonlocal kept
+        dtype = jax.tree.leaves(weights)[0].dtype
+        coefficients = jnp.asarray(rule.coefficients(step, rate_of(step)), dtype)
+        updated, kept = update(_numbered(weights), _numbered(gradients), kept, coefficients)
+        groups = zip((*config.state, WEIGHTS), (*kept, updated), strict=True)
+        state = {group: structure.unflatten(named.values()) for group, named in groups}
+        return state[WEIGHTS], state
+
+    return step_once
+
+
+def _numbered(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by number, as the flat dict that our optimiser takes; sorted as JAX sorts keys."""
+    import jax
+
+    return {f"{index:06d}": leaf for index, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def _foreign_jax(parameters: Any, optimizer: Any) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
+    import optax
+
+    state = [optimizer.init(parameters)]
+
+    def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
+        changes, state[0] = optimizer.update(gradients, state[0], weights)
+        weights = optax.apply_updates(weights, changes)
+        found = {group: optax.tree.get(state[0], name, None) for group, name in MOMENTS.items()}
+        return weights, {**{group: tree for group, tree in found.items() if tree is not None}, WEIGHTS: weights}
+
+    return step_once
+
+
+def _named(states: Mapping[int, Mapping[str, Arrays]]) -> Arrays:
+    return {
+        f"{step}/{group}/{name}": array
+        for step, state in states.items()
+        for group, arrays in state.items()
+        for name, array in arrays.items()
+    }

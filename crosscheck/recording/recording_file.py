@@ -1,0 +1,82 @@
+"""A recording as arrays and plain data, as they stand in its file, and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosscheck.recording.arguments import from_json, to_json
+from crosscheck.recording.nesting import named_arrays
+from crosscheck.recording.noise import Noise
+from crosscheck.recording.values import ARRAY_FIELDS, Call, Options, Values
+from shared import checkpoint
+from shared.arrays import Arrays
+from shared.errors import IsogradError
+
+FORMAT = "isograd recording 1"
+
+
+def save(recording: Any, path: str | Path) -> None:
+    """Write one safetensors file, atomically."""
+    groups = {"values": recording.values, "oracle": recording.noise.oracle if recording.noise else Values()}
+    if recording.arguments is not None:
+        groups["arguments"] = Values(inputs=named_arrays(recording.arguments))
+    options = {name: value for name, value in asdict(recording.options).items() if name != "cotangents"}
+    about = {
+        "format": FORMAT,
+        "side": recording.side,
+        "name": recording.name,
+        "versions": recording.versions,
+        "options": {**options, "dtype": recording.options.dtype.name},
+        "calls": recording.values.calls,
+        "hidden": recording.values.hidden,
+        "order": {group: {field: list(getattr(v, field)) for field in ARRAY_FIELDS} for group, v in groups.items()},
+        "movement": recording.noise.movement if recording.noise else None,
+        "arguments": recording.arguments and to_json(recording.arguments),
+    }
+    arrays = {
+        f"{group}/{field}/{name}": array
+        for group, values in groups.items()
+        for field in ARRAY_FIELDS
+        for name, array in getattr(values, field).items()
+    }
+    checkpoint.save(path, arrays, {"recording": about})
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The fields of the recording that `save` wrote.
+
+    Raises IsogradError if the file is missing, damaged, or of another kind or version.
+    """
+    arrays, found = checkpoint.load(path)
+    about = found.get("recording")
+    form = about.get("format") if isinstance(about, dict) else "a file of another kind"
+    if form != FORMAT:
+        raise IsogradError(f"{path} can't be compared: expected {FORMAT!r}, got {form!r}: record it anew")
+    try:
+        return _fields(arrays, about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IsogradError(f"{path} can't be compared: the file lacks {error}: record it anew") from error
+
+
+def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
+    groups = {group: _values(group, order, arrays) for group, order in about["order"].items()}
+    values, options, given = groups["values"], about["options"], about["arguments"]
+    values.calls = {name: Call(*call) for name, call in about["calls"].items()}
+    values.hidden = about["hidden"]
+    return {
+        **{name: about[name] for name in ("side", "name", "versions")},
+        "options": Options(
+            **{**options, "dtype": np.dtype(options["dtype"]), "dropout_key": tuple(options["dropout_key"])}
+        ),
+        "values": values,
+        "noise": None if about["movement"] is None else Noise(groups["oracle"], about["movement"]),
+        "arguments": None if given is None else from_json(given, groups["arguments"].inputs),
+    }
+
+
+def _values(group: str, order: Mapping[str, list[str]], arrays: Arrays) -> Values:
+    """The file sorts its arrays; `order` has them as they were."""
+    return Values(**{field: {n: arrays[f"{group}/{field}/{n}"] for n in names} for field, names in order.items()})

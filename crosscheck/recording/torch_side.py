@@ -1,0 +1,157 @@
+"""One forward and backward pass of a torch module or function, as numpy arrays. Sibling: jax_side.py."""
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.nesting import flat_outputs, map_arguments
+from crosscheck.recording.optimizer_steps import update_with_torch
+from crosscheck.recording.running_statistics import changed_statistics, running_statistics
+from crosscheck.recording.tracing import Captured, Tracer, own_methods
+from crosscheck.recording.values import Options, Values, cotangent
+from torch_impl.dropout import Dropout, seed_dropout
+from torch_impl.weights import to_numpy, to_tensor
+
+Module = nn.Module | Callable[..., Any]
+Tensors = dict[str, Tensor]
+
+
+def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
+    """Outputs and the gradients of sum(output * cotangent) on the device, the module itself left as it was."""
+    module = _prepared(module, options)
+    values = _forward_and_backward(module, arguments, options)
+    if options.updates and values.parameters:
+        runs = [values]
+
+        def gradients() -> Tensors:
+            again = runs.pop() if runs else _forward_and_backward(module, arguments, options, is_traced=False)
+            found = again.parameter_gradients
+            return {name: to_tensor(array, options.device) for name, array in found.items()}
+
+        values.updates = update_with_torch(dict(module.named_parameters()), gradients, options.updates, optimizer)
+    return values
+
+
+def capture(module: Module, arguments: Arguments, options: Options) -> dict[str, Captured]:
+    """Every call of a submodule in a run of the module, with its arguments."""
+    tracer = Tracer(lambda _, tensor: tensor)
+    tracer.captured = {}
+    module = _prepared(module, options)
+    args, kwargs = map_arguments(functools.partial(_as_input, {}, options), *arguments)
+    with torch.no_grad(), _traced(module, tracer):
+        _called(module, options)(*args, **kwargs)
+    return tracer.captured
+
+
+def submodule(module: Module, path: str) -> nn.Module | None:
+    """The module at a path; None if there is none."""
+    return dict(module.named_modules()).get(path) if isinstance(module, nn.Module) else None
+
+
+def in_float64(module: Module) -> Module:
+    """The oracle: a copy of the module with the same weights in float64, on the CPU."""
+    return copy.deepcopy(module).cpu().double() if isinstance(module, nn.Module) else module
+
+
+def _forward_and_backward(module: Module, arguments: Arguments, options: Options, is_traced: bool = True) -> Values:
+    inputs: Tensors = {}
+    args, kwargs = map_arguments(functools.partial(_as_input, inputs, options), *arguments)
+    tapped: Tensors = {}
+    before = running_statistics(module) if options.train else {}
+    values = Values(inputs={name: to_numpy(tensor) for name, tensor in inputs.items()})
+    tracer = Tracer(functools.partial(_tap, tapped, values))
+    with _traced(module, tracer) if is_traced else contextlib.nullcontext():
+        outputs = flat_outputs(_called(module, options)(*args, **kwargs))
+    parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
+    values.calls = tracer.calls
+    values.parameters = {name: to_numpy(parameter) for name, parameter in parameters.items()}
+    values.outputs = {name: to_numpy(output) for name, output in outputs.items()}
+    values.statistics = changed_statistics(module, before, values.intermediates)
+    if options.gradients:
+        floats = {f"input {name}": tensor for name, tensor in inputs.items() if tensor.requires_grad}
+        found = _gradients(outputs, {**floats, **parameters, **tapped}, options)
+        values.input_gradients = {name: found[name] for name in floats}
+        values.parameter_gradients = {name: found[name] for name in parameters}
+        values.intermediate_gradients = {name: found[name] for name in tapped}
+    return values
+
+
+def _called(module: Module, options: Options) -> Callable[..., Any]:
+    """The method; forward with the module's hooks, of which a weight norm may be one."""
+    return module if options.method == "forward" else getattr(module, options.method)
+
+
+def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -> Tensor:
+    """Keep the tensor whose gradient is asked for; the module is given a copy, into which it may write."""
+    tensor = to_tensor(array, options.device)
+    inputs[name] = tensor.requires_grad_(options.gradients and tensor.is_floating_point())
+    return tensor.clone()
+
+
+def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
+    """Record a tensor; a copy goes on, whose gradient is that of this use alone and can't be overwritten."""
+    values.intermediates[name] = to_numpy(tensor)
+    if not (tensor.is_floating_point() and tensor.requires_grad):
+        return tensor
+    tapped[name] = tensor.clone()
+    return tapped[name].clone()
+
+
+class _traced:
+    """In this context every call of a submodule, and of its own public methods, goes through the tracer."""
+
+    def __init__(self, module: Module, tracer: Tracer):
+        self.layers = list(module.named_modules()) if isinstance(module, nn.Module) else []
+        self.tracer = tracer
+        self.wrapped: list[tuple[nn.Module, str]] = []
+
+    def __enter__(self) -> None:
+        for path, layer in self.layers:
+            for method in (*(["forward"] if path else []), *own_methods(type(layer))):
+                if method not in vars(layer):
+                    original = getattr(layer, method)
+                    vars(layer)[method] = functools.partial(self._run, path, method, original)
+                    self.wrapped.append((layer, method))
+
+    def _run(self, path: str, method: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.tracer.run(path, method, original, args, kwargs)
+
+    def __exit__(self, *_: object) -> None:
+        for layer, method in self.wrapped:
+            del vars(layer)[method]
+
+
+def _prepared(module: Module, options: Options) -> Module:
+    """A copy in the wanted mode, not compiled; our Dropout gets shared masks, other dropout is off."""
+    if not isinstance(module, nn.Module):
+        return module
+    module = getattr(module, "_orig_mod", module)
+    module = copy.deepcopy(module).train(options.train)
+    seed_dropout(module, options.dropout_key)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and not isinstance(layer, Dropout):
+            layer.p = 0.0
+        elif type(layer).__module__.startswith("torch.nn.") and isinstance(getattr(layer, "dropout", None), float):
+            layer.dropout = 0.0
+    return module
+
+
+def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> dict[str, np.ndarray]:
+    wanted = {name: tensor for name, tensor in outputs.items() if tensor.requires_grad}
+    if not wanted or not sources:
+        return {name: to_numpy(torch.zeros_like(tensor)) for name, tensor in sources.items()}
+    cotangents = [
+        to_tensor(cotangent(name, tuple(output.shape), to_numpy(output).dtype, options), output.device)
+        for name, output in wanted.items()
+    ]
+    trained = {name: tensor for name, tensor in sources.items() if tensor.requires_grad}
+    found = torch.autograd.grad(list(wanted.values()), list(trained.values()), cotangents, materialize_grads=True)
+    gradients = {name: to_numpy(gradient) for name, gradient in zip(trained, found, strict=True)}
+    return {name: gradients.get(name, np.zeros(tensor.shape)) for name, tensor in sources.items()}

@@ -1,0 +1,114 @@
+"""See every tensor that goes into or comes out of a submodule's call, by path, in order, in either framework."""
+
+import inspect
+import types
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from crosscheck.recording.nesting import flatten, map_arguments, map_arrays, to_host
+from crosscheck.recording.values import Call
+from crosscheck.recording.writes_in_place import Written
+
+FRAMEWORKS = ("torch", "flax", "jax", "builtins")
+FORWARD = ("forward", "__call__")
+NOT_COMPUTING = frozenset({"setup", "extra_repr", "reset_parameters", "init_weights"})
+Tap = Callable[[str, Any], Any]  # (name, tensor) -> the tensor that goes on in its place
+
+
+class Captured(NamedTuple):
+    """A call that can be made again: the module, its method, the arguments in numpy, and the names of its outputs."""
+
+    path: str
+    method: str
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    outputs: list[str]
+
+
+class Tracer:
+    """Names the calls of one run and hands their tensors to `tap`, which may replace them.
+
+    A call is named by the module's path, its method if that isn't forward, and its number if it isn't the first:
+    "decoder.rnn.cells.0.step#3". `can_see` says whether tensors of this moment can leave the run at all. Where
+    `captured` is a dict, every call is kept in it. `statistics` takes the running statistics that a JAX run ends with.
+    """
+
+    def __init__(self, tap: Tap, can_see: Callable[[], bool] = lambda: True):
+        self.tap = tap
+        self.can_see = can_see
+        self.calls: dict[str, Call] = {}
+        self.hidden: list[str] = []
+        self.statistics: dict[str, Any] = {}
+        self.captured: dict[str, Captured] | None = None
+        self._counts: Counter[str] = Counter()
+        self._open = [("", "")]
+
+    def run(
+        self, path: str, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """function(*args, **kwargs), with its tensors tapped on the way in and out."""
+        if not self.can_see():
+            self.hidden.append(path)
+            return function(*args, **kwargs)
+        call = self._name(path, method)
+        self.calls[call] = Call(path, *self._open[-1])
+        given = map_arguments(lambda _, tensor: to_host(tensor), args, kwargs) if self.captured is not None else None
+        passed = map_arguments(_once_each(self._numbered(f"{call} in")), args, kwargs)
+        written = Written((args, kwargs), passed)
+        self._open.append((path, call))
+        try:
+            result = function(*passed[0], **passed[1])
+        finally:
+            self._open.pop()
+        if self.captured is not None and given is not None:
+            self.captured[call] = Captured(path, method, given, [name for name, _ in flatten(result)])
+        return written.back(result, map_arrays(self._numbered(f"{call} out"), result))
+
+    def _name(self, path: str, method: str) -> str:
+        name = path if method in FORWARD else f"{path}.{method}"
+        self._counts[name] += 1
+        return name if self._counts[name] == 1 else f"{name}#{self._counts[name] - 1}"
+
+    def _numbered(self, prefix: str) -> Tap:
+        """Taps named by their order, since argument names and nesting may differ between two ports."""
+        numbers = iter(range(10**9))
+        return lambda _, tensor: self.tap(f"{prefix}[{next(numbers)}]", tensor)
+
+
+def _once_each(tap: Tap) -> Tap:
+    """A tensor that is given twice, as query and as key, is one tensor: the other side may be given it once."""
+    seen: dict[int, tuple[Any, Any]] = {}
+
+    def run(name: str, tensor: Any) -> Any:
+        if id(tensor) not in seen:
+            seen[id(tensor)] = tensor, tap(name, tensor)
+        return seen[id(tensor)][1]
+
+    return run
+
+
+def own_methods(kind: type) -> list[str]:
+    """Public methods that the class or its bases define outside the frameworks: a model's own steps."""
+    names: dict[str, None] = {}
+    for base in kind.__mro__:
+        if base.__module__.partition(".")[0] in FRAMEWORKS:
+            break
+        for name, value in vars(base).items():
+            if isinstance(value, types.FunctionType) and not (name.startswith("_") or name in NOT_COMPUTING):
+                names.setdefault(name)
+    return [name for name in names if name not in FORWARD and not _is_lazy(getattr(kind, name))]
+
+
+def _is_lazy(method: Any) -> bool:
+    method = inspect.unwrap(method)
+    return inspect.isgeneratorfunction(method) or inspect.iscoroutinefunction(method)
+
+
+def end_of(name: str) -> str:
+    """Which end of a call a tap is: "in" or "out"."""
+    return name.rpartition(" ")[2].partition("[")[0]
+
+
+def call_of(name: str) -> str:
+    """The call that a tap belongs to."""
+    return name.rpartition(" ")[0]

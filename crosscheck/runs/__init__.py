@@ -1,0 +1,1 @@
+"""Training runs compared step by step, and why they diverge."""

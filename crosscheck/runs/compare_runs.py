@@ -1,0 +1,174 @@
+"""Compare two training runs step by step: metrics, the whole state, an evaluation; the first step that parts is named.
+
+Both backends train one model from equal weights on equal batches, with dropout and all that surrounds an update.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.judging.judge import Scale, row_of, verdict_of
+from crosscheck.runs.lockstep import by_group
+from crosscheck.recording.noise import Noise
+from crosscheck.recording.precision import full_precision
+from crosscheck.recording.record import Recording, versions
+from crosscheck.report import Report
+from crosscheck.judging.rows import KIND, Divergence, Row
+from crosscheck.recording.optimizer_steps import CONFIG, DECAY, RATE, rate_of
+from shared.arrays import Arrays
+from crosscheck.recording.values import Options, Values
+from shared.backend import Batch, load_backend
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import (
+    AdagradConfig,
+    AdamConfig,
+    OptimizerConfig,
+    ParameterGroup,
+    RMSpropConfig,
+    SGDConfig,
+    TrainingConfig,
+)
+from shared.errors import IsogradError
+from shared.example_inputs import example_inputs
+from shared.registry import TWINS, find_twin
+
+INPUTS = {"inputs": "ids"}  # a model's argument -> the batch entry that it is given
+LOGGED = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm"}  # metric -> kind of its row
+EVALUATED = {"losses": "evaluation loss", "predictions": "prediction"}
+KINDS = LOGGED | EVALUATED
+SEED = 3
+TRAINING = TrainingConfig(
+    clip_norm=0.75,  # GRUs start above it and fall below it; transformers stay above
+    groups=(ParameterGroup(("*.bias",), weight_decay=0.0), ParameterGroup(("*embedding.weight",), rate_factor=0.5)),
+    average_decay=0.9,
+)
+# Sums of gradients are no model's affair, and take JAX a second compilation: the quickest model answers for all.
+ACCUMULATING = "ReviewClassifierGRU:encoder_only"
+
+# Every rule is run by one model; those that are not named here, and all updates outside of a run, are AdamW's.
+OPTIMIZERS: dict[str, OptimizerConfig] = {
+    ACCUMULATING: AdamConfig(eps=RATE, weight_decay=DECAY),
+    "ReviewClassifierGRU:no_attention": SGDConfig(momentum=0.9, nesterov=True, weight_decay=DECAY),
+    "ReviewClassifierTransformer": AdagradConfig(eps=RATE, weight_decay=DECAY),
+    "ReviewClassifierTransformer:postnorm": RMSpropConfig(eps=RATE, weight_decay=DECAY),
+}
+
+
+def trainable(twin: str) -> bool:
+    """True for a model that a backend can train: one that classifies."""
+    return find_twin(twin).public_name.startswith("ReviewClassifier")
+
+
+def training_of(twin: str) -> TrainingConfig:
+    """What surrounds the optimiser's rule in the run of a twin."""
+    return replace(TRAINING, accumulate=2) if twin == ACCUMULATING else TRAINING
+
+
+def optimizer_of(twin: str) -> OptimizerConfig:
+    """The optimiser of a twin's run."""
+    return OPTIMIZERS.get(twin, CONFIG)
+
+
+def model_of(twin: str) -> ModelConfig:
+    """The model of a twin, as a backend is given it."""
+    entry = find_twin(twin)
+    return ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
+
+
+def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu") -> Report:
+    """Train a model of the registry some steps with both backends; float64 is proven, float32 held to the noise rule.
+
+    Raises IsogradError if the twin is none that a backend can train, or if there is no step.
+    """
+    if steps < 1:
+        raise IsogradError(f"steps: expected at least 1, got {steps}")
+    if not trainable(twin):
+        raise IsogradError(f"{twin} can't be trained by itself: expected one of {', '.join(filter(trainable, TWINS))}")
+    with full_precision():
+        ours, theirs = (record_run(side, twin, steps, dtype, device) for side in ("torch", "jax"))
+        ours.noise = None if dtype == "float64" else _noise(twin, steps, ours.options)
+    return replace(compare_recorded_runs(ours, theirs), mode=f"run of {steps} steps", dtype=dtype, device=device)
+
+
+def compare_recorded_runs(ours: Recording, theirs: Recording) -> Report:
+    """The comparison of two runs of the same number of steps."""
+    rows, twin = _rows(ours, theirs), ours.name
+    first = next((row for row in rows if not row.agrees), None)
+    return Report(
+        name=twin,
+        dtype=str(ours.options.dtype),
+        mode="run",
+        device=ours.options.device,
+        rows=rows,
+        first_divergence=_divergence(twin, first),
+        first_row=first,
+        versions={**ours.versions, **theirs.versions},
+        recordings=(ours, theirs),
+    )
+
+
+def record_run(side: str, twin: str, steps: int, dtype: str = "float64", device: str = "cpu") -> Recording:
+    """One side's run; its losses are what it puts out."""
+    curve = _curve(side, twin, steps, dtype, device)
+    losses = {name: array for name, array in curve.items() if name.endswith(("/loss", "/losses"))}
+    options = Options(np.dtype(dtype), train=True)
+    return Recording(side, twin, options, Values(outputs=losses, updates=curve), versions(side))
+
+
+def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) -> Arrays:
+    """What one backend logs and holds after each step from 1, and its evaluation of the last step's batch.
+
+    Named "2/loss", "2/exp_avg/norm.weight", ...
+    """
+    options = {"model": model_of(twin), "optimizer": optimizer_of(twin), "training": training_of(twin), "seed": SEED}
+    backend = load_backend(backend_name, **options, dtype=dtype, device=device)
+    state, curve = backend.init_state(), {}
+    for step in range(1, steps + 1):
+        state, metrics = backend.train_step(state, batch_of(twin, step), rate_of(step))
+        metrics, arrays = backend.fetch(metrics), backend.state_to_arrays(state)
+        curve |= {f"{step}/{name}": metrics[name] for name in LOGGED}
+        curve |= {f"{step}/{group}/{n}": a for group, named in by_group(arrays).items() for n, a in named.items()}
+    evaluated = backend.fetch(backend.eval_step(state, batch_of(twin, steps)))
+    return curve | {f"{steps}/{name}": evaluated[name] for name in EVALUATED}
+
+
+def batch_of(twin: str, step: int) -> Batch:
+    """Another batch each step; its last row is only there to fill it up, in every other batch the last two."""
+    inputs = example_inputs(find_twin(twin), seed=step)
+    rows = len(inputs["inputs"])
+    weights = np.ones(rows, np.float32)
+    weights[-1 - step % 2 :] = 0.0
+    labels = np.random.default_rng(step).integers(0, 2, rows).astype(np.int32)
+    named = {INPUTS.get(name, name): array for name, array in inputs.items()}
+    named = {name: array.astype(np.int32) if array.dtype == np.int64 else array for name, array in named.items()}
+    return {**named, "labels": labels, "weights": weights}
+
+
+def _noise(twin: str, steps: int, options: Options) -> Noise:
+    from crosscheck.recording.random_rounding import RandomRounding
+
+    oracle = _curve("torch", twin, steps, "float64", "cpu")
+    movement = dict.fromkeys(oracle, 0.0)
+    for seed in range(options.noise_runs):
+        with RandomRounding(criterion.unit_roundoff(options.dtype), seed):
+            moved = _curve("torch", twin, steps, "float64", "cpu")
+        movement = {name: max(movement[name], criterion.movement(moved[name], oracle[name])) for name in oracle}
+    return Noise(Values(updates=oracle), {"updates": movement})
+
+
+def _rows(ours: Recording, theirs: Recording) -> list[Row]:
+    """One row for each tensor, in the order in which a fault shows."""
+    noise, rows = ours.noise, []
+    scale = Scale.of(ours.values if noise is None else noise.oracle)
+    for name, array in ours.values.updates.items():
+        kind, other = KIND[KINDS.get(name.partition("/")[2], "update")], theirs.values.updates[name]
+        verdict = verdict_of(kind, name, array, other, scale, noise, ours.options.dtype)
+        rows.append(row_of(kind, name, array, other, verdict, ours.values))
+    return rows
+
+
+def _divergence(twin: str, row: Row | None) -> Divergence | None:
+    if row is None:
+        return None
+    return Divergence(f"{twin}.optimizer" if row.kind == "update" else twin, row.phase, row.tensor)

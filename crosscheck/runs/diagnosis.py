@@ -1,0 +1,127 @@
+"""Why two runs part: the step made once more by both sides from one state, in float64, and the model by itself."""
+
+from shared.arrays import Arrays
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.compare import compare
+from crosscheck.runs.lockstep import GRADIENTS, by_group
+from crosscheck.recording.precision import full_precision
+from crosscheck.report import Report
+from crosscheck.judging.rows import Divergence
+from crosscheck.runs.compare_runs import EVALUATED, SEED, batch_of, model_of, optimizer_of, training_of
+from crosscheck.recording.optimizer_steps import rate_of
+from jax_impl import build as jax_build
+from jax_impl import weights as jax_weights
+from shared.backend import Backend, Batch, load_backend
+from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import OptimizerConfig, TrainingConfig
+from shared.registry import find_twin
+from shared.training_state import GATHERED, WEIGHTS
+from torch_impl import build as torch_build
+from torch_impl import weights as torch_weights
+
+PRECISION = "float64"
+SAME_STEP = "from one state both sides make this step alike in float64"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What both backends of a run are made from (see `load_backend`)."""
+
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    seed: int
+
+    def backend(self, name: str) -> Backend:
+        """One side of it in float64 on a CPU."""
+        options = {"model": self.model, "optimizer": self.optimizer, "training": self.training, "seed": self.seed}
+        return load_backend(name, dtype=PRECISION, **options)
+
+
+def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor: str) -> tuple[Divergence | None, str]:
+    """What differs if both sides make one step from `state`, with a sentence; None if nothing does.
+
+    `tensor` is where the runs have parted.
+
+    The gradients first: where they differ, the model's modules are compared and the first that differs is named; then
+    every group of the state after the update.
+    """
+    state = {name: array.astype(PRECISION) if _is_real(name) else array for name, array in state.items()}
+    sides = [recipe.backend(name) for name in ("torch", "jax")]
+    gradients = [side.gradients_of(side.state_from_arrays(state), batch) for side in sides]
+    if found := _first_difference(*gradients):
+        return _in_the_model(recipe, state, batch, found)
+    after = [_after(side, state, batch, rate) for side in sides]
+    for group, ours in by_group(after[0]).items():
+        if differing := _first_difference(ours, by_group(after[1])[group]):
+            place = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{differing}")
+            return place, f"from one state the gradients agree, and the update parts in {place.tensor}"
+    return None, f"{SAME_STEP}: {_growth(gradients[0], tensor)}"
+
+
+def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
+    """Where two runs part (see `compare_runs`), with a sentence: the module inside the model if the step shows one when
+    it is made once more from torch's state before it, else what the run itself shows."""
+    first, row, twin = report.first_divergence, report.first_row, report.name
+    if row is None or row.step is None or row.kind in EVALUATED.values():
+        return first, ""
+    recipe = Recipe(model_of(twin), optimizer_of(twin), training_of(twin), SEED)
+    with full_precision():
+        side = recipe.backend("torch")
+        state = side.init_state()
+        for step in range(1, row.step):
+            state, _ = side.train_step(state, batch_of(twin, step), rate_of(step))
+        before, batch, rate = side.state_to_arrays(state), batch_of(twin, row.step), rate_of(row.step)
+        cause, sentence = find_cause(recipe, before, batch, rate, row.tensor)
+    if cause is None:  # it lies in what a run keeps between its steps, or in what it logs
+        return first, ""
+    is_inside = cause.module.startswith(f"{twin}.") and cause.phase != "update"
+    return cause if is_inside else first, sentence
+
+
+def _growth(gradients: Arrays, tensor: str) -> str:
+    largest = max(map(criterion.norm, gradients.values()))
+    if tensor in gradients and criterion.norm(gradients[tensor]) <= criterion.PROOF * largest:
+        return f"the gradient of {tensor} is 0 in theory, and the optimiser has made steps of its noise"
+    return "roundings have grown over the run"
+
+
+def _after(side: Backend, state: Arrays, batch: Batch, rate: float) -> Arrays:
+    return side.state_to_arrays(side.train_step(side.state_from_arrays(state), batch, rate)[0])
+
+
+def _is_real(name: str) -> bool:
+    return "/" in name or name == GATHERED
+
+
+def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
+    """The tensor that differs most of those that are not proven equal; what is zero in theory counts as its group."""
+    floor = max(map(criterion.norm, ours.values()))
+    verdicts = {name: criterion.prove(ours[name], theirs[name], floor) for name in ours}
+    wrong = {name: verdict.error for name, verdict in verdicts.items() if not verdict.agrees}
+    return max(wrong, key=lambda name: wrong[name], default=None)
+
+
+def _in_the_model(recipe: Recipe, state: Arrays, batch: Batch, tensor: str) -> tuple[Divergence, str]:
+    weights = {name.removeprefix(f"{WEIGHTS}/"): array for name, array in state.items() if name.startswith(WEIGHTS)}
+    entry, arguments = find_twin(recipe.model.twin), recipe.model.arguments
+    pair = torch_build.empty_twin(entry, arguments), jax_build.empty_twin(entry, arguments)
+    torch_weights.load_arrays(pair[0], weights)
+    jax_weights.load_arrays(pair[1], weights)
+    inputs = tuple(np.asarray(batch[name]) for name in recipe.model.inputs)
+    report = compare(*pair, inputs, train=True, name=recipe.model.twin)
+    if report.first_divergence is not None:
+        return report.first_divergence, f"from one state the model differs: {_words(report.first_divergence)}"
+    found = Divergence(recipe.model.twin, "parameter gradient", f"{GRADIENTS}/{tensor}")
+    return (
+        found,
+        f"from one state the model agrees by itself, and the gradients that the backends find part in {tensor}",
+    )
+
+
+def _words(found: Divergence) -> str:
+    return f"{found.module}, {found.phase}, {found.tensor}"

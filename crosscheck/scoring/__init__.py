@@ -1,0 +1,1 @@
+"""The score of the checks on planted faults, beside what other projects accept."""

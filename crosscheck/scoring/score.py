@@ -1,0 +1,180 @@
+"""Score the checks: plant every fault, see whether it is caught and located, and whether equal pairs raise an alarm."""
+
+import fnmatch
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from crosscheck.faults.fault import Equivalent, Fault
+from crosscheck.faults.planting import planted
+from crosscheck.faults.table import EQUIVALENTS, FAULTS
+from crosscheck.report import Report
+from crosscheck.scoring.published_criteria import CRITERIA
+from crosscheck.twins.suite import DTYPES, Check
+from crosscheck.twins.workers import run_all
+from shared.configs.validation import check_choice
+from shared.errors import WeightsError
+from shared.example_inputs import cases
+from shared.registry import TWINS
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pair checked: a fault, an equivalent, or an unchanged pair with another seed."""
+
+    name: str
+    group: str
+    killed: bool
+    located: bool
+    found: str
+    expected: str
+    caught_by: tuple[str, ...]
+    explained: str | None = None
+    divergence: str | None = None
+
+
+def score(
+    faults: Iterable[str] = (), seeds: int = 100, explained: bool = True, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Everything as data: killed, located and explained faults, false alarms, what published criteria catch.
+
+    `faults` are names or patterns (all of them); `seeds` counts the unchanged pairs.
+    Raises IsogradError for an unknown fault.
+    """
+    names = [name for pattern in faults or ["*"] for name in _matching(pattern)]
+    jobs = [("fault", name, explained) for name in dict.fromkeys(names)]
+    jobs += [("equivalent", name, False) for name in EQUIVALENTS if not faults]
+    jobs += [("seed", str(seed), False) for seed in range(seeds if not faults else 0)]
+    outcomes = []
+    for done, outcome in enumerate(run_all(run_job, jobs), 1):  # planting changes a whole process: one job at a time
+        outcomes.append(outcome)
+        if progress is not None:
+            progress(done, len(jobs), outcome.name)
+    return summarise(outcomes)
+
+
+def _matching(pattern: str) -> list[str]:
+    found = fnmatch.filter(FAULTS, pattern)
+    if not found:
+        check_choice("fault", pattern, FAULTS)
+    return found
+
+
+def run_job(job: tuple[str, str, bool]) -> Outcome:
+    """The outcome of ("fault" or "equivalent", name, whether to explain it) or of ("seed", number, False)."""
+    group, name, explained = job
+    if group == "fault":
+        return try_fault(FAULTS[name], explained)
+    if group == "equivalent":
+        return _outcome(name, group, _check_planted(EQUIVALENTS[name]), expected="agrees")
+    return _outcome(name, group, seeded_check(int(name)).run(), expected="agrees")
+
+
+def try_fault(fault: Fault, explained: bool = False) -> Outcome:
+    """Plant one fault and run its check."""
+    expected = f"{fault.module or '(the twin itself)'}, {fault.phase}"
+    with planted(fault.changes):
+        try:
+            report = check_of(fault).run()
+            named = _explanation(fault, report) if explained and fault.divergence else None
+        except WeightsError as error:  # a broken weight rule is refused before anything runs: caught, in one sentence
+            is_located, found = fault.phase == "parameters", f"refused: {error}"
+            return Outcome(fault.name, fault.kind, True, is_located, found, expected, (), None, fault.divergence)
+    outcome = _outcome(fault.name, fault.kind, report, expected)
+    return replace(outcome, located=_is_located(fault, report), explained=named, divergence=fault.divergence)
+
+
+def check_of(fault: Fault | Equivalent) -> Check:
+    """The check that a fault must fail."""
+    return Check(fault.twin, fault.case, fault.dtype, fault.mode, "cpu", keep_values=True)
+
+
+def seeded_check(seed: int) -> Check:
+    """One of all twins, dtypes, modes and cases in turn, with weights and inputs of another seed."""
+    names = list(TWINS)
+    name, turn = names[seed % len(names)], seed // len(names)
+    dtype = DTYPES[(turn + seed) % len(DTYPES)]
+    mode = "eval" if TWINS[name].function or turn % 2 == 0 else "train"
+    case = "odd_sizes" if mode == "train" else cases(TWINS[name])[turn // 2 % len(cases(TWINS[name]))]
+    return Check(name, case, dtype, mode, "cpu", seed=seed + 1, keep_values=True)
+
+
+def _check_planted(equivalent: Equivalent) -> Report:
+    with planted(equivalent.changes):
+        return check_of(equivalent).run()
+
+
+def _outcome(name: str, group: str, report: Report, expected: str) -> Outcome:
+    caught_by = ()
+    if report.recordings is not None:
+        values = [recording.values for recording in report.recordings]
+        with np.errstate(all="ignore"):
+            caught_by = tuple(each.name for each in CRITERIA if not each.passes(values[0], values[1]))
+    found = "agrees" if report.first_divergence is None else ", ".join(report.first_divergence)
+    return Outcome(name, group, not report.agrees, False, found, expected, caught_by)
+
+
+def _is_located(fault: Fault, report: Report) -> bool:
+    if report.first_divergence is None:
+        return False
+    module = f"{fault.twin}.{fault.module}" if fault.module else fault.twin
+    return report.first_divergence[:2] == (module, fault.phase)
+
+
+def _explanation(fault: Fault, report: Report) -> str | None:
+    from crosscheck.explain import explain_check
+
+    found = explain_check(check_of(fault), report, without=fault.name).divergence
+    return found.id if found else None
+
+
+def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
+    """Counts by kind of fault, by published criterion, and the names of all that went wrong."""
+    alarms = {group: [o for o in outcomes if o.group == group] for group in ("equivalent", "seed")}
+    faults = [o for o in outcomes if o.group not in alarms]
+    known = [o for o in faults if o.divergence]
+    honest = [o for group in alarms.values() for o in group]
+    return {
+        "total": len(faults),
+        "killed": sum(o.killed for o in faults),
+        "located": sum(o.located for o in faults),
+        "known": len(known),
+        "named": sum(o.explained == o.divergence for o in known),
+        "kinds": [
+            {
+                "kind": kind,
+                "planted": sum(o.group == kind for o in faults),
+                "killed": sum(o.killed for o in faults if o.group == kind),
+                "located": sum(o.located for o in faults if o.group == kind),
+            }
+            for kind in dict.fromkeys(o.group for o in faults)
+        ],
+        "criteria": [
+            {
+                "name": each.name,
+                "rule": each.rule,
+                "caught": sum(each.name in o.caught_by for o in faults),
+                "of": len(faults),
+                "alarms": sum(each.name in o.caught_by for o in honest),
+                "honest": len(honest),
+            }
+            for each in CRITERIA
+        ],
+        "equivalents": _alarms(alarms["equivalent"]),
+        "seeds": _alarms(alarms["seed"]),
+        "survivors": [o.name for o in faults if not o.killed],
+        "misplaced": [
+            f"{o.name}: expected {o.expected}; found {o.found}" for o in faults if o.killed and not o.located
+        ],
+        "unnamed": [f"{o.name}: {o.divergence}, named {o.explained}" for o in known if o.explained != o.divergence],
+        "outcomes": [asdict(o) for o in outcomes],
+    }
+
+
+def _alarms(outcomes: list[Outcome]) -> dict[str, Any]:
+    alarms = [f"{o.name}: {o.found}" for o in outcomes if o.killed]
+    return {"checked": len(outcomes), "alarms": len(alarms), "names": alarms}

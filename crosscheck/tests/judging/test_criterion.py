@@ -1,0 +1,149 @@
+"""The rules by which two tensors are equal, on arrays small enough to work them out by hand."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from crosscheck import criterion
+from crosscheck.judging.judge import Scale, verdict_of
+from crosscheck.judging.rows import KIND
+from crosscheck.recording.noise import Noise
+from crosscheck.recording.values import Values
+
+ORACLE = np.array([12.0, 16.0])  # norm 20
+UNIT = 2.0**-10  # powers of two, so that every bound is met to the bit
+SIZES = st.integers(-20, 20).map(lambda power: 2.0**power)
+# derived: the roundings of a deep gradient, of which criterion.PROOF speaks
+ROUNDINGS = 10**4
+NONE = Scale(0.0, {})
+
+
+def off(distance: float) -> np.ndarray:
+    """The oracle moved by a distance."""
+    return ORACLE + np.array([0.0, distance])
+
+
+def rule(ours: float, theirs: float, *, moved: float = 0.0, roundoff: float = 0.0, oracle=ORACLE, floor: float = 0.0):
+    """The verdict on two sides that stand at these distances from the oracle."""
+    ours, theirs = (oracle + np.array([0.0, distance]) for distance in (ours, theirs))
+    return criterion.compare_noise(ours, theirs, floor, oracle, moved, roundoff)
+
+
+# The noise rule: one side's error against three times the noise.
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("times", "agrees"), [(1, True), (3, True), (4, False), (30, False)])
+def test_a_side_may_be_off_by_three_times_the_error_of_the_other_and_no_more(times, agrees, swapped):
+    distances = (times * UNIT, UNIT)[:: -1 if swapped else 1]
+    assert rule(*distances).agrees == agrees
+
+
+@pytest.mark.parametrize(("times", "agrees"), [(3, True), (4, False), (30, False)])
+def test_a_side_may_be_off_by_three_times_the_movement_of_the_oracle_where_the_other_is_exact(times, agrees):
+    assert rule(times * UNIT, 0.0, moved=UNIT).agrees == agrees
+
+
+@pytest.mark.parametrize(("times", "agrees"), [(3, True), (4, False), (30, False)])
+@given(floor=SIZES)
+def test_a_gradient_that_is_zero_in_theory_may_be_off_by_three_roundoffs_of_the_largest(times, agrees, floor):
+    zero = np.zeros(2)
+    verdict = rule(times * UNIT * floor, 0.0, roundoff=UNIT, oracle=zero, floor=floor)
+    assert (verdict.error, verdict.bound) == (times * UNIT, 3 * UNIT)
+    assert verdict.agrees == agrees
+
+
+@given(scale=SIZES)
+def test_error_and_bound_are_relative_to_the_oracle(scale):
+    verdict = rule(2 * scale, scale, oracle=scale * ORACLE)
+    assert (verdict.error, verdict.bound) == (2 / 20, 3 / 20)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_random_roundings_that_overflow_grant_nothing(value):
+    assert criterion.movement(np.array([value, 1.0]), np.ones(2)) == 0.0
+    assert criterion.movement(off(UNIT), ORACLE) == UNIT
+
+
+# The proof, and what is not finite.
+
+
+def test_the_proof_leaves_room_for_the_roundings_of_a_deep_gradient_and_no_more():
+    assert criterion.PROOF <= ROUNDINGS * criterion.unit_roundoff(np.dtype(np.float64)) <= 2 * criterion.PROOF
+    assert criterion.prove(off(0.9 * criterion.PROOF * 20), ORACLE, 0.0).agrees
+    assert not criterion.prove(off(1.1 * criterion.PROOF * 20), ORACLE, 0.0).agrees
+
+
+def test_the_proof_measures_a_gradient_that_is_zero_in_theory_against_the_largest():
+    noise = np.array([0.0, criterion.PROOF])
+    assert criterion.prove(noise, np.zeros(2), floor=2.0).agrees
+    assert not criterion.prove(noise, np.zeros(2), floor=0.5).agrees
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_the_unit_roundoff_is_what_one_keeps_of_the_next_number(dtype):
+    roundoff, one = criterion.unit_roundoff(np.dtype(dtype)), np.ones((), dtype)
+    assert one + np.array(roundoff, dtype) == one
+    assert one + np.array(4 * roundoff, dtype) > one
+
+
+@given(arrays(np.float64, 3), arrays(np.float64, 3), st.integers(0, 2))
+def test_a_nan_on_either_side_is_no_agreement(ours, theirs, place):
+    ours[place] = np.nan
+    for pair in ((ours, theirs), (theirs, ours), (ours, ours)):
+        assert criterion.difference(*pair) == np.inf
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_a_mask_may_be_filled_with_infinity_or_with_the_largest_number(dtype):
+    largest = ml_dtypes.finfo(dtype).max
+    ours, theirs = np.array([-np.inf, 1, np.inf], dtype), np.array([-largest, 2, largest], dtype)
+    assert criterion.difference(ours, theirs) == 1.0
+    assert criterion.difference(ours, -theirs) == np.inf
+    assert criterion.norm(theirs) == 2.0
+
+
+# What is judged by which rule.
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_inputs_must_be_equal_to_the_bit(dtype):
+    x = np.linspace(1, 2, 5).astype(dtype)
+    noise = None if dtype == "float64" else Noise(Values(inputs={"x": x}), {"inputs": {"x": 1.0}})
+    for other, wrong in ((x.copy(), 0), (np.nextafter(x, x + 1), 5)):
+        verdict = verdict_of(KIND["input"], "x", x, other, NONE, noise, x.dtype)
+        assert (verdict.error, verdict.bound, verdict.agrees) == (wrong, 0.0, wrong == 0)
+
+
+def test_integers_must_be_equal_and_shapes_and_kinds_of_numbers_alike():
+    x = np.arange(4)
+    for other in (x + (x == 2), x.astype(float), x[:3], x[None]):
+        assert not verdict_of(KIND["output"], "output", x, other, NONE, None, np.dtype("f8")).agrees
+    assert verdict_of(KIND["output"], "output", x, x.astype(np.int32), NONE, None, np.dtype("f8")).agrees
+
+
+def test_a_moment_is_measured_against_the_largest_of_its_group_and_step_and_a_weight_against_itself():
+    updates = {
+        "1/exp_avg/key.bias": np.zeros(2),
+        "1/exp_avg/weight": np.full(4, 1.0),
+        "1/exp_avg_sq/weight": np.full(4, 8.0),
+        "5/exp_avg/weight": np.full(4, 3.0),
+        "1/weights/key.bias": np.zeros(2),
+        "1/weights/weight": np.full(4, 7.0),
+    }
+    gradients = {"key.bias": np.zeros(2), "weight": np.full(4, 5.0)}
+    scale = Scale.of(Values(updates=updates, parameter_gradients=gradients, input_gradients={"x": ORACLE}))
+    floors = {name: scale.floor("updates", name) for name in updates}
+    assert list(floors.values()) == [2.0, 2.0, 16.0, 6.0, 0.0, 0.0]
+    assert (scale.floor("parameter_gradients", "key.bias"), scale.floor("outputs", "output")) == (20.0, 0.0)
+
+
+def test_the_moment_of_a_gradient_that_is_zero_in_theory_may_be_noise_and_its_weight_may_not():
+    scale = Scale(0.0, {"1/exp_avg": 2.0})
+    ours, theirs = np.array([UNIT, 0.0]), np.array([UNIT, criterion.PROOF])
+    for group, agrees in (("exp_avg", True), ("weights", False)):
+        verdict = verdict_of(KIND["update"], f"1/{group}/key.bias", ours, theirs, scale, None, np.dtype("f8"))
+        assert verdict.agrees == agrees

@@ -1,0 +1,131 @@
+"""`locate` marks the module at fault in the tree of a user's own pair, and clears those that only pass the error on."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+from flax import nnx
+from own_pairs import Case, normal
+
+from crosscheck.locate import MARK, locate
+
+
+class TorchBlock(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.fc = torch.nn.LayerNorm(7), torch.nn.Linear(7, 7)
+
+    def forward(self, x):
+        return x + torch.tanh(self.fc(self.norm(x)))
+
+
+class TorchNet(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = torch.nn.Linear(5, 7), torch.nn.Linear(7, 3)
+        self.blocks = torch.nn.ModuleList(TorchBlock() for _ in range(3))
+
+    def forward(self, x):
+        x = self.embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class FrozenLinear(nnx.Linear):
+    def __call__(self, x):
+        return x @ jax.lax.stop_gradient(self.kernel[...]) + self.bias[...]
+
+
+class FlaxBlock(nnx.Module):
+    def __init__(self, rngs, eps=1e-5, linear=nnx.Linear, residual=lambda x: x):
+        self.norm, self.fc = nnx.LayerNorm(7, epsilon=eps, rngs=rngs), linear(7, 7, rngs=rngs)
+        self.residual = residual
+
+    def __call__(self, x):
+        return self.residual(x) + jnp.tanh(self.fc(self.norm(x)))
+
+
+class FlaxNet(nnx.Module):
+    """The same layers under other names; a mistake is made in the second block."""
+
+    def __init__(self, rngs, **mistake):
+        self.stem, self.readout = nnx.Linear(5, 7, rngs=rngs), nnx.Linear(7, 3, rngs=rngs)
+        self.layers = nnx.List([FlaxBlock(rngs, **(mistake if number == 1 else {})) for number in range(3)])
+
+    def __call__(self, x):
+        x = self.stem(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.readout(x)
+
+
+RULES = {r"^stem\.": "embed.", r"^layers\.": "blocks.", r"^readout\.": "head."}
+NET = Case(TorchNet, FlaxNet, normal(11, 5), rules=RULES)
+EPS = {"eps": 1e-3}
+TREE = ["", "embed"] + [f"blocks.{n}{layer}" for n in range(3) for layer in ("", ".norm", ".fc")] + ["head"]
+BACKWARD = {
+    "a residual that stops the gradient": (
+        {"residual": jax.lax.stop_gradient},
+        ("TorchNet.blocks.1", "input gradient"),
+    ),
+    "a frozen kernel": ({"linear": FrozenLinear}, ("TorchNet.blocks.1.fc", "parameter gradient")),
+}
+
+
+def located(dtype="float64", **mistake):
+    return locate(*NET.pair(dtype, **mistake), NET.inputs, rules=RULES)
+
+
+def marked(location):
+    """The module that each marked line of the text begins with."""
+    return [line.split()[0] for line in str(location).splitlines() if line.endswith(MARK)]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_fault_deep_inside_is_marked_and_nothing_else(dtype):
+    location = located(dtype, **EPS)
+    assert location.first_divergence[:2] == ("TorchNet.blocks.1.norm", "forward")
+    assert marked(location) == ["norm"]
+    assert [line["path"] for line in location.to_dict()["modules"] if line["guilty"]] == ["blocks.1.norm"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_modules_that_only_pass_the_error_on_agree_by_themselves(dtype):
+    lines = {line.path: line for line in located(dtype, **EPS).modules}
+    assert not any(line.in_the_whole.agrees for line in lines.values())
+    assert lines.pop("").by_itself is None
+    assert [path for path, line in lines.items() if not line.by_itself.agrees] == ["blocks.1", "blocks.1.norm"]
+
+
+def test_the_tree_stands_in_the_order_of_the_calls_with_parents_first():
+    location = located(**EPS)
+    assert [line.path for line in location.modules] == TREE
+    shown = [line.partition(" in the whole ")[0].rstrip() for line in str(location).splitlines()[1 : 1 + len(TREE)]]
+    blocks = (f"    blocks.{number}\n      norm\n      fc" for number in range(3))
+    assert "\n".join(shown) == "\n".join(["  (the whole)", "    embed", *blocks, "    head"])
+
+
+@pytest.mark.parametrize(("mistake", "place"), BACKWARD.values(), ids=BACKWARD)
+def test_a_fault_of_the_backward_pass_alone_is_located(mistake, place):
+    location = located(**mistake)
+    assert location.first_divergence[:2] == place
+    assert marked(location) == [place[0].removeprefix("TorchNet.").removeprefix("blocks.1.")]
+
+
+def test_a_pair_that_agrees_has_no_module_at_fault():
+    location = located()
+    assert (location.first_divergence, location.first_row) == (None, None)
+    assert str(location).startswith("TorchNet float64 eval cpu: agrees in all ")
+    found = location.to_dict()
+    assert (found["first_divergence"], found["step"]) == (None, None)
+    assert not any(line["guilty"] for line in found["modules"])
+
+
+def test_a_location_is_strict_json_where_one_side_is_not_a_number():
+    found = located(residual=lambda x: x / 0).to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
+    guilty = next(line for line in found["modules"] if line["guilty"])
+    assert (guilty["path"], guilty["by_itself"]["error"]) == ("blocks.1", "inf")

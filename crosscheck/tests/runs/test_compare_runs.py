@@ -1,0 +1,77 @@
+"""What a run check covers: clipping, parameter groups, the average, sums of gradients, and the whole state."""
+
+import numpy as np
+import pytest
+
+from crosscheck.runs import compare_runs
+from crosscheck.runs.compare_runs import ACCUMULATING, TRAINING, compare_runs, optimizer_of, trainable, training_of
+from shared.configs.optimizer import OPTIMIZERS
+from shared.parameter_groups import by_group
+from shared.registry import TWINS
+from shared.training_state import AVERAGE, GRADIENT_SUM, WEIGHTS, groups_of
+
+TRAINABLE = tuple(filter(trainable, TWINS))
+STEPS = 4
+
+
+def curve(twin):
+    return compare_runs._curve("torch", twin, STEPS, "float64", "cpu")
+
+
+def names_of(twin):
+    return [name.split("/")[2] for name in curve(twin) if name.startswith("1/weights/")]
+
+
+@pytest.fixture(scope="module")
+def accumulated():
+    return compare_runs(ACCUMULATING)
+
+
+@pytest.mark.parametrize("twin", TRAINABLE)
+def test_a_run_clips_gradients_and_some_runs_leave_some_as_they_are(twin):
+    found, is_last = curve(twin), training_of(twin).accumulate
+    clipped = [found[f"{step}/gradient_norm"] > TRAINING.clip_norm for step in range(is_last, STEPS + 1, is_last)]
+    assert any(clipped)
+    assert all(clipped) == ("Transformer" in twin)
+
+
+@pytest.mark.parametrize("twin", TRAINABLE)
+def test_a_run_has_parameters_without_decay_with_another_rate_and_with_neither(twin):
+    (undecayed, biases), (slower, embeddings), (plain, others) = by_group(names_of(twin), TRAINING.groups)
+    assert (undecayed.weight_decay, slower.rate_factor, plain.weight_decay) == (0.0, 0.5, None)
+    assert min(map(len, (biases, embeddings, others))) > 0
+
+
+def test_every_optimizer_is_run_by_some_model():
+    assert {type(optimizer_of(twin)) for twin in TRAINABLE} == set(OPTIMIZERS.values())
+
+
+@pytest.mark.parametrize("twin", TRAINABLE)
+def test_every_tensor_of_the_state_is_held_after_every_step(twin):
+    groups = groups_of(optimizer_of(twin), training_of(twin))
+    expected = {f"{step}/{g}/{name}" for step in range(1, STEPS + 1) for g in groups for name in names_of(twin)}
+    assert {name for name in curve(twin) if name.count("/") == 2} == expected
+    assert AVERAGE in groups
+
+
+def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
+    ours = accumulated.recordings[0].values.updates
+    kernel = [ours[f"{step}/{WEIGHTS}/classifier.weight"] for step in range(1, STEPS + 1)]
+    moved = [not np.array_equal(after, before) for before, after in zip(kernel, kernel[1:], strict=False)]
+    assert moved == [True, False, True]
+    assert [ours[f"{step}/{GRADIENT_SUM}/classifier.weight"].any() for step in (1, 2, 3)] == [True, False, True]
+
+
+def test_batches_of_an_update_have_different_numbers_of_real_rows():
+    first, second = (compare_runs.batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
+    assert first != second > 0
+
+
+def test_runs_that_sum_gradients_agree_in_float64(accumulated):
+    assert accumulated.agrees, str(accumulated)
+
+
+def test_a_run_below_float64_is_held_to_the_noise_rule():
+    report = compare_runs(ACCUMULATING, dtype="float32")
+    assert report.agrees, str(report)
+    assert report.recordings[0].noise is not None

@@ -1,0 +1,58 @@
+"""How a step of two runs is judged: the error of each group of tensors, its bound, and the first that is beyond it."""
+
+import numpy as np
+import pytest
+
+from crosscheck.criterion import unit_roundoff
+from crosscheck.runs.lockstep import BOUNDS, Step, by_group, group_error
+
+ONES = np.ones(4, np.float32)  # norm 2
+# derived: what the project promises of a whole run (see BOUNDS), and in bfloat16 no more than that it is of the size
+ROUNDINGS = {"float64": 10**5, "float32": 2 * 10**3, "bfloat16": 2**8}
+NOT_FINITE = [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_the_bound_of_a_run_is_the_number_of_roundings_that_is_promised(dtype):
+    assert BOUNDS[dtype] <= ROUNDINGS[dtype] * unit_roundoff(np.dtype(dtype)) < 2 * BOUNDS[dtype]
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_a_difference_at_the_bound_is_within_it_and_the_next_number_is_beyond(dtype):
+    bound = BOUNDS[dtype]
+    steps = [Step(1, 0.5, 0.0, {"gradients": 0.0, "weights": e}, {"weights": "a"}) for e in (bound, 2 * bound)]
+    assert [step.beyond(bound) for step in steps] == [None, ("weights", "a")]
+
+
+def test_the_error_of_a_group_is_that_of_all_its_tensors_and_the_worst_is_named():
+    ours = {"a": ONES, "b": 2 * ONES, "c": 0 * ONES}
+    theirs = {"a": ONES, "b": 3 * ONES, "c": 0 * ONES}
+    error, worst = group_error(ours, theirs)
+    assert (error * 20**0.5, worst) == (2.0, "b")
+    assert group_error(ours, ours)[0] == 0.0
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_zeros_agree_with_zeros_and_with_nothing_else(swapped):
+    zeros, others = {"a": 0 * ONES, "b": 0 * ONES}, {"a": 0 * ONES, "b": ONES}
+    pair = (others, zeros) if swapped else (zeros, others)
+    assert group_error(zeros, zeros)[0] == 0.0
+    assert group_error(*pair) == (1.0 if swapped else 2.0, "b")
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_number_that_is_not_finite_on_one_side_is_beyond_every_bound_and_its_tensor_is_named(value):
+    fine, broken = {"a": ONES, "b": ONES}, {"a": 9 * ONES, "b": np.array([1, value, 1, 1], np.float32)}
+    assert group_error(fine, broken) == group_error(broken, fine) == (np.inf, "b")
+
+
+def test_nan_on_both_sides_is_beyond_every_bound():
+    nan = {"a": np.array([1, np.nan])}
+    assert group_error(nan, nan) == (np.inf, "a")
+
+
+def test_groups_come_in_the_order_of_an_update_and_counts_have_none():
+    names = ["step", "weights/a", "average/a", "exp_avg/a", "exp_avg/b", "exp_avg_sq/a"]
+    found = by_group(dict.fromkeys(names, ONES))
+    assert list(found) == ["exp_avg", "exp_avg_sq", "weights", "average"]
+    assert list(found["exp_avg"]) == ["a", "b"]

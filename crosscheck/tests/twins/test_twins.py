@@ -1,0 +1,172 @@
+"""Every twin agrees with its twin, in every case, mode and dtype; and both behave as SPEC says at the edges."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+import crosscheck
+import jax_impl
+import torch_impl
+from crosscheck.runs.compare_runs import trainable
+from crosscheck.twins import suite
+from jax_impl import build as jax_build
+from jax_impl.weights import parameter_shapes as jax_shapes
+from shared.errors import IsogradError
+from shared.example_inputs import cases
+from shared.registry import TWINS
+from torch_impl import build as torch_build
+from torch_impl.weights import parameter_shapes as torch_shapes
+
+COUNTS = [  # SPEC.md, section 2
+    ("ReviewClassifierGRU", {"encoder_only": True}, 8_603_650),
+    ("ReviewClassifierGRU", {"with_attention": False}, 8_998_402),
+    ("ReviewClassifierGRU", {}, 9_195_522),
+    ("ReviewClassifierTransformer", {}, 8_672_258),
+    ("ReviewClassifierTransformer", {"block": "postnorm"}, 8_672_258),
+    ("ReviewClassifierTransformer", {"num_layers": 4}, 9_463_810),
+]
+
+
+@pytest.mark.parametrize("dtype", suite.DTYPES)
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_agree(name, dtype):
+    for planned in suite.planned([name], [dtype]):
+        report = planned.run()
+        assert report.agrees, str(report)
+
+
+def test_every_twin_is_planned_in_every_case_and_mode():
+    planned = {(check.twin, check.case, check.mode) for check in suite.planned(["*"], ["float64"])}
+    expected = {(name, case, "eval") for name, twin in TWINS.items() for case in cases(twin)}
+    expected |= {(name, "odd_sizes", "train") for name, twin in TWINS.items() if not twin.function}
+    expected |= {(name, "odd_sizes", "run") for name in filter(trainable, TWINS)}
+    assert planned == expected
+
+
+@pytest.mark.parametrize(("name", "arguments", "count"), COUNTS)
+def test_parameter_counts_are_those_of_the_specification(name, arguments, count):
+    shapes = torch_shapes(torch_build.build_twin(TWINS[name], arguments, abstract=True))
+    assert shapes == jax_shapes(jax_build.build_twin(TWINS[name], arguments, abstract=True))
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == count
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_a_row_that_is_masked_throughout_attends_to_nothing(side):
+    pair = crosscheck.build_pair("MultiHeadedAttention", case="masked_row")
+    asarray = torch.from_numpy if side == "torch" else jnp.asarray
+    module = getattr(pair, side)
+    heads = [module.split_heads(asarray(pair.inputs["hidden_states"]))] * 3
+    mask = asarray(pair.inputs["mask"])
+    assert not np.asarray(module.apply_attention(*heads, mask))[0].any()
+    assert not np.asarray(module.get_attention_weights(*heads[:2], mask))[0].any()
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_padding_changes_no_other_output_of_masked_attention(side):
+    pair = crosscheck.build_pair("MultiHeadedAttention")
+    asarray = torch.from_numpy if side == "torch" else jnp.asarray
+    x, mask = pair.inputs["hidden_states"].copy(), pair.inputs["mask"]
+    module = getattr(pair, side)
+    before = module(asarray(x), asarray(mask))
+    x[~mask] = 1e6
+    after = module(asarray(x), asarray(mask))
+    assert np.array_equal(
+        np.asarray(before.detach() if side == "torch" else before)[mask],
+        np.asarray(after.detach() if side == "torch" else after)[mask],
+    )
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_merge_heads_is_the_inverse_of_split_heads(heads):
+    x = np.random.default_rng(0).standard_normal((2, 5, 3 * 7))
+    split = torch_impl.split_heads(torch.from_numpy(x), heads)
+    assert torch.equal(torch_impl.merge_heads(split), torch.from_numpy(x))
+    assert split[1, heads - 1, 2, 1] == x[1, 2, (heads - 1) * (21 // heads) + 1]  # index head * d + k
+    assert np.array_equal(jax_impl.merge_heads(jax_impl.split_heads(jnp.asarray(x), heads)), jnp.asarray(x))
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_packed_outputs_are_zero_after_the_length_and_ignore_what_stands_there(side):
+    pair = crosscheck.build_pair("BidirectionalGRU")
+    asarray = torch.from_numpy if side == "torch" else jnp.asarray
+    module, inputs = getattr(pair, side), dict(pair.inputs)
+    lengths = inputs["lengths"]
+    inside = np.arange(inputs["inputs"].shape[1]) < lengths[:, None]
+    changed = {**inputs, "inputs": np.where(inside[..., None], inputs["inputs"], 9.0)}
+    both = [module(*map(asarray, given.values())) for given in (inputs, changed)]
+    outputs, states = ([np.asarray(o[i].detach() if side == "torch" else o[i]) for o in both] for i in (0, 1))
+    assert np.array_equal(*outputs)
+    assert np.array_equal(*states)
+    assert not outputs[0][~inside].any()
+
+
+def test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides():
+    torch_maps = torch_impl.init_qkv_proj(6)
+    jax_maps = jax_impl.init_qkv_proj(6, rngs=nnx.Rngs(0))
+    for maps in (torch_maps, jax_maps):
+        assert len({id(each) for each in maps}) == 3
+    assert all(tuple(each.weight.shape) == (6, 6) for each in torch_maps)
+    assert all(each.kernel.shape == (6, 6) for each in jax_maps)
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["GRU", "Linear", "LayerNorm", "Embedding", "LearnedPositions"])
+def test_a_fresh_module_draws_what_the_specification_says(name, side):
+    sizes = {
+        "GRU": (40, 50),
+        "Linear": (40, 50),
+        "LayerNorm": (50,),
+        "Embedding": (400, 50, 0),
+        "LearnedPositions": (400, 50),
+    }
+    if side == "torch":
+        arrays = torch_impl.to_arrays(getattr(torch_impl, name)(*sizes[name]))
+    else:
+        arrays = jax_impl.to_arrays(getattr(jax_impl, name)(*sizes[name], rngs=nnx.Rngs(0)))
+    bounds = {"GRU": 50**-0.5, "Linear": 40**-0.5}
+    for key, array in arrays.items():
+        if name in bounds:  # uniform between the bounds, and filling them
+            assert np.abs(array).max() <= bounds[name]
+            assert np.abs(array).max() > bounds[name] * (1 - 10 / array.size)
+        elif name == "LayerNorm":
+            assert (array == (1.0 if key == "weight" else 0.0)).all()
+        else:
+            rows = array.reshape(-1, 50)
+            assert not rows[0].any() if name == "Embedding" else rows[0].any()
+            assert abs(rows[1:].std() - 1) < 4 / np.sqrt(2 * rows[1:].size)  # four standard errors of N(0, 1)
+
+
+@pytest.mark.parametrize("build", [
+    lambda: torch_impl.Transformer(embed_dim=10, num_heads=3, vocabulary_size=7),
+    lambda: jax_impl.Transformer(embed_dim=10, num_heads=3, vocabulary_size=7, rngs=nnx.Rngs(0)),
+], ids=["torch", "jax"])  # fmt: skip
+def test_a_width_that_heads_do_not_divide_is_refused_with_both_numbers(build):
+    with pytest.raises(IsogradError, match=r"embed_dim 10 and num_heads 3"):
+        build()
+
+
+def test_dropout_masks_are_equal_differ_by_layer_and_step_and_keep_the_right_share():
+    masks = {}
+    for step, rate in itertools.product((0, 1), (0.3, 0.5)):
+        key = torch_impl.dropout.rng.fold_in((0, 7), step)
+        torch_layer = torch.nn.Sequential(torch_impl.Dropout(rate), torch_impl.Dropout(rate))
+        jax_layers = nnx.List([jax_impl.Dropout(rate, rngs=nnx.Rngs(0)) for _ in range(2)])
+        torch_impl.seed_dropout(torch_layer, key)
+        jax_impl.seed_dropout(jax_layers, key)
+        for index in (0, 1):
+            ours = torch_layer[index](torch.ones(100, 99)).numpy()
+            assert np.array_equal(ours, np.asarray(jax_layers[index](jnp.ones((100, 99), jnp.float32))))
+            masks[step, rate, index] = ours.tobytes()
+            deviation = np.sqrt(rate * (1 - rate) / ours.size)
+            assert abs((ours == 0).mean() - rate) < 5 * deviation  # five standard errors of a share
+    assert len(set(masks.values())) == len(masks)
+
+
+def test_without_a_key_dropout_is_the_frameworks_own():
+    torch.manual_seed(0)
+    assert (torch_impl.Dropout(0.5)(torch.ones(999)) == 0).any()
+    assert (jax_impl.Dropout(0.5, rngs=nnx.Rngs(0))(jnp.ones(999)) == 0).any()

@@ -1,0 +1,50 @@
+"""Options of a command: those that have no effect beside another are refused, and all make its command line again."""
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from experiments.training.settings import flag
+from shared.errors import IsogradError
+
+UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> an option -> those that have no effect beside it
+    "check": {"faults": ("dtype", "device")},
+    "explain": {"divergence": ("fault", "dtype", "case", "train", "device")},
+    "locate": {"steps": ("case", "train")},
+    "report": {"table": ("out", "json")},
+}
+# command -> an option -> the one without which it has no effect
+NEEDED: dict[str, dict[str, str]] = {"check": {"seeds": "faults"}}
+
+
+def check_options(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raises IsogradError if one of the arguments `given` to a command has no effect: nothing is ignored in silence."""
+    changed = _changed(command, given)
+    for option, others in UNUSED.get(name, {}).items():
+        unused = [flag(other) for other in others if other in changed]
+        if option in changed and unused:
+            raise IsogradError(f"`isograd {name} {flag(option)}` makes no use of {', '.join(unused)}: leave it out")
+    for option, needed in NEEDED.get(name, {}).items():
+        if option in changed and needed not in changed:
+            raise IsogradError(f"`isograd {name}` makes use of {flag(option)} with {flag(needed)} alone: add it")
+
+
+def command_line(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """What to type for the arguments `given` to a command."""
+    places = [p.name for p in inspect.signature(command).parameters.values() if p.kind is p.POSITIONAL_ONLY]
+    words = ["isograd", name, *(word for place in places for word in _words(given[place]))]
+    for option, value in _changed(command, given).items():
+        if option not in places:
+            words += [flag(option), *([] if value is True else _words(value))]
+    return shlex.join(words)
+
+
+def _changed(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that are not at their defaults."""
+    parameters = inspect.signature(command).parameters
+    return {name: given[name] for name, parameter in parameters.items() if given[name] != parameter.default}
+
+
+def _words(value: Any) -> list[str]:
+    return [str(part) for part in (value if isinstance(value, tuple) else (value,)) if part is not None]

@@ -1,0 +1,165 @@
+"""The formats that weights are ported between: how a source is recognised, read and written."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from shared import checkpoint
+from shared.arrays import Arrays
+from shared.backend import PACKAGES
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+from shared.registry import Twin
+from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
+from shared.weight_rules import check_names
+
+FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework whose own it is
+SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".orbax": "orbax"}
+ORBAX_FILES = ("_METADATA", "default/_METADATA")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights on disk: their format, where they lie, and what was passed over on the way to them."""
+
+    format: str
+    path: Path
+    notes: list[str] = field(default_factory=list)
+
+
+def recognise(path: Path) -> Source:
+    """The weights at a file, an Orbax folder, a checkpoint or a run of ours (its best, else its newest checkpoint)."""
+    if path.is_dir():
+        for is_kind, locate in FOLDERS:
+            if is_kind(path):
+                return locate(path)
+        raise IsogradError(
+            f"no weights in the folder {path}: expected an Orbax folder (_METADATA), a checkpoint ({WEIGHTS}) "
+            f"or a run ({BEST}/ or {CHECKPOINTS}/)"
+        )
+    if not path.is_file():
+        raise IsogradError(f"{path} does not exist: expected a file or folder of weights")
+    return Source("torch" if _is_torch(_first_bytes(path)) else "safetensors", path)
+
+
+def format_of(path: Path, to: str | None) -> str:
+    """The format asked for, or else the one that the suffix says."""
+    if to is None and path.suffix not in SUFFIXES:
+        raise IsogradError(f"which format should {path} have? Say --to {', --to '.join(FRAMEWORKS)}")
+    chosen = SUFFIXES[path.suffix] if to is None else to
+    check_choice("format", chosen, FRAMEWORKS)
+    return chosen
+
+
+def check_writable(path: Path, chosen: str, source: Path) -> None:
+    """Raise if writing there would destroy something that is not a file or folder of that format."""
+    if path.exists() and path.resolve() == source.resolve():
+        raise IsogradError(f"the source and the destination are both {path}: choose another destination")
+    is_orbax = path.is_dir() and _is_orbax(path)
+    if path.is_dir() and not (chosen == "orbax" and (is_orbax or not any(path.iterdir()))):
+        raise IsogradError(f"{path} is a folder with other contents: choose another destination")
+    if path.is_file() and chosen == "orbax":
+        raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose another destination")
+    if path.is_file() and path.stat().st_size and not _is_weights(path):
+        raise IsogradError(f"{path} is a file that holds no weights: choose another destination")
+
+
+def read_metadata(source: Source) -> dict[str, Any]:
+    """What the source says of its model; {} if nothing."""
+    if source.format == "safetensors":
+        return checkpoint.load(source.path)[1]
+    return framework_files(source.format).read_metadata(source.path)
+
+
+def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
+    """Raise WeightsError unless these are the weights of the model; safetensors alone does not tell."""
+    own = [chosen for chosen, framework in FRAMEWORKS.items() if framework and importlib.util.find_spec(framework)]
+    for chosen in own[:1]:
+        shapes = framework_files(chosen).parameter_shapes(_abstract(chosen, twin, arguments))
+        check_names(shapes, arrays, twin.public_name)
+
+
+def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:
+    """The canonical arrays of a source, checked against the model where the format has a framework."""
+    if source.format == "safetensors":
+        return checkpoint.load(source.path)[0]
+    return framework_files(source.format).read_weights(source.path, _abstract(source.format, twin, arguments))
+
+
+def write(
+    chosen: str, path: Path, arrays: Arrays, twin: Twin, arguments: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> None:
+    """Write the canonical arrays in a format, atomically, with the metadata where the format can carry it."""
+    if chosen == "safetensors":
+        checkpoint.save(path, arrays, metadata)
+    else:
+        framework_files(chosen).write_weights(path, arrays, _abstract(chosen, twin, arguments), metadata)
+
+
+def framework_files(chosen: str) -> ModuleType:
+    """torch_impl.weight_files or jax_impl.weight_files; IsogradError if the framework is not installed."""
+    framework = FRAMEWORKS[chosen]
+    try:
+        return importlib.import_module(f"{framework}_impl.weight_files")
+    except ModuleNotFoundError as error:
+        needed = (*PACKAGES[str(framework)], "orbax")
+        if error.name is None or error.name.split(".")[0] not in needed:
+            raise
+        raise IsogradError(
+            f"the format {chosen} needs {error.name!r}, which is not installed: pip install 'isograd[{framework}]'"
+        ) from error
+
+
+def _abstract(chosen: str, twin: Twin, arguments: Mapping[str, Any]) -> Any:
+    build = importlib.import_module(f"{FRAMEWORKS[chosen]}_impl.build")
+    return build.build_twin(twin, arguments, abstract=True)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(9)
+
+
+def _is_torch(start: bytes) -> bool:
+    return start.startswith((b"PK", b"\x80")) and start[8:] != b"{"  # a zip, or a pickle of old
+
+
+def _is_weights(path: Path) -> bool:
+    start = _first_bytes(path)
+    return _is_torch(start) or start[8:] == b"{"
+
+
+def _is_orbax(path: Path) -> bool:
+    return any((path / name).is_file() for name in ORBAX_FILES)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return (path / WEIGHTS).is_file()
+
+
+def _is_run(path: Path) -> bool:
+    return (path / BEST).is_dir() or (path / CHECKPOINTS).is_dir()
+
+
+def _checkpoint(path: Path) -> Source:
+    read_state(path)
+    return Source("safetensors", path / WEIGHTS)
+
+
+def _run(path: Path) -> Source:
+    best = best_checkpoint(path)
+    if best is not None:
+        return _checkpoint(best)
+    newest, notes = latest_checkpoint(path)
+    return Source("safetensors", newest / WEIGHTS, notes)
+
+
+FOLDERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
+    (_is_orbax, lambda path: Source("orbax", path)),
+    (_is_checkpoint, _checkpoint),
+    (_is_run, _run),
+)

@@ -1,0 +1,156 @@
+"""`isograd port`: carry the weights of a model from one format to another without losing a bit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.catalogue import EXPERIMENTS
+from experiments.porting.formats import (
+    Arrays,
+    Source,
+    check_fit,
+    check_writable,
+    format_of,
+    read,
+    read_metadata,
+    recognise,
+    write,
+)
+from shared.configs.validation import check_choice
+from shared.errors import IsogradError
+from shared.registry import TWINS, Twin
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the model: the relative L2 difference between the frameworks in float64, and its bound."""
+
+    name: str
+    error: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class PortReport:
+    """What was ported; `identical` and `outputs` are filled in by a verification."""
+
+    source: str
+    source_format: str
+    destination: str
+    format: str
+    twin: str
+    arguments: dict[str, Any]
+    tensors: int
+    parameters: int
+    dtypes: list[str]
+    notes: list[str] = field(default_factory=list)
+    identical: bool | None = None
+    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """False if a verification failed: the command then exits with code 1."""
+        return self.identical is not False and all(output.error <= output.bound for output in self.outputs)
+
+    def to_json(self) -> str:
+        """The report for a program."""
+        return json.dumps(asdict(self) | {"agrees": self.agrees})
+
+    def __str__(self) -> str:
+        lines = [
+            *self.notes,
+            f"{self.source} ({self.source_format}) -> {self.destination} ({self.format}): {self.twin}, "
+            f"{self.parameters:,} parameters in {self.tensors} tensors, {', '.join(self.dtypes)}",
+        ]
+        if self.identical is not None:
+            lines.append(f"read again: {'every byte is the same' if self.identical else 'BYTES DIFFER'}")
+        lines += [
+            f"output {output.name}: torch and JAX differ by {output.error:.1e} in float64, bound {output.bound:.0e}: "
+            f"{'agrees' if output.error <= output.bound else 'DISAGREES'}"
+            for output in self.outputs
+        ]
+        return "\n".join(lines)
+
+
+def port(
+    src: str | Path,
+    dst: str | Path,
+    to: str | None = None,
+    model: str | None = None,
+    arguments: str | Mapping[str, Any] | None = None,
+    verify: bool = False,
+) -> PortReport:
+    """Port the weights at `src` (a file, an Orbax folder, a checkpoint or a run) to `dst` in the format `to`.
+
+    The model is the one that the source names, or else `model`, an experiment or a twin, with constructor `arguments`
+    as JSON text or a dict. Raises IsogradError, with nothing written, if anything does not fit.
+    """
+    source, destination = recognise(Path(src)), Path(dst)
+    chosen = format_of(destination, to)
+    check_writable(destination, chosen, Path(src))
+    metadata = read_metadata(source)
+    twin, found = find_model(source, metadata, model, _parsed(arguments))
+    arrays = read(source, twin, found)
+    if source.format == chosen == "safetensors":
+        check_fit(arrays, twin, found)
+    write(chosen, destination, arrays, twin, found, metadata | {"twin": twin.name, "arguments": found})
+    checked = _verified(Source(chosen, destination), arrays, twin, found) if verify else {}
+    return PortReport(
+        source=str(source.path),
+        source_format=source.format,
+        destination=str(destination),
+        format=chosen,
+        twin=twin.name,
+        arguments=found,
+        tensors=len(arrays),
+        parameters=sum(array.size for array in arrays.values()),
+        dtypes=sorted({str(array.dtype) for array in arrays.values()}),
+        notes=source.notes,
+        **checked,
+    )
+
+
+def find_model(
+    source: Source, metadata: Mapping[str, Any], model: str | None, arguments: Mapping[str, Any]
+) -> tuple[Twin, dict[str, Any]]:
+    """The twin and its constructor arguments: from what the user said, else from the source's own metadata."""
+    name, known = model, {}
+    if name is None:
+        name, known = metadata.get("twin"), dict(metadata.get("arguments", {}))
+    if name is None:
+        raise IsogradError(
+            f"{source.path} does not say which model its weights belong to: say --model with an experiment or a twin "
+            f"(and --arguments with its constructor arguments as JSON), such as --model {next(iter(EXPERIMENTS))}"
+        )
+    if model in EXPERIMENTS:
+        name, known = EXPERIMENTS[model].model.twin, dict(EXPERIMENTS[model].model.arguments)
+    check_choice("model", name, [*EXPERIMENTS, *TWINS])
+    if TWINS[name].function:
+        raise IsogradError(f"{name} is a function and has no weights: say --model with an experiment or a class")
+    known |= arguments
+    undecided = [key for key, value in known.items() if value is None]
+    if undecided:
+        raise IsogradError(f"{model} takes {', '.join(undecided)} from its data: give them as JSON with --arguments")
+    return TWINS[name], known
+
+
+def _parsed(arguments: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    if arguments is None or isinstance(arguments, Mapping):
+        return dict(arguments or {})
+    try:
+        parsed = json.loads(arguments)
+    except ValueError as error:
+        raise IsogradError(f"--arguments must be JSON such as '{{\"hidden_size\": 64}}', got {arguments!r}") from error
+    if not isinstance(parsed, dict):
+        raise IsogradError(f"--arguments must be a JSON object of names and values, got {arguments!r}")
+    return parsed
+
+
+def _verified(written: Source, arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    from experiments.porting.verification import forward_differences, is_identical
+
+    again = read(written, twin, arguments)
+    differences = forward_differences(again, twin, arguments)
+    return {"identical": is_identical(again, arrays), "outputs": [Output(*difference) for difference in differences]}

@@ -1,0 +1,159 @@
+"""What is shown while a run goes on: a bar on a terminal, plain lines elsewhere, JSON lines, or nothing."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from experiments.progress.line import Pace, describe
+
+Record = dict[str, Any]
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Shows nothing; the others below add to it. Notes go to stderr, so that stdout holds results only."""
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self, title: str, step: int, total: int) -> None:
+        """The run begins, or goes on, after `step` of `total` steps."""
+
+    def advance(self, step: int) -> None:
+        """A step has been handed to the device."""
+
+    def record(self, record: Record) -> None:
+        """A record that was logged."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the user."""
+
+    def close(self) -> None:
+        """The run has ended."""
+
+
+class JsonLines(Progress):
+    """Every record as one JSON line."""
+
+    def record(self, record: Record) -> None:
+        print(json.dumps(strict(record), allow_nan=False), flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Lines(Progress):
+    """Every validation, and the training loss every few seconds, as plain lines."""
+
+    def start(self, title: str, step: int, total: int) -> None:
+        self._total, self._shown, self._pace = total, time.monotonic(), Pace(total)
+        self.note(f"{title}: {total} steps" + (f", from step {step}" if step else ""))
+
+    def record(self, record: Record) -> None:
+        text = describe(record, self._pace.seconds_left(record))
+        if text and (record["kind"] == "validation" or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES):
+            self._shown = time.monotonic()
+            self.note(f"step {record['step']}/{self._total}  {text}")
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Bar(Lines):
+    """A bar with the same figures and the time since the start; validations stand above it."""
+
+    def start(self, title: str, step: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[info]}"),
+            TimeElapsedColumn(),
+        )
+        self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=total, completed=step, info="")
+        super().start(title, step, total)
+
+    def advance(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
+
+    def record(self, record: Record) -> None:
+        text = describe(record, self._pace.seconds_left(record))
+        if record["kind"] == "validation":
+            self.note(f"step {record['step']}/{self._total}  {text}")
+        elif text:
+            self._bar.update(self._task, info=text)
+
+    def note(self, text: str) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            super().note(text)
+
+    def close(self) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.stop()
+
+
+def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
+    """The kind that fits the options and the terminal."""
+    if json_lines:
+        return JsonLines()
+    if quiet:
+        return Progress()
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+@contextmanager
+def counting(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function (done, total, what) that shows how far a number of tasks is: as a bar, or a line now and then."""
+    if quiet or not sys.stderr.isatty():
+        yield _count_in_lines(title, quiet)
+        return
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    with RichProgress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=f"{title}: {what}")
+
+
+def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
+    shown = time.monotonic()
+
+    def report(done: int, total: int, what: str) -> None:
+        nonlocal shown
+        if not quiet and time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            print(f"{title}: {done} of {total}, {what}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout; numbers that JSON lacks become null."""
+    print(json.dumps(strict(value), indent=2, allow_nan=False))
+
+
+def strict(value: Any) -> Any:
+    """The same with None for each number that JSON lacks."""
+    if isinstance(value, dict):
+        return {name: strict(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(part) for part in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""Runs and checks as tables, figures and pages."""

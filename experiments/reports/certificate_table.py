@@ -1,0 +1,88 @@
+"""Lockstep certificates as one table: the largest difference of each quantity over each run."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.training.certificate import CERTIFICATE
+from shared.atomic import new_file
+from shared.errors import IsogradError
+
+QUANTITIES = {  # of the certificates -> how the table calls them
+    "loss": "loss (absolute)",
+    "gradients": "gradients",
+    "gradient_sum": "sum of gradients",
+    "momentum_buffer": "momentum",
+    "exp_avg": "first moment",
+    "exp_avg_sq": "second moment",
+    "square_avg": "mean of squares",
+    "sum": "sum of squares",
+    "weights": "weights",
+    "average": "averaged weights",
+}
+
+
+def find_certificates(folders: Sequence[Path]) -> list[Path]:
+    """Every certificate in the folders and below them, in the order of their paths."""
+    return sorted({path for folder in folders for path in folder.rglob(CERTIFICATE)})
+
+
+def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
+    """Write the table as Markdown, with the commands that made its rows."""
+    certificates = [_read(path) for path in paths]
+    found = [name for name in QUANTITIES if any(name in certificate["largest"] for certificate in certificates)]
+    header = ["experiment", "model", "dtype", "device", "steps", *(QUANTITIES[name] for name in found), "bound", ""]
+    rows = [header, ["---"] * len(header), *(_row(certificate, found) for certificate in certificates)]
+    versions = sorted({_versions(certificate) for certificate in certificates})
+    lines = [
+        "# Lockstep certificates",
+        "",
+        "Both backends train on the same batches from the same weights, dropout on, and all that they hold is compared",
+        "after every step. Each figure is the largest over all steps: of losses the absolute difference, of the rest",
+        "the L2 norm of the difference of all tensors together, by that of the values.",
+        "",
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        f"Measured with {'; '.join(versions)}.",
+        "",
+        "```bash",
+        *(
+            f"{certificate['command']} --out {path.parent}"
+            for certificate, path in zip(certificates, paths, strict=True)
+        ),
+        command,
+        "```",
+    ]
+    with new_file(out) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        certificate = json.loads(path.read_text("utf-8"))
+        _row(certificate, QUANTITIES)
+    except (ValueError, TypeError, KeyError) as error:
+        raise IsogradError(
+            f"{path}: expected a certificate as `isograd train --certify` writes it ({error})"
+        ) from error
+    return certificate
+
+
+def _row(certificate: dict[str, Any], quantities: Iterable[str]) -> list[str]:
+    experiment, largest, parting = certificate["experiment"], certificate["largest"], certificate["parting"]
+    figures = [_figure(largest[name]["difference"]) if name in largest else "" for name in quantities]
+    verdict = "one run" if parting is None else f"parts at step {parting['step']}"
+    ran_on = certificate["versions"]["device"]
+    place = [experiment["name"], experiment["title"], certificate["dtype"], ran_on, f"{certificate['steps']:,}"]
+    return [*place, *figures, f"{certificate['bound']:g}", verdict]
+
+
+def _figure(difference: float | None) -> str:
+    return "not finite" if difference is None else f"{difference:.1e}"
+
+
+def _versions(certificate: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {text}" for name, text in certificate["versions"].items() if name not in ("device", "dtype")
+    )

@@ -1,0 +1,74 @@
+"""What a check of many twins found: a table for the terminal, data for a program, and a page."""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.atomic import new_file
+from shared.checkpoint import write_json
+
+DATA, PAGE = "report.json", "report.html"
+COLUMNS = ("twin", "dtype", "cases", "worst error", "bound", "verdict")
+NUMBERS = ("cases", "worst error", "bound")
+WIDTH = 110  # where the output is no terminal
+
+
+def print_table(reports: Sequence[Any]) -> None:
+    """The table, then every disagreement in full."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from crosscheck.pages.overview import lines_of, summary
+
+    console = Console()
+    console.width = console.width if console.is_terminal else WIDTH
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left", overflow="fold")
+    for line in lines_of(reports):
+        table.add_row(*_cells(line), style="bold red" if line.wrong else "")
+    console.print(table)
+    for report in reports:
+        if not report.agrees:
+            console.print(Text(f"\n{report}"), soft_wrap=True)
+    console.print(f"\n{summary(reports)}\n{time_of_parts(reports)}", soft_wrap=True, highlight=False)
+
+
+def time_of_parts(reports: Sequence[Any]) -> str:
+    """One sentence: the seconds that each part of the work took, over all workers; what is left is comparing."""
+    parts: dict[str, float] = {}
+    for report in reports:
+        for part, seconds in report.parts.items():
+            parts[part] = parts.get(part, 0.0) + seconds
+    parts["the rest"] = sum(report.seconds for report in reports) - sum(parts.values())
+    return "seconds: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items())
+
+
+def _cells(line: Any) -> tuple[str, ...]:
+    figures = (f"{line.worst.error:.1e}", f"{line.worst.bound:.1e}") if line.worst else ("–", "–")
+    return line.name, line.dtype, str(len(line.reports)), *figures, line.verdict
+
+
+def collect(reports: Sequence[Any]) -> dict[str, Any]:
+    """Everything as data, after `$defs/check` of crosscheck/report_schema.json: every report with all its tensors."""
+    return {
+        "agrees": all(report.agrees for report in reports),
+        "comparisons": len(reports),
+        "disagreements": sum(not report.agrees for report in reports),
+        "device": reports[0].device if reports else None,
+        "versions": {"python": platform.python_version(), **(reports[0].versions if reports else {})},
+        "reports": [report.to_dict() for report in reports],
+    }
+
+
+def write_check(reports: Sequence[Any], out: Path, command: str = "") -> Path:
+    """Write report.json and report.html into `out`; returns the page to open. `command` is what was run."""
+    from crosscheck.pages.page import render
+
+    page = render(reports, command=command)
+    write_json(out / DATA, collect(reports))
+    with new_file(out / PAGE) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return out / PAGE

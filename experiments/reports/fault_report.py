@@ -1,0 +1,125 @@
+"""What planting faults found: a table for the terminal, one in Markdown for the README, and a page."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from shared.atomic import new_file
+from shared.checkpoint import write_json
+
+DATA, TABLE, PAGE = "faults.json", "faults.md", "faults.html"
+SHOWN = 20  # names of a list that went wrong
+INTRODUCTION = """\
+Faults are planted one at a time in one of two implementations that agree. A fault is caught if a comparison of the two
+reports it, and located if the comparison names its module and phase; of those that are a row of the catalogue it is
+told how many are named. Published criteria judge the same faults. What is equal must raise no alarm: variants of
+another form, and unchanged pairs with other weights and inputs."""
+
+
+def passed(scores: dict[str, Any]) -> bool:
+    """True if the score keeps all that the project promises of its checks."""
+    from crosscheck.faults.promises import broken_promises
+
+    return not broken_promises(scores)
+
+
+def measured_here(scores: dict[str, Any]) -> dict[str, Any]:
+    """The score with the device that faults are planted on, and the versions."""
+    from crosscheck.recording.record import versions
+
+    found = {"python": platform.python_version(), **versions("torch"), **versions("jax")}
+    return {"device": "cpu", "versions": found, **scores}
+
+
+def summary(scores: dict[str, Any]) -> str:
+    """The score in sentences."""
+    total, seeds, equal = scores["total"], scores["seeds"], scores["equivalents"]
+    lines = [
+        f"{scores['killed']} of {total} faults are caught, {scores['located']} at the right module and phase",
+        f"{scores['named']} of {scores['known']} faults that the catalogue knows are named right",
+        f"{equal['alarms']} false alarms in {equal['checked']} equivalent variants, "
+        f"{seeds['alarms']} in {seeds['checked']} unchanged pairs with other seeds",
+    ]
+    return "\n".join(lines)
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Tables by kind of fault and by published criterion, then every name that went wrong."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from crosscheck.faults.promises import broken_promises
+
+    console = Console()
+    kinds = Table("kind of fault", "planted", "caught", "located", box=None, pad_edge=False)
+    for row in scores["kinds"]:
+        kinds.add_row(*(str(row[name]) for name in ("kind", "planted", "killed", "located")))
+    criteria = Table("criterion", "rule", "caught", "false alarms", box=None, pad_edge=False)
+    criteria.add_row("isograd", "float64 proof, measured noise", *_own(scores))
+    for row in scores["criteria"]:
+        criteria.add_row(
+            row["name"], row["rule"], f"{row['caught']} of {row['of']}", f"{row['alarms']} of {row['honest']}"
+        )
+    console.print(kinds, "", criteria, "", summary(scores), sep="\n")
+    if broken := broken_promises(scores):
+        console.print(f"[bold red]not as promised: {'; '.join(broken)}", highlight=False, soft_wrap=True)
+    for title, names in _wrong(scores):
+        console.print(
+            f"\n{title}:", *(f"  {name}" for name in names[:SHOWN]), sep="\n", highlight=False, soft_wrap=True
+        )
+
+
+def markdown(scores: dict[str, Any], command: str) -> str:
+    """The same as a page of Markdown."""
+    criteria = [("isograd", "float64 proof, measured noise", *_own(scores))] + [
+        (row["name"], row["rule"], f"{row['caught']} of {row['of']}", f"{row['alarms']} of {row['honest']}")
+        for row in scores["criteria"]
+    ]
+    kinds = [tuple(str(row[name]) for name in ("kind", "planted", "killed", "located")) for row in scores["kinds"]]
+    versions = ", ".join(f"{name} {version}" for name, version in scores["versions"].items())
+    return "\n".join([
+        "# Planted faults", "", INTRODUCTION, "", *(f"- {line}" for line in summary(scores).split("\n")), "",
+        *_table(("criterion", "rule", "faults caught", "false alarms"), criteria), "",
+        *_table(("kind of fault", "planted", "caught", "located"), kinds), "",
+        *(line for title, names in _wrong(scores) for line in (f"{title.capitalize()}:", "", *_items(names), "")),
+        f"Measured on {scores['device']} with {versions}.", "", "```bash", command, "```", "",
+    ])  # fmt: skip
+
+
+def write_scores(scores: dict[str, Any], folder: Path, command: str) -> Path:
+    """Write faults.json, faults.md and faults.html, which name the command, into the folder, each whole or not at all.
+
+    Returns the page to open; `scores` are those that `measured_here` gives.
+    """
+    from crosscheck.pages.page import render
+
+    texts = {TABLE: markdown(scores, command), PAGE: render([], faults=scores, command=command)}
+    write_json(folder / DATA, scores)
+    for name, text in texts.items():
+        with new_file(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder / PAGE
+
+
+def _own(scores: dict[str, Any]) -> tuple[str, str]:
+    alarms = scores["equivalents"]["alarms"] + scores["seeds"]["alarms"]
+    honest = scores["equivalents"]["checked"] + scores["seeds"]["checked"]
+    return f"{scores['killed']} of {scores['total']}", f"{alarms} of {honest}"
+
+
+def _wrong(scores: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    found = [
+        ("not caught", scores["survivors"]),
+        ("caught, but found elsewhere", scores["misplaced"]),
+        ("named wrong or not at all", scores["unnamed"]),
+        ("false alarms", scores["equivalents"]["names"] + scores["seeds"]["names"]),
+    ]
+    return [(title, names) for title, names in found if names]
+
+
+def _items(names: list[str]) -> list[str]:
+    return [f"- {name}" for name in names]
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows)]

@@ -1,0 +1,182 @@
+"""Figures of runs: one colour an experiment, one line style a backend, iterations on every horizontal axis."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.reports.runs import Run, loss_differences, pairs
+
+SIZE = (7.0, 4.4)  # inches
+COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c", "#e08e0b", "#7b4bb7", "#0f8b8d", "#8c564b", "#5c6670")
+STYLES: dict[str, dict[str, Any]] = {  # JAX lies dashed on top, so that equal curves show both
+    "torch": {"linestyle": "-", "linewidth": 2.6, "alpha": 0.55, "zorder": 2},
+    "jax": {"linestyle": (0, (4, 2.5)), "linewidth": 1.5, "alpha": 1.0, "zorder": 3},
+}
+OTHER_STYLE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.8}
+SMOOTHED_FROM = 100  # steps; shorter curves are drawn as they are
+WINDOWS = 40  # a smoothed curve averages over this fraction of its steps
+STYLE_OF_PAGE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "isograd",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as SVG text and as PNG bytes, with its caption."""
+
+    name: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+def draw_all(runs: Sequence[Run]) -> list[Drawn]:
+    """Training loss, validation loss and accuracy of all runs; the difference of backends where there are pairs."""
+    window = window_of(runs)
+    smoothing = f" Averaged over {window} steps; the faint lines are single steps." if window > 1 else ""
+    figures = [
+        _draw("train_loss", f"Training loss.{smoothing}", "training loss", _train_curves(runs, window), runs),
+        _draw("validation_loss", "Validation loss.", "validation loss", _validation(runs, "loss"), runs),
+        _draw(
+            "validation_accuracy",
+            "Validation accuracy; the circle marks the best of each run.",
+            "validation accuracy",
+            _validation(runs, "accuracy"),
+            runs,
+        ),
+    ]
+    if pairs(runs):
+        caption = (
+            "Absolute difference of the training losses of torch and jax, step by step, from equal weights and seeds. "
+            "The axis is logarithmic; steps of equal losses have no point."
+        )
+        plot = _differences(runs)
+        figures.append(_draw("loss_difference", caption, "|loss of torch − loss of jax|", plot, runs, lines=False))
+    return figures
+
+
+def _draw(
+    name: str, caption: str, label: str, plot: Callable[[Any], None], runs: Sequence[Run], lines: bool = True
+) -> Drawn:
+    def plot_one(panels: Sequence[Any]) -> None:
+        (axes,) = panels
+        plot(axes)
+        axes.set(xlabel="iteration (updates)", ylabel=label)
+        handles = _handles(runs) if lines else None  # otherwise one for each label that was plotted
+        axes.figure.legend(
+            handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9, handlelength=3
+        )
+
+    return draw(name, caption, plot_one)
+
+
+def _handles(runs: Sequence[Run]) -> list[Any]:
+    """The colours of the experiments and the lines of the backends: shorter than a legend of all runs."""
+    from matplotlib.lines import Line2D
+
+    colours = {run.experiment: _colour(runs, run) for run in runs}
+    styles = {run.backend: style(run) for run in runs}
+    return [
+        *(Line2D([], [], color=colour, label=name, linewidth=2.6) for name, colour in colours.items()),
+        *(Line2D([], [], color="#5c6670", label=name, **look) for name, look in styles.items()),
+    ]
+
+
+def draw(
+    name: str,
+    caption: str,
+    plot: Callable[[Sequence[Any]], None],
+    *,
+    panels: int = 1,
+    size: tuple[float, float] = SIZE,
+    shared: bool = False,
+) -> Drawn:
+    """A figure whose panels stand in a row and are filled by `plot`; `shared` gives them equal axes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE_OF_PAGE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, panels, sharex=shared, sharey=shared, squeeze=False)[0]
+        plot(axes)
+        for panel in axes:
+            panel.grid(alpha=0.25)
+        return Drawn(name, caption, _svg(figure), _png(figure))
+
+
+def _svg(figure: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]  # without the XML declaration, which a page can't hold
+
+
+def _png(figure: Any) -> bytes:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=140)
+    return data.getvalue()
+
+
+def _train_curves(runs: Sequence[Run], window: int) -> Callable[[Any], None]:
+    def plot(axes: Any) -> None:
+        for run in runs:
+            steps, losses = columns(run.train, "loss")
+            if window > 1:
+                axes.plot(steps, losses, color=_colour(runs, run), linewidth=0.6, alpha=0.15, zorder=1)
+            kept = steps[window - 1 :] if len(steps) >= window else steps
+            axes.plot(kept, averaged(losses, window), **_style(runs, run))
+
+    return plot
+
+
+def _validation(runs: Sequence[Run], name: str) -> Callable[[Any], None]:
+    def plot(axes: Any) -> None:
+        for run in runs:
+            axes.plot(*columns(run.validation, name), **_style(runs, run))
+            if name == "accuracy" and run.best is not None:
+                point = run.best["step"], run.best["accuracy"]
+                axes.plot(*point, "o", color=_colour(runs, run), markersize=8, fillstyle="none")
+
+    return plot
+
+
+def _differences(runs: Sequence[Run]) -> Callable[[Any], None]:
+    def plot(axes: Any) -> None:
+        for a, b in pairs(runs):
+            steps, differences = loss_differences(a, b)
+            visible = np.where(differences > 0, differences, np.nan)
+            axes.semilogy(steps, visible, ".", color=_colour(runs, a), label=a.experiment, markersize=4)
+
+    return plot
+
+
+def columns(records: list[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([record["step"] for record in records]), np.array([record[name] for record in records], np.float64)
+
+
+def window_of(runs: Sequence[Run]) -> int:
+    longest = max(len(run.train) for run in runs)
+    return longest // WINDOWS if longest > SMOOTHED_FROM else 1
+
+
+def averaged(values: np.ndarray, window: int) -> np.ndarray:
+    return np.convolve(values, np.ones(window) / window, mode="valid") if len(values) >= window else values
+
+
+def _colour(runs: Sequence[Run], run: Run) -> str:
+    names = list(dict.fromkeys(other.experiment for other in runs))
+    return COLOURS[names.index(run.experiment) % len(COLOURS)]
+
+
+def _style(runs: Sequence[Run], run: Run) -> dict[str, Any]:
+    return {"color": _colour(runs, run), **style(run)}
+
+
+def style(run: Run) -> dict[str, Any]:
+    """The line of a backend."""
+    return STYLES.get(run.backend, OTHER_STYLE)

@@ -1,0 +1,101 @@
+"""Runs read back from their folders, and how far the loss curves of two backends are apart."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.progress.display import Record
+from experiments.training.folder import CONFIG
+from experiments.training.run_config import RunConfig, read_config
+from shared.errors import IsogradError
+from shared.metrics_log import read
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read."""
+
+    folder: Path
+    config: RunConfig
+    train: list[Record]
+    validation: list[Record]
+
+    @property
+    def experiment(self) -> str:
+        return self.config.experiment.name
+
+    @property
+    def backend(self) -> str:
+        """What made its steps: "torch", or "torch then jax" of a run that was handed over."""
+        parts = {0: self.config.backend}
+        for part in self.config.resumed:
+            earlier = {step: name for step, name in parts.items() if step < part["step"]}
+            parts = earlier | {part["step"]: part["backend"]}
+        return " then ".join(name for name, _ in itertools.groupby(parts.values()))
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment}, {self.backend}"
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall-clock of the updates, without evaluation, checkpoints and compilation."""
+        return float((self.validation or self.train)[-1].get("seconds", float("nan")))
+
+    @property
+    def best(self) -> Record | None:
+        """The validation of highest accuracy, then lowest loss."""
+        return max(self.validation, key=lambda record: (record["accuracy"], -record["loss"]), default=None)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run; raises IsogradError if the folder holds none, or nothing was logged yet."""
+    config, records = read_config(folder), read(folder)
+    train, validation = ([record for record in records if record["kind"] == kind] for kind in ("train", "validation"))
+    if not train:
+        raise IsogradError(f"{folder} has no step logged yet: train it first")
+    return Run(folder, config, train, validation)
+
+
+def expand_runs(folders: Sequence[Path]) -> list[Path]:
+    """The run folders among `folders` and anywhere below them."""
+    found: list[Path] = []
+    for folder in folders:
+        below = sorted(path.parent for path in folder.rglob(CONFIG))
+        if (folder / CONFIG).is_file() or not below:
+            read_config(folder)  # says what is wrong if this is no run
+            below = [folder]
+        found += [path for path in below if path not in found]
+    return found
+
+
+def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Runs of one experiment that differ in the backend alone: (torch, jax)."""
+    torch, jax = ([run for run in runs if run.backend == name] for name in ("torch", "jax"))
+    return [(a, b) for a in torch for b in jax if _same_run(a.config, b.config)]
+
+
+def _same_run(a: RunConfig, b: RunConfig) -> bool:
+    return (a.experiment, a.dtype, a.data_fingerprint) == (b.experiment, b.dtype, b.data_fingerprint)
+
+
+def loss_differences(a: Run, b: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The steps that both runs have, and the absolute difference of their training losses there."""
+    first, second = ({record["step"]: record["loss"] for record in run.train} for run in (a, b))
+    steps = np.array(sorted(first.keys() & second.keys()), np.int64)
+    return steps, np.array([abs(first[step] - second[step]) for step in steps.tolist()], np.float64)
+
+
+def describe_pair(a: Run, b: Run) -> str:
+    """One sentence on the largest difference of two loss curves."""
+    steps, differences = loss_differences(a, b)
+    if not len(steps):
+        return f"{a.experiment}: the two runs have no step in common"
+    largest = int(differences.argmax())
+    return (
+        f"{a.experiment}, {a.config.dtype}: the losses of {a.backend} and {b.backend} differ by at most "
+        f"{differences[largest]:.3g} (step {steps[largest]} of {len(steps)})"
+    )

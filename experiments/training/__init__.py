@@ -1,0 +1,1 @@
+"""Start, run and resume a training run."""

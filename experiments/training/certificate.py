@@ -1,0 +1,156 @@
+"""The lockstep certificate of an experiment: both backends on the same batches, compared after every step, and written.
+
+Folder: lockstep.jsonl (a line a step) and certificate.json (the largest differences, and where the runs part).
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.progress.display import Progress, Record, strict
+from experiments.training.folder import check_folder, check_unused, locked
+from experiments.training.launch import backend_for, prepared_for
+from experiments.training.plan import rate_by_step, total_steps, training_batches
+from experiments.training.preparation import Prepared
+from experiments.training.settings import Settings, check_settings, flag
+from shared.atomic import new_file, remove_leftovers
+from shared.backend import Batch
+from shared.checkpoint import write_json
+from shared.errors import IsogradError
+
+CERTIFICATE, LINES = "certificate.json", "lockstep.jsonl"
+SHOWN = {1, 2, 5}  # steps whose differences the certificate keeps: these times powers of ten, and the last
+
+
+def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Run both backends in lockstep and write the certificate; stops at the step after which the runs have parted.
+
+    Raises IsogradError for what `training.start` refuses.
+    """
+    check_settings(settings)
+    _check_certifiable(settings)
+    check_unused(folder)
+    check_folder(folder)
+    prepared = prepared_for(settings, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        check_unused(folder)
+        remove_leftovers(folder)
+        certificate = _in_lockstep(settings, prepared, folder, progress)
+        write_json(folder / CERTIFICATE, strict(certificate))
+    return certificate
+
+
+def _check_certifiable(settings: Settings) -> None:
+    """Raise for runs that are not meant to be equal."""
+    from crosscheck.runs.lockstep import BOUNDS
+
+    if settings.dtype not in BOUNDS:
+        raise IsogradError(
+            f"--certify: expected --dtype {' or '.join(BOUNDS)}, got {settings.dtype}, whose roundings part two runs: "
+            f"compare them with --backend both alone"
+        )
+    if settings.dropout_rng == "native":
+        raise IsogradError("--certify needs equal dropout masks: leave out --dropout-rng native")
+
+
+def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress: Progress) -> dict[str, Any]:
+    from crosscheck.runs.diagnosis import Recipe, find_cause
+    from crosscheck.runs.lockstep import BOUNDS, lockstep
+
+    experiment, total = prepared.experiment, total_steps(prepared)
+    recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, experiment.seed)
+    sides = [backend_for(experiment, name, settings.dtype, settings.device) for name in ("torch", "jax")]
+    bound = BOUNDS[settings.dtype]
+    before: dict[str, Any] = {}
+    steps, parting, started = [], None, time.perf_counter()
+    progress.start(f"{experiment.title}, both, {settings.dtype}", 0, total)
+    with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for step in lockstep(*sides, _course(prepared, total), before):
+            steps.append(step)
+            file.write(json.dumps(strict(asdict(step)), allow_nan=False) + "\n")
+            progress.advance(step.step)
+            progress.record(_record(step))
+            if place := step.beyond(bound):
+                cause, sentence = find_cause(recipe, before["state"], before["batch"], before["rate"], place[1])
+                parting = _parting(step.step, place, cause, sentence)
+                break
+    return {
+        "experiment": asdict(experiment),
+        "command": _command(settings),
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "versions": {key: text for side in sides for key, text in side.describe().items() if key != "backend"},
+        "steps": len(steps),
+        "bound": bound,
+        "certified": parting is None,
+        "parting": parting,
+        "largest": _largest(steps),
+        "seconds": round(time.perf_counter() - started, 1),
+        "growth": [asdict(step) for step in steps if _is_shown(step.step) or step is steps[-1]],
+    }
+
+
+def _record(step: Any) -> Record:
+    """What progress shows of a step."""
+    where, difference = max(step.differences.items(), key=lambda item: _size(item[1]))
+    return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": difference, "where": where}
+
+
+def _course(prepared: Prepared, total: int) -> Iterator[tuple[Batch, float]]:
+    rate = rate_by_step(prepared)
+    return ((batch, rate(step)) for step, batch in enumerate(training_batches(prepared, 0, total)))
+
+
+def _parting(step: int, place: tuple[str, str], cause: Any, sentence: str) -> dict[str, Any]:
+    group, tensor = place
+    found = None if cause is None else {"module": cause.module, "phase": cause.phase, "tensor": cause.tensor}
+    return {"step": step, "group": group, "tensor": tensor, "cause": found, "sentence": sentence}
+
+
+def _largest(steps: list[Any]) -> dict[str, dict[str, Any]]:
+    """For the loss and each group the largest difference of the run, its step and its tensor."""
+    found = {}
+    for group in steps[0].differences:
+        worst = max(steps, key=lambda step: _size(step.differences[group]))
+        found[group] = {"difference": worst.differences[group], "step": worst.step, "tensor": worst.worst.get(group)}
+    return found
+
+
+def _size(difference: float) -> float:
+    return math.inf if math.isnan(difference) else difference
+
+
+def _is_shown(number: int) -> bool:
+    digits = str(number)
+    return int(digits[0]) in SHOWN and set(digits[1:]) <= {"0"}
+
+
+def _command(settings: Settings) -> str:
+    default = Settings(settings.experiment)
+    changed = {name: value for name, value in asdict(settings).items() if value != getattr(default, name)}
+    options = [
+        flag(name) + ("" if value is True else f" {value}")
+        for name, value in changed.items()
+        if name not in ("experiment", "backend")
+    ]
+    return " ".join(["isograd train", settings.experiment, "--backend both --certify", *options])
+
+
+def describe(certificate: dict[str, Any]) -> list[str]:
+    """A verdict, the largest difference of each group, and where the runs part."""
+    parting, bound, steps = certificate["parting"], certificate["bound"], certificate["steps"]
+    title = f"{certificate['experiment']['name']}, {certificate['dtype']}, {certificate['device']}"
+    if parting is None:
+        lines = [f"{title}: torch and jax are one run over {steps:,} steps, no difference above {bound:g}"]
+    else:
+        where = f"{parting['group']} {parting['tensor']}" if parting["group"] != "loss" else "the loss"
+        lines = [f"{title}: torch and jax part at step {parting['step']} in {where}; {parting['sentence']}"]
+    for group, worst in certificate["largest"].items():
+        where = f"  {worst['tensor']}" if worst["tensor"] else ""
+        lines.append(f"  {group:12} {worst['difference']:8.1e} at step {worst['step']}{where}")
+    return lines

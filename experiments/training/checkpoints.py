@@ -1,0 +1,147 @@
+"""The checkpoints of one run, written in the background: the last few, and the one with the best validation so far."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from experiments.progress.display import Record
+from shared.arrays import Arrays
+from shared.atomic import remove_leftovers
+from shared.backend import State
+from shared.errors import IsogradError
+from shared.run_folder import (
+    CHECKPOINTS,
+    best_checkpoint,
+    keep_last,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    read_state,
+    save_best,
+    save_checkpoint,
+)
+
+KEPT = 3
+TOGETHER = 2  # snapshots in memory: a step may be a new best and the time of a checkpoint, too
+
+
+class Checkpoints:
+    """Saves what the runner hands over; best = highest validation accuracy, then lowest validation loss.
+
+    A save returns at once, unless two are unfinished; one is written at a time, in the order given, and an error is
+    raised by the next call, such as `check`. Leaving the context waits for the last one.
+    """
+
+    def __init__(
+        self, folder: Path, to_arrays: Callable[[State], Arrays], sync_log: Callable[[], None] = lambda: None
+    ) -> None:
+        self.folder = folder
+        self._to_arrays = to_arrays
+        self._sync_log = sync_log  # a checkpoint must not know of steps that the log could lose with the power
+        for place in (folder, folder / CHECKPOINTS):
+            remove_leftovers(place)
+        self._best = _merit_of(best_checkpoint(folder))
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._unfinished: list[Future[None]] = []
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.shutdown(wait=True)
+        if error is None:
+            self.wait()
+
+    def save(self, snapshot: State, state: dict[str, Any]) -> None:
+        """Write checkpoints/step-N from a snapshot that nothing else changes, and prune the older ones."""
+        self._write_later(self._save, snapshot, state)
+
+    def check(self) -> None:
+        """Raise the error of a write that has failed by now; waits for nothing."""
+        while self._unfinished and self._unfinished[0].done():
+            self._unfinished.pop(0).result()
+
+    def wait(self) -> None:
+        """Return when all is on the disk; raises the error of a write that failed."""
+        while self._unfinished:
+            self._unfinished.pop(0).result()
+
+    def _write_later(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
+        while len(self._unfinished) >= TOGETHER:
+            self._unfinished.pop(0).result()
+        self._unfinished.append(self._writer.submit(self._write, write, snapshot, state))
+
+    def _write(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
+        arrays = self._finite_arrays(snapshot, state)
+        if not self.folder.is_dir():  # a write would make it again, with nothing else of the run in it
+            raise IsogradError(f"training stopped: expected the run folder {self.folder}, which was moved or removed")
+        try:
+            self._sync_log()
+            write(arrays, state)
+        except (IsogradError, OSError) as error:
+            go_on = f"go on with `isograd train --resume {self.folder}`"
+            raise IsogradError(f"training stopped: {error}; {self._kept()}; then {go_on}") from error
+
+    def _save(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        save_checkpoint(self.folder, state["step"], arrays, state)
+        keep_last(self.folder, KEPT)
+
+    def _save_best(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        save_best(self.folder, arrays, state)
+
+    def _finite_arrays(self, snapshot: State, state: dict[str, Any]) -> Arrays:
+        arrays = self._to_arrays(snapshot)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise self.diverged(f"{name} is not finite after step {state['step']}")
+        return arrays
+
+    def diverged(self, what: str) -> IsogradError:
+        """The sentence that ends a run whose numbers are no longer finite."""
+        return IsogradError(
+            f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate or --dtype float32"
+        )
+
+    def _kept(self) -> str:
+        saved = self.newest_path()
+        return f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
+
+    def is_best(self, record: Record) -> bool:
+        """Whether a validation is better than every earlier one of the run."""
+        return self._best is None or _merit(record) > self._best
+
+    def save_best(self, snapshot: State, state: dict[str, Any]) -> None:
+        """Write best/ from a snapshot."""
+        self._best = _merit(state["validation"])
+        self._write_later(self._save_best, snapshot, state)
+
+    def newest_path(self) -> Path | None:
+        """The newest whole checkpoint; None if there is none."""
+        try:
+            return latest_checkpoint(self.folder)[0]
+        except IsogradError:
+            return None
+
+
+def newest_checkpoint(run: Path) -> tuple[Arrays, dict[str, Any], list[str]] | None:
+    """What to go on from, with notes on damaged ones that were passed over; IsogradError if all are damaged."""
+    if not list_checkpoints(run):
+        return None
+    path, notes = latest_checkpoint(run)
+    arrays, state = load_checkpoint(path)
+    return arrays, state, notes
+
+
+def _merit_of(best: Path | None) -> tuple[float, float] | None:
+    try:
+        return _merit(read_state(best)["validation"]) if best else None
+    except (IsogradError, KeyError):  # damaged: the next validation takes its place
+        return None
+
+
+def _merit(validation: Record) -> tuple[float, float]:
+    return validation["accuracy"], -validation["loss"]

@@ -1,0 +1,59 @@
+"""The folder of a run: can it be written to, is it unused, and the lock that keeps a second process out."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import IsogradError
+
+CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system without them, such as some of clusters
+
+
+def check_unused(folder: Path) -> None:
+    """Raise unless a new run may go here."""
+    if folder.exists() and not folder.is_dir():
+        raise IsogradError(f"expected a folder for the run, got the file {folder}: choose another one with --out")
+    if folder.is_dir() and not _is_unused(folder):
+        is_run = (folder / CONFIG).is_file()
+        hint = f"go on with its run by `isograd train --resume {folder}`, or " if is_run else ""
+        raise IsogradError(f"{folder} is not empty: {hint}choose another folder with --out")
+
+
+def _is_unused(folder: Path) -> bool:
+    """Empty, or left by a process that was killed before its run began: only such a folder has a lock and no config."""
+    names = {entry.name for entry in folder.iterdir()}
+    begun = {name for name in names if name in (LOCK, TOKENIZER) or name.endswith(".tmp")}
+    return not names or (LOCK in names and names == begun)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder; the system releases it when the process ends, however it ends."""
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise IsogradError(
+                f"{folder} is in use by another isograd process: wait for it, or choose another folder with --out"
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
+
+
+def check_folder(path: Path) -> None:
+    """Raise IsogradError unless files can be written into the folder, which may not exist yet."""
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise IsogradError(f"--out {path}: expected a folder to write to, got the file {existing}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise IsogradError(f"--out {path}: the folder {existing} can't be written to: choose another one")

@@ -1,0 +1,94 @@
+"""config.json of a run: everything needed to repeat it, written atomically and checked when read."""
+
+import json
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from experiments.training.folder import CONFIG
+from experiments.training.settings import problems_of
+from shared.checkpoint import write_json
+from shared.configs.experiment import Experiment, ModelConfig
+from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
+from shared.errors import IsogradError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that is needed to repeat a run, and what it ran on."""
+
+    experiment: Experiment
+    backend: str
+    dtype: str
+    device: str
+    data_source: str | None  # None = built in, "hub", or a folder
+    data_origin: str
+    data_fingerprint: str
+    tokenizer_origin: str
+    tokenizer_fingerprint: str
+    training_examples: int
+    validation_examples: int
+    parameters: int
+    majority_accuracy: float | None = None  # on the validation split, of the commonest training label
+    versions: dict[str, str] = field(default_factory=dict)
+    resumed: list[dict[str, Any]] = field(default_factory=list)  # step and backend of each resumption
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write config.json atomically."""
+    write_json(folder / CONFIG, asdict(config))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read config.json; raises IsogradError if this is no run folder or the file is not as it was written."""
+    path = folder / CONFIG
+    if not path.is_file():
+        found = [part.name for part in sorted(folder.glob("*/")) if (part / CONFIG).is_file()]
+        hint = f"; did you mean {' or '.join(str(folder / name) for name in found)}?" if found else ""
+        raise IsogradError(f"expected a run folder with {CONFIG}, got {folder}{hint}")
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
+        if wrong := _wrong_types(config):
+            raise TypeError(f"values of another type: {', '.join(wrong)}")
+        if wrong := problems_of(config.experiment):
+            raise ValueError(f"values out of range: {'; '.join(wrong)}")
+        return config
+    except (ValueError, TypeError, KeyError) as error:
+        raise IsogradError(f"{path}: expected the configuration of a run as isograd writes it, got {error}") from error
+
+
+def _wrong_types(part: Any, place: str = "") -> list[str]:
+    """The fields of a dataclass, and of those within it, whose values are not of the type that they have there."""
+    values = {name: (getattr(part, name), kind) for name, kind in get_type_hints(type(part)).items()}
+    inner = [_wrong_types(value, f"{place}{name}.") for name, (value, _) in values.items() if is_dataclass(value)]
+    outer = [
+        f"{place}{name} {value!r}"
+        for name, (value, kind) in values.items()
+        if not is_dataclass(value) and not _is_of(value, kind)
+    ]
+    return sum(inner, outer)
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    plain = tuple(get_origin(part) or part for part in kinds)
+    return isinstance(value, plain + ((int,) if float in plain else ())) and (
+        bool in plain or not isinstance(value, bool)
+    )
+
+
+def experiment_from_json(values: dict[str, Any]) -> Experiment:
+    """The inverse of `dataclasses.asdict` through JSON, where tuples have become lists."""
+    model, training, buckets = values["model"], values["training"], values["bucket_lengths"]
+    optimizer = dict(values["optimizer"])
+    groups = tuple(ParameterGroup(**{**group, "patterns": tuple(group["patterns"])}) for group in training["groups"])
+    restored = {
+        "model": ModelConfig(**{**model, "inputs": tuple(model["inputs"])}),
+        "optimizer": OPTIMIZERS[optimizer.pop("name")](**optimizer),
+        "training": TrainingConfig(**{**training, "groups": groups}),
+        "schedule": ScheduleConfig(**values["schedule"]),
+        "bucket_lengths": None if buckets is None else tuple(buckets),
+    }
+    return Experiment(**{**values, **restored})

@@ -1,0 +1,159 @@
+"""What `isograd train` may change of an experiment of the catalogue, checked and applied; the ranges of its numbers."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shared.backend import DROPOUT_RNGS
+from shared.configs.experiment import Experiment
+from shared.configs.optimizer import OPTIMIZERS, ScheduleConfig
+from shared.configs.validation import check_choice
+from shared.data.batches import INPUTS
+from shared.errors import IsogradError
+from shared.schedules import SCHEDULES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The experiment's name and what is changed of it; None = as the catalogue has it."""
+
+    experiment: str
+    backend: str = "torch"
+    data: str | None = None
+    vocab: Path | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    optimizer: str | None = None
+    schedule: str | None = None
+    warmup: int | None = None
+    decay_every: int | None = None
+    decay_factor: float | None = None
+    decay_to: float | None = None
+    clip_norm: float | None = None
+    accumulate: int | None = None
+    average_decay: float | None = None
+    dropout_rng: str | None = None
+    bucketing: bool = False
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")  # no settings, but held in a run's config.json
+RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("steps", lambda steps: steps >= 1, "at least 1"),
+    ("steps", lambda steps: steps < 2**63, "a number below 2**63"),
+    ("batch_size", lambda size: size >= 1, "at least 1"),
+    ("batch_size", lambda size: size < 2**31, "a number below 2**31"),
+    ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
+    ("learning_rate", lambda rate: 0 <= rate < float("inf"), "a finite number of at least 0"),
+    ("warmup", lambda updates: updates >= 0, "at least 0"),
+    ("decay_every", lambda updates: updates >= 1, "at least 1"),
+    ("decay_factor", lambda factor: 0 <= factor < float("inf"), "a finite number of at least 0"),
+    ("decay_to", lambda part: 0 <= part <= 1, "a part of the learning rate, from 0 to 1"),
+    ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
+    ("accumulate", lambda batches: batches >= 1, "at least 1"),
+    ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
+    *((name, lambda count: count >= 1, "at least 1") for name in COUNTS),
+)
+MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type of a model's argument
+    int: (lambda count: count >= 1, "at least 1"),
+    float: (lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
+}
+CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
+OF_SCHEDULES = {  # schedule -> the settings that it takes beside the warm-up
+    "constant": (),
+    "linear": ("decay_to",),
+    "cosine": ("decay_to",),
+    "step": ("decay_factor", "decay_every"),
+    "epoch": ("decay_factor",),
+}
+SCHEDULE_FIELDS = {  # setting -> field of the schedule
+    "schedule": "name",
+    "warmup": "warmup",
+    "decay_every": "every",
+    "decay_factor": "factor",
+    "decay_to": "final",
+}
+PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
+    "": ("steps", "batch_size", "seed"),
+    "optimizer": ("learning_rate",),
+    "training": ("clip_norm", "accumulate", "average_decay", "dropout_rng"),
+}
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise one IsogradError with every setting that is out of range, or the first that is no known name."""
+    problems = [f"{flag(name)}: {problem}" for name, problem in _out_of_range(vars(settings))]
+    if problems:
+        raise IsogradError("; ".join(problems))
+    for name, choices in CHOICES.items():
+        if getattr(settings, name) is not None:
+            check_choice(name, getattr(settings, name), choices)
+
+
+def problems_of(experiment: Experiment) -> list[str]:
+    """What an experiment that was read from a file holds out of range."""
+    values: dict[str, Any] = {}
+    for place in PLACES:
+        values |= vars(getattr(experiment, place) if place else experiment)
+    values |= {name: getattr(experiment.schedule, field) for name, field in SCHEDULE_FIELDS.items()}
+    found = _out_of_range(values)
+    for name, value in experiment.model.arguments.items():
+        is_right, expected = MODEL_RANGES.get(type(value), (lambda value: True, ""))
+        if not is_right(value):
+            found.append((name, f"expected {expected}, got {value}"))
+    if unknown := set(experiment.model.inputs) - set(INPUTS):
+        found.append(("inputs", f"expected some of {', '.join(INPUTS)}, got {sorted(map(str, unknown))}"))
+    return [f"{name}: {problem}" for name, problem in found]
+
+
+def _out_of_range(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The names of RANGES whose values are not right, and what is wrong with them; None is a value left out."""
+    return [
+        (name, f"expected {expected}, got {values[name]}")
+        for name, is_right, expected in RANGES
+        if values.get(name) is not None and not is_right(values[name])
+    ]
+
+
+def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
+    """The experiment with what the settings change."""
+    if settings.optimizer not in (None, experiment.optimizer.name):
+        rule = OPTIMIZERS[str(settings.optimizer)](learning_rate=experiment.optimizer.learning_rate)
+        experiment = replace(experiment, optimizer=rule)
+    for place, names in PLACES.items():
+        given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+        part: Any = getattr(experiment, place) if place else experiment
+        experiment = replace(experiment, **({place: replace(part, **given)} if place else given))
+    changes: dict[str, Any] = {
+        field: getattr(settings, name) for name, field in SCHEDULE_FIELDS.items() if getattr(settings, name) is not None
+    }
+    schedule = replace(experiment.schedule, **changes)
+    _check_decay(settings, schedule)
+    return replace(experiment, schedule=schedule)
+
+
+def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
+    """Raise for settings that the schedule would pass over, and for stairs that lead nowhere."""
+    taken = OF_SCHEDULES[schedule.name]
+    ignored = [
+        flag(name)
+        for names in OF_SCHEDULES.values()
+        for name in names
+        if name not in taken and getattr(settings, name) is not None
+    ]
+    if ignored:
+        names = " and no ".join(dict.fromkeys(ignored))
+        raise IsogradError(f"the {schedule.name} schedule has no {names}: leave it out or choose another --schedule")
+    if "decay_factor" in taken and schedule.factor == 1:
+        raise IsogradError(
+            f"the {schedule.name} schedule multiplies the rate by a factor: expected --decay-factor, such as 0.5"
+        )
+
+
+def flag(option: str) -> str:
+    """The option as it is typed."""
+    return f"--{option.replace('_', '-')}"

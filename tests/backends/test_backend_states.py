@@ -1,0 +1,132 @@
+"""States of each backend as arrays: what they hold, that they are copies, and what is refused."""
+
+import numpy as np
+import pytest
+from backend_cases import MODEL, make_backend, make_batch, step
+
+from shared.arrays import Arrays
+from shared.backend import NOTHING_ELSE, PACKAGES, Backend, load_backend
+from shared.configs.optimizer import OPTIMIZERS, AdamWConfig, OptimizerConfig, RMSpropConfig, SGDConfig, TrainingConfig
+from shared.errors import IsogradError, WeightsError
+from shared.initial_weights import initial_weights
+
+EVERY_OPTIMIZER = [*(config() for config in OPTIMIZERS.values()), SGDConfig(momentum=0.9)]
+ACCUMULATING = TrainingConfig(accumulate=3, average_decay=0.9)
+
+
+@pytest.fixture(scope="module", params=PACKAGES)
+def backend(request) -> Backend:
+    return make_backend(request.param)
+
+
+def test_a_fresh_state_holds_the_initial_weights_zero_moments_and_step_zero(backend):
+    arrays = backend.state_to_arrays(backend.init_state())
+    weights = {name.removeprefix("weights/"): array for name, array in arrays.items() if name.startswith("weights/")}
+    expected = initial_weights({name: array.shape for name, array in weights.items()}, seed=3)
+    assert all(np.array_equal(weights[name], expected[name]) for name in weights)
+    moments = [array for name, array in arrays.items() if name.startswith("exp_avg")]
+    assert len(moments) == 2 * len(weights)
+    assert not any(array.any() for array in moments)
+    assert arrays["step"].dtype == np.int64
+    assert arrays["step"] == 0
+
+
+def test_every_array_of_a_state_is_contiguous_and_in_the_master_dtype(backend):
+    arrays = backend.state_to_arrays(step(backend, backend.init_state(), make_batch())[0])
+    assert all(array.flags.c_contiguous for array in arrays.values())
+    assert {array.dtype for name, array in arrays.items() if name != "step"} == {np.dtype(np.float32)}
+
+
+def test_a_loaded_state_shares_no_memory_with_the_arrays(backend):
+    arrays = backend.state_to_arrays(backend.init_state())
+    kept = {name: array.copy() for name, array in arrays.items()}
+    state = backend.state_from_arrays(arrays)
+    for array in arrays.values():
+        array[...] = 7
+    assert all(np.array_equal(array, kept[name]) for name, array in backend.state_to_arrays(state).items())
+    step(backend, backend.state_from_arrays(kept), make_batch())
+    assert kept["step"] == 0
+    assert not kept["exp_avg/classifier.bias"].any()
+
+
+def test_saved_arrays_do_not_move_with_the_run(backend):
+    state = backend.init_state()
+    arrays = backend.state_to_arrays(state)
+    kept = {name: array.copy() for name, array in arrays.items()}
+    step(backend, state, make_batch())
+    assert all(np.array_equal(array, kept[name]) for name, array in arrays.items())
+
+
+def test_all_that_does_not_fit_is_named_in_one_error(backend):
+    arrays = backend.state_to_arrays(backend.init_state())
+    arrays["exp_avg/foreign"] = arrays.pop("exp_avg/classifier.bias")
+    arrays["weights/classifier.weight"] = arrays["weights/classifier.weight"].T
+    with pytest.raises(WeightsError) as error:
+        backend.state_from_arrays(arrays)
+    for name in ("exp_avg/foreign", "exp_avg/classifier.bias", "weights/classifier.weight"):
+        assert name in str(error.value)
+
+
+def test_arrays_of_another_dtype_are_refused(backend):
+    arrays = backend.state_to_arrays(backend.init_state())
+    arrays["weights/classifier.bias"] = arrays["weights/classifier.bias"].astype(np.float64)
+    with pytest.raises(IsogradError, match=r"1 of \d+ arrays have another dtype, such as weights/classifier.bias"):
+        backend.state_from_arrays(arrays)
+
+
+@pytest.mark.parametrize("bad_step", [np.array(-1), np.array(1.5)])
+def test_a_step_that_is_no_count_is_refused(backend, bad_step):
+    arrays = backend.state_to_arrays(backend.init_state())
+    with pytest.raises(IsogradError, match="integer of at least 0"):
+        backend.state_from_arrays({**arrays, "step": bad_step})
+
+
+def arrays_of(backend: Backend) -> Arrays:
+    return backend.state_to_arrays(backend.init_state())
+
+
+def with_optimizer(name: str, optimizer: OptimizerConfig, training: TrainingConfig = NOTHING_ELSE) -> Backend:
+    return load_backend(name, model=MODEL, optimizer=optimizer, training=training)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda config: "-".join((config.name, *config.state)))
+def test_all_that_a_run_holds_within_an_update_makes_the_round_trip_to_the_bit(name, optimizer):
+    backend, generator = with_optimizer(name, optimizer, ACCUMULATING), np.random.default_rng(0)
+    arrays = {name: generator.standard_normal(array.shape, np.float32) for name, array in arrays_of(backend).items()}
+    arrays |= {"step": np.array(4), "gathered": np.array(5, np.float32)}
+    groups = {name.split("/")[0] for name in arrays}
+    assert groups == {"weights", *optimizer.state, "average", "gradient_sum", "gathered", "step"}
+    state = backend.state_from_arrays(arrays)
+    for kept in (backend.state_to_arrays(state), backend.state_to_arrays(backend.snapshot(state))):
+        assert kept.keys() == arrays.keys()
+        assert [name for name in arrays if kept[name].tobytes() != arrays[name].tobytes()] == []
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_state_of_another_optimiser_is_refused_with_the_names(name):
+    arrays = arrays_of(with_optimizer(name, AdamWConfig()))
+    with pytest.raises(WeightsError) as error:
+        with_optimizer(name, RMSpropConfig()).state_from_arrays(arrays)
+    missing, _, unused = str(error.value).partition("unused")
+    assert "square_avg/classifier.bias" in missing
+    assert all(f"{group}/classifier.bias" in unused for group in ("exp_avg", "exp_avg_sq"))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("left_out", ["gathered", "average/classifier.bias", "gradient_sum/classifier.bias", "step"])
+def test_a_state_that_lacks_something_is_refused_with_its_name(name, left_out):
+    backend = with_optimizer(name, AdamWConfig(), ACCUMULATING)
+    arrays = arrays_of(backend)
+    arrays.pop(left_out)
+    with pytest.raises(WeightsError, match=rf"missing {left_out}\b"):
+        backend.state_from_arrays(arrays)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_state_of_a_run_that_sums_gradients_is_refused_by_one_that_does_not(name):
+    arrays = arrays_of(with_optimizer(name, AdamWConfig(), ACCUMULATING))
+    with pytest.raises(WeightsError) as error:
+        with_optimizer(name, AdamWConfig()).state_from_arrays(arrays)
+    _, _, unused = str(error.value).partition("unused")
+    assert all(left in unused for left in ("average/classifier.bias", "gradient_sum/classifier.bias", "gathered"))

@@ -1,0 +1,142 @@
+"""Benchmarks: sides take turns, ratios stay within a round, and what is timed is what it is called."""
+
+import ctypes
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from places import ROOT
+
+from experiments import cli
+from experiments.bench import Options, dropout, timing, workload
+from experiments.bench.runner import RunnerSteps, bench_runner
+from experiments.catalogue import find_experiment
+from experiments.training import runner
+from experiments.training.launch import backend_for
+from shared.backend import PACKAGES
+
+SMALL = Options(experiments=("reviews-1-small",), batch_size=2, rounds=1)
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch, tmp_path):
+    """Short examples, frequent checkpoints, blocks of one step."""
+    monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    short = {"length": 8, "checkpoint_every": 12}
+    monkeypatch.setattr(workload, "find_experiment", lambda name: replace(find_experiment(name), **short))
+    monkeypatch.setattr(workload, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(dropout, "BLOCK_SECONDS", 0.0)
+
+
+def test_the_sides_take_turns_and_change_their_order():
+    order = []
+    timing.in_turn({name: lambda name=name: order.append(name) for name in "ab"}, rounds=3)
+    assert "".join(order) == "abbaab"
+
+
+def test_a_ratio_is_the_median_of_those_within_a_round():
+    """The second round is slow for both sides, the third for one."""
+    base = [timing.Cost(wall, wall) for wall in (1.0, 10.0, 1.0)]
+    side = [timing.Cost(wall, 2 * wall) for wall in (2.0, 20.0, 50.0)]
+    first, second = timing.rows_of({"base": base, "side": side}, "base")
+    assert (first["ratio"], first["cpu_ratio"], first["milliseconds"]) == (1, 1, 1000)
+    assert (second["ratio"], second["lowest_ratio"], second["highest_ratio"], second["cpu_ratio"]) == (2, 2, 50, 4)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_bare_step_is_the_step_of_training(name):
+    prepared = workload.random_data(workload.experiment_for("reviews-2-small", SMALL))
+    backend = backend_for(prepared.experiment, name, SMALL.dtype, SMALL.device)
+    bare = workload.BareStep(backend, prepared)
+    bare.run(1)
+    rate = prepared.experiment.optimizer.learning_rate
+    state, _ = backend.train_step(backend.init_state(), workload.first_batch(prepared), rate)
+    expected, found = (backend.state_to_arrays(each) for each in (state, {**bare.tensors, "step": 1}))
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_block_of_the_runner_logs_and_saves_and_compiles_nothing_anew(monkeypatch, name):
+    saved, logged = [], []
+    monkeypatch.setattr(runner.Checkpoints, "save", lambda self, snapshot, state: saved.append(state["step"]))
+    monkeypatch.setattr(runner.MetricsLog, "write", lambda self, record: logged.append(record["step"]))
+    monkeypatch.setattr(runner, "evaluate", lambda *given: pytest.fail("a validation was timed"))
+    prepared = workload.random_data(workload.experiment_for("reviews-1-small", SMALL))
+    prepared = replace(prepared, experiment=replace(prepared.experiment, steps=36, evaluate_every=36))
+    backend = backend_for(prepared.experiment, name, SMALL.dtype, SMALL.device)
+    workload.BareStep(backend, prepared).run(1)
+    compiled = backend.compile_seconds
+    RunnerSteps(backend, prepared).block()
+    assert backend.compile_seconds == compiled
+    assert saved == [12, 24, 25]
+    assert logged == list(range(3, 26))
+
+
+def test_the_runner_is_timed_without_validations(monkeypatch):
+    monkeypatch.setattr(runner, "evaluate", lambda *given: pytest.fail("a validation was timed"))
+    rows = bench_runner(SMALL)
+    assert [(row["backend"], row["side"]) for row in rows] == [
+        (name, side) for name in PACKAGES for side in ("bare step", "runner")
+    ]
+    assert all(row["milliseconds"] > 0 and row["cpu_milliseconds"] > 0 for row in rows)
+
+
+def test_dropout_is_timed_by_steps_and_by_masks(monkeypatch, capsys):
+    monkeypatch.setattr(dropout, "MILLIONS", {"cpu": 1})
+    line = "bench dropout --experiment reviews-2-small --batch-size 2 --rounds 1 --out found --json"
+    assert cli.main(line.split()) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(Path("found/bench.json").read_text())
+    assert found["command"] == f"isograd {line}"
+    assert {"torch", "device"} <= found["backends"]["torch"].keys()
+    sides = [(row["case"], row["backend"], row["side"]) for row in found["benchmarks"]["dropout"]]
+    assert sides == [
+        *(("reviews-2-small, a step", name, kind) for name in PACKAGES for kind in ("none", "shared", "native")),
+        *(("a million elements", name, kind) for name in PACKAGES for kind in ("shared", "native")),
+    ]
+
+
+BAD = {
+    "unknown benchmark": (["runer"], "unknown benchmark 'runer': did you mean 'runner'"),
+    "unknown experiment": (["--experiment", "reviews-55"], "unknown experiment 'reviews-55': did you mean 'reviews-5'"),
+    "unknown device": (["--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'"),
+    "sizes": (["--rounds", "0", "--batch-size", "0"], "--batch-size: expected at least 1, got 0; --rounds: expected"),
+    "a file in place of a folder": (["--out", "file"], "--out file: expected a folder to write to, got the file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(capsys, tmp_path, arguments, words):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["bench", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"isograd: {words}")
+    assert captured.err.count("\n") == 1
+
+
+ALLOCATING = """
+import resource
+import numpy as np
+from shared.process_memory import keep_freed_memory
+keep_freed_memory()
+np.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    np.ones(2**23)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+assert faults < 2**23 * 8 // resource.getpagesize(), faults  # the pages of one array of 2**23 float64
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
+def test_freed_memory_is_kept_for_the_next_step():
+    """In a process of its own: it would hold for all later tests too."""
+    ended = subprocess.run([sys.executable, "-c", ALLOCATING], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,416 @@
+"""`isograd port`: every hop between the formats keeps every byte, says what it did, and refuses what it can't carry."""
+
+import functools
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from places import ROOT, SUPPORT
+
+from crosscheck.criterion import PROOF
+from experiments.porting.port import port
+from jax_impl import build as jax_build
+from jax_impl import weight_files as jax_files
+from shared import checkpoint, run_folder
+from shared.errors import IsogradError, WeightsError
+from shared.registry import TWINS
+from torch_impl import build as torch_build
+from torch_impl import weight_files as torch_files
+from torch_impl.weights import parameter_shapes
+
+CLASSES = [name for name, twin in TWINS.items() if not twin.function]
+DTYPES = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float64))
+BUILDS = {torch_files: torch_build, jax_files: jax_build}
+SMALL = "ReviewClassifierGRU:encoder_only"
+
+
+@functools.cache
+def built(build, name: str, arguments: str):
+    return build.build_twin.uncached(TWINS[name], json.loads(arguments), abstract=True)
+
+
+@pytest.fixture(autouse=True)
+def abstract_modules_are_built_once(monkeypatch):
+    """They are only asked for names and shapes, and half of a port's time goes into tracing their constructors."""
+    for build in BUILDS.values():
+        uncached = getattr(build.build_twin, "uncached", build.build_twin)
+
+        def build_twin(twin, arguments, abstract=False, build=build, uncached=uncached):
+            known = abstract and TWINS.get(twin.name) is twin
+            return (
+                built(build, twin.name, json.dumps(dict(arguments))) if known else uncached(twin, arguments, abstract)
+            )
+
+        build_twin.uncached = uncached
+        monkeypatch.setattr(build, "build_twin", build_twin)
+
+
+def random_arrays(name: str, *dtypes: np.dtype) -> dict[str, np.ndarray]:
+    """Every bit pattern is as likely as any other, NaN with a payload too; the dtypes take turns."""
+    generator = np.random.default_rng(0)
+    shapes = parameter_shapes(torch_build.build_twin(TWINS[name], TWINS[name].arguments, abstract=True))
+    arrays = {}
+    for number, (key, shape) in enumerate(shapes.items()):
+        dtype = dtypes[number % len(dtypes)]
+        arrays[key] = np.frombuffer(generator.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
+    return arrays
+
+
+def plain_arrays(name: str, dtype: np.dtype = DTYPES[0]) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    shapes = {key: array.shape for key, array in random_arrays(name, dtype).items()}
+    return {key: (0.3 * generator.standard_normal(shape)).astype(dtype) for key, shape in shapes.items()}
+
+
+def model_of(name: str) -> dict:
+    return {"model": name, "arguments": dict(TWINS[name].arguments)}
+
+
+def abstract(files, name: str):
+    return BUILDS[files].build_twin(TWINS[name], TWINS[name].arguments, abstract=True)
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for key, array in expected.items():
+        assert (found[key].dtype, found[key].shape) == (array.dtype, array.shape), key
+        assert found[key].tobytes() == array.tobytes(), key
+
+
+def go_round(name: str, arrays: dict[str, np.ndarray], folder: Path) -> None:
+    """safetensors -> torch -> Orbax -> safetensors."""
+    metadata = {"twin": name, "arguments": dict(TWINS[name].arguments), "experiment": "of mine"}
+    checkpoint.save(folder / "start.safetensors", arrays, metadata)
+    port(folder / "start.safetensors", folder / "weights.pt")
+    port(folder / "weights.pt", folder / "weights.orbax", **model_of(name))
+    port(folder / "weights.orbax", folder / "end.safetensors")
+    assert_same(torch_files.read_weights(folder / "weights.pt", abstract(torch_files, name)), arrays)
+    assert_same(checkpoint.load(folder / "end.safetensors")[0], arrays)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_weights_of_mixed_dtypes_keep_every_byte_through_every_format(name, tmp_path):
+    go_round(name, random_arrays(name, *DTYPES), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_weights_of_one_dtype_keep_every_byte_through_every_format(dtype, tmp_path):
+    go_round("ReviewClassifierTransformer", random_arrays("ReviewClassifierTransformer", dtype), tmp_path)
+
+
+def test_a_torch_file_loads_without_us_into_the_torch_twin(tmp_path):
+    arrays = plain_arrays(SMALL)
+    torch_files.write_weights(tmp_path / "w.pt", arrays, abstract(torch_files, SMALL), {})
+    module = torch_build.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
+    module.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
+    assert_same({name: p.detach().numpy() for name, p in module.named_parameters()}, arrays)
+
+
+def test_an_orbax_folder_loads_without_us_into_the_jax_twin(tmp_path):
+    import jax
+    import orbax.checkpoint as ocp
+    from flax import nnx
+
+    arrays = plain_arrays(SMALL)
+    jax_files.write_weights(tmp_path / "w", arrays, abstract(jax_files, SMALL), {})
+    graph, abstract_state = nnx.split(abstract(jax_files, SMALL), nnx.Param, ...)[:2]
+    with ocp.StandardCheckpointer() as checkpointer:
+        tree = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), nnx.to_pure_dict(abstract_state))
+        restored = checkpointer.restore((tmp_path / "w").absolute(), tree)
+    np.testing.assert_array_equal(restored["classifier"]["kernel"], arrays["classifier.weight"].T)
+    np.testing.assert_array_equal(
+        restored["encoder_decoder"]["encoder"]["embedding"]["weight"],
+        arrays["encoder_decoder.encoder.embedding.weight"],
+    )
+
+
+@pytest.mark.parametrize("wrapped", ["plain", "state_dict", "module.", "_orig_mod.module."])
+def test_torch_files_of_others_are_read(tmp_path, wrapped):
+    arrays = plain_arrays(SMALL)
+    tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+    content = {
+        "plain": tensors,
+        "state_dict": {"state_dict": tensors, "epoch": 3},
+    }.get(wrapped, {wrapped + name: tensor for name, tensor in tensors.items()})
+    torch.save(content, tmp_path / "w.pt")
+    assert_same(torch_files.read_weights(tmp_path / "w.pt", abstract(torch_files, SMALL)), arrays)
+
+
+@pytest.mark.parametrize("pure", [True, False])
+def test_orbax_folders_of_others_are_read(tmp_path, pure):
+    import orbax.checkpoint as ocp
+    from flax import nnx
+
+    from jax_impl.weights import to_arrays
+
+    module = jax_build.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
+    state = nnx.state(module, nnx.Param)
+    with ocp.CheckpointManager(tmp_path / "run") as manager:
+        manager.save(3, args=ocp.args.StandardSave(nnx.to_pure_dict(state) if pure else state))
+        manager.wait_until_finished()
+    port(tmp_path / "run" / "3", tmp_path / "w.safetensors", **model_of(SMALL))
+    assert_same(checkpoint.load(tmp_path / "w.safetensors")[0], to_arrays(module))
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("exploded"),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypatch, save):
+    monkeypatch.chdir(tmp_path)
+    save({"classifier.weight": Bomb()}, tmp_path / "w.pt")
+    with pytest.raises(IsogradError, match="refused to read .*could run code") as caught:
+        port(tmp_path / "w.pt", tmp_path / "w.safetensors", **model_of(SMALL))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def write(kind: str, path: Path) -> None:
+    if kind == "safetensors":
+        checkpoint.save(path, plain_arrays(SMALL), {})
+    else:
+        files = {"torch": torch_files, "orbax": jax_files}[kind]
+        files.write_weights(path, plain_arrays(SMALL), abstract(files, SMALL), {})
+
+
+DAMAGES = {
+    ("safetensors", "."): halve,
+    ("torch", "."): halve,
+    ("orbax", "_METADATA"): halve,
+    ("orbax", "manifest.ocdbt"): halve,
+    ("orbax", "d/*"): halve,
+    ("orbax", "d/* "): Path.unlink,
+}
+
+
+@pytest.mark.parametrize(("kind", "part"), DAMAGES, ids=str)
+def test_a_damaged_source_is_told_in_one_sentence_and_nothing_is_written(tmp_path, kind, part, capfd, monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    source = tmp_path / "source"
+    write(kind, source)
+    for path in [source] if part == "." else source.glob(part.strip()):
+        DAMAGES[kind, part](path)
+    with pytest.raises(IsogradError, match="source") as caught:
+        port(source, tmp_path / "w.safetensors", **model_of(SMALL))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    time.sleep(0.05)  # for threads that report late
+    assert capfd.readouterr() == ("", "")
+    assert unraisable == []
+
+
+def test_every_name_that_does_not_fit_is_told_whatever_the_format(tmp_path):
+    arrays = plain_arrays(SMALL)
+    stray = {**arrays, "stray": np.ones(2, np.float32), "classifier.bias": np.ones(5, np.float32)}
+    del stray["classifier.weight"]
+    checkpoint.save(tmp_path / "w.safetensors", stray, {})
+    sentence = r"missing classifier.weight; unused stray; wrong shape classifier.bias \(expected \(2,\), got \(5,\)\)"
+    for target in ("w.pt", "w.orbax", "again.safetensors"):
+        with pytest.raises(WeightsError, match=sentence):
+            port(tmp_path / "w.safetensors", tmp_path / target, **model_of(SMALL))
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_metadata_travels_where_the_format_can_carry_it(tmp_path):
+    arguments = dict(TWINS[SMALL].arguments)
+    metadata = {"twin": SMALL, "arguments": arguments, "experiment": "of mine"}
+    checkpoint.save(tmp_path / "a.safetensors", plain_arrays(SMALL), metadata)
+    port(tmp_path / "a.safetensors", tmp_path / "b.orbax")
+    port(tmp_path / "b.orbax", tmp_path / "c.safetensors")
+    assert checkpoint.load(tmp_path / "c.safetensors")[1] == metadata
+
+
+def save_run(run: Path, best: bool) -> None:
+    state = {"twin": SMALL, "arguments": dict(TWINS[SMALL].arguments)}
+    for step, arrays in enumerate((plain_arrays(SMALL), random_arrays(SMALL, *DTYPES)), 1):
+        run_folder.save_checkpoint(run, step, {f"weights/{name}": array for name, array in arrays.items()}, state)
+    if best:
+        run_folder.save_best(run, {f"weights/{name}": array for name, array in plain_arrays(SMALL).items()}, state)
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_run_gives_its_best_else_its_newest_weights_and_needs_no_further_words(tmp_path, best):
+    save_run(tmp_path / "run", best)
+    report = port(tmp_path / "run", tmp_path / "w.pt")
+    expected = plain_arrays(SMALL) if best else random_arrays(SMALL, *DTYPES)
+    assert (Path(report.source).parent.name == "best") == best
+    assert_same(torch_files.read_weights(tmp_path / "w.pt", abstract(torch_files, SMALL)), expected)
+
+
+def test_a_checkpoint_of_a_run_can_be_named_and_a_damaged_newest_one_is_noted(tmp_path):
+    save_run(tmp_path / "run", best=False)
+    first, second = run_folder.list_checkpoints(tmp_path / "run")
+    port(first, tmp_path / "w.orbax")
+    assert_same(jax_files.read_weights(tmp_path / "w.orbax", abstract(jax_files, SMALL)), plain_arrays(SMALL))
+    halve(second / "weights.safetensors")
+    report = port(tmp_path / "run", tmp_path / "w.pt")
+    assert str(second) in report.notes[0]
+    assert str(first) in report.source
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_verification_reads_again_and_runs_both_frameworks(tmp_path, dtype):
+    name = "ReviewClassifierGRU"
+    arguments = {"vocabulary_size": 23, "embedding_size": 6, "hidden_size": 10, "num_layers": 2}  # not the registry's
+    module = torch_build.build_twin(TWINS[name], arguments, abstract=True)
+    generator = np.random.default_rng(0)
+    arrays = {key: generator.standard_normal(shape).astype(dtype) for key, shape in parameter_shapes(module).items()}
+    checkpoint.save(tmp_path / "w.safetensors", arrays, {"twin": name, "arguments": arguments})
+    report = port(tmp_path / "w.safetensors", tmp_path / "w.orbax", verify=True)
+    assert report.identical is True
+    assert report.agrees
+    assert [output.bound for output in report.outputs] == [PROOF]
+    assert 0 <= report.outputs[0].error <= PROOF
+    assert json.loads(report.to_json())["agrees"] is True
+    assert "every byte is the same" in str(report)
+
+
+def test_verification_fails_where_a_rule_is_wrong(tmp_path, monkeypatch):
+    import jax_impl.weights
+
+    checkpoint.save(tmp_path / "a.safetensors", plain_arrays("MultiHeadedAttention"), {})
+    monkeypatch.setattr(jax_impl.weights, "from_canonical", lambda path, array: array)  # forgets to transpose
+    report = port(tmp_path / "a.safetensors", tmp_path / "b.pt", verify=True, **model_of("MultiHeadedAttention"))
+    assert report.identical is True
+    assert not report.agrees
+    assert "DISAGREES" in str(report)
+
+
+def test_verification_fails_where_a_byte_was_lost(tmp_path, monkeypatch):
+    import experiments.porting.port
+
+    def lossy(chosen, path, arrays, *rest):
+        checkpoint.save(path, {name: array + np.float32(1e-6) for name, array in arrays.items()}, {})
+
+    monkeypatch.setattr(experiments.porting.port, "write", lossy)
+    checkpoint.save(tmp_path / "a.safetensors", plain_arrays("LayerNorm"), {})
+    report = port(tmp_path / "a.safetensors", tmp_path / "b.safetensors", verify=True, **model_of("LayerNorm"))
+    assert report.identical is False
+    assert not report.agrees
+
+
+SENTENCES = {
+    "no such source": ({"src": "missing"}, "does not exist"),
+    "no format": ({"dst": "weights"}, "which format"),
+    "an unknown format": ({"to": "hf"}, "unknown format 'hf'"),
+    "no model": ({}, "does not say which model"),
+    "an unknown model": ({"model": "ReviewClasifierGRU"}, "did you mean 'ReviewClassifierGRU'"),
+    "a function": ({"model": "merge_heads"}, "is a function"),
+    "open sizes": ({"model": "reviews-1-small"}, "vocabulary_size.*from its data"),
+    "arguments that are no JSON": ({"model": "GRU", "arguments": "hidden"}, "must be JSON"),
+    "arguments that are no object": ({"model": "GRU", "arguments": "[1]"}, "JSON object"),
+    "unknown arguments": ({"model": "GRU", "arguments": '{"width": 3}'}, "GRU can't be built"),
+    "the same place": ({"dst": "source.safetensors"}, "are both"),
+    "a text in the way": ({"dst": "folder/thesis.txt", "to": "torch"}, "holds no weights"),
+    "a folder in the way": ({"dst": "folder", "to": "orbax"}, "other contents"),
+}
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save("source.safetensors", {"a": np.ones(3)}, {})
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("precious")
+    changed, sentence = SENTENCES[case]
+    with pytest.raises(IsogradError, match=sentence):
+        port(**{"src": "source.safetensors", "dst": "w.pt", **changed})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "source.safetensors"]
+    assert (tmp_path / "folder" / "thesis.txt").read_text() == "precious"
+
+
+def test_writing_an_orbax_folder_over_an_older_one_replaces_it(tmp_path):
+    write("orbax", tmp_path / "w.orbax")
+    checkpoint.save(tmp_path / "a.safetensors", random_arrays(SMALL, *DTYPES), {})
+    port(tmp_path / "a.safetensors", tmp_path / "w.orbax", **model_of(SMALL))
+    assert_same(jax_files.read_weights(tmp_path / "w.orbax", abstract(jax_files, SMALL)), random_arrays(SMALL, *DTYPES))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "w.orbax"]
+
+
+LIMITED = """
+import resource, sys
+import test_port
+kind, target = sys.argv[1:]
+files = {"torch": test_port.torch_files, "orbax": test_port.jax_files}[kind]
+arrays, module = test_port.random_arrays(test_port.SMALL, *test_port.DTYPES), test_port.abstract(files, test_port.SMALL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    files.write_weights(target, arrays, module, {})
+except test_port.IsogradError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["torch", "orbax"])
+def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary(tmp_path, kind):
+    write(kind, tmp_path / "w")
+    paths = f"{ROOT}:{SUPPORT}"
+    said = subprocess.run(
+        [sys.executable, "-c", LIMITED, kind, tmp_path / "w"],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.stdout.startswith("could not write"), said
+    assert said.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+    files = {"torch": torch_files, "orbax": jax_files}[kind]
+    assert_same(files.read_weights(tmp_path / "w", abstract(files, SMALL)), plain_arrays(SMALL))
+
+
+BLOCKED = """
+import sys
+blocked, src, dst, model, arguments = sys.argv[1:]
+for name in blocked.split(","):
+    sys.modules[name] = None
+from experiments.porting.port import port
+from shared.errors import IsogradError
+try:
+    print(port(src, dst, model=model, arguments=arguments))
+except IsogradError as error:
+    print("refused:", error)
+"""
+
+
+def port_in_a_process(blocked: str, source: Path, target: Path) -> subprocess.CompletedProcess:
+    """Port where the modules `blocked` can't be imported."""
+    command = [sys.executable, "-c", BLOCKED, blocked, source, target, SMALL, json.dumps(dict(TWINS[SMALL].arguments))]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("blocked", "source", "target", "answer"),
+    [
+        ("jax,flax,orbax,jax_impl", "torch", "w.safetensors", "in 11 tensors"),
+        ("torch,torch_impl", "orbax", "w.safetensors", "in 11 tensors"),
+        ("jax,flax,orbax", "torch", "w.orbax", "refused: the format orbax needs"),
+        ("torch", "orbax", "w.pt", "refused: the format torch needs 'torch', which is not installed"),
+    ],
+)
+def test_only_the_frameworks_of_the_two_formats_are_needed(tmp_path, blocked, source, target, answer):
+    write(source, tmp_path / "source")
+    said = port_in_a_process(blocked, tmp_path / "source", tmp_path / target)
+    assert answer in said.stdout, said
+    assert said.stderr == ""
+
+
+def test_orbax_says_nothing_on_the_terminal_even_where_a_folder_is_damaged(tmp_path):
+    write("orbax", tmp_path / "source")
+    halve(tmp_path / "source" / "_CHECKPOINT_METADATA")
+    halve(tmp_path / "source" / "manifest.ocdbt")
+    said = port_in_a_process("torch", tmp_path / "source", tmp_path / "w.safetensors")
+    assert said.stdout.startswith("refused: can't read"), said
+    assert said.stderr == ""

@@ -1,0 +1,55 @@
+"""The packaging is honest: every requirement is pinned within its floor, and an unfit Python gets one sentence."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from places import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINNED = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+PINS = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in PINNED}
+GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+REQUIREMENTS = [Requirement(text) for group in GROUPS for text in group if not text.startswith("isograd")]
+
+FAKE_PYTHON = """#!/bin/sh
+exec {python} -c 'import sys; sys.version_info = {version}; exec(sys.argv[2])' "$@"
+"""
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
+def test_the_pin_lies_within_the_floor(requirement):
+    assert PINS[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_every_constraint_is_one_exact_version():
+    assert [str(pin) for pin in PINNED if not re.fullmatch(r"==[^,*+]+", str(pin.specifier))] == []
+
+
+def test_dev_holds_every_other_extra():
+    extras = PROJECT["optional-dependencies"]
+    included = next(Requirement(text) for text in extras["dev"] if text.startswith("isograd"))
+    assert included.extras == set(extras) - {"dev"}
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)], ids=str)
+def test_make_refuses_an_unfit_python_in_one_sentence(version, tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "some-python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable, version=version))
+    python.chmod(0o755)
+    result = subprocess.run(["make", "demo", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    sentence, *rest = result.stderr.splitlines()
+    assert sentence == (
+        f'isograd needs Python 3.11 to 3.13 and "{python}" is {version[0]}.{version[1]}: '
+        "name another one, for example make PYTHON=python3.12 demo"
+    )
+    assert all(line.startswith("make") for line in rest)  # make's own word that the target failed
+    assert result.returncode != 0
+    assert not (tmp_path / ".venv").exists()

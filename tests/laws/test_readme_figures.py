@@ -1,0 +1,79 @@
+"""Every figure of the README stands in a result file that a command wrote."""
+
+import json
+import re
+
+import pytest
+from places import ROOT
+
+RESULTS = ROOT / "experiments" / "results"
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_curves_of_the_small_reviews_are_those_of_their_table():
+    results = (RESULTS / "reviews_small_cpu.md").read_text()
+    rows = re.findall(r"^\| `(reviews-\d-small)` \| (.*) \| ([\d.]+) \| ([\d.e-]+) \|$", README, re.MULTILINE)
+    assert len(rows) == 7
+    for name, model, accuracy, difference in rows:
+        measured = [line.replace("*", "") for line in results.splitlines() if line.startswith(f"| {name} ")]
+        assert [line.split(" | ")[2] for line in measured] == ["torch", "jax"]
+        assert all(f"| {model}, small |" in line and f" | {accuracy} | " in line for line in measured)
+        assert f"{name}, float32: the losses of torch and jax differ by at most {difference} (" in results
+    assert re.search(r"A_major ([\d.]+\d)", results)[1] in README
+
+
+def test_the_score_of_the_checks_is_that_of_the_faults():
+    results = (RESULTS / "faults.md").read_text()
+    criteria = re.findall(r"^\|.*\| \d+ of \d+ \| \d+ of \d+ \|$", results, re.MULTILINE)
+    assert len(criteria) > 5
+    assert all(line in README for line in criteria)
+    caught, located = re.search(r"(\d+) of \1 faults are caught, (\d+) at the right", results).groups()
+    assert f"All {caught} are caught, all {located} at the right module and phase" in README
+    named, known = re.search(r"(\d+) of (\d+) faults that the catalogue knows are named right", results).groups()
+    assert f"{named} of the {known} that the catalogue knows are named right" in README
+    equivalents, seeds = re.search(
+        r"0 false alarms in (\d+) equivalent variants, 0 in (\d+) unchanged", results
+    ).groups()
+    assert f"{equivalents} equivalent variants and {seeds} unchanged pairs" in README
+
+
+PLACES = {"float64": (1000, "CPU"), "float32": (300, "CPU"), "float32-h100": (300, "one H100, TF32 off")}
+
+
+@pytest.mark.parametrize(("folder", "steps", "place"), [(name, *place) for name, place in PLACES.items()])
+def test_the_differences_in_lockstep_are_the_largest_of_the_certificates(folder, steps, place):
+    certificates = [json.loads(path.read_text()) for path in (RESULTS / "lockstep" / folder).glob("*/certificate.json")]
+    dtype = folder.partition("-")[0]
+    assert len(certificates) == 6
+    assert {(each["dtype"], each["steps"], each["certified"]) for each in certificates} == {(dtype, steps, True)}
+    groups = ("loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average")
+    largest = [max(each["largest"][group]["difference"] for each in certificates) for group in groups]
+    assert f"| {dtype}, {steps:,} steps, {place} | {' | '.join(f'{figure:.1e}' for figure in largest)} |" in README
+
+
+def benchmarks(name):
+    return json.loads((RESULTS / "bench" / name / "bench.json").read_text())["benchmarks"]
+
+
+def one(rows, **wanted):
+    """The one row that has these values."""
+    (row,) = [row for row in rows if wanted.items() <= row.items()]
+    return row
+
+
+@pytest.mark.parametrize(("folder", "experiment"), [("cpu", "reviews-5-small"), ("h100", "reviews-5")])
+@pytest.mark.parametrize(("backend", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
+def test_the_costs_of_the_runner_and_of_dropout_are_those_of_the_benchmarks(folder, experiment, backend, name):
+    found = benchmarks(folder)
+    runner = one(found["runner"], case=experiment, backend=backend, side="runner")
+    assert runner["ratio"] <= runner["goal"]
+    step = {"case": f"{experiment}, a step", "backend": backend}
+    shared, native = (one(found["dropout"], **step, side=side)["ratio"] for side in ("shared", "native"))
+    rounds = f"{runner['lowest_ratio']:.2f} to {runner['highest_ratio']:.2f}"
+    assert f"| {name} | {runner['ratio']:.2f} ({rounds}) | {shared:.2f} | {native:.2f} |" in README
+
+
+def test_the_cost_of_a_deterministic_xla_is_that_of_the_benchmarks():
+    step = {"case": "reviews-5", "backend": "jax", "side": "bare step"}
+    usual, deterministic = (one(benchmarks(name)["runner"], **step) for name in ("h100", "h100-deterministic"))
+    assert f"takes {deterministic['milliseconds']:.1f} ms in place of {usual['milliseconds']:.1f}" in README

@@ -1,0 +1,70 @@
+"""The table of lockstep certificates: every quantity under its own name, every run with what it was made with."""
+
+import json
+
+import pytest
+
+from experiments.reports.certificate_table import QUANTITIES, find_certificates, write_certificates
+
+GROUPS = {  # of a certificate -> the column of the table, in the order of the table
+    "loss": "loss (absolute)",
+    "gradients": "gradients",
+    "gradient_sum": "sum of gradients",
+    "momentum_buffer": "momentum",
+    "exp_avg": "first moment",
+    "exp_avg_sq": "second moment",
+    "square_avg": "mean of squares",
+    "sum": "sum of squares",
+    "weights": "weights",
+    "average": "averaged weights",
+}
+FIGURES = {group: float(f"{place}e-{place}") for place, group in enumerate(GROUPS, 1)}
+
+
+def certificate_of(groups, **changes):
+    return {
+        "experiment": {"name": "run", "title": "A model"},
+        "command": "isograd train run --backend both --certify",
+        "dtype": "float32",
+        "device": "cpu",
+        "versions": {"torch": "2", "jax": "0.10", "device": "a chip", "dtype": "float32"},
+        "steps": 1200,
+        "bound": 0.5,
+        "parting": None,
+        "largest": {group: {"difference": FIGURES[group], "step": 3, "tensor": "a"} for group in groups},
+        **changes,
+    }
+
+
+def table_of(folder, *certificates):
+    """The rows of the table as dicts, and the text around it."""
+    for number, certificate in enumerate(certificates):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "certificate.json").write_text(json.dumps(certificate))
+    write_certificates(find_certificates([folder]), folder / "table.md", "isograd report . --table table.md")
+    text = (folder / "table.md").read_text()
+    heads, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in text.split("\n") if line[:1] == "|")
+    return [dict(zip(heads, row, strict=True)) for row in rows], text
+
+
+def test_every_quantity_stands_under_its_own_name(tmp_path):
+    assert QUANTITIES == GROUPS
+    (row,), _ = table_of(tmp_path, certificate_of(reversed(GROUPS)))
+    assert {group: float(row[name]) for group, name in GROUPS.items()} == FIGURES
+    assert list(row)[5:-2] == list(GROUPS.values())
+
+
+def test_a_quantity_that_one_run_lacks_is_left_open_and_one_that_all_lack_has_no_column(tmp_path):
+    ours, theirs = certificate_of(["loss", "exp_avg"]), certificate_of(["loss", "sum"])
+    theirs["largest"]["loss"]["difference"] = None
+    rows, _ = table_of(tmp_path, ours, theirs)
+    assert [list(row)[5:-2] for row in rows] == [["loss (absolute)", "first moment", "sum of squares"]] * 2
+    assert [list(row.values())[5:-2] for row in rows] == [["1.0e-01", "5.0e-05", ""], ["not finite", "", "8.0e-08"]]
+
+
+@pytest.mark.parametrize(("parting", "verdict"), [(None, "one run"), ({"step": 7}, "parts at step 7")])
+def test_a_row_names_the_run_and_its_verdict(tmp_path, parting, verdict):
+    (row,), text = table_of(tmp_path, certificate_of(["loss"], parting=parting))
+    assert list(row.values())[:5] == ["run", "A model", "float32", "a chip", "1,200"]
+    assert (row["bound"], row[""]) == ("0.5", verdict)
+    assert "Measured with torch 2, jax 0.10." in text

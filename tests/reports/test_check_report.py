@@ -1,0 +1,74 @@
+"""What a check writes: the data keep their documented schema, and the page stands beside them."""
+
+import json
+
+import pytest
+from json_schema import breaches, undescribed
+from places import ROOT
+
+from crosscheck.faults.planting import planted
+from crosscheck.faults.table import FAULTS
+from crosscheck.judging.rows import KIND, Row
+from crosscheck.report import Report
+from crosscheck.twins.suite import Check
+from experiments.reports.check_report import collect, write_check
+
+SCHEMA = json.loads((ROOT / "crosscheck" / "report_schema.json").read_text(encoding="utf-8"))
+CHECK = SCHEMA["$defs"]["check"]
+FAULT = FAULTS["gelu-by-sigmoid/jax"]
+NAN, INF = float("nan"), float("inf")
+ODD = Row("output", "output", "", (2,), (3,), NAN, 0.0, (), INF, -INF)
+BY_HAND = Report("Pair", "float32", "eval", "cpu", [ODD])
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Real comparisons, one of them with a planted fault, and one by hand whose numbers are not finite."""
+    found = [Check(twin, "odd_sizes", "float64", "eval", "cpu").run() for twin in ("MLP", "masked_softmax")]
+    with planted(FAULT.changes):
+        found.append(Check(FAULT.twin, "odd_sizes", "float64", "eval", "cpu").run())
+    return [*found, BY_HAND]
+
+
+def test_every_report_keeps_the_schema(reports):
+    assert [line for report in reports for line in breaches(json.loads(report.to_json()), SCHEMA, SCHEMA)] == []
+
+
+def test_what_a_check_writes_keeps_the_schema_and_the_page_stands_beside_it(reports, tmp_path):
+    page = write_check(reports, tmp_path / "out", "isograd check MLP")
+    written = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert breaches(written, CHECK, SCHEMA) == []
+    assert (written["agrees"], written["comparisons"], written["disagreements"]) == (False, 4, 2)
+    text = page.read_text(encoding="utf-8")
+    assert "isograd check MLP" in text
+    assert all(str(report).splitlines()[0] in text for report in reports if not report.agrees)
+
+
+def test_a_check_of_nothing_keeps_the_schema():
+    assert breaches(collect([]), CHECK, SCHEMA) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"agrees": "yes"}, "report.agrees: expected boolean, got 'yes'"),
+        ({"agrees": 1}, "report.agrees: expected boolean, got 1"),
+        ({"seconds": True}, "report.seconds: expected number, got True"),
+        ({"extra": 1}, "report: extra is unknown"),
+        ({"versions": {"torch": 2}}, "report.versions.torch: expected string, got 2"),
+        ({"first_divergence": {"module": "a"}}, "report.first_divergence: expected null, got {'module': 'a'}"),
+        ({"rows": [{}]}, "report.rows[0]: tensor is missing"),
+    ],
+    ids=str,
+)
+def test_the_schema_refuses(change, sentence):
+    assert sentence in breaches(BY_HAND.to_dict() | change, SCHEMA, SCHEMA)
+
+
+def test_the_schema_knows_every_kind_and_phase():
+    assert SCHEMA["$defs"]["row"]["properties"]["kind"]["enum"] == list(KIND)
+    assert set(SCHEMA["$defs"]["phase"]["enum"]) == {kind.phase for kind in KIND.values()}
+
+
+def test_every_field_is_described():
+    assert list(undescribed(SCHEMA)) == []

@@ -1,0 +1,208 @@
+"""The report: complete, self-contained, in the order of the experiments, and right about the difference of two runs."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.catalogue import find_experiment
+from experiments.reports.report import collect, write_report
+from experiments.reports.runs import expand_runs, loss_differences, pairs, read_run
+from experiments.reports.summary import NEIGHBOURS, SPIKE, note, row
+from experiments.training.run_config import RunConfig, write_config
+from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
+from shared.errors import IsogradError
+from shared.metrics_log import MetricsLog
+
+MEBIBYTE = 2**20
+
+
+def make_run(folder, experiment="reviews-1-small", backend="torch", offset=0.0, accuracies=(0.7, 0.9, 0.8), **changes):
+    """A run folder of 30 steps whose loss at step s is 1 / s + offset * s."""
+    folder.mkdir(parents=True)
+    config = RunConfig(
+        experiment=find_experiment(experiment),
+        backend=backend,
+        dtype="float64",
+        device="cpu",
+        data_source=None,
+        data_origin="built in",
+        data_fingerprint="abc",
+        tokenizer_origin="words",
+        tokenizer_fingerprint="def",
+        training_examples=640,
+        validation_examples=160,
+        parameters=1234,
+        versions={"numpy": "2"},
+    )
+    write_config(folder, replace(config, **changes))
+    totals = {"seconds": 12.5, "compile_seconds": 3.25, "steady_bytes": 5 * MEBIBYTE, "peak_bytes": 7 * MEBIBYTE}
+    with MetricsLog(folder, tensorboard=False) as log:
+        for step in range(1, 31):
+            log.write(
+                {"step": step, "epoch": (step + 9) // 10, "kind": "train", "loss": 1 / step + offset * step}
+                | {"accuracy": step / 30, "gradient_norm": 2.0, "learning_rate": 1e-3}
+                | (totals | {"examples_per_second": 640.0} if step % 10 == 0 else {})
+            )
+        for step, accuracy in zip((10, 20, 30), accuracies, strict=True):
+            figures = {"loss": 2 - accuracy, "accuracy": accuracy, "f1": accuracy, "evaluation_seconds": 0.5}
+            log.write({"step": step, "epoch": step // 10, "kind": "validation", **figures, **totals})
+    return folder
+
+
+def test_the_gap_is_taken_over_the_steps_just_before_the_best(tmp_path):
+    words = note(read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.8, 0.9))))
+    near = np.mean([step / 30 for step in range(30 - NEIGHBOURS + 1, 31)]) - 0.9  # the best is at step 30
+    assert NEIGHBOURS < 30
+    assert f"at the best step: {near:+.3f}" in words
+
+
+def test_the_row_of_a_run_has_its_figures(tmp_path):
+    found = row(read_run(make_run(tmp_path / "run")))
+    assert (found["validation_accuracy"], found["best_step"], found["validation_loss"]) == (0.9, 20, 2 - 0.9)
+    assert found["train_loss"] == np.mean([1 / step for step in range(21, 31)])
+    assert (found["training_seconds"], found["compile_seconds"], found["evaluation_seconds"]) == (12.5, 3.25, 1.5)
+    assert (found["steady_bytes"], found["peak_bytes"]) == (5 * MEBIBYTE, 7 * MEBIBYTE)
+
+
+def test_the_difference_of_two_backends_is_the_largest_over_the_steps(tmp_path):
+    runs = [read_run(make_run(tmp_path / name, backend=name, offset=o)) for name, o in (("torch", 0.0), ("jax", 1e-9))]
+    assert pairs(runs) == [tuple(runs)]
+    steps, differences = loss_differences(*runs)
+    assert (len(steps), differences.max()) == (30, 1 / 30 + 1e-9 * 30 - 1 / 30)
+    (sentence,) = collect([run.folder for run in runs])["pairs"]
+    assert "differ by at most 3e-08 (step 30 of 30)" in sentence
+
+
+def test_a_run_that_was_handed_over_says_so_and_is_no_pair_of_one_backend(tmp_path):
+    whole = read_run(make_run(tmp_path / "jax", backend="jax"))
+    handed = [{"step": 0, "backend": "torch"}, {"step": 9, "backend": "jax"}, {"step": 6, "backend": "jax"}]
+    run = read_run(make_run(tmp_path / "run", backend="jax", resumed=handed))
+    assert (run.backend, row(run)["backend"], run.label) == (
+        "torch then jax",
+        "torch then jax",
+        "reviews-1-small, torch then jax",
+    )
+    assert pairs([run, whole]) == []
+    assert "torch then jax" in write_report([run.folder, whole.folder], tmp_path / "report").read_text()
+
+
+def test_the_optimizer_and_what_surrounds_it_is_named(tmp_path):
+    experiment = replace(
+        find_experiment("reviews-1-small"),
+        optimizer=SGDConfig(0.5),
+        training=TrainingConfig(clip_norm=2.0, accumulate=3, average_decay=0.9),
+        schedule=ScheduleConfig("cosine", warmup=4),
+    )
+    plain, other = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    write_config(other, replace(read_run(other).config, experiment=experiment))
+    page = write_report([plain, other], tmp_path / "report").with_suffix(".md").read_text()
+    assert "seed 0, AdamW rate 0.001; numpy 2" in page
+    assert (
+        "SGD rate 0.5, cosine after a warm-up of 4 updates, clipped to 2.0, 3 batches an update, "
+        "weights averaged with decay 0.9; numpy 2" in page
+    )
+
+
+def test_runs_of_different_dtype_or_data_are_no_pair(tmp_path):
+    torch = read_run(make_run(tmp_path / "torch"))
+    for name, change in {"dtype": {"dtype": "float32"}, "data": {"data_fingerprint": "other"}}.items():
+        assert pairs([torch, read_run(make_run(tmp_path / name, backend="jax", **change))]) == []
+
+
+def test_the_page_is_self_contained_and_has_all_figures(tmp_path):
+    folders = [make_run(tmp_path / name, backend=name, offset=o) for name, o in (("torch", 0.0), ("jax", 1e-9))]
+    page = write_report(folders, tmp_path / "report").read_text()
+    assert page.count("<svg") == page.count("<figcaption>") == 6
+    assert not re.search(r'(src|href)="(?!#)', page)
+    assert "iteration" in page
+    assert "at most 3e-08" in page
+    assert "<strong>0.9000</strong>" in page
+
+
+def test_the_markdown_stands_beside_its_figures(tmp_path):
+    page = write_report([make_run(tmp_path / "run")], tmp_path / "report").with_name("report.md").read_text()
+    named = re.findall(r"\(([\w-]+\.(?:png|svg))\)", page)
+    assert len(named) == 2 * 5
+    assert all((tmp_path / "report" / name).stat().st_size > 1000 for name in named)
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(table) == 3
+    assert len({line.count("|") for line in table}) == 1
+    assert "**0.9000**" in table[2]
+
+
+def test_runs_stand_in_the_order_of_the_experiments_and_the_best_is_bold(tmp_path):
+    make_run(tmp_path / "b", "reviews-5-small", accuracies=(0.5, 0.6, 0.7))
+    make_run(tmp_path / "a", "reviews-2-small", accuracies=(0.5, 0.6, 0.95))
+    page = write_report([tmp_path / "b", tmp_path / "a"], tmp_path / "report").with_name("report.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| reviews")]
+    assert [line.split()[1] for line in rows] == ["reviews-2-small", "reviews-5-small"]
+    assert "**0.9500**" in rows[0]
+    assert "**" not in rows[1]
+
+
+def figures_of(page):
+    return re.findall(r'<figure id="([\w-]+)">', page.read_text())
+
+
+def test_experiments_that_differ_in_one_thing_stand_side_by_side_where_both_are_given(tmp_path):
+    for number in (1, 2, 3):
+        make_run(tmp_path / str(number), f"reviews-{number}-small")
+    page = write_report([tmp_path / "1", tmp_path / "2", tmp_path / "3"], tmp_path / "all")
+    assert [name for name in figures_of(page) if name.startswith("pair")] == [
+        "pair_reviews-1-small_reviews-2-small",
+        "pair_reviews-2-small_reviews-3-small",
+    ]
+    assert "reviews-1-small and reviews-2-small, which differ in dropout, on equal axes. From the" in page.read_text()
+    page = write_report([tmp_path / "1", tmp_path / "3"], tmp_path / "two")
+    assert not [name for name in figures_of(page) if name.startswith("pair")]
+
+
+def test_every_experiment_has_a_figure_of_its_own_and_memory_is_compared(tmp_path):
+    folders = [make_run(tmp_path / name, f"reviews-{name}-small") for name in "15"]
+    found = figures_of(write_report(folders, tmp_path / "report"))
+    assert {"experiment_reviews-1-small", "experiment_reviews-5-small", "memory"} <= set(found)
+
+
+def test_what_is_equal_in_all_runs_is_said_once_and_what_differs_has_a_column(tmp_path):
+    make_run(tmp_path / "a", dtype="float64", majority_accuracy=0.7)
+    make_run(tmp_path / "b", dtype="float32", majority_accuracy=0.7)
+    page = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "report").with_name("report.md").read_text()
+    assert "Equal in all runs: A_major 0.7000, steps 30." in page
+    assert "| dtype |" in page
+    assert "A_major |" not in page
+
+
+def test_equal_runs_make_equal_figures(tmp_path):
+    for name in ("first", "second"):
+        write_report([make_run(tmp_path / name / "run")], tmp_path / name / "report")
+    texts = [(tmp_path / name / "report" / "train_loss.svg").read_bytes() for name in ("first", "second")]
+    assert texts[0] == texts[1]
+
+
+def test_a_run_without_validation_yet_can_be_drawn(tmp_path):
+    folder = make_run(tmp_path / "run")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] < 7))
+    assert write_report([folder], tmp_path / "report").is_file()
+
+
+def test_spikes_are_counted(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+    calm = note(run)
+    run.train[-1]["loss"] = SPIKE * run.train[4]["loss"] + 1
+    assert calm.split("; ")[2].startswith("0 steps")
+    assert note(run).split("; ")[2].startswith("1 steps")
+
+
+def test_a_folder_of_runs_stands_for_its_runs(tmp_path):
+    folders = [make_run(tmp_path / "both" / name, backend=name) for name in ("jax", "torch")]
+    assert expand_runs([tmp_path / "both"]) == folders
+    assert expand_runs([folders[0], tmp_path / "both"]) == folders
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(IsogradError, match="expected a run folder with config.json"):
+        expand_runs([tmp_path])

@@ -1,0 +1,185 @@
+"""The lockstep certificate: runs with all that an update can have are one run, and where they part is named."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("jax")
+
+from crosscheck.faults.planting import planted
+from crosscheck.faults.table import FAULTS
+from crosscheck.runs.lockstep import BOUNDS, Step
+from experiments.catalogue import EXPERIMENTS
+from experiments.catalogue.lockstep import LOCKSTEP
+from experiments.cli import main
+from experiments.progress.display import Progress
+from experiments.training.certificate import CERTIFICATE, LINES, certify, describe
+from experiments.training.folder import locked
+from experiments.training.settings import Settings
+from shared.errors import IsogradError
+
+pytestmark = pytest.mark.usefixtures("settings_of_jax")
+STEPS = 12  # the first update has rate 0
+NAMES = [experiment.name for experiment in LOCKSTEP]
+
+
+def certificate_of(folder, name, **options):
+    return certify(Settings(name, **{"steps": STEPS, "dtype": "float64", **options}), folder, Progress())
+
+
+def test_every_model_with_dropout_has_a_lockstep_experiment():
+    models = [row.model for row in EXPERIMENTS.values() if row.name.startswith("reviews") and "small" in row.name]
+    assert [model for model in models if model.arguments["dropout"]] == [row.model for row in LOCKSTEP]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_and_jax_are_one_run(tmp_path, name):
+    certificate = certificate_of(tmp_path / "run", name)
+    assert certificate["certified"], describe(certificate)
+    assert certificate["steps"] == STEPS
+    assert set(certificate["largest"]) == {"loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average"}
+    assert all(worst["difference"] <= BOUNDS["float64"] for worst in certificate["largest"].values())
+    assert certificate["largest"]["weights"]["difference"] > 0  # two programs, not one compared with itself
+
+
+def test_accumulation_and_other_optimisers_are_certified_too(tmp_path):
+    certificate = certificate_of(tmp_path / "run", "lockstep-2", optimizer="rmsprop", accumulate=3)
+    assert certificate["certified"], describe(certificate)
+    assert {"square_avg", "gradient_sum"} <= set(certificate["largest"])
+
+
+def test_float32_runs_stay_within_their_bound(tmp_path):
+    certificate = certificate_of(tmp_path / "run", "lockstep-5", dtype="float32", steps=30)
+    assert certificate["certified"], describe(certificate)
+    assert certificate["largest"]["weights"]["difference"] > BOUNDS["float64"]
+
+
+def test_the_folder_holds_a_line_a_step_and_the_largest_of_them(tmp_path):
+    certificate_of(tmp_path / "run", "lockstep-2")
+    certificate = json.loads((tmp_path / "run" / CERTIFICATE).read_text())
+    lines = [json.loads(line) for line in (tmp_path / "run" / LINES).read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+    for group in ("gradients", "weights"):
+        assert certificate["largest"][group]["difference"] == max(line["errors"][group] for line in lines)
+    assert [step["step"] for step in certificate["growth"]] == [1, 2, 5, 10, STEPS]
+    assert certificate["command"] == "isograd train lockstep-2 --backend both --certify --steps 12 --dtype float64"
+
+
+PARTINGS = [  # a fault planted in one backend -> the experiment, the step, and what the certificate names
+    ("gelu-by-tanh/jax", "lockstep-5", 1, "transformer.blocks.0.mlp", "forward"),
+    ("corrections-left-out/torch", "lockstep-2", 2, "optimizer", "update"),
+    ("masks-of-the-next-step/jax", "lockstep-2", 1, "", "parameter gradient"),
+]
+
+
+@pytest.mark.parametrize(("fault", "name", "step", "module", "phase"), PARTINGS, ids=[row[0] for row in PARTINGS])
+def test_where_two_runs_part_is_named(tmp_path, fault, name, step, module, phase):
+    with planted(FAULTS[fault].changes):
+        certificate = certificate_of(tmp_path / "run", name)
+    assert not certificate["certified"]
+    assert (certificate["parting"]["step"], certificate["steps"]) == (step, step)
+    cause = certificate["parting"]["cause"]
+    twin = certificate["experiment"]["model"]["twin"]
+    assert (cause["module"], cause["phase"]) == (f"{twin}.{module}" if module else twin, phase)
+    assert "from one state" in describe(certificate)[0]
+
+
+def test_steps_that_are_made_of_noise_are_told_from_mistakes(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "crosscheck.runs.lockstep.BOUNDS", {"float32": 1e-7}
+    )  # derived: a rounding of float32, soon passed
+    certificate = certificate_of(tmp_path / "run", "reviews-4-small", dtype="float32", learning_rate=1e-2)
+    assert certificate["parting"]["cause"] is None
+    assert "from one state both sides make this step alike in float64" in describe(certificate)[0]
+
+
+def test_a_loss_that_is_nan_on_one_side_parts_the_runs():
+    step = Step(1, 0.5, float("nan"), {"gradients": 0.0, "weights": float("nan")}, {"gradients": "a", "weights": "b"})
+    assert step.beyond(BOUNDS["float64"]) == ("loss", "loss")
+
+
+def test_the_command_prints_the_verdict_and_ends_with_1_where_runs_part(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "2", "--quiet"]
+    assert main([*options, "--out", "good"]) == 0
+    assert "are one run over 2 steps" in capsys.readouterr().out
+    with planted(FAULTS["run-adds-up-the-loss/jax"].changes):
+        assert main([*options, "--out", "bad"]) == 1
+    assert "part at step 1 in the loss" in capsys.readouterr().out
+
+
+def test_json_has_a_line_a_step_and_the_certificate_last(tmp_path, capsys):
+    options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "3", "--json"]
+    assert main([*options, "--out", str(tmp_path / "run")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["kind"] for line in lines] == ["lockstep"] * 3 + ["certificate"]
+    assert lines[-1]["certified"]
+    assert all(line["difference"] <= BOUNDS["float64"] for line in lines[:3])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--backend", "torch"], "expected --backend both, got torch"),
+        ([], "expected --backend both, got none"),
+        (["--backend", "both", "--steps", "0"], "--steps: expected at least 1, got 0"),
+        (["--backend", "both", "--stop-at", "3"], "leave out --resume and --stop-at"),
+    ],
+)
+def test_certify_refuses_what_it_can_not_do(tmp_path, capsys, monkeypatch, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "lockstep-2", "--certify", *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_process_is_kept_out_of_the_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"), pytest.raises(IsogradError, match="in use by another isograd process"):
+        certificate_of(tmp_path / "run", "lockstep-2")
+
+
+def test_a_certificate_that_was_killed_is_begun_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in (".lock", f".{LINES}.9.tmp"):
+        (tmp_path / "run" / name).write_text("half of")
+    certificate_of(tmp_path / "run", "lockstep-2", steps=1)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", LINES, CERTIFICATE}
+
+
+def test_numbers_that_are_not_finite_are_written_as_json_has_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    certificate = certificate_of(tmp_path / "run", "lockstep-2", dtype="float32", optimizer="sgd", learning_rate=1e38)
+    assert not certificate["certified"]
+    for line in [*(tmp_path / "run" / LINES).read_text().splitlines(), (tmp_path / "run" / CERTIFICATE).read_text()]:
+        json.loads(line, parse_constant=lambda word: pytest.fail(word))
+    assert main(["report", "run", "--table", "table.md"]) == 0
+    assert "| not finite |" in (tmp_path / "table.md").read_text()
+
+
+def test_the_table_has_the_quantities_of_every_optimizer_that_was_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    certificate_of(tmp_path / "all" / "run", "lockstep-2", steps=1, optimizer="rmsprop", accumulate=2)
+    assert main(["report", "all", "--table", "table.md"]) == 0
+    header = next(line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| experiment"))
+    assert "| gradients | sum of gradients | mean of squares | weights | averaged weights | bound |" in header
+
+
+def test_a_folder_that_is_in_use_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IsogradError, match="is not empty"):
+        certificate_of(tmp_path, "lockstep-2")
+
+
+def test_certificates_make_one_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lockstep-2", "lockstep-3"):
+        certificate_of(tmp_path / "all" / name, name, steps=2)
+    assert main(["report", "all", "--table", "table.md"]) == 0
+    table = (tmp_path / "table.md").read_text()
+    assert "| lockstep-2 | GRU encoder, dropout 0.3, in lockstep | float64 | cpu | 2 |" in table
+    assert "isograd train lockstep-3 --backend both --certify --steps 2 --dtype float64 --out all/lockstep-3\n" in table
+    (tmp_path / "all" / "lockstep-3" / CERTIFICATE).write_text("{}")
+    assert main(["report", "all", "--table", "table.md"]) == 2
+    assert "expected a certificate" in capsys.readouterr().err
