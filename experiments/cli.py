@@ -1,5 +1,6 @@
 """The command line: one console script, `isograd`, with a subcommand a file; `python -m experiments` is the same."""
 
+import dataclasses
 import errno
 import inspect
 import os
@@ -8,7 +9,7 @@ import types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from experiments.commands.bench import bench
 from experiments.commands.check import check
@@ -77,7 +78,8 @@ def _run(arguments: Sequence[str]) -> int | None:
     app = SubcommandApp()
     for name, command in COMMANDS.items():
         app.command(name=name)(_with_plain_names(command))
-    return app.cli(prog="isograd", description=DESCRIPTION, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+    return app.cli(prog="isograd", description=DESCRIPTION, args=arguments, config=config)
 
 
 def _with_plain_names(command: Callable) -> Callable:
@@ -85,14 +87,30 @@ def _with_plain_names(command: Callable) -> Callable:
     from tyro.conf import arg
 
     for name, parameter in inspect.signature(command).parameters.items():
-        kind, shown = parameter.annotation, None
+        kind = parameter.annotation
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            shown = name.upper()
-        elif isinstance(kind, types.UnionType):
-            shown = next(part.__name__.upper() for part in get_args(kind) if part is not types.NoneType)
-        if shown:
+            command.__annotations__[name] = Annotated[kind, arg(metavar=name.upper())]
+        elif dataclasses.is_dataclass(kind):
+            command.__annotations__[name] = Annotated[_with_plain_fields(kind), arg(name="")]
+        elif shown := _plain_name(kind):
             command.__annotations__[name] = Annotated[kind, arg(metavar=shown)]
     return command
+
+
+def _with_plain_fields(settings: Any) -> Any:
+    from tyro.conf import arg
+
+    for field in dataclasses.fields(settings):
+        if shown := _plain_name(field.type):
+            field.type = settings.__annotations__[field.name] = Annotated[field.type, arg(metavar=shown)]
+    return settings
+
+
+def _plain_name(kind: Any) -> str | None:
+    """ "INT" of int | None."""
+    if not isinstance(kind, types.UnionType):
+        return None
+    return next(part.__name__.upper() for part in get_args(kind) if part is not types.NoneType)
 
 
 def _set_defaults_of_jax() -> None:

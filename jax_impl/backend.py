@@ -59,6 +59,7 @@ class Backend:
         model: ModelConfig,
         optimizer: OptimizerConfig,
         training: TrainingConfig,
+        loss: str,
         seed: int,
         dtype: str,
         device: str,
@@ -74,7 +75,7 @@ class Backend:
         self.seed = seed
         self.dtype = dtype
         self.compile_seconds = 0.0
-        self.objective = Objective(model, self.device, dtype, training.dropout_rng)
+        self.objective = Objective(model, loss, self.device, dtype, training.dropout_rng)
         self.shapes = self.objective.shapes
         self.updates = Update(optimizer, training, self.shapes)
 
@@ -99,7 +100,7 @@ class Backend:
         return tensors, self.to_device(batch), self.key(state), coefficients
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
-        """Without dropout, by the averaged weights where there are such: losses (B,) and predictions (B,)."""
+        """Without dropout, by the averaged weights where there are any: losses and predictions, shaped like weights."""
         return self.evaluate(state.get(training_state.AVERAGE, state["weights"]), self.to_device(batch))
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:

@@ -1,4 +1,6 @@
-"""Losses and means over the real rows of a batch. Twin: torch_impl/losses.py."""
+"""Losses and means over the real positions of a batch. Twin: torch_impl/losses.py."""
+
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +10,30 @@ from jaxtyping import Float, Int, Shaped
 from jax_impl.precision import at_least_float32
 
 
-def cross_entropy(logits: Float[Array, "B C"], labels: Int[Array, "B"]) -> Float[Array, "B"]:
-    """-log softmax(logits)[label] of each example, in float32 at least; labels of any integer type."""
+def cross_entropy(logits: Float[Array, "*N C"], labels: Int[Array, "*N"]) -> Float[Array, "*N"]:
+    """-log softmax(logits)[label] of each position, in float32 at least; labels of any integer type."""
     log_probabilities = jax.nn.log_softmax(at_least_float32(logits), axis=-1)
-    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)[:, 0]
+    return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
 
 
-def predicted_classes(logits: Float[Array, "B C"]) -> Int[Array, "B"]:
+def predicted_classes(logits: Float[Array, "*N C"]) -> Int[Array, "*N"]:
     """The class of the largest logit, in int32."""
     return logits.argmax(axis=-1).astype(jnp.int32)
 
 
-def weighted_mean(values: Shaped[Array, "B"], weights: Float[Array, "B"]) -> Float[Array, ""]:
-    """sum(w v) / sum(w): rows of weight 0 only fill the batch; 0 where no row is real."""
+def weighted_mean(values: Shaped[Array, "*N"], weights: Float[Array, "*N"]) -> Float[Array, ""]:
+    """sum(w v) / sum(w): what has weight 0 only fills the batch; 0 where nothing is real."""
     total = weights.sum()
     return (weights * values).sum() / (total + (total == 0))
+
+
+Scores = tuple[Array, Array, dict[str, Array]]  # losses, predictions, what else a step shows; shaped like weights
+
+
+def classify(outputs: Float[Array, "*N C"], batch: Mapping[str, Array]) -> Scores:
+    """Cross-entropy and the likeliest class of each position; a step also shows how many classes are right."""
+    losses, predictions = cross_entropy(outputs, batch["labels"]), predicted_classes(outputs)
+    return losses, predictions, {"accuracy": predictions == batch["labels"]}
+
+
+LOSSES = {"cross_entropy": classify}  # the loss of a task -> (outputs, batch) -> Scores

@@ -10,11 +10,12 @@ from jaxtyping import Float
 
 from jax_impl.build import build_twin, empty_twin
 from jax_impl.dropout import seed_dropout
-from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
+from jax_impl.losses import LOSSES, weighted_mean
 from jax_impl.optimizer import Tensors
 from jax_impl.weights import parameter_shapes, to_numpy, to_tensor
 from shared.backend import Metrics
 from shared.configs.experiment import ModelConfig
+from shared.configs.validation import check_choice
 from shared.registry import find_twin
 from shared.weight_rules import canonical_name, from_canonical, to_canonical
 
@@ -22,8 +23,10 @@ from shared.weight_rules import canonical_name, from_canonical, to_canonical
 class Objective:
     """A model without memory, whose weights, by name, are an argument of every method."""
 
-    def __init__(self, model: ModelConfig, device: jax.Device, dtype: str, dropout_rng: str):
+    def __init__(self, model: ModelConfig, loss: str, device: jax.Device, dtype: str, dropout_rng: str):
+        check_choice("loss", loss, LOSSES)
         self.model = model
+        self.score = LOSSES[loss]
         self.device = device
         self.dtype = dtype
         self.dropout_rng = dropout_rng
@@ -32,18 +35,17 @@ class Objective:
 
     def gradients(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:
         """Gradients of the loss by name, with the metrics."""
-        (loss, accuracy), gradients = jax.value_and_grad(self.loss, has_aux=True)(weights, batch, key)
-        return gradients, {"loss": loss, "accuracy": accuracy}
+        (loss, metrics), gradients = jax.value_and_grad(self.loss, has_aux=True)(weights, batch, key)
+        return gradients, {"loss": loss, **metrics}
 
-    def loss(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Weighted means over the real rows: cross-entropy and accuracy."""
-        logits = self.logits(weights, batch, key)
-        correct = predicted_classes(logits) == batch["labels"]
-        losses = cross_entropy(logits, batch["labels"])
-        return weighted_mean(losses, batch["weights"]), weighted_mean(correct, batch["weights"])
+    def loss(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Float[Array, ""], Metrics]:
+        """The loss and what else its row of LOSSES shows, as weighted means."""
+        losses, _, shown = self.score(self.outputs(weights, batch, key), batch)
+        metrics = {name: weighted_mean(values, batch["weights"]) for name, values in shown.items()}
+        return weighted_mean(losses, batch["weights"]), metrics
 
-    def logits(self, weights: Tensors, batch: Tensors, key: Array | None) -> Float[Array, "B C"]:
-        """Scores from the weights in the run's dtype; the dropout masks of `key`, or no dropout without one."""
+    def outputs(self, weights: Tensors, batch: Tensors, key: Array | None) -> Any:
+        """What the model puts out in the run's dtype; with the dropout masks of `key`, or no dropout without one."""
         compute = {name: weight.astype(self.dtype) for name, weight in weights.items()}
         inputs = tuple(batch[name] for name in self.model.inputs)
         module = _with_weights(self.structure, compute, self.buffers)
@@ -52,9 +54,9 @@ class Objective:
         return module(*inputs)
 
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
-        """Losses and predictions of each row, without dropout."""
-        logits = self.logits(weights, batch, None)
-        return {"losses": cross_entropy(logits, batch["labels"]), "predictions": predicted_classes(logits)}
+        """Losses and predictions, shaped like the batch's weights, without dropout."""
+        losses, predictions, _ = self.score(self.outputs(weights, batch, None), batch)
+        return {"losses": losses, "predictions": predictions}
 
     def to_canonical(self, tensors: Tensors) -> dict[str, np.ndarray]:
         """Tensors of the weights' names and shapes as arrays in canonical layouts; a copy."""

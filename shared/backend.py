@@ -37,15 +37,15 @@ class Backend(Protocol):
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after each `accumulate` of them; uses up the state.
 
-        Metrics: loss (mean over the real rows) and accuracy, before the update; gradient_norm, before clipping, of the
-        mean gradients of all batches that the update has so far.
+        Metrics, before the update: the loss and what else its row of LOSSES shows, as weighted means; gradient_norm,
+        before clipping, of the mean gradients of all batches that the update has so far.
         """
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
         """The gradients by canonical name that `train_step` would find in this batch; changes nothing."""
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
-        """Without dropout, by the averaged weights where there are such: losses (B,) and predictions (B,)."""
+        """Without dropout, by the averaged weights where there are any: losses and predictions, shaped like weights."""
 
     def fetch(self, metrics: Metrics) -> dict[str, np.ndarray]:
         """Wait for the device and copy metrics to the host."""
@@ -72,6 +72,7 @@ def load_backend(
     model: ModelConfig,
     optimizer: OptimizerConfig,
     training: TrainingConfig = NOTHING_ELSE,
+    loss: str = "cross_entropy",
     seed: int = 0,
     dtype: str = "float32",
     device: str = "cpu",
@@ -79,7 +80,8 @@ def load_backend(
     """Import one framework and make its backend; IsogradError if it is unknown, not installed or has no such device."""
     module = find_backend(name, dtype=dtype, device=device)
     check_choice("dropout_rng", training.dropout_rng, DROPOUT_RNGS)
-    return module.Backend(model=model, optimizer=optimizer, training=training, seed=seed, dtype=dtype, device=device)
+    options = {"model": model, "optimizer": optimizer, "training": training, "loss": loss, "seed": seed}
+    return module.Backend(**options, dtype=dtype, device=device)
 
 
 def find_backend(name: str, *, dtype: str, device: str) -> ModuleType:

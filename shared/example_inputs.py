@@ -54,6 +54,8 @@ def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Gener
         "causal mask": lambda: np.tri(sizes["T"], dtype=bool),
         "labels": lambda: generator.permutation(rows % sizes["num_classes"]),  # every class where there is room
         "weights": lambda: np.where(rows % 2 == 0, 2 / (2 + rows), 0.0),  # 1, 0, 1/2, 0, ...; 0: only fills the batch
+        "token labels": lambda: generator.integers(0, sizes["num_classes"], mask.shape),
+        "token weights": lambda: mask / (1 + rows[:, None]),  # padding counts for nothing
     }
     return {
         name: makers[text]() if text in makers else generator.standard_normal(_shape(text, sizes))

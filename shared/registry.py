@@ -19,8 +19,8 @@ class Twin:
     """A pair of classes or functions of one name; `name` may carry a variant after a colon.
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
-    (0 to 1 a row), or the axes of a float array, by B, T, S (keys), the name of an argument, or a number. Those named
-    in `optional` may be left out.
+    (0 to 1 a row), "token labels" and "token weights" (the same a token), or the axes of a float array, by B, T, S
+    (keys), the name of an argument, or a number. Those named in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
 
@@ -31,6 +31,7 @@ class Twin:
     optional: tuple[str, ...] = ()
     function: bool = False
     large_mean: bool = False  # also checked on inputs of mean 5000
+    task: str | None = None  # a row of shared/tasks/table.py, for a model that a backend can train
 
     @property
     def public_name(self) -> str:
@@ -108,13 +109,21 @@ _MODELS = (
     Twin("EncoderDecoder", "models.encoder_decoder", _IDS_AND_LENGTHS, _GRU_SIZES, _MASK_AND_LENGTHS),
     Twin("Transformer", "models.transformer", _IDS, _TRANSFORMER_SIZES, ("mask",)),
     Twin("Transformer:postnorm", "models.transformer", _IDS, {**_TRANSFORMER_SIZES, "block": "postnorm"}, ("mask",)),
-    Twin("ReviewClassifierGRU", "models.review_classifiers", _IDS_AND_LENGTHS, _GRU_SIZES, _MASK_AND_LENGTHS),
+    Twin(
+        "ReviewClassifierGRU",
+        "models.review_classifiers",
+        _IDS_AND_LENGTHS,
+        _GRU_SIZES,
+        _MASK_AND_LENGTHS,
+        task="classification",
+    ),
     Twin(
         "ReviewClassifierGRU:encoder_only",
         "models.review_classifiers",
         _IDS_AND_LENGTHS,
         {**_GRU_SIZES, "encoder_only": True},
         _MASK_AND_LENGTHS,
+        task="classification",
     ),
     Twin(
         "ReviewClassifierGRU:no_attention",
@@ -122,14 +131,23 @@ _MODELS = (
         _IDS_AND_LENGTHS,
         {**_GRU_SIZES, "with_attention": False, "num_layers": 2},
         _MASK_AND_LENGTHS,
+        task="classification",
     ),
-    Twin("ReviewClassifierTransformer", "models.review_classifiers", _IDS, _TRANSFORMER_SIZES, ("mask",)),
+    Twin(
+        "ReviewClassifierTransformer",
+        "models.review_classifiers",
+        _IDS,
+        _TRANSFORMER_SIZES,
+        ("mask",),
+        task="classification",
+    ),
     Twin(
         "ReviewClassifierTransformer:postnorm",
         "models.review_classifiers",
         _IDS,
         {**_TRANSFORMER_SIZES, "block": "postnorm"},
         ("mask",),
+        task="classification",
     ),
 )
 
@@ -152,8 +170,10 @@ _FUNCTIONS = (
     _function("self_attention", _THREE_WIDE, n_heads=HEADS, causal=True),
     _function("self_attention:not_causal", _THREE_WIDE, n_heads=1, causal=False),
     _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses"),
+    _function("cross_entropy:tokens", {"logits": "B T num_classes", "labels": "token labels"}, "losses"),
     _function("predicted_classes", {"logits": "B num_classes"}, "losses"),
     _function("weighted_mean", {"values": "B", "weights": "weights"}, "losses"),
+    _function("weighted_mean:tokens", {"values": "B T", "weights": "token weights"}, "losses"),
 )
 
 TWINS: dict[str, Twin] = {twin.name: twin for twin in (*_LAYERS, *_MODELS, *_FUNCTIONS)}

@@ -1,4 +1,6 @@
-"""Losses and means over the real rows of a batch. Twin: jax_impl/losses.py."""
+"""Losses and means over the real positions of a batch. Twin: jax_impl/losses.py."""
+
+from collections.abc import Mapping
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
@@ -7,18 +9,30 @@ from torch import Tensor
 from torch_impl.precision import at_least_float32
 
 
-def cross_entropy(logits: Float[Tensor, "B C"], labels: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
-    """-log softmax(logits)[label] of each example, in float32 at least; labels of any integer type."""
+def cross_entropy(logits: Float[Tensor, "*N C"], labels: Int[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """-log softmax(logits)[label] of each position, in float32 at least; labels of any integer type."""
     log_probabilities = F.log_softmax(at_least_float32(logits), dim=-1)
-    return -log_probabilities.gather(-1, labels[:, None].long())[:, 0]
+    return -log_probabilities.gather(-1, labels[..., None].long())[..., 0]
 
 
-def predicted_classes(logits: Float[Tensor, "B C"]) -> Int[Tensor, "B"]:
+def predicted_classes(logits: Float[Tensor, "*N C"]) -> Int[Tensor, "*N"]:
     """The class of the largest logit, in int32."""
     return logits.argmax(dim=-1).int()
 
 
-def weighted_mean(values: Shaped[Tensor, "B"], weights: Float[Tensor, "B"]) -> Float[Tensor, ""]:
-    """sum(w v) / sum(w): rows of weight 0 only fill the batch; 0 where no row is real."""
+def weighted_mean(values: Shaped[Tensor, "*N"], weights: Float[Tensor, "*N"]) -> Float[Tensor, ""]:
+    """sum(w v) / sum(w): what has weight 0 only fills the batch; 0 where nothing is real."""
     total = weights.sum()
     return (weights * values).sum() / (total + (total == 0))
+
+
+Scores = tuple[Tensor, Tensor, dict[str, Tensor]]  # losses, predictions, what else a step shows; shaped like weights
+
+
+def classify(outputs: Float[Tensor, "*N C"], batch: Mapping[str, Tensor]) -> Scores:
+    """Cross-entropy and the likeliest class of each position; a step also shows how many classes are right."""
+    losses, predictions = cross_entropy(outputs, batch["labels"]), predicted_classes(outputs)
+    return losses, predictions, {"accuracy": predictions == batch["labels"]}
+
+
+LOSSES = {"cross_entropy": classify}  # the loss of a task -> (outputs, batch) -> Scores

@@ -1,5 +1,7 @@
 """The loss of a model as a function of named weights: what a backend differentiates. Twin: jax_impl/objective.py."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -8,10 +10,11 @@ from torch import Tensor, nn
 from shared import rng
 from shared.backend import Metrics
 from shared.configs.experiment import ModelConfig
+from shared.configs.validation import check_choice
 from shared.registry import find_twin
 from torch_impl.build import build_twin
 from torch_impl.dropout import seed_dropout
-from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
+from torch_impl.losses import LOSSES, weighted_mean
 from torch_impl.optimizer import Tensors
 from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
@@ -19,8 +22,10 @@ from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 class Objective:
     """A model without memory, whose weights, by name, are an argument of every method."""
 
-    def __init__(self, model: ModelConfig, device: torch.device, dtype: str, dropout_rng: str):
+    def __init__(self, model: ModelConfig, loss: str, device: torch.device, dtype: str, dropout_rng: str):
+        check_choice("loss", loss, LOSSES)
         self.model = model
+        self.score = LOSSES[loss]
         self.device = device
         self.dtype = dtype
         self.dropout_rng = dropout_rng
@@ -30,20 +35,18 @@ class Objective:
     def gradients(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Tensors, Metrics]:
         """Gradients of the loss by name, with the metrics."""
         weights = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
-        loss, accuracy = self.loss(weights, batch, key)
+        loss, metrics = self.loss(weights, batch, key)
         gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
-        metrics = {"loss": loss.detach(), "accuracy": accuracy}
-        return dict(zip(weights, gradients, strict=True)), metrics
+        return dict(zip(weights, gradients, strict=True)), {"loss": loss.detach(), **metrics}
 
-    def loss(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Weighted means over the real rows: cross-entropy and accuracy."""
-        logits = self.logits(weights, batch, key)
-        correct = predicted_classes(logits) == batch["labels"]
-        losses = cross_entropy(logits, batch["labels"])
-        return weighted_mean(losses, batch["weights"]), weighted_mean(correct, batch["weights"])
+    def loss(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Float[Tensor, ""], Metrics]:
+        """The loss and what else its row of LOSSES shows, as weighted means."""
+        losses, _, shown = self.score(self.outputs(weights, batch, key), batch)
+        metrics = {name: weighted_mean(values, batch["weights"]) for name, values in shown.items()}
+        return weighted_mean(losses, batch["weights"]), metrics
 
-    def logits(self, weights: Tensors, batch: Tensors, key: rng.Key | None) -> Float[Tensor, "B C"]:
-        """Scores from the weights in the run's dtype; the dropout masks of `key`, or no dropout without one."""
+    def outputs(self, weights: Tensors, batch: Tensors, key: rng.Key | None) -> Any:
+        """What the model puts out in the run's dtype; with the dropout masks of `key`, or no dropout without one."""
         compute = {name: weight.to(getattr(torch, self.dtype)) for name, weight in weights.items()}
         inputs = tuple(batch[name] for name in self.model.inputs)
         self.structure.train(key is not None)
@@ -52,9 +55,9 @@ class Objective:
 
     @torch.no_grad()
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
-        """Losses and predictions of each row, without dropout."""
-        logits = self.logits(weights, batch, None)
-        return {"losses": cross_entropy(logits, batch["labels"]), "predictions": predicted_classes(logits)}
+        """Losses and predictions, shaped like the batch's weights, without dropout."""
+        losses, predictions, _ = self.score(self.outputs(weights, batch, None), batch)
+        return {"losses": losses, "predictions": predictions}
 
     def to_canonical(self, tensors: Tensors) -> dict[str, np.ndarray]:
         """Tensors of the weights' names and shapes as arrays in canonical layouts; a copy."""

@@ -32,11 +32,11 @@ from shared.configs.optimizer import (
 from shared.errors import IsogradError
 from shared.example_inputs import example_inputs
 from shared.registry import TWINS, find_twin
+from shared.tasks.table import find_task
 
 INPUTS = {"inputs": "ids"}  # a model's argument -> the batch entry that it is given
-LOGGED = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm"}  # metric -> kind of its row
 EVALUATED = {"losses": "evaluation loss", "predictions": "prediction"}
-KINDS = LOGGED | EVALUATED
+KINDS = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm", **EVALUATED}  # metric -> kind of row
 SEED = 3
 TRAINING = TrainingConfig(
     clip_norm=0.75,  # GRUs start above it and fall below it; transformers stay above
@@ -56,8 +56,13 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
 
 
 def trainable(twin: str) -> bool:
-    """True for a model that a backend can train: one that classifies."""
-    return find_twin(twin).public_name.startswith("ReviewClassifier")
+    """True for a model that a backend can train: one with a task."""
+    return find_twin(twin).task is not None
+
+
+def loss_of(twin: str) -> str:
+    """The loss of a twin's task."""
+    return find_task(str(find_twin(twin).task)).loss
 
 
 def training_of(twin: str) -> TrainingConfig:
@@ -122,12 +127,12 @@ def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) ->
     Named "2/loss", "2/exp_avg/norm.weight", ...
     """
     options = {"model": model_of(twin), "optimizer": optimizer_of(twin), "training": training_of(twin), "seed": SEED}
-    backend = load_backend(backend_name, **options, dtype=dtype, device=device)
+    backend = load_backend(backend_name, **options, loss=loss_of(twin), dtype=dtype, device=device)
     state, curve = backend.init_state(), {}
     for step in range(1, steps + 1):
         state, metrics = backend.train_step(state, batch_of(twin, step), rate_of(step))
         metrics, arrays = backend.fetch(metrics), backend.state_to_arrays(state)
-        curve |= {f"{step}/{name}": metrics[name] for name in LOGGED}
+        curve |= {f"{step}/{name}": value for name, value in metrics.items()}
         curve |= {f"{step}/{group}/{n}": a for group, named in by_group(arrays).items() for n, a in named.items()}
     evaluated = backend.fetch(backend.eval_step(state, batch_of(twin, steps)))
     return curve | {f"{steps}/{name}": evaluated[name] for name in EVALUATED}
@@ -135,14 +140,10 @@ def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) ->
 
 def batch_of(twin: str, step: int) -> Batch:
     """Another batch each step; its last row is only there to fill it up, in every other batch the last two."""
-    inputs = example_inputs(find_twin(twin), seed=step)
-    rows = len(inputs["inputs"])
-    weights = np.ones(rows, np.float32)
-    weights[-1 - step % 2 :] = 0.0
-    labels = np.random.default_rng(step).integers(0, 2, rows).astype(np.int32)
-    named = {INPUTS.get(name, name): array for name, array in inputs.items()}
-    named = {name: array.astype(np.int32) if array.dtype == np.int64 else array for name, array in named.items()}
-    return {**named, "labels": labels, "weights": weights}
+    entry = find_twin(twin)
+    inputs = {INPUTS.get(name, name): array for name, array in example_inputs(entry, seed=step).items()}
+    inputs = {name: array.astype(np.int32) if array.dtype == np.int64 else array for name, array in inputs.items()}
+    return find_task(str(entry.task)).example_batch(entry, inputs, step)
 
 
 def _noise(twin: str, steps: int, options: Options) -> Noise:

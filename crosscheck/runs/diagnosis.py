@@ -11,7 +11,7 @@ from crosscheck.runs.lockstep import GRADIENTS, by_group
 from crosscheck.recording.precision import full_precision
 from crosscheck.report import Report
 from crosscheck.judging.rows import Divergence
-from crosscheck.runs.compare_runs import EVALUATED, SEED, batch_of, model_of, optimizer_of, training_of
+from crosscheck.runs.compare_runs import EVALUATED, SEED, batch_of, loss_of, model_of, optimizer_of, training_of
 from crosscheck.recording.optimizer_steps import rate_of
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
@@ -34,12 +34,12 @@ class Recipe:
     model: ModelConfig
     optimizer: OptimizerConfig
     training: TrainingConfig
+    loss: str
     seed: int
 
     def backend(self, name: str) -> Backend:
         """One side of it in float64 on a CPU."""
-        options = {"model": self.model, "optimizer": self.optimizer, "training": self.training, "seed": self.seed}
-        return load_backend(name, dtype=PRECISION, **options)
+        return load_backend(name, dtype=PRECISION, **vars(self))
 
 
 def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor: str) -> tuple[Divergence | None, str]:
@@ -69,7 +69,7 @@ def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
     first, row, twin = report.first_divergence, report.first_row, report.name
     if row is None or row.step is None or row.kind in EVALUATED.values():
         return first, ""
-    recipe = Recipe(model_of(twin), optimizer_of(twin), training_of(twin), SEED)
+    recipe = Recipe(model_of(twin), optimizer_of(twin), training_of(twin), loss_of(twin), SEED)
     with full_precision():
         side = recipe.backend("torch")
         state = side.init_state()

@@ -13,8 +13,9 @@ from experiments.bench.timing import Cost, Row, cost, in_turn, now, rows_of
 from experiments.bench.workload import BareStep, experiment_for, random_data
 from experiments.progress.display import Progress
 from experiments.training.launch import backend_for
+from experiments.training.pending import LOG_EVERY
 from experiments.training.preparation import Prepared
-from experiments.training.runner import LOG_EVERY, Runner
+from experiments.training.runner import Runner
 from shared.backend import PACKAGES, Backend
 from shared.metrics_log import MetricsLog
 
@@ -63,7 +64,7 @@ class RunnerSteps:
         every = self.prepared.experiment.checkpoint_every
         stretch = _Stretch(every + 1, 2 * every + 1)
         with tempfile.TemporaryDirectory() as folder, MetricsLog(folder) as log:
-            runner = Runner(self.backend, self.prepared, Path(folder), log, stretch, spent={})
+            runner = Runner(self.backend, self.prepared, Path(folder), log, stretch)
             self.state = runner.run(self.state, max(0, every - LOG_EVERY), stop_at=stretch.last)
         began, ended = stretch.moments
         return cost(began, ended, every)

@@ -11,7 +11,8 @@ from experiments.catalogue import find_experiment
 from experiments.training.preparation import Prepared
 from shared.backend import Batch
 from shared.configs.experiment import Experiment
-from shared.data import Examples, batches
+from shared.data import Examples
+from shared.tasks.classification import LabelledTexts
 
 SIZES = {"vocabulary_size": 128, "num_classes": 3}  # where an experiment leaves them to its data
 BATCHES = 8  # of an epoch
@@ -34,7 +35,7 @@ def random_data(experiment: Experiment) -> Prepared:
     ids = random.integers(1, arguments["vocabulary_size"], lengths.sum(), dtype=np.int32)
     labels = random.integers(0, arguments["num_classes"], len(lengths), dtype=np.int32)
     examples = Examples(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
-    return Prepared(experiment, None, None, {"train": examples, "validation": examples})  # type: ignore[arg-type]
+    return Prepared(experiment, LabelledTexts(None, None, {"train": examples, "validation": examples}))  # type: ignore[arg-type]
 
 
 class BareStep:
@@ -64,13 +65,4 @@ class BareStep:
 
 def first_batch(prepared: Prepared) -> Batch:
     """Of the first epoch."""
-    experiment = prepared.experiment
-    order = batches(
-        prepared.examples["train"],
-        experiment.batch_size,
-        length=experiment.length,
-        seed=experiment.seed,
-        epoch=0,
-        shuffle=True,
-    )
-    return next(order)
+    return next(prepared.data.epoch(prepared.experiment, "train", 0).start_at(0))

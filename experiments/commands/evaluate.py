@@ -54,12 +54,12 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
     arrays, saved = load_checkpoint(checkpoint)
     prepared = prepared_from(config, run, progress, data)
     loaded = backend_for(prepared.experiment, backend, config.dtype, config.device)
-    metrics = evaluate(loaded, loaded.state_from_arrays(arrays), prepared.examples["validation"], prepared.experiment)
+    metrics = evaluate(loaded, loaded.state_from_arrays(arrays), prepared)
     return {
         "checkpoint": str(checkpoint),
         "step": saved["step"],
         "backend": backend,
-        "data": prepared.splits.origin,
-        "examples": len(prepared.examples["validation"]),
+        "data": prepared.data.origin,
+        prepared.task.unit: prepared.data.counts["validation"],
         "metrics": metrics,
     }

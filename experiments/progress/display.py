@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from experiments.progress.line import Pace, describe
+from shared.tasks.task import Task
 
 Record = dict[str, Any]
 SECONDS_BETWEEN_LINES = 10.0
@@ -23,8 +24,8 @@ class Progress:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def start(self, title: str, step: int, total: int) -> None:
-        """The run begins, or goes on, after `step` of `total` steps."""
+    def start(self, title: str, step: int, total: int, task: Task | None = None) -> None:
+        """The run begins, or goes on, after `step` of `total` steps; the figures shown are those of its task."""
 
     def advance(self, step: int) -> None:
         """A step has been handed to the device."""
@@ -52,12 +53,12 @@ class JsonLines(Progress):
 class Lines(Progress):
     """Every validation, and the training loss every few seconds, as plain lines."""
 
-    def start(self, title: str, step: int, total: int) -> None:
-        self._total, self._shown, self._pace = total, time.monotonic(), Pace(total)
+    def start(self, title: str, step: int, total: int, task: Task | None = None) -> None:
+        self._total, self._shown, self._pace, self._task = total, time.monotonic(), Pace(total), task
         self.note(f"{title}: {total} steps" + (f", from step {step}" if step else ""))
 
     def record(self, record: Record) -> None:
-        text = describe(record, self._pace.seconds_left(record))
+        text = describe(record, self._task, self._pace.seconds_left(record))
         if text and (record["kind"] == "validation" or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES):
             self._shown = time.monotonic()
             self.note(f"step {record['step']}/{self._total}  {text}")
@@ -69,7 +70,7 @@ class Lines(Progress):
 class Bar(Lines):
     """A bar with the same figures and the time since the start; validations stand above it."""
 
-    def start(self, title: str, step: int, total: int) -> None:
+    def start(self, title: str, step: int, total: int, task: Task | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
@@ -84,18 +85,18 @@ class Bar(Lines):
         )
         self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
         self._bar.start()
-        self._task = self._bar.add_task("training", total=total, completed=step, info="")
-        super().start(title, step, total)
+        self._place = self._bar.add_task("training", total=total, completed=step, info="")
+        super().start(title, step, total, task)
 
     def advance(self, step: int) -> None:
-        self._bar.update(self._task, completed=step)
+        self._bar.update(self._place, completed=step)
 
     def record(self, record: Record) -> None:
-        text = describe(record, self._pace.seconds_left(record))
+        text = describe(record, self._task, self._pace.seconds_left(record))
         if record["kind"] == "validation":
             self.note(f"step {record['step']}/{self._total}  {text}")
         elif text:
-            self._bar.update(self._task, info=text)
+            self._bar.update(self._place, info=text)
 
     def note(self, text: str) -> None:
         if hasattr(self, "_bar"):

@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from shared.tasks.task import Task
+
 Record = dict[str, Any]
 
 
@@ -22,18 +24,21 @@ class Pace:
         return (self._total - step) * (now - began) / (step - first) if step > first else None
 
 
-def describe(record: Record, seconds_left: float | None = None) -> str:
+def describe(record: Record, task: Task | None, seconds_left: float | None = None) -> str:
     """The figures of a record in a few words; none for a training record that came without its speed."""
-    if record["kind"] == "validation":
-        return f"validation loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}, F1 {record['f1']:.4f}"
     if record["kind"] == "lockstep":
         return f"loss {record['loss']:.4f}, largest difference {record['difference']:.1e} ({record['where']})"
-    if "examples_per_second" not in record:
+    if task is None:
+        return ""
+    if record["kind"] == "validation":
+        shown = [f"{figure.title} {figure.show.format(record[figure.name])}" for figure in task.figures]
+        return ", ".join([f"validation loss {record['loss']:.4f}", *shown])
+    if (speed := record.get(f"{task.unit}_per_second")) is None:
         return ""
     figures = (
         f"loss {record['loss']:.4f}",
         f"rate {_short(record['learning_rate'])}",
-        f"{record['examples_per_second']:,.0f} examples/s",
+        f"{speed:,.0f} {task.unit}/s",
         "" if seconds_left is None else f"{_clock(seconds_left)} left",
         _size(record["steady_bytes"]),
     )

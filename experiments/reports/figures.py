@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reports.runs import Run, loss_differences, pairs
+from shared.tasks.task import Figure
 
 SIZE = (7.0, 4.4)  # inches
 COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c", "#e08e0b", "#7b4bb7", "#0f8b8d", "#8c564b", "#5c6670")
@@ -37,19 +38,13 @@ class Drawn:
 
 
 def draw_all(runs: Sequence[Run]) -> list[Drawn]:
-    """Training loss, validation loss and accuracy of all runs; the difference of backends where there are pairs."""
+    """Training loss, validation loss and the first figure of all runs; the difference of backends of pairs."""
     window = window_of(runs)
     smoothing = f" Averaged over {window} steps; the faint lines are single steps." if window > 1 else ""
     figures = [
         _draw("train_loss", f"Training loss.{smoothing}", "training loss", _train_curves(runs, window), runs),
         _draw("validation_loss", "Validation loss.", "validation loss", _validation(runs, "loss"), runs),
-        _draw(
-            "validation_accuracy",
-            "Validation accuracy; the circle marks the best of each run.",
-            "validation accuracy",
-            _validation(runs, "accuracy"),
-            runs,
-        ),
+        *(_draw_figure(figure, runs) for figure in dict.fromkeys(run.task.figures[0] for run in runs)),
     ]
     if pairs(runs):
         caption = (
@@ -59,6 +54,14 @@ def draw_all(runs: Sequence[Run]) -> list[Drawn]:
         plot = _differences(runs)
         figures.append(_draw("loss_difference", caption, "|loss of torch − loss of jax|", plot, runs, lines=False))
     return figures
+
+
+def _draw_figure(figure: Figure, runs: Sequence[Run]) -> Drawn:
+    """The validations of the runs whose checkpoints this figure decides."""
+    title = f"validation {figure.title}"
+    caption = f"V{title[1:]}; the circle marks the best of each run."
+    decided = [run for run in runs if run.task.figures[0] == figure]
+    return _draw(f"validation_{figure.name}", caption, title, _validation(decided, figure.name), runs)
 
 
 def _draw(
@@ -138,8 +141,8 @@ def _validation(runs: Sequence[Run], name: str) -> Callable[[Any], None]:
     def plot(axes: Any) -> None:
         for run in runs:
             axes.plot(*columns(run.validation, name), **_style(runs, run))
-            if name == "accuracy" and run.best is not None:
-                point = run.best["step"], run.best["accuracy"]
+            if name != "loss" and run.best is not None:
+                point = run.best["step"], run.best[name]
                 axes.plot(*point, "o", color=_colour(runs, run), markersize=8, fillstyle="none")
 
     return plot

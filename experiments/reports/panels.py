@@ -15,7 +15,7 @@ STEADY, PEAK = "#1f6feb", "#c3d9fb"
 
 
 def draw_experiments(runs: Sequence[Run]) -> list[Drawn]:
-    """For each experiment: loss and accuracy over iterations, in training and on the validation split."""
+    """For each experiment: the loss and its task's first figure over iterations, in training and in validation."""
     names = list(dict.fromkeys(run.experiment for run in runs))
     return [_draw_experiment([run for run in runs if run.experiment == name]) for name in names]
 
@@ -47,18 +47,20 @@ def draw_memory(runs: Sequence[Run]) -> Drawn:
 
 def _draw_experiment(runs: list[Run]) -> Drawn:
     def plot(axes: Any) -> None:
-        for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
+        for panel, (name, title) in zip(axes, shown.items(), strict=True):
             for run in runs:
                 _curves(panel, run, name, window_of(runs))
-            panel.set(xlabel="iteration (updates)", ylabel=name)
+            panel.set(xlabel="iteration (updates)", ylabel=title)
             panel.legend(frameon=False, fontsize=8, handlelength=3)
 
     run, window = runs[0], window_of(runs)
+    shown = {"loss": "loss", run.task.figures[0].name: run.task.figures[0].title}
     smoothed = f"; training averaged over {window} steps" if window > 1 else ""
     caption = (
-        f"{run.experiment} ({run.config.experiment.title}): loss and accuracy in training and validation{smoothed}."
+        f"{run.experiment} ({run.config.experiment.title}): {' and '.join(shown.values())} in training and "
+        f"validation{smoothed}."
     )
-    return draw(f"experiment_{run.experiment}", caption, plot, panels=2, size=WIDE)
+    return draw(f"experiment_{run.experiment}", caption, plot, panels=len(shown), size=WIDE)
 
 
 def _draw_pair(a: Run, b: Run, what: str) -> Drawn:
@@ -74,9 +76,10 @@ def _draw_pair(a: Run, b: Run, what: str) -> Drawn:
 
 def _curves(panel: Any, run: Run, name: str, window: int) -> None:
     look = {key: value for key, value in style(run).items() if key != "color"}
-    steps, values = columns(run.train, name)
+    steps, values = columns([record for record in run.train if name in record], name)
     kept = steps[window - 1 :] if len(steps) >= window else steps
-    panel.plot(kept, averaged(values, window), color=TRAIN, label=f"training, {run.backend}", **look)
+    if len(steps):
+        panel.plot(kept, averaged(values, window), color=TRAIN, label=f"training, {run.backend}", **look)
     panel.plot(*columns(run.validation, name), color=VALIDATION, label=f"validation, {run.backend}", **look)
 
 
@@ -84,8 +87,10 @@ def _difference(a: Run, b: Run) -> str:
     """What the second gains or loses against the first at the best validation."""
     if a.best is None or b.best is None:
         return ""
+    figure = a.task.figures[0]
+    before, after = (figure.show.format(run.best[figure.name]) for run in (a, b) if run.best)
     return (
-        f"From the first to the second the best validation accuracy goes from {a.best['accuracy']:.4f} to "
-        f"{b.best['accuracy']:.4f}, the loss there from {a.best['loss']:.4f} to {b.best['loss']:.4f}, and the time of "
-        f"training from {a.train_seconds:.1f} s to {b.train_seconds:.1f} s ({a.backend}, {b.backend})."
+        f"From the first to the second the best validation {figure.title} goes from {before} to {after}, the loss "
+        f"there from {a.best['loss']:.4f} to {b.best['loss']:.4f}, and the time of training from "
+        f"{a.train_seconds:.1f} s to {b.train_seconds:.1f} s ({a.backend}, {b.backend})."
     )

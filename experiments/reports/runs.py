@@ -12,6 +12,8 @@ from experiments.training.folder import CONFIG
 from experiments.training.run_config import RunConfig, read_config
 from shared.errors import IsogradError
 from shared.metrics_log import read
+from shared.tasks.table import task_of
+from shared.tasks.task import Figure, Task, merit
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Run:
         return " then ".join(name for name, _ in itertools.groupby(parts.values()))
 
     @property
+    def task(self) -> Task:
+        return task_of(self.config.experiment)
+
+    @property
     def label(self) -> str:
         return f"{self.experiment}, {self.backend}"
 
@@ -47,8 +53,8 @@ class Run:
 
     @property
     def best(self) -> Record | None:
-        """The validation of highest accuracy, then lowest loss."""
-        return max(self.validation, key=lambda record: (record["accuracy"], -record["loss"]), default=None)
+        """The validation with the best first figure of the task, then the lowest loss."""
+        return max(self.validation, key=lambda record: merit(record, self.task.figures), default=None)
 
 
 def read_run(folder: Path) -> Run:
@@ -80,6 +86,11 @@ def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
 
 def _same_run(a: RunConfig, b: RunConfig) -> bool:
     return (a.experiment, a.dtype, a.data_fingerprint) == (b.experiment, b.dtype, b.data_fingerprint)
+
+
+def figures_of(runs: Sequence[Run]) -> list[Figure]:
+    """The figures of all their tasks, each once."""
+    return list(dict.fromkeys(figure for run in runs for figure in run.task.figures))
 
 
 def loss_differences(a: Run, b: Run) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """The figures of one run: its row in the table of a report, and a note on fit and stability."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ SPIKE = 2.0  # a loss this many times the median of its neighbours is counted as
 
 def row(run: Run) -> dict[str, Any]:
     """What the table shows of a run; seconds, bytes and fractions, not yet formatted."""
-    config, best, last = run.config, run.best or {}, _last_epoch(run)
-    totals = (run.validation or run.train)[-1]
+    config, best = run.config, run.best or {}
+    totals, names = (run.validation or run.train)[-1], [figure.name for figure in run.task.figures]
     return {
         "experiment": run.experiment,
         "architecture": config.experiment.title,
@@ -23,17 +24,15 @@ def row(run: Run) -> dict[str, Any]:
         "device": config.versions.get("device", config.device),
         "parameters": config.parameters,
         "steps": run.train[-1]["step"],
-        "majority_accuracy": config.majority_accuracy,
-        "validation_accuracy": best.get("accuracy"),
-        "validation_loss": best.get("loss"),
-        "validation_f1": best.get("f1"),
+        **{f"baseline_{name}": value for name, value in config.baseline.items()},
+        **{f"validation_{name}": best.get(name) for name in ("loss", *names)},
         "best_step": best.get("step"),
-        "train_loss": float(np.mean([record["loss"] for record in last])),
-        "train_accuracy": float(np.mean([record["accuracy"] for record in last])),
+        **_means_of_the_last_epoch(run, ("loss", *names)),
         "training_seconds": totals.get("seconds"),
         "evaluation_seconds": sum(record["evaluation_seconds"] for record in run.validation),
         "compile_seconds": totals.get("compile_seconds"),
-        "examples_per_second": _throughput(run),
+        "unit": run.task.unit,
+        "per_second": _throughput(run),
         "steady_bytes": totals.get("steady_bytes"),
         "peak_bytes": totals.get("peak_bytes"),
         "note": note(run),
@@ -52,25 +51,34 @@ def note(run: Run) -> str:
 
 
 def _gap(run: Run) -> str:
-    best = run.best or {}
-    before = [record["accuracy"] for record in run.train if best["step"] - NEIGHBOURS < record["step"] <= best["step"]]
-    gap = float(np.mean(before)) - best["accuracy"] if before else float("nan")
+    best, (name, title) = run.best or {}, _compared(run)
+    before = [record[name] for record in run.train if best["step"] - NEIGHBOURS < record["step"] <= best["step"]]
+    gap = float(np.mean(before)) - best[name] if before else float("nan")
     lowest, final = min(record["loss"] for record in run.validation), run.validation[-1]["loss"]
     return (
-        f"training accuracy minus validation accuracy at the best step: {gap:+.3f}; "
+        f"training {title} minus validation {title} at the best step: {gap:+.3f}; "
         f"final validation loss {final / lowest:.2f} times the lowest"
     )
+
+
+def _compared(run: Run) -> tuple[str, str]:
+    """The key and the words of what both training and validation have: the task's first such figure, or the loss."""
+    both = [figure for figure in run.task.figures if figure.name in run.train[-1]]
+    return (both[0].name, both[0].title) if both else ("loss", "loss")
 
 
 def _spikes(losses: np.ndarray) -> int:
     return sum(bool(losses[i] > SPIKE * np.median(losses[i - NEIGHBOURS : i])) for i in range(NEIGHBOURS, len(losses)))
 
 
-def _last_epoch(run: Run) -> list[dict[str, Any]]:
-    return [record for record in run.train if record["epoch"] == run.train[-1]["epoch"]]
+def _means_of_the_last_epoch(run: Run, names: Sequence[str]) -> dict[str, float]:
+    """train_NAME for every figure that the training records have."""
+    last = [record for record in run.train if record["epoch"] == run.train[-1]["epoch"]]
+    return {f"train_{name}": float(np.mean([record[name] for record in last])) for name in names if name in last[-1]}
 
 
 def _throughput(run: Run) -> float | None:
     """The median over the log lines: the first ones may hold a warm-up."""
-    speeds = [record["examples_per_second"] for record in run.train if "examples_per_second" in record]
+    name = f"{run.task.unit}_per_second"
+    speeds = [record[name] for record in run.train if name in record]
     return float(np.median(speeds)) if speeds else None

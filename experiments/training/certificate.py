@@ -13,10 +13,10 @@ from typing import Any
 
 from experiments.progress.display import Progress, Record, strict
 from experiments.training.folder import check_folder, check_unused, locked
-from experiments.training.launch import backend_for, prepared_for
+from experiments.training.launch import backend_for, prepared_for, resolve
 from experiments.training.plan import rate_by_step, total_steps, training_batches
 from experiments.training.preparation import Prepared
-from experiments.training.settings import Settings, check_settings, flag
+from experiments.training.settings import Place, Settings, flag
 from shared.atomic import new_file, remove_leftovers
 from shared.backend import Batch
 from shared.checkpoint import write_json
@@ -26,16 +26,16 @@ CERTIFICATE, LINES = "certificate.json", "lockstep.jsonl"
 SHOWN = {1, 2, 5}  # steps whose differences the certificate keeps: these times powers of ten, and the last
 
 
-def certify(settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
+def certify(name: str, settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
     """Run both backends in lockstep and write the certificate; stops at the step after which the runs have parted.
 
-    Raises IsogradError for what `training.start` refuses.
+    Raises IsogradError for what `launch.start` refuses.
     """
-    check_settings(settings)
+    experiment = resolve(name, settings)
     _check_certifiable(settings)
     check_unused(folder)
     check_folder(folder)
-    prepared = prepared_for(settings, progress)
+    prepared = prepared_for(experiment, settings, progress)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         check_unused(folder)
@@ -49,9 +49,10 @@ def _check_certifiable(settings: Settings) -> None:
     """Raise for runs that are not meant to be equal."""
     from crosscheck.runs.lockstep import BOUNDS
 
-    if settings.dtype not in BOUNDS:
+    dtype = settings.place.dtype
+    if dtype not in BOUNDS:
         raise IsogradError(
-            f"--certify: expected --dtype {' or '.join(BOUNDS)}, got {settings.dtype}, whose roundings part two runs: "
+            f"--certify: expected --dtype {' or '.join(BOUNDS)}, got {dtype}, whose roundings part two runs: "
             f"compare them with --backend both alone"
         )
     if settings.dropout_rng == "native":
@@ -63,12 +64,13 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
     from crosscheck.runs.lockstep import BOUNDS, lockstep
 
     experiment, total = prepared.experiment, total_steps(prepared)
-    recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, experiment.seed)
-    sides = [backend_for(experiment, name, settings.dtype, settings.device) for name in ("torch", "jax")]
-    bound = BOUNDS[settings.dtype]
+    recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, prepared.task.loss, experiment.seed)
+    _, dtype, device = settings.place
+    sides = [backend_for(experiment, name, dtype, device) for name in ("torch", "jax")]
+    bound = BOUNDS[dtype]
     before: dict[str, Any] = {}
     steps, parting, started = [], None, time.perf_counter()
-    progress.start(f"{experiment.title}, both, {settings.dtype}", 0, total)
+    progress.start(f"{experiment.title}, both, {dtype}", 0, total)
     with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
         for step in lockstep(*sides, _course(prepared, total), before):
             steps.append(step)
@@ -81,9 +83,9 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
                 break
     return {
         "experiment": asdict(experiment),
-        "command": _command(settings),
-        "dtype": settings.dtype,
-        "device": settings.device,
+        "command": _command(experiment.name, settings),
+        "dtype": dtype,
+        "device": device,
         "versions": {key: text for side in sides for key, text in side.describe().items() if key != "backend"},
         "steps": len(steps),
         "bound": bound,
@@ -130,15 +132,11 @@ def _is_shown(number: int) -> bool:
     return int(digits[0]) in SHOWN and set(digits[1:]) <= {"0"}
 
 
-def _command(settings: Settings) -> str:
-    default = Settings(settings.experiment)
-    changed = {name: value for name, value in asdict(settings).items() if value != getattr(default, name)}
-    options = [
-        flag(name) + ("" if value is True else f" {value}")
-        for name, value in changed.items()
-        if name not in ("experiment", "backend")
-    ]
-    return " ".join(["isograd train", settings.experiment, "--backend both --certify", *options])
+def _command(experiment: str, settings: Settings) -> str:
+    defaults = Place()._asdict()
+    given = {name: value for name, value in settings.given.items() if value != defaults.get(name)}
+    options = [flag(name) + ("" if value is True else f" {value}") for name, value in given.items()]
+    return " ".join(["isograd train", experiment, "--backend both --certify", *options])
 
 
 def describe(certificate: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """The checkpoints of one run, written in the background: the last few, and the one with the best validation so far."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -24,27 +24,32 @@ from shared.run_folder import (
     save_best,
     save_checkpoint,
 )
+from shared.tasks.task import Figure, merit
 
 KEPT = 3
 TOGETHER = 2  # snapshots in memory: a step may be a new best and the time of a checkpoint, too
 
 
 class Checkpoints:
-    """Saves what the runner hands over; best = highest validation accuracy, then lowest validation loss.
+    """Saves what the runner hands over; the best validation has the best first figure, then the lowest loss.
 
     A save returns at once, unless two are unfinished; one is written at a time, in the order given, and an error is
     raised by the next call, such as `check`. Leaving the context waits for the last one.
     """
 
     def __init__(
-        self, folder: Path, to_arrays: Callable[[State], Arrays], sync_log: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        to_arrays: Callable[[State], Arrays],
+        figures: Sequence[Figure],
+        sync_log: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder = folder
+        self.folder, self.figures = folder, figures
         self._to_arrays = to_arrays
         self._sync_log = sync_log  # a checkpoint must not know of steps that the log could lose with the power
         for place in (folder, folder / CHECKPOINTS):
             remove_leftovers(place)
-        self._best = _merit_of(best_checkpoint(folder))
+        self._best = self._merit_of(best_checkpoint(folder))
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._unfinished: list[Future[None]] = []
 
@@ -112,12 +117,18 @@ class Checkpoints:
 
     def is_best(self, record: Record) -> bool:
         """Whether a validation is better than every earlier one of the run."""
-        return self._best is None or _merit(record) > self._best
+        return self._best is None or merit(record, self.figures) > self._best
 
     def save_best(self, snapshot: State, state: dict[str, Any]) -> None:
         """Write best/ from a snapshot."""
-        self._best = _merit(state["validation"])
+        self._best = merit(state["validation"], self.figures)
         self._write_later(self._save_best, snapshot, state)
+
+    def _merit_of(self, best: Path | None) -> tuple[float, float] | None:
+        try:
+            return merit(read_state(best)["validation"], self.figures) if best else None
+        except (IsogradError, KeyError):  # damaged: the next validation takes its place
+            return None
 
     def newest_path(self) -> Path | None:
         """The newest whole checkpoint; None if there is none."""
@@ -134,14 +145,3 @@ def newest_checkpoint(run: Path) -> tuple[Arrays, dict[str, Any], list[str]] | N
     path, notes = latest_checkpoint(run)
     arrays, state = load_checkpoint(path)
     return arrays, state, notes
-
-
-def _merit_of(best: Path | None) -> tuple[float, float] | None:
-    try:
-        return _merit(read_state(best)["validation"]) if best else None
-    except (IsogradError, KeyError):  # damaged: the next validation takes its place
-        return None
-
-
-def _merit(validation: Record) -> tuple[float, float]:
-    return validation["accuracy"], -validation["loss"]

@@ -1,35 +1,30 @@
-"""Metrics of a state over the whole of a split: the mean loss, accuracy, F1 and rates."""
+"""Metrics of a state over the whole of the validation split: the mean loss, and the figures of the task."""
 
 import time
 from typing import Any
 
 import numpy as np
 
+from experiments.training.preparation import Prepared
 from shared.backend import Backend, State
-from shared.configs.experiment import Experiment
-from shared.data import Examples, batches, classification_metrics, prefetch
+from shared.data import prefetch
+from shared.tasks.task import Scored
 
 
-def evaluate(backend: Backend, state: State, examples: Examples, experiment: Experiment) -> dict[str, Any]:
-    """Evaluate every example once; `evaluation_seconds` excludes compilation."""
+def evaluate(backend: Backend, state: State, prepared: Prepared) -> dict[str, Any]:
+    """Evaluate the validation split once; `evaluation_seconds` excludes compilation."""
     started, compiled = time.perf_counter(), backend.compile_seconds
-    order = batches(
-        examples,
-        experiment.batch_size,
-        length=experiment.length,
-        seed=experiment.seed,
-        epoch=0,
-        shuffle=False,
-        bucket_lengths=experiment.bucket_lengths,
-    )
-    waiting, kept = [], []
-    for batch in prefetch(order):
-        waiting.append(backend.eval_step(state, batch))  # stays on the device
-        kept.append({name: batch[name] for name in ("labels", "weights")})
-    fetched = [backend.fetch(metrics) for metrics in waiting]
+    order = prepared.data.epoch(prepared.experiment, "validation", 0).start_at(0)
+    waiting = [(batch, backend.eval_step(state, batch)) for batch in prefetch(order)]  # metrics stay on the device
+    scored = [Scored(batch, **backend.fetch(metrics)) for batch, metrics in waiting]
     seconds = time.perf_counter() - started - (backend.compile_seconds - compiled)
-    real = np.concatenate([batch["weights"] > 0 for batch in kept])
-    losses, predictions = (np.concatenate([part[name] for part in fetched])[real] for name in ("losses", "predictions"))
-    labels = np.concatenate([batch["labels"] for batch in kept])[real]
-    metrics = classification_metrics(labels, predictions, experiment.model.arguments["num_classes"])
-    return {"loss": float(losses.astype(np.float64).mean()), **metrics, "evaluation_seconds": seconds}
+    figures = prepared.task.metrics(prepared.experiment, scored)
+    return {"loss": _mean_loss(scored), **figures, "evaluation_seconds": seconds}
+
+
+def _mean_loss(scored: list[Scored]) -> float:
+    """The weighted mean over all batches, summed in float64; what only fills a batch is left out, whatever it is."""
+    real = [part.batch["weights"] > 0 for part in scored]
+    weights = np.concatenate([part.batch["weights"][rows] for part, rows in zip(scored, real, strict=True)])
+    losses = np.concatenate([part.losses[rows] for part, rows in zip(scored, real, strict=True)])
+    return float(np.average(losses.astype(np.float64), weights=weights.astype(np.float64)))

@@ -12,37 +12,36 @@ from experiments.catalogue import find_experiment
 from experiments.progress.display import Progress
 from experiments.training.checkpoints import newest_checkpoint
 from experiments.training.folder import TOKENIZER, check_folder, check_unused, locked
+from experiments.training.patience import Patience
 from experiments.training.plan import total_steps, total_updates
 from experiments.training.preparation import Prepared, prepare, with_buckets
 from experiments.training.run_config import RunConfig, read_config, write_config
 from experiments.training.runner import Runner
-from experiments.training.settings import Settings, check_settings, with_settings
-from shared.atomic import new_file
+from experiments.training.settings import Place, Settings, check_settings, with_settings
 from shared.backend import Backend, find_backend, load_backend
 from shared.configs.experiment import Experiment
 from shared.errors import IsogradError
-from shared.metrics_log import FILE, MetricsLog, read
+from shared.metrics_log import MetricsLog, read
+from shared.tasks.table import task_of
 
 
-def start(settings: Settings, folder: Path, progress: Progress, *, stop_at: int | None = None) -> None:
-    """Train from the beginning into a new run folder; `stop_at` a step leaves the rest to `resume`."""
-    find_experiment(settings.experiment)
-    check_settings(settings)
+def start(name: str, settings: Settings, folder: Path, progress: Progress, *, stop_at: int | None = None) -> None:
+    """Train an experiment from the beginning into a new run folder; `stop_at` a step leaves the rest to `resume`."""
+    experiment, place = resolve(name, settings), settings.place
     check_unused(folder)
     check_folder(folder)
-    find_backend(settings.backend, dtype=settings.dtype, device=settings.device)
-    prepared = prepared_for(settings, progress)
-    backend = backend_for(prepared.experiment, settings.backend, settings.dtype, settings.device)
+    find_backend(place.backend, dtype=place.dtype, device=place.device)
+    prepared = prepared_for(experiment, settings, progress)
+    backend = backend_for(prepared.experiment, *place)
     state = backend.init_state()
-    config = _config(settings, prepared, backend, _parameters(backend.state_to_arrays(state)))
+    config = _config(place, prepared, backend, _parameters(backend.state_to_arrays(state)))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         check_unused(folder)
-        with new_file(folder / TOKENIZER) as temporary:
-            temporary.write_text(prepared.tokenizer.tokenizer.to_str(), encoding="utf-8")
+        prepared.data.codec.save(folder / TOKENIZER)
         write_config(folder, config)
         with MetricsLog(folder) as log:
-            Runner(backend, prepared, folder, log, progress, spent={}).run(state, step=0, stop_at=stop_at)
+            Runner(backend, prepared, folder, log, progress).run(state, step=0, stop_at=stop_at)
 
 
 def resume(
@@ -52,13 +51,15 @@ def resume(
     backend: str | None = None,
     device: str | None = None,
     steps: int | None = None,
+    patience: int | None = None,
     stop_at: int | None = None,
 ) -> None:
     """Go on from the newest good checkpoint, with either backend; records of later steps are dropped."""
     config = read_config(folder)
     with locked(folder):
-        check_settings(Settings(config.experiment.name, steps=steps))
-        experiment = config.experiment if steps is None else replace(config.experiment, steps=steps)
+        longer = Settings(steps=steps, patience=patience)
+        check_settings(longer)
+        experiment = replace(config.experiment, **longer.given)
         config = replace(config, experiment=experiment, device=device or config.device)
         find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
         prepared = prepared_from(config, folder, progress)
@@ -68,19 +69,37 @@ def resume(
             progress.note(note)
         state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state()
         step = int(saved["step"])
-        if step >= total_steps(prepared):
-            progress.note(f"{folder} is complete: step {step} of {total_steps(prepared)}; ask for more with --steps")
+        if ended := _ended(folder, prepared, step):
+            progress.note(f"{folder} is complete: {ended}")
             return
         history = [*config.resumed, {"step": step, "backend": loaded.name, "versions": _versions(loaded)}]
         write_config(folder, replace(config, resumed=history))
         with MetricsLog(folder) as log:
             log.truncate_after(step)
-            Runner(loaded, prepared, folder, log, progress, spent=_spent(folder)).run(state, step, stop_at=stop_at)
+            Runner(loaded, prepared, folder, log, progress, read(folder)).run(state, step, stop_at=stop_at)
 
 
-def prepared_for(settings: Settings, progress: Progress) -> Prepared:
-    """The experiment of the catalogue with its settings, and its data."""
-    experiment = with_settings(find_experiment(settings.experiment), settings)
+def _ended(folder: Path, prepared: Prepared, step: int) -> str:
+    """Why nothing is left to do after this step; empty if something is."""
+    total = total_steps(prepared)
+    if step >= total:
+        return f"step {step} of {total}; ask for more with --steps"
+    history = [record for record in read(folder) if record["step"] <= step] if step else []
+    patience = Patience(prepared.experiment.patience, prepared.task.figures, history)
+    if not patience.is_spent:
+        return ""
+    return f"stopped early at step {step} of {total}, {patience}; ask for more with --patience"
+
+
+def resolve(name: str, settings: Settings) -> Experiment:
+    """The experiment of the catalogue with its settings; raises IsogradError for what is unknown or out of range."""
+    experiment = find_experiment(name)
+    check_settings(settings)
+    return with_settings(experiment, settings)
+
+
+def prepared_for(experiment: Experiment, settings: Settings, progress: Progress) -> Prepared:
+    """The experiment with its data, buckets and the end of its schedule."""
     prepared = prepare(experiment, settings.data, settings.vocab, _tokenising(progress))
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
@@ -100,10 +119,10 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     """The data of a run again; of other data (`data`) only the validation split is used, so any will do."""
     source = config.data_source if data is None else data
     prepared = prepare(config.experiment, source, folder / TOKENIZER, _tokenising(progress))
-    if data is None and prepared.splits.fingerprint != config.data_fingerprint:
+    if data is None and prepared.data.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
-            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.splits.fingerprint[:12]}: "
+            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.data.fingerprint[:12]}: "
             "bring the old files back"
         )
     return replace(prepared, experiment=config.experiment)
@@ -116,36 +135,30 @@ def backend_for(experiment: Experiment, name: str, dtype: str, device: str) -> B
         model=experiment.model,
         optimizer=experiment.optimizer,
         training=experiment.training,
+        loss=task_of(experiment).loss,
         seed=experiment.seed,
         dtype=dtype,
         device=device,
     )
 
 
-def _config(settings: Settings, prepared: Prepared, backend: Backend, parameters: int) -> RunConfig:
-    splits, tokenizer = prepared.splits, prepared.tokenizer
+def _config(place: Place, prepared: Prepared, backend: Backend, parameters: int) -> RunConfig:
+    data = prepared.data
     return RunConfig(
         experiment=prepared.experiment,
         backend=backend.name,
-        dtype=settings.dtype,
-        device=settings.device,
-        data_source=str(splits.folder.resolve()) if splits.folder else splits.source,
-        data_origin=splits.origin,
-        data_fingerprint=splits.fingerprint,
-        tokenizer_origin=tokenizer.origin,
-        tokenizer_fingerprint=tokenizer.fingerprint,
-        training_examples=len(prepared.examples["train"]),
-        validation_examples=len(prepared.examples["validation"]),
+        dtype=place.dtype,
+        device=place.device,
+        data_source=data.source if data.source in (None, "hub") else str(Path(str(data.source)).resolve()),
+        data_origin=data.origin,
+        data_fingerprint=data.fingerprint,
+        tokenizer_origin=data.codec.origin,
+        tokenizer_fingerprint=data.codec.fingerprint,
+        counts=dict(data.counts),
         parameters=parameters,
-        majority_accuracy=_majority_accuracy(prepared),
+        baseline=dict(data.baseline),
         versions=_versions(backend),
     )
-
-
-def _majority_accuracy(prepared: Prepared) -> float:
-    """What every classifier must beat."""
-    commonest = np.bincount(prepared.examples["train"].labels).argmax()
-    return float(np.mean(prepared.examples["validation"].labels == commonest))
 
 
 def _versions(backend: Backend) -> dict[str, str]:
@@ -158,12 +171,6 @@ def _versions(backend: Backend) -> dict[str, str]:
 
 def _parameters(arrays: dict[str, np.ndarray]) -> int:
     return sum(array.size for name, array in arrays.items() if name.startswith("weights/"))
-
-
-def _spent(folder: Path) -> dict[str, Any]:
-    """The time that the kept records have taken so far."""
-    records = read(folder) if (folder / FILE).is_file() else []
-    return next((record for record in reversed(records) if "seconds" in record), {})
 
 
 def _tokenising(progress: Progress) -> Any:

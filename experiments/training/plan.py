@@ -1,4 +1,4 @@
-"""The course of a run, which follows from its experiment alone: its steps, the batch and the learning rate of each."""
+"""The plan of a run, which follows from its experiment alone: its steps, the batch and the learning rate of each."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -6,19 +6,12 @@ from fractions import Fraction
 
 from experiments.training.preparation import Prepared
 from shared.backend import Batch
-from shared.data import batches, check_batch, number_of_batches
 from shared.schedules import make_schedule
 
 
 def steps_of_an_epoch(prepared: Prepared) -> int:
-    """How many batches one pass over the training examples takes."""
-    experiment = prepared.experiment
-    return number_of_batches(
-        prepared.examples["train"],
-        experiment.batch_size,
-        length=experiment.length,
-        bucket_lengths=experiment.bucket_lengths,
-    )
+    """How many batches one pass over the training split takes."""
+    return len(prepared.data.epoch(prepared.experiment, "train", 0))
 
 
 def total_steps(prepared: Prepared) -> int:
@@ -48,22 +41,6 @@ def rate_by_step(prepared: Prepared) -> Callable[[int], float]:
 def training_batches(prepared: Prepared, step: int, stop_at: int) -> Iterator[Batch]:
     """The batches from step `step` up to `stop_at`; the position in the data follows from the step alone."""
     first, start = divmod(step, steps_of_an_epoch(prepared))
-    orders = (_epoch(prepared, epoch, start if epoch == first else 0) for epoch in itertools.count(first))
+    epochs = (prepared.data.epoch(prepared.experiment, "train", number) for number in itertools.count(first))
+    orders = (epoch.start_at(start if place == 0 else 0) for place, epoch in enumerate(epochs))
     return itertools.islice(itertools.chain.from_iterable(orders), max(0, stop_at - step))
-
-
-def _epoch(prepared: Prepared, epoch: int, start: int) -> Iterator[Batch]:
-    experiment, arguments = prepared.experiment, prepared.experiment.model.arguments
-    order = batches(
-        prepared.examples["train"],
-        experiment.batch_size,
-        length=experiment.length,
-        seed=experiment.seed,
-        epoch=epoch,
-        shuffle=True,
-        bucket_lengths=experiment.bucket_lengths,
-        start=start,
-    )
-    for batch in order:
-        check_batch(batch, arguments["vocabulary_size"], experiment.length, arguments["num_classes"])
-        yield batch

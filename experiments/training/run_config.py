@@ -13,6 +13,8 @@ from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
 from shared.errors import IsogradError
 
+BEFORE_TASKS = ("training_examples", "validation_examples", "majority_accuracy")
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -27,10 +29,9 @@ class RunConfig:
     data_fingerprint: str
     tokenizer_origin: str
     tokenizer_fingerprint: str
-    training_examples: int
-    validation_examples: int
+    counts: dict[str, int]  # split -> how many of the task's units it has
     parameters: int
-    majority_accuracy: float | None = None  # on the validation split, of the commonest training label
+    baseline: dict[str, float] = field(default_factory=dict)  # what a model must beat, by the name of a figure
     versions: dict[str, str] = field(default_factory=dict)
     resumed: list[dict[str, Any]] = field(default_factory=list)  # step and backend of each resumption
 
@@ -49,6 +50,7 @@ def read_config(folder: Path) -> RunConfig:
         raise IsogradError(f"expected a run folder with {CONFIG}, got {folder}{hint}")
     try:
         values = json.loads(path.read_text("utf-8"))
+        values = _as_today(values)
         config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
         if wrong := _wrong_types(config):
             raise TypeError(f"values of another type: {', '.join(wrong)}")
@@ -57,6 +59,16 @@ def read_config(folder: Path) -> RunConfig:
         return config
     except (ValueError, TypeError, KeyError) as error:
         raise IsogradError(f"{path}: expected the configuration of a run as isograd writes it, got {error}") from error
+
+
+def _as_today(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config.json that was written before there were tasks, under today's names."""
+    if "training_examples" not in values:
+        return values
+    kept = {name: value for name, value in values.items() if name not in BEFORE_TASKS}
+    counts = {"train": values["training_examples"], "validation": values["validation_examples"]}
+    majority = values.get("majority_accuracy")
+    return {**kept, "counts": counts, "baseline": {} if majority is None else {"accuracy": majority}}
 
 
 def _wrong_types(part: Any, place: str = "") -> list[str]:

@@ -1,9 +1,9 @@
-"""What `isograd train` may change of an experiment of the catalogue, checked and applied; the ranges of its numbers."""
+"""What `isograd train` may change of an experiment, checked and applied; the ranges of its numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.backend import DROPOUT_RNGS
 from shared.configs.experiment import Experiment
@@ -12,14 +12,38 @@ from shared.configs.validation import check_choice
 from shared.data.batches import INPUTS
 from shared.errors import IsogradError
 from shared.schedules import SCHEDULES
+from shared.tasks.table import TASKS
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The experiment's name and what is changed of it; None = as the catalogue has it."""
+    """What is changed of an experiment of the catalogue, and what it runs on; what is left out is as it was.
 
-    experiment: str
-    backend: str = "torch"
+    Args:
+        backend: torch, jax, or both, one after the other and then a report (torch, or that of the resumed run).
+        data: A folder with the dataset's files, or hub; left out: the built-in data.
+        vocab: A vocab.txt or tokenizer.json.
+        steps: The number of batches, in place of the epochs.
+        batch_size: Examples in a batch.
+        learning_rate: The learning rate, at its highest where there is a schedule.
+        seed: Of the weights, the order of the data and dropout.
+        optimizer: sgd, adam, adamw, rmsprop or adagrad (`isograd list optimizers`), at the experiment's learning rate.
+        schedule: constant, linear, cosine, step or epoch.
+        warmup: Updates in which the rate rises from 0.
+        decay_every: With `--schedule step`: the updates of a stair.
+        decay_factor: With `--schedule step` or `epoch`: what the rate is multiplied by after each stair or epoch.
+        decay_to: With `--schedule linear` or `cosine`: the part of the rate that is left at the end.
+        clip_norm: The largest norm of all gradients together; larger ones are scaled down to it.
+        accumulate: Batches whose gradients make one update.
+        average_decay: Evaluate a moving average of the weights with this decay.
+        dropout_rng: shared (the same masks in both frameworks) or native (each framework's own).
+        bucketing: Pad batches to quarters of the length: the same result for each example in less time.
+        patience: Stop after so many validations without a better one.
+        dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
+        device: cpu or cuda.
+    """
+
+    backend: str | None = None
     data: str | None = None
     vocab: Path | None = None
     steps: int | None = None
@@ -37,6 +61,25 @@ class Settings:
     average_decay: float | None = None
     dropout_rng: str | None = None
     bucketing: bool = False
+    patience: int | None = None
+    dtype: str | None = None
+    device: str | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that were not left out."""
+        return {name: value for name, value in vars(self).items() if value is not None and value is not False}
+
+    @property
+    def place(self) -> "Place":
+        """What the run is computed with."""
+        return Place(**{name: value for name, value in self.given.items() if name in Place._fields})
+
+
+class Place(NamedTuple):
+    """What a run is computed with, which no experiment says."""
+
+    backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
 
@@ -56,6 +99,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
+    ("patience", lambda validations: validations >= 1, "at least 1"),
     *((name, lambda count: count >= 1, "at least 1") for name in COUNTS),
 )
 MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type of a model's argument
@@ -78,7 +122,7 @@ SCHEDULE_FIELDS = {  # setting -> field of the schedule
     "decay_to": "final",
 }
 PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
-    "": ("steps", "batch_size", "seed"),
+    "": ("steps", "batch_size", "seed", "patience"),
     "optimizer": ("learning_rate",),
     "training": ("clip_norm", "accumulate", "average_decay", "dropout_rng"),
 }
@@ -105,6 +149,8 @@ def problems_of(experiment: Experiment) -> list[str]:
         is_right, expected = MODEL_RANGES.get(type(value), (lambda value: True, ""))
         if not is_right(value):
             found.append((name, f"expected {expected}, got {value}"))
+    if experiment.task not in TASKS:
+        found.append(("task", f"expected one of {', '.join(TASKS)}, got {experiment.task}"))
     if unknown := set(experiment.model.inputs) - set(INPUTS):
         found.append(("inputs", f"expected some of {', '.join(INPUTS)}, got {sorted(map(str, unknown))}"))
     return [f"{name}: {problem}" for name, problem in found]

@@ -19,7 +19,8 @@ class ModelConfig:
 class Experiment:
     """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` says otherwise.
 
-    A step is one batch; with `training.accumulate` batches an update.
+    A step is one batch; with `training.accumulate` batches an update. `task` is a row of shared/tasks/table.py;
+    `patience` ends a run after so many validations without a better one.
     """
 
     name: str
@@ -37,3 +38,5 @@ class Experiment:
     checkpoint_every: int = 100
     seed: int = 0
     bucket_lengths: tuple[int, ...] | None = None
+    task: str = "classification"
+    patience: int | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from shared.atomic import new_file
 from shared.data import wordpiece
 from shared.data.cache import cache_folder
 from shared.data.splits import Splits
@@ -41,6 +42,26 @@ class TextTokenizer:
             self.tokenizer.enable_truncation(max_length)
         return [np.asarray(encoding.ids, np.int32) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
 
+    def encode(self, text: str) -> list[int]:
+        """The token ids of one text, special tokens included, whatever its length."""
+        (ids,) = self.encode_batch([text])
+        return [int(token) for token in ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids)))
+
+    def save(self, path: Path) -> None:
+        """Write a tokenizer.json, atomically."""
+        with new_file(path) as temporary:
+            temporary.write_text(self.tokenizer.to_str(), encoding="utf-8")
+
+    @staticmethod
+    def load(path: str | Path) -> TextTokenizer:
+        """Read a vocab.txt, a tokenizer.json, or a folder with one; raises IsogradError if it is missing or damaged."""
+        file = _file_at(Path(path))
+        return _finish(_read(file), f"the vocabulary {file}")
+
 
 def load_tokenizer(path: str | Path | None, splits: Splits, *, cache_dir: Path | None = None) -> TextTokenizer:
     """The tokenizer for these texts, from the first of these places that has one.
@@ -51,8 +72,7 @@ def load_tokenizer(path: str | Path | None, splits: Splits, *, cache_dir: Path |
     Raises IsogradError for a vocabulary that is missing, damaged, or whose padding token is not id 0.
     """
     if path is not None:
-        given = _file_at(Path(path))
-        return _finish(_read(given), f"the vocabulary {given}")
+        return TextTokenizer.load(path)
     if found := _file_beside(splits):
         return _finish(_read(found), f"the vocabulary {found}, found with the data")
     if splits.vocabulary == "words":

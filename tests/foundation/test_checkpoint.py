@@ -18,7 +18,7 @@ from damage import HARMS, truncate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from places import ROOT, SUPPORT
+from places import ROOT
 
 from shared import atomic, checkpoint, run_folder
 from shared.errors import IsogradError
@@ -362,7 +362,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_and_correct_checkpoint(t
     save(tmp_path, 0)
     run_folder.save_best(tmp_path, content(0), state(0))
     generator, newest = random.Random(0), 0
-    command = [sys.executable, "-c", SAVING, str(tmp_path), str(ROOT), str(SUPPORT)]
+    command = [sys.executable, "-c", SAVING, str(tmp_path), str(ROOT), str(Path(__file__).parent)]
     savers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(15)]
     try:
         for saver in savers:  # they start together and save one after the other

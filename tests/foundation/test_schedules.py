@@ -176,7 +176,7 @@ def test_the_command_line_knows_the_settings_of_every_schedule():
     assert set(OF_SCHEDULES) == set(SCHEDULES)
     given = {"decay_every": 7, "decay_factor": 0.5, "decay_to": 0.25}
     for name, taken in OF_SCHEDULES.items():
-        settings = Settings("reviews-1-small", schedule=name, warmup=3, **{each: given[each] for each in taken})
+        settings = Settings(schedule=name, warmup=3, **{each: given[each] for each in taken})
         schedule = with_settings(find_experiment("reviews-1-small"), settings).schedule
         fields = {SCHEDULE_FIELDS[each]: given[each] for each in taken}
         assert schedule == ScheduleConfig(name, warmup=3, **fields)

@@ -32,8 +32,7 @@ def make_run(folder, experiment="reviews-1-small", backend="torch", offset=0.0, 
         data_fingerprint="abc",
         tokenizer_origin="words",
         tokenizer_fingerprint="def",
-        training_examples=640,
-        validation_examples=160,
+        counts={"train": 640, "validation": 160},
         parameters=1234,
         versions={"numpy": "2"},
     )
@@ -167,12 +166,12 @@ def test_every_experiment_has_a_figure_of_its_own_and_memory_is_compared(tmp_pat
 
 
 def test_what_is_equal_in_all_runs_is_said_once_and_what_differs_has_a_column(tmp_path):
-    make_run(tmp_path / "a", dtype="float64", majority_accuracy=0.7)
-    make_run(tmp_path / "b", dtype="float32", majority_accuracy=0.7)
+    make_run(tmp_path / "a", dtype="float64", baseline={"accuracy": 0.7})
+    make_run(tmp_path / "b", dtype="float32", baseline={"accuracy": 0.7})
     page = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "report").with_name("report.md").read_text()
-    assert "Equal in all runs: A_major 0.7000, steps 30." in page
+    assert "Equal in all runs: A_base 0.7000, steps 30." in page
     assert "| dtype |" in page
-    assert "A_major |" not in page
+    assert "A_base |" not in page
 
 
 def test_equal_runs_make_equal_figures(tmp_path):

@@ -10,7 +10,7 @@ class FakeBackend:
 
     name = "torch"
 
-    def __init__(self, *, model, optimizer, training, seed, dtype, device, nan_at=None, after_step=None):
+    def __init__(self, *, model, optimizer, training, loss, seed, dtype, device, nan_at=None, after_step=None):
         self.shape = (model.arguments["vocabulary_size"], model.arguments["num_classes"])
         self.seed, self.nan_at, self.after_step = seed, nan_at, after_step
         self.compile_seconds = 0.0

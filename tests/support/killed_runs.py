@@ -49,7 +49,7 @@ def live(folder: Path, backend: str, pipe: int, kept: int) -> None:
     if (folder / "config.json").is_file():
         launch.resume(folder, Reporting(pipe))
     else:
-        launch.start(Settings("reviews-2-small", backend, steps=STEPS, batch_size=8, **RECIPE), folder, Reporting(pipe))
+        launch.start("reviews-2-small", Settings(backend, steps=STEPS, batch_size=8, **RECIPE), folder, Reporting(pipe))
 
 
 def fork(folder: Path, backend: str, kept: int = checkpoints.KEPT) -> tuple[int, int]:

@@ -1,7 +1,11 @@
 """The records of a run without what differs between equal runs: its times and the memory."""
 
-TIMES = {"seconds", "compile_seconds", "evaluation_seconds", "examples_per_second", "steady_bytes", "peak_bytes"}
+TIMES = {"seconds", "compile_seconds", "evaluation_seconds", "steady_bytes", "peak_bytes"}
+SPEED = "_per_second"
 
 
 def without_times(records):
-    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
+    return [
+        {name: value for name, value in record.items() if name not in TIMES and not name.endswith(SPEED)}
+        for record in records
+    ]

@@ -91,7 +91,7 @@ def test_small_experiments_fit_a_folder_of_reviews(reviews):
     prepared = prepare(find_experiment("reviews-5-small"), str(reviews))
     arguments = prepared.experiment.model.arguments
     assert arguments["num_classes"] == 2
-    assert arguments["vocabulary_size"] == prepared.tokenizer.vocabulary_size
+    assert arguments["vocabulary_size"] == prepared.data.codec.vocabulary_size
     assert (prepared.experiment.length, arguments["sequence_length"]) == (64, 64)
     assert prepared.experiment.dataset == "yelp_polarity"
 

@@ -25,7 +25,7 @@ NAMES = [experiment.name for experiment in LOCKSTEP]
 
 
 def certificate_of(folder, name, **options):
-    return certify(Settings(name, **{"steps": STEPS, "dtype": "float64", **options}), folder, Progress())
+    return certify(name, Settings(**{"steps": STEPS, "dtype": "float64", **options}), folder, Progress())
 
 
 def test_every_model_with_dropout_has_a_lockstep_experiment():

@@ -93,9 +93,9 @@ def _few_compilations():
 def train(folder: Path, name: str, first: str, steps: int, stops: tuple[int, ...] = ()) -> Path:
     """A run that begins on one side and goes on with the other one after each of the stops."""
     (other,) = PACKAGES.keys() - {first}
-    settings = Settings(name, first, steps=steps, dtype="float64")
+    settings = Settings(first, steps=steps, dtype="float64")
     ends = (*stops, None)
-    launch.start(settings, folder, Progress(), stop_at=ends[0])
+    launch.start(name, settings, folder, Progress(), stop_at=ends[0])
     for backend, stop_at in zip(itertools.cycle([other, first]), ends[1:], strict=False):
         launch.resume(folder, Progress(), backend=backend, stop_at=stop_at)
     return folder

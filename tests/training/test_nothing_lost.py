@@ -170,7 +170,7 @@ def test_a_failed_write_ends_the_run_at_the_next_step_and_not_at_the_next_save(t
     monkeypatch.setattr("experiments.training.checkpoints.save_checkpoint", fail)
     after_step(lambda step: failed.wait() and time.sleep(0.1) if step > 10 else None)
     with pytest.raises(IsogradError, match="No space left on device; no checkpoint had been written yet; then go on"):
-        launch.start(launch.Settings("reviews-1-small", steps=30), tmp_path / "run", Progress())
+        launch.start("reviews-1-small", launch.Settings(steps=30), tmp_path / "run", Progress())
     assert read(tmp_path / "run")[-1]["step"] < 15  # neither the next best/ nor the next checkpoint
 
 
@@ -200,7 +200,7 @@ def test_a_checkpoint_knows_of_no_step_that_its_log_could_lose_with_the_power(tm
     monkeypatch.setattr(
         "experiments.training.checkpoints.save_checkpoint", told_of(told, "checkpoint", save_checkpoint)
     )
-    launch.start(launch.Settings("reviews-1-small", steps=30), tmp_path / "run", Progress())
+    launch.start("reviews-1-small", launch.Settings(steps=30), tmp_path / "run", Progress())
     assert "checkpoint" in told
     assert all(told[place - 1] == "log" for place, what in enumerate(told) if what == "checkpoint")
 

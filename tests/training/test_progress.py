@@ -8,6 +8,9 @@ import pytest
 from experiments.progress import display
 from experiments.progress import line as progress_line
 from experiments.progress.display import Bar, JsonLines, Lines, Progress, make_progress
+from shared.tasks.table import TASKS
+
+TASK = TASKS["classification"]
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def lines_of(capsys):
 
 def test_a_line_holds_step_loss_rate_speed_time_left_and_memory(clock, capsys):
     shown = Lines()
-    shown.start("a run", 0, 1000)
+    shown.start("a run", 0, 1000, TASK)
     for step, at in ((20, 1000.0), (120, 1010.0)):
         clock["seconds"] = at
         shown.record(record(step))
@@ -58,7 +61,7 @@ def test_the_time_left_follows_the_steps_of_this_process_without_compilation(clo
 
 def test_plain_lines_come_every_few_seconds_and_with_each_validation(clock, capsys):
     shown = Lines()
-    shown.start("a run", 5, 1000)
+    shown.start("a run", 5, 1000, TASK)
     for step in range(6, 31):
         clock["seconds"] += 1.0
         shown.record(record(step))
@@ -82,19 +85,19 @@ WORDS = {
 
 @pytest.mark.parametrize(("changes", "words"), WORDS.values(), ids=WORDS)
 def test_figures_are_short(changes, words):
-    assert words in progress_line.describe(record(3, **changes))
+    assert words in progress_line.describe(record(3, **changes), TASK)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "0:00"), (41, "0:41"), (3599.6, "1:00:00"), (93_784, "26:03:04")])
 def test_the_time_left_is_shown_as_a_clock_shows_it(seconds, words):
-    assert f", {words} left, " in progress_line.describe(record(3), seconds)
+    assert f", {words} left, " in progress_line.describe(record(3), TASK, seconds)
 
 
 def test_the_bar_shows_the_same_figures(clock, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     with Bar() as shown:
-        shown.start("a run", 0, 1000)
+        shown.start("a run", 0, 1000, TASK)
         shown.record(record(20))
         clock["seconds"] += 10.0
         shown.record(record(120))
@@ -112,7 +115,7 @@ def no_constants(name):
 
 def test_json_lines_are_strict_json_one_record_a_line(capsys):
     shown = JsonLines()
-    shown.start("a run", 0, 10)
+    shown.start("a run", 0, 10, TASK)
     shown.record(record(1, loss=float("nan"), gradient_norm=float("inf")))
     shown.record(validation(1))
     shown.note("a note")
@@ -125,7 +128,7 @@ def test_json_lines_are_strict_json_one_record_a_line(capsys):
 
 def test_quiet_shows_nothing(capsys):
     with make_progress(quiet=True) as shown:
-        shown.start("a run", 0, 10)
+        shown.start("a run", 0, 10, TASK)
         shown.advance(1)
         shown.record(record(1))
         shown.note("a note")

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import signal
 import time
@@ -18,7 +19,7 @@ from short_runs import leftovers
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
 from experiments.progress.display import Progress
-from experiments.training import interrupt, launch, runner
+from experiments.training import interrupt, launch, pending
 from experiments.training.folder import locked
 from experiments.training.interrupt import Interrupted
 from experiments.training.launch import Settings
@@ -29,6 +30,7 @@ from shared.errors import IsogradError
 from shared.metrics_log import read
 from shared.run_folder import best_checkpoint, latest_checkpoint, list_checkpoints, load_checkpoint, read_state
 from shared.schedules import constant
+from shared.tasks.classification import LabelledTexts
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def often(name):
 
 
 def train(folder, steps=30, **options):
-    launch.start(Settings("reviews-1-small", steps=steps, **options), folder, Progress())
+    launch.start("reviews-1-small", Settings(steps=steps, **options), folder, Progress())
     return folder
 
 
@@ -60,7 +62,7 @@ def newest(folder):
 
 @pytest.mark.parametrize(("seconds", "fetched"), [(0.0, [1, 2, 3, 4, 5, 6]), (1000.0, [1, 5, 6])])
 def test_slow_steps_are_fetched_one_by_one_and_quick_ones_together(fake, tmp_path, monkeypatch, seconds, fetched):
-    monkeypatch.setattr(runner, "LOG_SECONDS", seconds)
+    monkeypatch.setattr(pending, "LOG_SECONDS", seconds)
     steps = [record for record in read(train(tmp_path / "run", steps=6)) if record["kind"] == "train"]
     assert [record["step"] for record in steps] == [1, 2, 3, 4, 5, 6]
     assert [record["step"] for record in steps if "examples_per_second" in record] == fetched
@@ -87,8 +89,8 @@ def test_validation_figures_are_those_of_plain_numpy(fake, tmp_path):
     experiment = read_config(folder).experiment
     prepared = launch.prepared_from(read_config(folder), folder, Progress())
     state = {"weights": newest(folder)[0]["weights/table"]}
-    backend = FakeBackend(model=experiment.model, optimizer=None, training=None, seed=0, dtype="", device="")
-    every = prepared.examples["validation"]
+    backend = FakeBackend(model=experiment.model, optimizer=None, training=None, loss="", seed=0, dtype="", device="")
+    every = prepared.data.examples["validation"]
     (batch,) = batches(every, len(every), length=experiment.length, seed=0, epoch=0, shuffle=False)
     metrics = backend.eval_step(state, batch)
     record = read(folder)[-1]
@@ -98,7 +100,7 @@ def test_validation_figures_are_those_of_plain_numpy(fake, tmp_path):
 
 
 def test_epochs_count_where_no_steps_are_given(fake, tmp_path):
-    launch.start(Settings("reviews-1-small", batch_size=640), tmp_path / "run", Progress())
+    launch.start("reviews-1-small", Settings(batch_size=640), tmp_path / "run", Progress())
     assert read(tmp_path / "run")[-1]["step"] == find_experiment("reviews-1-small").epochs
 
 
@@ -279,7 +281,7 @@ def test_a_run_whose_output_nobody_reads_is_saved_before_it_ends(fake, tmp_path,
     with pytest.raises(
         IsogradError, match=r"stopped at step \d+ of 30, which is saved: its output .*Broken pipe.*; go on"
     ):
-        launch.start(Settings("reviews-1-small", steps=30), tmp_path / "run", Unread(records))
+        launch.start("reviews-1-small", Settings(steps=30), tmp_path / "run", Unread(records))
     assert 0 < newest(tmp_path / "run")[1]["step"] < 30
     launch.resume(tmp_path / "run", Progress())
     resumed = [record for record in without_times(read(tmp_path / "run")) if record["kind"] == "train"]
@@ -333,7 +335,7 @@ def test_batches_that_do_not_fit_the_model_stop_the_run(fake, tmp_path, monkeypa
         for batch in batches(*arguments, **options):
             yield batch | {"ids": batch["ids"] + 100}
 
-    monkeypatch.setattr("experiments.training.plan.batches", broken)
+    monkeypatch.setattr("shared.tasks.classification.batches", broken)
     with pytest.raises(IsogradError, match="token id .* out of range"):
         train(tmp_path / "run")
 
@@ -346,8 +348,8 @@ def test_the_constant_schedule_is_constant():
 def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(monkeypatch, tmp_path, backend):
     monkeypatch.setattr(launch, "find_experiment", lambda name: replace(find_experiment(name), checkpoint_every=3))
     start = partial(launch.start, progress=Progress())
-    start(Settings("reviews-5-small", backend, steps=6), tmp_path / "whole")
-    start(Settings("reviews-5-small", backend, steps=3), tmp_path / "run")
+    start("reviews-5-small", Settings(backend, steps=6), tmp_path / "whole")
+    start("reviews-5-small", Settings(backend, steps=3), tmp_path / "run")
     launch.resume(tmp_path / "run", Progress(), steps=6)
     for name, array in newest(tmp_path / "whole")[0].items():
         assert newest(tmp_path / "run")[0][name].tobytes() == array.tobytes(), name
@@ -355,9 +357,9 @@ def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize(("first", "second"), [("torch", "jax"), ("jax", "torch")])
 def test_a_run_goes_on_in_the_other_framework(tmp_path, first, second):
-    launch.start(Settings("reviews-4-small", first, steps=3, dtype="float64"), tmp_path / "run", Progress())
+    launch.start("reviews-4-small", Settings(first, steps=3, dtype="float64"), tmp_path / "run", Progress())
     launch.resume(tmp_path / "run", Progress(), backend=second, steps=6)
-    launch.start(Settings("reviews-4-small", first, steps=6, dtype="float64"), tmp_path / "whole", Progress())
+    launch.start("reviews-4-small", Settings(first, steps=6, dtype="float64"), tmp_path / "whole", Progress())
     mixed, whole = ([r["loss"] for r in read(tmp_path / name) if r["kind"] == "train"] for name in ("run", "whole"))
     assert all(prove(*map(np.array, losses), floor=0.0).agrees for losses in zip(whole, mixed, strict=True))
     assert newest(tmp_path / "run")[1]["backend"] == second
@@ -373,13 +375,33 @@ def test_a_validation_belongs_to_the_epoch_of_the_batches_before_it(fake, tmp_pa
     assert all(record["epoch"] == epochs[record["step"]] for record in validations)
 
 
-def test_the_accuracy_to_beat_is_that_of_the_commonest_label_of_training(fake, tmp_path, monkeypatch):
+def test_the_accuracy_to_beat_is_that_of_the_commonest_label_of_training():
     labels = {"train": [0, 0, 0, 1, 1], "validation": [0, 1, 1, 1]}
     examples = {split: SimpleNamespace(labels=np.array(each)) for split, each in labels.items()}
-    assert launch._majority_accuracy(SimpleNamespace(examples=examples)) == 0.25
+    assert LabelledTexts(None, None, examples).baseline == {"accuracy": 0.25}
 
 
 def test_a_schedule_that_has_an_end_keeps_it(fake, tmp_path, monkeypatch):
     schedule = ScheduleConfig("cosine", warmup=2, horizon=7)
     monkeypatch.setattr(launch, "find_experiment", lambda name: replace(often(name), schedule=schedule))
     assert read_config(train(tmp_path / "run")).experiment.schedule == schedule
+
+
+def test_a_run_from_before_there_were_tasks_still_loads_and_goes_on(fake, tmp_path):
+    folder, path = train(tmp_path / "run", steps=10), tmp_path / "run" / "config.json"
+    today, old = read_config(folder), json.loads(path.read_text())
+    for name in ("task", "patience"):
+        del old["experiment"][name]
+    counts, baseline = old.pop("counts"), old.pop("baseline")
+    old |= {"training_examples": counts["train"], "validation_examples": counts["validation"]}
+    path.write_text(json.dumps(old | {"majority_accuracy": baseline["accuracy"]}))
+    assert read_config(folder) == today
+    launch.resume(folder, Progress(), steps=20)
+    assert read(folder)[-1]["step"] == 20
+
+
+def test_a_run_of_a_task_that_is_unknown_is_refused_in_one_sentence(fake, tmp_path):
+    path = train(tmp_path / "run", steps=10) / "config.json"
+    path.write_text(path.read_text().replace('"classification"', '"divination"'))
+    with pytest.raises(IsogradError, match="task: expected one of classification, got divination"):
+        launch.resume(tmp_path / "run", Progress())

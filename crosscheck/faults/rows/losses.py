@@ -7,8 +7,8 @@ TORCH_LOG, JAX_LOG = (
     "F.log_softmax(at_least_float32(logits), dim=-1)",
     "jax.nn.log_softmax(at_least_float32(logits), axis=-1)",
 )
-TORCH_PICKED = "return -log_probabilities.gather(-1, labels[:, None].long())[:, 0]"
-JAX_PICKED = "return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)[:, 0]"
+TORCH_PICKED = "return -log_probabilities.gather(-1, labels[..., None].long())[..., 0]"
+JAX_PICKED = "return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]"
 MEAN = "return (weights * values).sum() / (total + (total == 0))"
 
 # fmt: off
@@ -55,7 +55,7 @@ CROSS_ENTROPY = (
     ),
     Fault(
         "loss-labels-counted-from-one/jax", "loss", "jax", "labels are taken for 1 to C, and -1 wraps around silently",
-        (Change(f"jax_impl/{FILE}", "labels[:, None]", "labels[:, None] - 1"),), "cross_entropy", "", "forward",
+        (Change(f"jax_impl/{FILE}", "labels[..., None]", "labels[..., None] - 1"),), "cross_entropy", "", "forward",
     ),
 )
 

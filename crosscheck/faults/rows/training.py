@@ -6,9 +6,9 @@ FILE, OBJECTIVE = "backend.py", "objective.py"
 NUMBER = 'state["step"] // self.training.accumulate'
 COEFFICIENTS = f"coefficients = self.updates.coefficients({NUMBER} + 1, learning_rate)"
 KEY = 'rng.fold_in(rng.key_from_seed(self.seed), state["step"])'
-AVERAGE, ACCURACY = 'state.get(training_state.AVERAGE, state["weights"])', 'weighted_mean(correct, batch["weights"])'
+AVERAGE, ACCURACY = 'state.get(training_state.AVERAGE, state["weights"])', 'weighted_mean(values, batch["weights"])'
 LOSS = 'return weighted_mean(losses, batch["weights"]), '
-TORCH_GRADIENTS = "return dict(zip(weights, gradients, strict=True)), metrics"
+TORCH_GRADIENTS = 'return dict(zip(weights, gradients, strict=True)), {"loss"'
 INPUTS = "tuple(batch[name] for name in self.model.inputs)"
 TORCH_COMPUTE, JAX_COMPUTE = "weight.to(getattr(torch, self.dtype))", "weight.astype(self.dtype)"
 JAX_GRADIENTS = 'return gradients, {"loss": loss'
@@ -72,7 +72,7 @@ LOSSES_OF_A_RUN = (
     ),
     *both_sides(
         "run-swaps-the-classes", "loss", "class 0 is learnt as class 1", OBJECTIVE,
-        *alike('losses = cross_entropy(logits, batch', 'losses = cross_entropy(logits, 1 - batch'),
+        *alike("batch, key), batch)", 'batch, key), {**batch, "labels": 1 - batch["labels"]})'),
         TRANSFORMER, mode="run",
     ),
     *both_sides(
@@ -104,7 +104,7 @@ GRADIENTS_OF_A_RUN = (
         "gradients-never-zeroed/torch", "optimizer", "torch", "the gradients of all steps so far are added up",
         (Change(f"torch_impl/{OBJECTIVE}", TORCH_GRADIENTS,
                 "before = vars(self).get('before', {})\n        self.before = {name: gradient + before.get(name, 0.0) "
-                "for name, gradient in zip(weights, gradients)}\n        return self.before, metrics"),),
+                "for name, gradient in zip(weights, gradients)}\n        return self.before, {\"loss\""),),
         GRU, "", **GRADIENT,
     ),
 )
@@ -112,8 +112,8 @@ GRADIENTS_OF_A_RUN = (
 EVALUATIONS = (
     *both_sides(
         "evaluated-with-dropout", "dropout", "the evaluation drops as training does", OBJECTIVE,
-        ("self.logits(weights, batch, None)", "self.logits(weights, batch, (0, 0))"),
-        ("self.logits(weights, batch, None)", "self.logits(weights, batch, np.zeros(2, np.uint32))"),
+        ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, (0, 0))"),
+        ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, np.zeros(2, np.uint32))"),
         TRANSFORMER, mode="run",
     ),
     *both_sides(
@@ -121,13 +121,13 @@ EVALUATIONS = (
         *alike(AVERAGE, 'state["weights"]'), GRU, mode="run",
     ),
     *both_sides(
-        "predicts-the-least-likely", "model", "the evaluation predicts the class of the lowest score", OBJECTIVE,
-        *alike('"predictions": predicted_classes(logits)', '"predictions": predicted_classes(-logits)'),
+        "predicts-the-other-class", "model", "the evaluation predicts class 0 for 1 and 1 for 0", OBJECTIVE,
+        *alike('"predictions": predictions}', '"predictions": 1 - predictions}'),
         GRU, mode="run",
     ),
     *both_sides(
         "accuracy-of-filled-rows", "loss", "rows that only fill the batch count in the accuracy", OBJECTIVE,
-        *alike(ACCURACY, 'weighted_mean(correct, batch["weights"] * 0 + 1)'), TRANSFORMER, mode="run",
+        *alike(ACCURACY, 'weighted_mean(values, batch["weights"] * 0 + 1)'), TRANSFORMER, mode="run",
         divergence="D31",
     ),
 )

@@ -1,0 +1,19 @@
+"""Every task by name."""
+
+from shared.configs.experiment import Experiment
+from shared.configs.validation import check_choice
+from shared.tasks.classification import Classification
+from shared.tasks.task import Task
+
+TASKS: dict[str, Task] = {"classification": Classification()}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name; raises IsogradError with the nearest names."""
+    check_choice("task", name, TASKS)
+    return TASKS[name]
+
+
+def task_of(experiment: Experiment) -> Task:
+    """The task of an experiment."""
+    return find_task(experiment.task)

@@ -1,0 +1,135 @@
+"""The protocol of a task: its data as batches, its loss, and the figures of a validation.
+
+Every batch holds `labels` and `weights` of one shape, (B,) or (B, T); the loss is the weighted mean. A task is one file
+beside this one and one row in table.py.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from shared.configs.experiment import Experiment
+from shared.data.batches import Batch
+from shared.registry import Twin
+
+Report = Callable[[int, int], None]  # (done, total) while data is prepared
+
+
+class Figure(NamedTuple):
+    """A figure of a validation: its key in metrics.jsonl, its words, its symbol in tables, how it is printed."""
+
+    name: str
+    title: str
+    symbol: str
+    show: str = "{:.4f}"
+    higher_is_better: bool = True
+    note: str = ""  # what the title leaves open
+
+
+class Scored(NamedTuple):
+    """An evaluated batch: losses and predictions are shaped like its weights."""
+
+    batch: Batch
+    losses: np.ndarray
+    predictions: np.ndarray
+
+
+class Codec(Protocol):
+    """Texts to token ids and back; `origin` and `fingerprint` go into a run's config.json."""
+
+    @property
+    def origin(self) -> str:
+        """A sentence for the log on where the vocabulary comes from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content."""
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+
+    def save(self, path: Path) -> None:
+        """Write the file that `Task.load` and `Task.codec` take."""
+
+
+class Epoch(Protocol):
+    """The batches of one pass over a split, in an order that depends on (seed, number) alone."""
+
+    def __len__(self) -> int:
+        """How many batches there are: the same in every epoch."""
+
+    def start_at(self, batch: int) -> Iterator[Batch]:
+        """The batches from number `batch` on."""
+
+
+class Data(Protocol):
+    """What a run is trained and validated on."""
+
+    @property
+    def origin(self) -> str:
+        """A sentence for the log on where the data come from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content."""
+
+    @property
+    def source(self) -> str | None:
+        """None = built in, "hub", or a folder."""
+
+    @property
+    def codec(self) -> Codec:
+        """How texts became token ids."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Split -> how many of the task's units it has."""
+
+    @property
+    def baseline(self) -> Mapping[str, float]:
+        """What a model must beat, by the name of a figure."""
+
+    def epoch(self, experiment: Experiment, split: str, number: int) -> Epoch:
+        """One pass over a split; "train" is shuffled, "validation" is not."""
+
+
+class Task(Protocol):
+    """What a model is trained to do.
+
+    `loss` is a row of LOSSES in both losses.py; `unit` is what a weight counts ("examples", "tokens"). The first of the
+    `figures` decides which checkpoint is best, the loss breaks ties. `couples_rows` says that the loss of a row depends
+    on the others, as a contrastive loss does.
+    """
+
+    loss: str
+    unit: str
+    figures: tuple[Figure, ...]
+    couples_rows: bool
+
+    def load(
+        self, experiment: Experiment, source: str | None, vocabulary: Path | None, report: Report | None
+    ) -> tuple[Experiment, Data]:
+        """The data, and the experiment with the sizes that it leaves to them (None) filled in.
+
+        Raises IsogradError where the data are missing, malformed or do not fit the experiment.
+        """
+
+    def codec(self, path: Path) -> Codec:
+        """Read what `Codec.save` wrote."""
+
+    def metrics(self, experiment: Experiment, scored: Iterable[Scored]) -> dict[str, float]:
+        """The figures of a validation and whatever else it shows; the loss is not the task's affair."""
+
+    def example_batch(self, twin: Twin, inputs: Batch, seed: int) -> Batch:
+        """Seeded labels and weights beside a model's inputs, rows of weight 0 among them: for cross-checks."""
+
+
+def merit(validation: Mapping[str, Any], figures: Sequence[Figure]) -> tuple[float, float]:
+    """What the best validation has most of: the first figure, then a low loss."""
+    value = validation[figures[0].name]
+    return (value if figures[0].higher_is_better else -value), -validation["loss"]
