@@ -12,7 +12,7 @@ from crosscheck.causes.flips.attempts import Attempt, flips_of
 from crosscheck.compare import compare
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
-from crosscheck.judging.rows import KIND, Row, strict
+from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
 from crosscheck.pairing.preconditions import sides_of
 from crosscheck.recording.nesting import is_float
 from crosscheck.recording.recording import SIDES
@@ -54,7 +54,7 @@ class Explanation:
         )
         found = {"divergence": row, "flipped": self.flipped or None, "tried": self.tried}
         report = {name: value for name, value in self.report.to_dict().items() if name != "rows"}
-        return strict({**found, "report": report})
+        return nonfinite_as_text({**found, "report": report})
 
     def __str__(self) -> str:
         if self.report.agrees:

@@ -11,7 +11,7 @@ from typing import Any
 from crosscheck.compare import compare
 from crosscheck.judging.first_divergence import Found, as_divergence
 from crosscheck.judging.isolation import Alone, innermost, isolate
-from crosscheck.judging.rows import Divergence, Row, share_of_bound, strict
+from crosscheck.judging.rows import Divergence, Row, nonfinite_as_text, share_of_bound
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import sides_of
@@ -69,7 +69,7 @@ class Location:
         ]
         step = self.first_row.step if self.first_row else None
         found = {"first_divergence": self.first_divergence, "step": step, "cause": self.cause, "modules": modules}
-        return strict({**self.report.to_dict(), **found})
+        return nonfinite_as_text({**self.report.to_dict(), **found})
 
     def _is_guilty(self, line: ModuleLine) -> bool:
         root = self.report.name
