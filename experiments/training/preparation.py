@@ -9,9 +9,9 @@ from shared.data import Examples, Splits, TextTokenizer, load_reviews, load_toke
 from shared.data.formats import recognise
 from shared.data.sources import DATASETS
 from shared.errors import IsogradError
+from shared.registry import find_twin
 
 LENGTH_STEP = 8  # a fitted length is a multiple of this
-READS_LENGTHS = {"ReviewClassifierGRU"}  # padding changes their output unless they are told the lengths
 Progress = Callable[[int, int], None]
 
 
@@ -61,7 +61,7 @@ def fit_to_data(
 def with_buckets(experiment: Experiment) -> Experiment:
     """Batches padded to quarters of the length; models that read padding are told the lengths (packed semantics)."""
     model = experiment.model
-    if model.twin in READS_LENGTHS:
+    if find_twin(model.twin).reads_lengths:
         model = replace(model, inputs=("ids", "mask", "lengths"))
     quarters = tuple(-(-experiment.length * part // 4) for part in (1, 2, 3, 4))
     return replace(experiment, model=model, bucket_lengths=quarters)
