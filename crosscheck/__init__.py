@@ -8,7 +8,8 @@ if importlib.util.find_spec("torch"):
 
 from crosscheck.compare import compare
 from crosscheck.judging.rows import Divergence, Row
-from crosscheck.recording.record import Recording, record
+from crosscheck.recording.record import record
+from crosscheck.recording.recording import Recording
 from crosscheck.report import Report
 
 __all__ = ["Divergence", "Pair", "Recording", "Report", "Row", "build_pair", "compare", "copy_weights", "record"]

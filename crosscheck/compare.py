@@ -8,18 +8,11 @@ from crosscheck.judging.first_divergence import Found, as_divergence, find_first
 from crosscheck.judging.isolation import innermost, isolate
 from crosscheck.judging.judge import decisive, judge, uneven_calls, unmatched
 from crosscheck.judging.rows import Row
-from crosscheck.pairing.layouts import Layouts, canonical
-from crosscheck.pairing.preconditions import (
-    arguments_of,
-    check_dtypes,
-    check_pairing,
-    check_rules,
-    options_of,
-    recorded_sides,
-)
-from crosscheck.pairing.renaming import Rules, in_shapes_of
-from crosscheck.recording import record
-from crosscheck.recording.record import PROOF_DTYPE, Recording
+from crosscheck.pairing.comparison import Comparison
+from crosscheck.pairing.layouts import Layouts
+from crosscheck.pairing.preconditions import arguments_of, check_dtypes, check_rules, options_of, sides_of
+from crosscheck.pairing.renaming import Rules
+from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.values import Options
 from crosscheck.report import Report
 
@@ -56,48 +49,50 @@ def compare(
     Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not pair up.
     """
     check_rules(rules or {})
-    sides = {"torch": torch_module, "jax": jax_module}
-    recorded = recorded_sides(sides)
-    arguments = arguments_of(inputs, recorded)
+    own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments, "optimizers": optimizers}
+    sides = sides_of(torch_module, jax_module, name=name, **own)
+    arguments = arguments_of(inputs, sides)
     wanted = Options(PROOF_DTYPE, train, gradients, updates=updates, optimize=optimize)
-    options = options_of(recorded, torch_module, arguments, wanted, device)
-    title = name or _title(recorded, torch_module)
-    check_dtypes(sides, recorded, options, title)
-    extra = {"torch": torch_arguments, "jax": jax_arguments}
-    chosen = dict(zip(sides, optimizers or (None, None), strict=True))
+    options = options_of(sides, arguments, wanted, device)
+    check_dtypes(sides, options)
+    comparison = Comparison(*sides, arguments, options, rules or {}, layouts or {})
+    ours, theirs = comparison.recordings()
+    report = _judged(ours, theirs, comparison)
+    return report if report.agrees else _located(report, ours, theirs, comparison)
 
-    def run(side: str, options: Options) -> Recording:
-        found = recorded[side]
-        found = found or record.run(side, sides[side], arguments, options, title, chosen[side], extra[side])
-        return canonical(found, layouts or {}, rules)
 
-    ours, theirs = run("torch", options), run("jax", options)
-    theirs = replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
-    check_pairing(ours, theirs, title)
-    rows = judge(ours, theirs)
-    report = Report(
-        name=title,
+def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Report:
+    """The report of two recordings, without the place where they part."""
+    options = comparison.options
+    return Report(
+        name=comparison.ours.title,
         dtype=options.dtype.name,
         mode="train" if options.train else "eval",
         device=options.device,
-        rows=rows,
+        rows=judge(ours, theirs),
         unmatched=unmatched(ours, theirs),
         versions={**ours.versions, **theirs.versions},
         parts={**ours.values.seconds, **theirs.values.seconds},
         recordings=(ours, theirs),
     )
-    if report.agrees:
-        return report
-    found = _first(rows, ours, theirs)
-    if found is not None and recorded["jax"] is None and _is_hidden(found.module, theirs):
-        written_out = run("jax", replace(options, unrolled=True, updates=0))
-        written_out = replace(written_out, values=in_shapes_of(written_out.values, ours.values.parameters))
-        found = _first(judge(ours, written_out), ours, written_out) or found
-        if _is_hidden(found.module, written_out) and recorded["torch"] is None:
-            given = record.with_own(arguments, torch_arguments)
-            alone = isolate(torch_module, jax_module, given, options, rules or {}, layouts, below=found.module)
-            found = innermost(alone) or found
-    return replace(report, first_divergence=as_divergence(found, title), first_row=found.row if found else None)
+
+
+def _located(report: Report, ours: Recording, theirs: Recording, comparison: Comparison) -> Report:
+    """The report with the first divergence."""
+    found = _first(report.rows, ours, theirs)
+    if found is not None and comparison.theirs.recorded is None and _is_hidden(found.module, theirs):
+        found = _look_inside(found, ours, comparison)
+    return replace(report, first_divergence=as_divergence(found, report.name), first_row=found.row if found else None)
+
+
+def _look_inside(found: Found, ours: Recording, comparison: Comparison) -> Found:
+    """The fault in a module that runs where no tensor is seen: with JAX's loops written out, or by itself."""
+    written_out = replace(comparison, options=replace(comparison.options, unrolled=True, updates=0))
+    theirs = written_out.jax_recording(ours)
+    found = _first(judge(ours, theirs), ours, theirs) or found
+    if comparison.ours.recorded is None and _is_hidden(found.module, theirs):
+        found = innermost(isolate(comparison, below=found.module)) or found
+    return found
 
 
 def _first(rows: list[Row], ours: Recording, theirs: Recording) -> Found | None:
@@ -108,8 +103,3 @@ def _first(rows: list[Row], ours: Recording, theirs: Recording) -> Found | None:
 def _is_hidden(module: str, theirs: Recording) -> bool:
     """True if something inside the module runs where no tensor is seen: in a loop or checkpoint of JAX's."""
     return any(path.startswith(f"{module}." if module else "") for path in theirs.values.hidden)
-
-
-def _title(recorded: dict[str, Recording | None], torch_module: Any) -> str:
-    found = recorded["torch"]
-    return found.name if found else record.title_of(torch_module)

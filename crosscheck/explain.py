@@ -12,9 +12,11 @@ from crosscheck.causes.flips.attempts import Attempt, flips_of
 from crosscheck.compare import compare
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
-from crosscheck.judging.rows import KIND, Row, strict
+from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
+from crosscheck.pairing.preconditions import sides_of
 from crosscheck.recording.nesting import is_float
-from crosscheck.recording.record import SIDES
+from crosscheck.recording.recording import SIDES
+from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
@@ -52,7 +54,7 @@ class Explanation:
         )
         found = {"divergence": row, "flipped": self.flipped or None, "tried": self.tried}
         report = {name: value for name, value in self.report.to_dict().items() if name != "rows"}
-        return strict({**found, "report": report})
+        return nonfinite_as_text({**found, "report": report})
 
     def __str__(self) -> str:
         if self.report.agrees:
@@ -72,13 +74,15 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
 
     Raises IsogradError as `compare` does.
     """
-    report = compare(torch_module, jax_module, inputs, **options)
+    sides = sides_of(torch_module, jax_module, **options)
+    report = compare(*sides, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
-    found = _first_that_helps(report, flips_of(torch_module, report, options))
+    ours, layouts = sides[0], options.get("layouts") or {}
+    found = _first_that_helps(report, flips_of(ours, report, layouts))
     if found.divergence:
         return found
-    everywhere = flips_of(torch_module, report, options, is_narrowed=False)
+    everywhere = flips_of(ours, report, layouts, is_narrowed=False)
     agreeing = [row for row in report.rows if row.kind == "intermediate" and row.agrees]
     return _of_the_same_size(report, everywhere, agreeing) or _in_float32(report) or found
 
@@ -99,8 +103,7 @@ def explain_check(check: Check, report: Report | None = None, without: str = "")
     flips: list[Attempt] = []
     if check.mode != "run":
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
-        how = {"train": check.mode == "train", "name": check.twin, "device": check.device}
-        flips += flips_of(pair.torch, report, how, is_narrowed=False)
+        flips += flips_of(Side("torch", pair.torch, check.twin), report, is_narrowed=False)
     mistakes = list(mistakes_of(check, report, without))
     found = _first_that_helps(report, [*flips, *mistakes])
     return found if found.divergence else _of_the_same_size(report, mistakes) or _in_float32(report) or found

@@ -6,16 +6,17 @@ own errors.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from crosscheck.compare import compare
 from crosscheck.judging.first_divergence import Found, as_divergence
 from crosscheck.judging.isolation import Alone, innermost, isolate
-from crosscheck.judging.rows import Divergence, Row, share_of_bound, strict
+from crosscheck.judging.rows import Divergence, Row, nonfinite_as_text, share_of_bound
+from crosscheck.pairing.comparison import Comparison
+from crosscheck.pairing.layouts import Layouts
+from crosscheck.pairing.preconditions import sides_of
 from crosscheck.pairing.renaming import Rules
-from crosscheck.recording import record
-from crosscheck.recording.record import Recording
+from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import end_of
 from crosscheck.report import Report
 from crosscheck.runs.compare_runs import compare_runs
@@ -68,7 +69,7 @@ class Location:
         ]
         step = self.first_row.step if self.first_row else None
         found = {"first_divergence": self.first_divergence, "step": step, "cause": self.cause, "modules": modules}
-        return strict({**self.report.to_dict(), **found})
+        return nonfinite_as_text({**self.report.to_dict(), **found})
 
     def _is_guilty(self, line: ModuleLine) -> bool:
         root = self.report.name
@@ -82,10 +83,11 @@ def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | No
 
     Raises IsogradError as `compare` does.
     """
-    report = compare(torch_module, jax_module, inputs, rules=rules, **options)
+    sides = sides_of(torch_module, jax_module, **options)
+    report = compare(*sides, inputs, rules=rules, **options)
     if report.agrees:
         return Location(report, None, None, _lines(report, {}))
-    isolated = _isolated(torch_module, jax_module, report, rules or {}, options)
+    isolated = _isolated(sides, report, rules or {}, options.get("layouts") or {})
     found = innermost(isolated, report.rows)
     found = found if found is not None and _is_closer(found, report) else None
     divergence = as_divergence(found, report.name) or report.first_divergence
@@ -107,17 +109,12 @@ def _is_closer(found: Found, report: Report) -> bool:
     return is_below and not is_given and found.phase.split()[-1] == first.phase.split()[-1]
 
 
-def _isolated(
-    torch_module: Any, jax_module: Any, report: Report, rules: Rules, options: Mapping[str, Any]
-) -> dict[str, list[Alone]]:
+def _isolated(sides: tuple[Side, Side], report: Report, rules: Rules, layouts: Layouts) -> dict[str, list[Alone]]:
     """Every submodule by itself, in the mode of the whole; none of a side that is a recording."""
-    if report.recordings is None or any(
-        isinstance(side, Recording | str | Path) for side in (torch_module, jax_module)
-    ):
+    if report.recordings is None or any(side.recorded is not None for side in sides):
         return {}
     ours = report.recordings[0]
-    arguments = record.with_own(ours.arguments, options.get("torch_arguments"))
-    return isolate(torch_module, jax_module, arguments, ours.options, rules, options.get("layouts"))
+    return isolate(Comparison(*sides, ours.arguments, ours.options, rules, layouts))
 
 
 def locate_twin(

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from crosscheck.judging.rows import KIND, Divergence, Row, Statistics, share_of_bound, strict
+from crosscheck.judging.rows import KIND, Divergence, Row, Statistics, nonfinite_as_text, share_of_bound
 from crosscheck.pages.page import render
 from crosscheck.recording.values import BIASED
 
@@ -63,7 +63,7 @@ class Report:
             for row in self.rows
         ]
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in HELD}
-        return strict({**content, "agrees": self.agrees, "seconds": round(self.seconds, 3), "rows": rows})
+        return nonfinite_as_text({**content, "agrees": self.agrees, "seconds": round(self.seconds, 3), "rows": rows})
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)

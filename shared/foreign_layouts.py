@@ -52,24 +52,39 @@ def to_foreign(layout: str, canonical: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def _rows(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> list[Row]:
-    """The table with its layers written out, as many as the arrays have."""
+    """The table with its layers written out, as many as the arrays have; a row outside of them stands once."""
     if layout in REFUSED:
         raise IsogradError(f"{layout} can't be converted: {REFUSED[layout]}")
     check_choice("layout", layout, [*LAYOUTS, *REFUSED])
     table = LAYOUTS[layout]
-    first = str(table[0].foreign if foreign else table[0].canonical)
-    layers = 1
-    while "{}" in first and first.format(layers) in arrays:
-        layers += 1
+    depths: dict[str | None, int] = {}
+    for row in table:
+        depth = _depth(row.foreign if foreign else row.canonical, arrays)
+        depths[_owner(row)] = max(depths.get(_owner(row), 1), depth)
     return [
         replace(
             row,
             foreign=None if row.foreign is None else row.foreign.format(layer),
             canonical=row.canonical.format(layer),
         )
-        for layer in range(layers)
+        for layer in range(max(depths.values()))
         for row in table
+        if layer < depths[_owner(row)]
     ]
+
+
+def _owner(row: Row) -> str | None:
+    """The path of the module whose list of layers a row belongs to; None for a row outside of the layers."""
+    path, layer, _ = row.canonical.partition("{}")
+    return path.rstrip(".").rpartition(".")[0] if layer else None
+
+
+def _depth(name: str | None, arrays: Mapping[str, np.ndarray]) -> int:
+    """How many layers of a row there are; at least one, so that a row without any is reported as missing."""
+    layers = 1
+    while name is not None and "{}" in name and name.format(layers) in arrays:
+        layers += 1
+    return layers
 
 
 def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarray]) -> None:

@@ -10,7 +10,9 @@ KINDS = ("GRU", "LSTM", "RNN")
 
 @dataclass(frozen=True)
 class Row:
-    """`{}` stands for the layer. No foreign name: the layout has no place for the block, which must then be zero.
+    """`{}` stands for the layer; all lists of layers of one module are equally long, those of several need not be.
+
+    No foreign name: the layout has no place for the block, which must then be zero.
 
     `merged_into` names the array whose same block the layout holds in its stead: only their sum matters.
     """

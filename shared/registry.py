@@ -37,6 +37,11 @@ class Twin:
     def public_name(self) -> str:
         return self.name.split(":")[0]
 
+    @property
+    def reads_lengths(self) -> bool:
+        """True if padding changes the outputs unless the lengths are given."""
+        return "lengths" in self.inputs.values()
+
 
 _CELL_SIZES = {"input_size": INPUT, "hidden_size": HIDDEN}
 _GRU_SIZES = {"vocabulary_size": VOCABULARY, "embedding_size": INPUT, "hidden_size": HIDDEN, "dropout": 0.3}

@@ -19,7 +19,8 @@ from crosscheck.faults.planting import planted
 from crosscheck.judging.rows import Row
 from crosscheck.recording import record
 from crosscheck.recording.precision import full_precision
-from crosscheck.recording.record import Recording
+from crosscheck.recording.recording import Recording
+from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from crosscheck.runs.compare_runs import compare_recorded_runs, record_run
 from crosscheck.twins.pair import build_side
@@ -103,7 +104,7 @@ class _Planted:
         updates = old.options.updates if needed.get("gradients", True) else 0
         options = replace(quick(old), **needed, updates=updates)
         with np.errstate(all="ignore"):
-            return record.run(side, self.bench.module(side), old.arguments, options, old.name)
+            return record.run(Side(side, self.bench.module(side), old.name), old.arguments, options)
 
     def _is_near(self, new: Recording) -> bool:
         """True if the outputs are equal, or NaN in the same places."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from crosscheck.divergences.divergence import KnownDivergence
-from crosscheck.judging.rows import strict
+from crosscheck.judging.rows import nonfinite_as_text
 from crosscheck.recording.record import versions
 
 
@@ -48,7 +48,7 @@ class Measured:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; non-finite sizes are text."""
         row = {name: value for name, value in asdict(self.row).items() if name != "measure"}
-        return strict({**row, "measured": self.size, "status": self.status, "versions": self.versions})
+        return nonfinite_as_text({**row, "measured": self.size, "status": self.status, "versions": self.versions})
 
 
 def measure(row: KnownDivergence) -> Measured:

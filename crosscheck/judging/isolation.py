@@ -5,18 +5,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from crosscheck.judging.first_divergence import Found, find_first
 from crosscheck.judging.judge import judge, uneven_calls
 from crosscheck.judging.rows import KIND, Row, share_of_bound
-from crosscheck.pairing.layouts import Layouts, canonical
-from crosscheck.pairing.preconditions import check_pairing
-from crosscheck.pairing.renaming import Rules, in_shapes_of, inside, module_path
+from crosscheck.pairing.comparison import Comparison
+from crosscheck.pairing.layouts import Layouts
+from crosscheck.pairing.renaming import inside, module_path
 from crosscheck.recording import record
-from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import Captured, end_of
-from crosscheck.recording.values import Options, Values
+from crosscheck.recording.values import Values
+from shared.arrays import Arrays
 from shared.errors import IsogradError
 
 RESULTS = {"intermediate": "out", "intermediate gradient": "in"}  # the end of a call at which a module's work comes out
@@ -29,48 +28,46 @@ class Alone(NamedTuple):
     found: Found | None
 
 
-def isolate(
-    torch_module: Any,
-    jax_module: Any,
-    arguments: Arguments,
-    options: Options,
-    rules: Rules,
-    layouts: Layouts | None = None,
-    below: str = "",
-) -> dict[str, list[Alone]]:
+def isolate(whole: Comparison, below: str = "") -> dict[str, list[Alone]]:
     """The first call of every module below a path, by each of its methods, by path, in the order of the calls.
 
-    `arguments` are those of the torch side. A module that the two sides call with other arguments, or whose outputs are
-    nested in another way, can't be compared by itself and is left out.
+    A module that the two sides call with other arguments, or whose outputs are nested in another way, can't be compared
+    by itself and is left out.
     """
     from crosscheck.recording import torch_side
     from crosscheck.recording.jax_modules import submodules
 
-    arguments, options = record.rounded(arguments, options.dtype), replace(options, updates=0)
-    whole = record.run("torch", torch_module, arguments, options, "whole").values
-    captured = torch_side.capture(torch_module, arguments, options)
-    theirs = {module_path(path, rules): (path, layer) for path, layer in submodules(jax_module).items()}
+    whole = replace(whole, options=replace(whole.options, updates=0))
+    values = record.run(whole.ours, whole.arguments, whole.options).values
+    arguments = record.rounded(whole.ours.with_own(whole.arguments), whole.options.dtype)
+    captured = torch_side.capture(whole.ours.module, arguments, whole.options)
+    layers = {module_path(path, whole.rules): (path, layer) for path, layer in submodules(whole.theirs.module).items()}
     inner = f"{below}." if below else ""
     results: dict[str, list[Alone]] = {}
     for call, kept in captured.items():
-        if kept.path in theirs and kept.path != below and f"{kept.path}.".startswith(inner) and "#" not in call:
-            path, layer = theirs[kept.path]
-            pair = torch_side.submodule(torch_module, kept.path), layer
-            how = replace(options, method=kept.method, cotangents=_cotangents(call, kept, whole))
+        if kept.path in layers and kept.path != below and f"{kept.path}.".startswith(inner) and "#" not in call:
             with contextlib.suppress(IsogradError):
-                alone = _compare_alone(pair, kept, how, inside(rules, path, kept.path), layouts or {})
+                alone = _compare_alone(_part(whole, kept, *layers[kept.path], _cotangents(call, kept, values)))
                 results.setdefault(kept.path, []).append(alone)
     return results
 
 
-def _compare_alone(pair: tuple[Any, Any], kept: Captured, options: Options, rules: Rules, layouts: Layouts) -> Alone:
-    ours, theirs = (
-        record.run(side, module, kept.arguments, options, kept.path)
-        for side, module in zip(("torch", "jax"), pair, strict=True)
+def _part(whole: Comparison, kept: Captured, jax_path: str, layer: Any, cotangents: Arrays) -> Comparison:
+    """The comparison of one submodule by itself, on the arguments of one call."""
+    from crosscheck.recording import torch_side
+
+    return Comparison(
+        Side("torch", torch_side.submodule(whole.ours.module, kept.path), kept.path),
+        Side("jax", layer, kept.path),
+        kept.arguments,
+        replace(whole.options, method=kept.method, cotangents=cotangents),
+        inside(whole.rules, jax_path, kept.path),
+        _inside(whole.layouts, kept.path),
     )
-    ours, theirs = (canonical(side, _inside(layouts, kept.path), rules) for side in (ours, theirs))
-    theirs = replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
-    check_pairing(ours, theirs, kept.path)
+
+
+def _compare_alone(part: Comparison) -> Alone:
+    ours, theirs = part.recordings()
     rows = judge(ours, theirs)
     counted = [row for row in rows if not KIND[row.kind].is_inside]
     worst = max(counted, key=share_of_bound, default=None)
@@ -85,7 +82,7 @@ def _inside(layouts: Layouts, path: str) -> Layouts:
     return {f"{p}."[len(path) + 1 : -1]: layout for p, layout in layouts.items() if f"{p}.".startswith(f"{path}.")}
 
 
-def _cotangents(call: str, kept: Captured, whole: Values) -> dict[str, np.ndarray]:
+def _cotangents(call: str, kept: Captured, whole: Values) -> Arrays:
     """The gradients that reached the call's outputs, under the names of the outputs."""
     found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(kept.outputs)}
     return {name: array for name, array in found.items() if array is not None}

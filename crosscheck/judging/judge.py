@@ -11,7 +11,7 @@ from crosscheck.judging.rows import KIND, KINDS, Kind, Row, Statistics, worst_el
 from crosscheck.pairing.axis_order import aligned, orders_used
 from crosscheck.recording.nesting import is_float
 from crosscheck.recording.noise import Noise
-from crosscheck.recording.record import PROOF_DTYPE, Recording
+from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.tracing import call_of, end_of
 from crosscheck.recording.values import BIASED, Call, Values
 from shared.arrays import Arrays

@@ -175,12 +175,12 @@ def digits(ours: float, theirs: float) -> tuple[str, str]:
     return short if short[0] != short[1] or ours == theirs else (f"{ours:.17g}", f"{theirs:.17g}")
 
 
-def strict(value: Any) -> Any:
+def nonfinite_as_text(value: Any) -> Any:
     """Plain data with non-finite numbers as text, so that its JSON is strict."""
     if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
+        return {key: nonfinite_as_text(item) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return strict(value._asdict())
+        return nonfinite_as_text(value._asdict())
     if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
+        return [nonfinite_as_text(item) for item in value]
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value

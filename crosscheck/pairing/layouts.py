@@ -10,7 +10,7 @@ from crosscheck import criterion
 from crosscheck.pairing.layout_conversions import LAYOUTS, STACKED, unstacked, written
 from crosscheck.pairing.renaming import Rules, renamed, with_calls, with_parameters
 from crosscheck.recording.noise import Movement, Noise
-from crosscheck.recording.record import Recording
+from crosscheck.recording.recording import Recording
 from crosscheck.recording.values import Values
 from shared import foreign_layouts
 from shared.arrays import Arrays

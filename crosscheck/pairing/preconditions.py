@@ -1,7 +1,7 @@
 """What must hold before two sides can be compared; each breach is one sentence."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,52 +10,74 @@ from crosscheck.pairing.suggestions import advice
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments, differing
 from crosscheck.recording.nesting import as_call, is_float
-from crosscheck.recording.record import PROOF_DTYPE, SIDES, Recording
+from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
+from crosscheck.recording.side import Side, is_module_of, title_of
 from crosscheck.recording.values import Options
 from shared.errors import IsogradError, WeightsError
 from shared.weight_rules import check_names
 
-Recorded = Mapping[str, Recording | None]
 SETTINGS = ("train", "gradients", "updates")  # of a recording, which the other side must share
 
 
-def recorded_sides(sides: Mapping[str, Any]) -> dict[str, Recording | None]:
-    """The recordings among the two sides, read from their files; None for a side that is a module or a function."""
-    found = {side: _recorded(side, module) for side, module in sides.items()}
-    ours, theirs = found.values()
-    if ours is not None and theirs is not None:
-        for setting in ("dtype", *SETTINGS):
-            mine, other = (getattr(each.options, setting) for each in (ours, theirs))
-            if mine != other:
-                raise IsogradError(
-                    f"the two recordings can't be compared: {setting} is {mine} in torch's and {other} in JAX's; "
-                    "record both alike"
-                )
-    return found
+def sides_of(
+    torch_module: Any,
+    jax_module: Any,
+    *,
+    name: str | None = None,
+    torch_arguments: Mapping[str, Any] | None = None,
+    jax_arguments: Mapping[str, Any] | None = None,
+    optimizers: tuple[Any, Any] | None = None,
+    **_: Any,
+) -> tuple[Side, Side]:
+    """Both sides under one title, by the options of `compare`: a module is asked once for what it is, a recording read
+    from its file, and a side that was made before stays as it is."""
+    torch_optimizer, jax_optimizer = optimizers or (None, None)
+    ours = _side("torch", torch_module, torch_arguments, torch_optimizer)
+    theirs = _side("jax", jax_module, jax_arguments, jax_optimizer)
+    if ours.recorded is not None and theirs.recorded is not None:
+        _check_settings(ours.recorded, theirs.recorded)
+    title = name or ours.title
+    return replace(ours, title=title), replace(theirs, title=title)
 
 
-def _recorded(side: str, module: Any) -> Recording | None:
+def _side(name: str, module: Any, own: Mapping[str, Any] | None, optimizer: Any) -> Side:
+    if isinstance(module, Side):
+        return module
     if isinstance(module, Recording | str | Path):
         found = module if isinstance(module, Recording) else Recording.load(module)
-        if found.side != side:
+        if found.side != name:
             raise IsogradError(
-                f"expected a recording of the {SIDES[side]} side, got one of the {SIDES[found.side]} side: swap the two"
+                f"expected a recording of the {SIDES[name]} side, got one of the {SIDES[found.side]} side: swap the two"
             )
-        return found
+        return Side(name, None, found.name, recorded=found)
+    _check_module(name, module)
+    return Side.of(name, module, own, optimizer)
+
+
+def _check_module(side: str, module: Any) -> None:
     if isinstance(module, type):
         raise IsogradError(f"expected {SIDES[side]}'s module, got the class {module.__name__}: make one of it first")
     other = _other(side)
-    if record.is_module_of(module, other):
+    if is_module_of(module, other):
         raise IsogradError(
-            f"expected {SIDES[side]}'s module, got the {SIDES[other]} module {record.title_of(module)}: "
+            f"expected {SIDES[side]}'s module, got the {SIDES[other]} module {title_of(module)}: "
             "the call is compare(torch_module, jax_module, inputs)"
         )
-    return None
 
 
-def arguments_of(inputs: Any, recorded: Recorded) -> Arguments:
+def _check_settings(ours: Recording, theirs: Recording) -> None:
+    for setting in ("dtype", *SETTINGS):
+        mine, other = (getattr(each.options, setting) for each in (ours, theirs))
+        if mine != other:
+            raise IsogradError(
+                f"the two recordings can't be compared: {setting} is {mine} in torch's and {other} in JAX's; "
+                "record both alike"
+            )
+
+
+def arguments_of(inputs: Any, sides: Sequence[Side]) -> Arguments:
     """The arguments of the call, which are those on record if there is a recording."""
-    found = [each for each in recorded.values() if each is not None]
+    found = [side.recorded for side in sides if side.recorded is not None]
     if inputs is None and not found:
         raise IsogradError("expected inputs for the two modules, got none")
     arguments = found[0].arguments if inputs is None else as_call(inputs)
@@ -73,14 +95,12 @@ def arguments_of(inputs: Any, recorded: Recorded) -> Arguments:
     return arguments
 
 
-def options_of(
-    recorded: Recorded, torch_module: Any, arguments: Arguments, wanted: Options, device: str | None
-) -> Options:
+def options_of(sides: Sequence[Side], arguments: Arguments, wanted: Options, device: str | None) -> Options:
     """Those of a recording, or the wanted ones with the dtype and the device of the torch module."""
-    found = next((each for each in recorded.values() if each is not None), None)
+    found = next((side.recorded for side in sides if side.recorded is not None), None)
     if found is None:
-        dtype = record.floating_dtype(torch_module, arguments)
-        return replace(wanted, dtype=dtype, device=device or record.device_of(torch_module))
+        ours, _ = sides
+        return replace(wanted, dtype=ours.dtype_under_test(arguments), device=device or ours.device)
     for setting in ("train", "updates"):
         asked, made = getattr(wanted, setting), getattr(found.options, setting)
         if asked and asked != made:
@@ -91,14 +111,15 @@ def options_of(
     return replace(found.options, device=device or found.options.device)
 
 
-def check_dtypes(sides: Mapping[str, Any], recorded: Recorded, options: Options, title: str) -> None:
+def check_dtypes(sides: Sequence[Side], options: Options) -> None:
     """float64 on one side only is an accident, and no noise rule holds between the two."""
-    for side, module in sides.items():
-        for dtype in filter(is_float, record.parameter_dtypes(module) if recorded[side] is None else ()):
+    for side in sides:
+        for dtype in filter(is_float, side.dtypes):
             if (dtype == PROOF_DTYPE) != (options.dtype == PROOF_DTYPE):
                 raise IsogradError(
-                    f"{title} is {options.dtype} in {SIDES[_other(side)]} but has {dtype} parameters in {SIDES[side]}: "
-                    "make both float64 (JAX modules under jax.enable_x64(True), with param_dtype=float64) or neither"
+                    f"{side.title} is {options.dtype} in {SIDES[_other(side.name)]} but has {dtype} parameters in "
+                    f"{SIDES[side.name]}: make both float64 (JAX modules under jax.enable_x64(True), with "
+                    "param_dtype=float64) or neither"
                 )
 
 

@@ -12,7 +12,8 @@ from crosscheck.judging.judge import Scale, row_of, verdict_of
 from crosscheck.runs.lockstep import by_group
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.precision import full_precision
-from crosscheck.recording.record import Recording, versions
+from crosscheck.recording.record import versions
+from crosscheck.recording.recording import Recording
 from crosscheck.report import Report
 from crosscheck.judging.rows import KIND, Divergence, Row
 from crosscheck.recording.optimizer_steps import CONFIG, DECAY, RATE, rate_of

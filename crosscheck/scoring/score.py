@@ -144,26 +144,8 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
         "located": sum(o.located for o in faults),
         "known": len(known),
         "named": sum(o.explained == o.divergence for o in known),
-        "kinds": [
-            {
-                "kind": kind,
-                "planted": sum(o.group == kind for o in faults),
-                "killed": sum(o.killed for o in faults if o.group == kind),
-                "located": sum(o.located for o in faults if o.group == kind),
-            }
-            for kind in dict.fromkeys(o.group for o in faults)
-        ],
-        "criteria": [
-            {
-                "name": each.name,
-                "rule": each.rule,
-                "caught": sum(each.name in o.caught_by for o in faults),
-                "of": len(faults),
-                "alarms": sum(each.name in o.caught_by for o in honest),
-                "honest": len(honest),
-            }
-            for each in CRITERIA
-        ],
+        "kinds": _by_kind(faults),
+        "criteria": _by_criterion(faults, honest),
         "equivalents": _alarms(alarms["equivalent"]),
         "seeds": _alarms(alarms["seed"]),
         "survivors": [o.name for o in faults if not o.killed],
@@ -173,6 +155,32 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
         "unnamed": [f"{o.name}: {o.divergence}, named {o.explained}" for o in known if o.explained != o.divergence],
         "outcomes": [asdict(o) for o in outcomes],
     }
+
+
+def _by_kind(faults: list[Outcome]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "planted": sum(o.group == kind for o in faults),
+            "killed": sum(o.killed for o in faults if o.group == kind),
+            "located": sum(o.located for o in faults if o.group == kind),
+        }
+        for kind in dict.fromkeys(o.group for o in faults)
+    ]
+
+
+def _by_criterion(faults: list[Outcome], honest: list[Outcome]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "rule": each.rule,
+            "caught": sum(each.name in o.caught_by for o in faults),
+            "of": len(faults),
+            "alarms": sum(each.name in o.caught_by for o in honest),
+            "honest": len(honest),
+        }
+        for each in CRITERIA
+    ]
 
 
 def _alarms(outcomes: list[Outcome]) -> dict[str, Any]:

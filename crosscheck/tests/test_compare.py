@@ -11,7 +11,10 @@ from flax import nnx
 
 import crosscheck
 from crosscheck import criterion
+from crosscheck.explain import explain
 from crosscheck.judging.rows import KINDS
+from crosscheck.locate import locate
+from crosscheck.recording.side import Side
 from jax_impl.layers import attention as jax_attention
 from jax_impl.layers import gru as jax_gru
 from jax_impl.layers import layer_norm as jax_layer_norm
@@ -93,6 +96,14 @@ def test_inputs_may_be_one_array_a_tuple_or_a_dict():
     pair = own_pair()
     reports = [crosscheck.compare(*pair, inputs, rules=RULES) for inputs in (INPUTS, (INPUTS,), {"x": INPUTS})]
     assert [report.agrees for report in reports] == [True] * 3
+
+
+@pytest.mark.parametrize("question", [crosscheck.compare, explain, locate])
+def test_a_module_is_asked_once_for_what_it_is(question, monkeypatch):
+    ask, asked = Side.of, []
+    monkeypatch.setattr(Side, "of", lambda name, *given: asked.append(name) or ask(name, *given))
+    question(*own_pair(epsilon=1e-6), INPUTS, rules=RULES, layouts={}, name="mine")
+    assert asked == ["torch", "jax"]
 
 
 def test_comparing_leaves_both_modules_and_the_switches_as_they_were():

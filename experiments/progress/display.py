@@ -44,7 +44,7 @@ class JsonLines(Progress):
     """Every record as one JSON line."""
 
     def record(self, record: Record) -> None:
-        print(json.dumps(strict(record), allow_nan=False), flush=True)
+        print(json.dumps(nonfinite_as_none(record), allow_nan=False), flush=True)
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -146,15 +146,15 @@ def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; numbers that JSON lacks become null."""
-    print(json.dumps(strict(value), indent=2, allow_nan=False))
+    print(json.dumps(nonfinite_as_none(value), indent=2, allow_nan=False))
 
 
-def strict(value: Any) -> Any:
+def nonfinite_as_none(value: Any) -> Any:
     """The same with None for each number that JSON lacks."""
     if isinstance(value, dict):
-        return {name: strict(part) for name, part in value.items()}
+        return {name: nonfinite_as_none(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(part) for part in value]
+        return [nonfinite_as_none(part) for part in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value

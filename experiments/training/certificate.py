@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.progress.display import Progress, Record, strict
+from experiments.progress.display import Progress, Record, nonfinite_as_none
 from experiments.training.folder import check_folder, check_unused, locked
 from experiments.training.launch import backend_for, prepared_for, resolve
 from experiments.training.plan import rate_by_step, total_steps, training_batches
@@ -41,7 +41,7 @@ def certify(name: str, settings: Settings, folder: Path, progress: Progress) -> 
         check_unused(folder)
         remove_leftovers(folder)
         certificate = _in_lockstep(settings, prepared, folder, progress)
-        write_json(folder / CERTIFICATE, strict(certificate))
+        write_json(folder / CERTIFICATE, nonfinite_as_none(certificate))
     return certificate
 
 
@@ -74,7 +74,7 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
     with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
         for step in lockstep(*sides, _course(prepared, total), before):
             steps.append(step)
-            file.write(json.dumps(strict(asdict(step)), allow_nan=False) + "\n")
+            file.write(json.dumps(nonfinite_as_none(asdict(step)), allow_nan=False) + "\n")
             progress.advance(step.step)
             progress.record(_record(step))
             if place := step.beyond(bound):

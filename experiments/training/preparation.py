@@ -41,7 +41,7 @@ def prepare(
 def with_buckets(experiment: Experiment) -> Experiment:
     """Batches padded to quarters of the length; models that read padding are told the lengths (packed semantics)."""
     model = experiment.model
-    if "lengths" in find_twin(model.twin).inputs:
+    if find_twin(model.twin).reads_lengths:
         model = replace(model, inputs=(*(name for name in model.inputs if name != "lengths"), "lengths"))
     quarters = tuple(-(-experiment.length * part // 4) for part in (1, 2, 3, 4))
     return replace(experiment, model=model, bucket_lengths=quarters)

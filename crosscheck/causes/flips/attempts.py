@@ -5,7 +5,6 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +17,11 @@ from crosscheck.causes.flips.narrowing import narrowed
 from crosscheck.causes.flips.table import FLIPS
 from crosscheck.compare import compare
 from crosscheck.judging.rows import KIND, Row
-from crosscheck.pairing.layouts import canonical
+from crosscheck.pairing.layouts import Layouts, canonical
 from crosscheck.recording import record
-from crosscheck.recording.record import Recording
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.recording import Recording
+from crosscheck.recording.side import Side
 from crosscheck.recording.values import Options
 from crosscheck.report import Report
 from shared.arrays import Arrays
@@ -42,7 +43,7 @@ class Attempt(NamedTuple):
     in_both: bool = False
 
 
-def flips_of(torch_module: Any, report: Report, options: dict[str, Any], is_narrowed: bool = True) -> Iterator[Attempt]:
+def flips_of(side: Side, report: Report, layouts: Layouts | None = None, is_narrowed: bool = True) -> Iterator[Attempt]:
     """Flips of the torch side against the JAX run on record, which needs no second compilation: first everywhere, then
     only where the two sides part.
 
@@ -52,12 +53,12 @@ def flips_of(torch_module: Any, report: Report, options: dict[str, Any], is_narr
         return
     ours, theirs = report.recordings
     if report.first_divergence.phase == "parameters":
-        yield from _layouts(torch_module, ours, theirs, report)
+        yield from _layouts(side.module, ours, theirs, report)
         return
-    if isinstance(torch_module, Recording | str | Path):
+    if side.recorded is not None:
         return
-    given = record.with_own(ours.arguments or ((), {}), options.get("torch_arguments"))
-    everywhere = [_Flipped(flip, torch_module, given, ours, theirs, options) for flip in FLIPS]
+    given = side.with_own(ours.arguments or ((), {}))
+    everywhere = [_Flipped(flip, side, given, ours, theirs, layouts or {}) for flip in FLIPS]
     for flipped in everywhere:
         yield Attempt(flipped.flip.divergence, flipped.flip.what, flipped.compared, flipped.moves)
     if is_narrowed:
@@ -72,11 +73,11 @@ class _Flipped:
     """The torch side with one flip, everywhere or at some sites; `calls` counts what was replaced, by module."""
 
     flip: Flip
-    module: Any
-    arguments: Any
+    side: Side
+    arguments: Arguments
     ours: Recording
     theirs: Recording
-    options: dict[str, Any]
+    layouts: Layouts
     where: tuple[Site, ...] = ()
     calls: Counter[str] = field(default_factory=Counter)
 
@@ -96,21 +97,20 @@ class _Flipped:
         return moved(self._changed(), self.ours, row)
 
     def _changed(self) -> Recording:
-        optimizer = (self.options.get("optimizers") or (None,))[0]
         paths = [path for path, _ in self.where]
-        module, arguments = changed(self.module, self.arguments, self.flip, paths)
+        module, arguments = changed(self.side.module, self.arguments, self.flip, paths)
         mode = Replaced(self.flip, self.where)
         if self.flip.functions and isinstance(module, torch.nn.Module):
             module = copy.deepcopy(module)
             mode.watch(module)
         with mode:
-            found = record.run("torch", module, arguments, quick(self.ours), self.ours.name, optimizer)
+            found = record.run(replace(self.side, module=module, own={}), arguments, quick(self.ours))
         self.calls.update(mode.calls)
         if self.flip.functions and not mode.used:
             raise IsogradError("the module does not call what this flip changes")
         gradients = self._undone(found.values.parameter_gradients, paths)
         found = replace(found, values=replace(found.values, parameter_gradients=gradients))
-        return canonical(found, self.options.get("layouts") or {})
+        return canonical(found, self.layouts)
 
     def _undone(self, gradients: Arrays, paths: Sequence[str]) -> Arrays:
         if self.flip.undo is None:

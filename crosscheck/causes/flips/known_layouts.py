@@ -66,6 +66,21 @@ def _are_merged(ours: Arrays, theirs: Arrays, names: Sequence[str]) -> bool:
 def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, str, np.ndarray]]:
     if array.dtype == ml_dtypes.bfloat16:
         yield "D16", "the bits of bfloat16 are read as integers", array.view(np.int16).astype(array.dtype)
+    yield from _other_rows(array)
+    if array.dtype == np.float64:
+        yield "D53", "the numbers went through float32", array.astype(np.float32).astype(np.float64)
+    yield from _other_axes(array)
+    for order in (*GATE_ORDERS, *LSTM_ORDERS):
+        changed = gates(order)("", array)
+        if changed is not None:
+            yield "D03", f"the gates are stacked in the order {order}", changed
+    for number in heads:
+        if array.ndim and len(array) % number == 0:
+            yield from _other_heads(array, number)
+
+
+def _other_rows(array: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Layouts of a matrix: transposed or reshaped, its padding row zeroed, its rows shifted by one."""
     if array.ndim == 2:
         yield "D01", "the kernel is transposed", array.T
         yield "D01", "the kernel is reshaped, not transposed", array.reshape(array.shape[::-1]).T
@@ -75,29 +90,25 @@ def _other_layouts(array: np.ndarray, heads: list[int]) -> Iterator[tuple[str, s
         axis = array.ndim - 2
         yield "D35", "positions stand one place later", np.roll(array, 1, axis)
         yield "D35", "positions stand one place earlier", np.roll(array, -1, axis)
-    if array.dtype == np.float64:
-        yield "D53", "the numbers went through float32", array.astype(np.float32).astype(np.float64)
+
+
+def _other_axes(array: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Layouts of a convolution kernel."""
     if array.ndim > 2:
         for order in itertools.permutations(range(array.ndim)):
             yield "D02", f"the kernel's axes are in the order {order}", array.transpose(order)
         flipped = np.flip(array, tuple(range(2, array.ndim)))
         yield "D02", CONV_TRANSPOSE, flipped.swapaxes(0, 1)
         yield "D02", "the kernel is flipped, as between convolution and correlation", flipped
-    for order in (*GATE_ORDERS, *LSTM_ORDERS):
-        changed = gates(order)("", array)
-        if changed is not None:
-            yield "D03", f"the gates are stacked in the order {order}", changed
-    for number in heads:
-        if array.ndim and len(array) % number == 0:
-            parts = array.reshape(number, len(array) // number, *array.shape[1:])
-            yield (
-                "D09",
-                "the heads stand inside each dimension, not around it",
-                parts.swapaxes(0, 1).reshape(array.shape),
-            )
-            if len(array) // number % 2 == 0:
-                pairs = parts.reshape(number, -1, 2, *array.shape[1:])
-                yield "D11", "rotary pairs are interleaved", pairs.swapaxes(1, 2).reshape(array.shape)
+
+
+def _other_heads(array: np.ndarray, number: int) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Layouts of a projection that is split into this many heads."""
+    parts = array.reshape(number, len(array) // number, *array.shape[1:])
+    yield "D09", "the heads stand inside each dimension, not around it", parts.swapaxes(0, 1).reshape(array.shape)
+    if len(array) // number % 2 == 0:
+        pairs = parts.reshape(number, -1, 2, *array.shape[1:])
+        yield "D11", "rotary pairs are interleaved", pairs.swapaxes(1, 2).reshape(array.shape)
 
 
 def heads_of(module: Any) -> list[int]:

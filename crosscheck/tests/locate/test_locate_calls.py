@@ -12,6 +12,8 @@ import crosscheck
 import jax_impl
 from crosscheck.judging.isolation import isolate
 from crosscheck.locate import locate
+from crosscheck.pairing.comparison import Comparison
+from crosscheck.recording.side import Side
 from crosscheck.recording.values import Options
 from shared.foreign_layouts import from_foreign
 from torch_impl import to_arrays
@@ -77,7 +79,8 @@ def test_modules_below_a_path_are_those_inside_it_and_none_of_a_longer_number():
         normal(3, 2),
         rules=rules,
     )
-    found = isolate(*case.pair(), ((case.inputs,), {}), Options(np.dtype("float64")), rules, below="1")
+    sides = (Side.of(name, module) for name, module in zip(("torch", "jax"), case.pair(), strict=True))
+    found = isolate(Comparison(*sides, ((case.inputs,), {}), Options(np.dtype("float64")), rules), below="1")
     assert list(found) == ["1.0"]
 
 

@@ -12,6 +12,7 @@ from jax_impl import build as jax_build
 from jax_impl.weights import load_arrays as load_jax
 from shared.errors import IsogradError, WeightsError
 from shared.foreign_layouts import LAYOUTS, REFUSED, from_foreign, to_foreign
+from shared.foreign_tables import Row
 from shared.registry import TWINS
 from torch_impl import build as torch_build
 from torch_impl.weights import load_arrays as load_torch
@@ -194,6 +195,38 @@ def test_missing_and_unused_names_are_told_together(layout, foreign):
     arrays = {name: array for name, array in arrays.items() if name != missing} | {"stray": np.ones(3)}
     with pytest.raises(WeightsError, match=f"missing {missing}; unused stray"):
         (from_foreign if foreign else to_foreign)(layout, arrays)
+
+
+TWO_TOWERS = (  # a table that begins outside of its layers, and has two lists of them
+    Row("words", "text.embedding.weight"),
+    *(Row(f"{tower}_{{}}_{kind}", f"{tower}.blocks.{{}}.{kind}") for tower in ("text", "image") for kind in ("w", "b")),
+    Row("head", "head.weight", transposed=True),
+)
+DEPTHS = {"text": 3, "image": 2}
+
+
+@pytest.fixture
+def two_towers(monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "two towers", TWO_TOWERS)
+    blocks = [f"{tower}.blocks.{n}.{kind}" for tower, depth in DEPTHS.items() for n in range(depth) for kind in "wb"]
+    names = ("text.embedding.weight", *blocks, "head.weight")
+    return {name: normal(2, 3) + number for number, name in enumerate(names)}
+
+
+def test_layers_are_counted_row_by_row_and_a_row_outside_of_them_stands_once(two_towers):
+    foreign = to_foreign("two towers", two_towers)
+    assert foreign.keys() == {"words", "head"} | {
+        f"{tower}_{n}_{kind}" for tower, depth in DEPTHS.items() for n in range(depth) for kind in "wb"
+    }
+    assert_same(from_foreign("two towers", foreign), two_towers)
+
+
+@pytest.mark.parametrize("missing", ["text_1_w", "text_2_b", "image_0_w", "words"])
+def test_an_array_that_one_of_several_layers_lacks_is_missing(two_towers, missing):
+    foreign = to_foreign("two towers", two_towers)
+    del foreign[missing]
+    with pytest.raises(WeightsError, match=f"missing {missing}; unused none"):
+        from_foreign("two towers", foreign)
 
 
 def test_a_gru_without_biases_is_refused_by_name():

@@ -1,0 +1,40 @@
+"""One comparison: two sides, run on the same arguments, and brought to the same names, layouts and shapes."""
+
+from dataclasses import dataclass, field, replace
+
+from crosscheck.pairing.layouts import Layouts, canonical
+from crosscheck.pairing.preconditions import check_pairing
+from crosscheck.pairing.renaming import Rules, in_shapes_of
+from crosscheck.recording import record
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.recording import Recording
+from crosscheck.recording.side import Side
+from crosscheck.recording.values import Options
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides, the arguments that both are given, how they are run, and how their parameters are renamed."""
+
+    ours: Side
+    theirs: Side
+    arguments: Arguments
+    options: Options
+    rules: Rules = field(default_factory=dict)
+    layouts: Layouts = field(default_factory=dict)
+
+    def recordings(self) -> tuple[Recording, Recording]:
+        """What both sides compute; raises IsogradError if a module fails, or if the two do not pair up."""
+        ours = self._canonical(self.ours)
+        theirs = self.jax_recording(ours)
+        check_pairing(ours, theirs, self.ours.title)
+        return ours, theirs
+
+    def jax_recording(self, ours: Recording) -> Recording:
+        """What the JAX side computes, its parameters in the shapes of torch's."""
+        theirs = self._canonical(self.theirs)
+        return replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
+
+    def _canonical(self, side: Side) -> Recording:
+        found = side.recorded or record.run(side, self.arguments, self.options)
+        return canonical(found, self.layouts, self.rules)

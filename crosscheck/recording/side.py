@@ -1,0 +1,87 @@
+"""One side of a comparison: a module, asked once for all that is needed of it, or the recording that stands for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.nesting import is_float, named_arrays, to_host
+from crosscheck.recording.recording import PROOF_DTYPE, Recording
+
+PACKAGES = {"torch": ("torch",), "jax": ("flax", "jax", "jaxlib")}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side ("torch" or "jax"): a module or function, or None and the recording that stands for it.
+
+    `title` is its name in messages; `dtypes` are those of its parameters, which lie on `device`. `own` are keywords
+    that only this side takes, and `optimizer` is the one that its updates are made with.
+    """
+
+    name: str
+    module: Any
+    title: str
+    dtypes: tuple[np.dtype, ...] = ()
+    device: str = "cpu"
+    own: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Any = None
+    recorded: Recording | None = None
+
+    @staticmethod
+    def of(name: str, module: Any, own: Mapping[str, Any] | None = None, optimizer: Any = None) -> "Side":
+        """The side of a module or function, which is asked for its title, its dtypes and its device."""
+        device = _device_of(module) if name == "torch" else "cpu"
+        own = to_host(dict(own or {}))
+        return Side(name, module, title_of(module), tuple(_parameter_dtypes(module)), device, own, optimizer)
+
+    def with_own(self, arguments: Arguments) -> Arguments:
+        """The arguments of this side: those of both with its own keywords."""
+        args, kwargs = arguments
+        return args, {**kwargs, **self.own}
+
+    def dtype_under_test(self, arguments: Arguments) -> np.dtype:
+        """The floating type of the first parameter, or of the first float input."""
+        dtypes = [*self.dtypes, *(array.dtype for array in named_arrays(arguments).values())]
+        return next(filter(is_float, dtypes), PROOF_DTYPE)
+
+
+def side_of(module: Any) -> str:
+    """ "torch" or "jax", by the classes that the module is made of; torch for a plain function."""
+    return "jax" if is_module_of(module, "jax") else "torch"
+
+
+def is_module_of(module: Any, side: str) -> bool:
+    """True if the framework of that side made the module's class, or one of its bases."""
+    kinds = type(module[0] if isinstance(module, tuple) and module else module).__mro__
+    return any(kind.__module__.partition(".")[0] in PACKAGES[side] for kind in kinds)
+
+
+def title_of(module: Any) -> str:
+    """The name of the module's class, or of the function."""
+    module = module[0] if isinstance(module, tuple) and module else getattr(module, "_orig_mod", module)
+    return getattr(module, "__name__", type(module).__name__).replace("<lambda>", "function")
+
+
+def _parameter_dtypes(module: Any) -> list[np.dtype]:
+    """The dtype of every parameter, in order."""
+    if side_of(module) == "torch":
+        parameters = list(module.parameters()) if hasattr(module, "parameters") else []
+        if not parameters:
+            return []
+        from torch_impl.weights import to_numpy
+
+        return [to_numpy(parameter.detach().flatten()[:1]).dtype for parameter in parameters]
+    import jax
+
+    from crosscheck.recording.jax_modules import parameters_of
+
+    return [np.dtype(leaf.dtype) for leaf in jax.tree.leaves(parameters_of(module))]
+
+
+def _device_of(module: Any) -> str:
+    """cpu or cuda: where the torch module's parameters are."""
+    parameters = list(module.parameters()) if hasattr(module, "parameters") else []
+    return parameters[0].device.type if parameters else "cpu"
