@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ ENVIRONMENT = {  # set before torch and jax are imported, and inherited by the c
 }
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+
+# A shell has what it runs in the background ignore Ctrl-C, and nohup has it ignore SIGHUP; the tests send both.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  torch comes before jax in one process
