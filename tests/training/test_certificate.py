@@ -1,6 +1,8 @@
 """The lockstep certificate: runs with all that an update can have are one run, and where they part is named."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +16,11 @@ from experiments.catalogue import EXPERIMENTS
 from experiments.catalogue.lockstep import LOCKSTEP
 from experiments.cli import main
 from experiments.progress.display import Progress
+from experiments.training import launch
 from experiments.training.certificate import CERTIFICATE, LINES, certify, describe
 from experiments.training.folder import locked
 from experiments.training.settings import Settings
+from shared.configs.optimizer import SGDConfig
 from shared.errors import IsogradError
 
 pytestmark = pytest.mark.usefixtures("settings_of_jax")
@@ -148,10 +152,15 @@ def test_a_certificate_that_was_killed_is_begun_again(tmp_path):
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", LINES, CERTIFICATE}
 
 
-def test_numbers_that_are_not_finite_are_written_as_json_has_them(tmp_path, capsys, monkeypatch):
+def test_numbers_that_are_not_finite_are_written_as_json_has_them(tmp_path, monkeypatch):
+    """The first step with a rate takes all decayed weights 10**30 times beyond float32, however a processor rounds."""
     monkeypatch.chdir(tmp_path)
-    certificate = certificate_of(tmp_path / "run", "lockstep-2", dtype="float32", optimizer="sgd", learning_rate=1e38)
-    assert not certificate["certified"]
+    optimizer = SGDConfig(learning_rate=1e38, weight_decay=1e37)
+    monkeypatch.setattr(launch, "find_experiment", lambda name: replace(EXPERIMENTS[name], optimizer=optimizer))
+    certificate = certificate_of(tmp_path / "run", "lockstep-2", dtype="float32")
+    assert certificate["parting"]["step"] == 3
+    assert {worst["step"] for worst in certificate["largest"].values()} == {3}
+    assert not any(map(math.isfinite, (worst["difference"] for worst in certificate["largest"].values())))
     for line in [*(tmp_path / "run" / LINES).read_text().splitlines(), (tmp_path / "run" / CERTIFICATE).read_text()]:
         json.loads(line, parse_constant=lambda word: pytest.fail(word))
     assert main(["report", "run", "--table", "table.md"]) == 0
