@@ -47,11 +47,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: the divergence's row, what was flipped, and where the two part."""
-        row = (
-            {name: value for name, value in vars(self.divergence).items() if name != "measure"}
-            if self.divergence
-            else None
-        )
+        row = self.divergence.to_dict() if self.divergence else None
         found = {"divergence": row, "flipped": self.flipped or None, "tried": self.tried}
         report = {name: value for name, value in self.report.to_dict().items() if name != "rows"}
         return nonfinite_as_text({**found, "report": report})

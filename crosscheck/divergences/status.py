@@ -1,7 +1,7 @@
 """Measure a row of the catalogue with the installed versions, and say whether its size still holds."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from crosscheck.divergences.divergence import KnownDivergence
@@ -27,7 +27,7 @@ class Measured:
     @property
     def line(self) -> str:
         """One line of a table."""
-        return f"{self.row.id}  {self.row.name:<28} predicted {_digits(self.row.predicted):<8} {self._found}"
+        return f"{self.row.id}  {self.row.name:<28} predicted {_digits(self.row.expected):<8} {self._found}"
 
     @property
     def _found(self) -> str:
@@ -39,7 +39,8 @@ class Measured:
         return "\n".join([
             f"{row.id} {row.name}",
             f"  when: {row.trigger}",
-            f"  size: predicted {_digits(row.predicted)}, {self._found} ({row.size_of}; {stack})",
+            f"  size: predicted {_digits(row.expected)}, {self._found} ({row.size_of}; {stack})",
+            *([f"  processors: {row.conditions}"] if row.conditions else []),
             f"  source: {row.source}",
             f"  change the JAX side: {row.to_torch}",
             f"  or the torch side: {row.to_jax}",
@@ -47,8 +48,9 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; non-finite sizes are text."""
-        row = {name: value for name, value in asdict(self.row).items() if name != "measure"}
-        return nonfinite_as_text({**row, "measured": self.size, "status": self.status, "versions": self.versions})
+        return nonfinite_as_text(
+            {**self.row.to_dict(), "measured": self.size, "status": self.status, "versions": self.versions}
+        )
 
 
 def measure(row: KnownDivergence) -> Measured:

@@ -1,15 +1,20 @@
 """Every known divergence is written down whole, and still has the size that was predicted."""
 
 import dataclasses
+import json
 import math
+import os
+import platform
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 import torch
 
-from crosscheck.divergences.divergence import KnownDivergence
+from crosscheck.divergences.divergence import KnownDivergence, Processors
 from crosscheck.divergences.table import DIVERGENCES, TABLES, find_divergence
 from shared.errors import IsogradError
 
@@ -80,6 +85,25 @@ def test_a_divergence_has_the_size_that_was_predicted(row, nothing_changed):
 def test_a_size_holds_within_a_factor_of_two_and_a_nan_stays_a_nan(predicted, measured, holds):
     row: KnownDivergence = dataclasses.replace(ROWS[0], predicted=predicted)
     assert row.holds(measured) is holds
+
+
+@pytest.mark.parametrize(("does", "expected"), [(True, 1.0), (False, 10.0)])
+def test_a_size_that_hangs_on_the_processor_is_predicted_for_this_one(does, expected):
+    processors = Processors("count in tens", lambda: does, size_on_others=10.0)
+    row: KnownDivergence = dataclasses.replace(ROWS[0], predicted=1.0, processors=processors)
+    assert [size for size in (1.0, 10.0) if row.holds(size)] == [expected]
+    assert row.conditions == "1 on processors that count in tens, 10 on the others"
+    assert row.to_dict()["predicted"] == expected
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="XLA leaves out instructions of x86 alone")
+def test_the_recomputed_mean_costs_nothing_without_fused_instructions():
+    environment = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=SSE4_2"
+    command = [sys.executable, "-m", "experiments", "explain", "--divergence", "D65", "--json"]
+    result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    (row,) = json.loads(result.stdout)["divergences"]
+    assert (row["predicted"], row["status"]) == (1.1e-7, "holds")
 
 
 def test_a_row_is_found_by_its_id_and_a_wrong_id_names_near_ones():
