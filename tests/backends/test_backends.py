@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from backend_cases import NO_DROPOUT, OPTIMIZER, RATE, make_backend, make_batch, step
+from places import ROOT, SUPPORT
 
 from shared.backend import PACKAGES, Backend
 from shared.errors import IsogradError
@@ -106,10 +107,10 @@ def test_a_jax_run_in_float32_goes_on_after_a_float64_backend_was_made():
 
 def test_jax_works_without_graph_mode():
     script = (
-        "import sys; sys.path.insert(0, 'tests'); import test_backends as t;"
+        "import backend_cases as t;"
         "b = t.make_backend('jax'); s, m = t.step(b, b.init_state(), t.make_batch()); print(float(m['loss']))"
     )
-    environment = {**os.environ, "NNX_GRAPH_MODE": "false"}
+    environment = {**os.environ, "NNX_GRAPH_MODE": "false", "PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}"}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     backend = make_backend("jax")

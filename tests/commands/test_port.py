@@ -359,7 +359,7 @@ except test_port.IsogradError as error:
 @pytest.mark.parametrize("kind", ["torch", "orbax"])
 def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary(tmp_path, kind):
     write(kind, tmp_path / "w")
-    paths = f"{ROOT}:{SUPPORT}"
+    paths = os.pathsep.join(map(str, (ROOT, SUPPORT, Path(__file__).parent)))
     said = subprocess.run(
         [sys.executable, "-c", LIMITED, kind, tmp_path / "w"],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False,

@@ -24,12 +24,16 @@ from short_runs import NEW, RESUME, ROOT, assert_equal_runs, leftovers, sentence
 from experiments import cli
 from experiments.catalogue import find_experiment
 from experiments.progress.display import Progress
-from experiments.training import launch, run_config
+from experiments.training import launch
 from experiments.training.checkpoints import Checkpoints
+from experiments.training.folder import check_unused
 from shared import metrics_log, run_folder
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog, read
 from shared.run_folder import list_checkpoints, read_state, save_checkpoint
+from shared.tasks.table import TASKS
+
+FIGURES = TASKS["classification"].figures
 
 small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures
 
@@ -65,7 +69,7 @@ def test_a_folder_with_files_of_the_user_is_never_taken_for_an_abandoned_run(tmp
     for name in names:
         (tmp_path / name).write_text("precious")
     with pytest.raises(IsogradError, match="is not empty"):
-        run_config.check_unused(tmp_path)
+        check_unused(tmp_path)
 
 
 def test_a_checkpoint_gets_its_name_when_all_of_it_is_written(monkeypatch):
@@ -114,9 +118,9 @@ def test_a_resumed_run_knows_the_best_validation_of_the_process_before_it(tmp_pa
     best, same, better, worse = (
         {"accuracy": accuracy, "loss": loss} for accuracy, loss in ((0.5, 2.0), (0.5, 2.0), (0.5, 1.0), (0.25, 1.0))
     )
-    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}) as before:
+    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}, FIGURES) as before:
         before.save_best({}, {"step": 1, "validation": best})
-    with Checkpoints(tmp_path, lambda state: {}) as after:
+    with Checkpoints(tmp_path, lambda state: {}, FIGURES) as after:
         assert [after.is_best(validation) for validation in (same, worse, better)] == [False, False, True]
 
 
@@ -177,7 +181,7 @@ def test_a_failed_write_ends_the_run_at_the_next_step_and_not_at_the_next_save(t
 def test_asking_for_errors_does_not_wait_for_a_write_that_goes_on(tmp_path, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr("experiments.training.checkpoints.save_checkpoint", lambda *given: go_on.wait())
-    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}) as checkpoints:
+    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}, FIGURES) as checkpoints:
         checkpoints.save({}, {"step": 1})
         checkpoints.check()
         go_on.set()
@@ -186,7 +190,7 @@ def test_asking_for_errors_does_not_wait_for_a_write_that_goes_on(tmp_path, monk
 def test_a_new_best_and_a_checkpoint_of_one_step_do_not_wait_for_each_other(tmp_path, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr("experiments.training.checkpoints.save_best", lambda *given: go_on.wait())
-    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}) as checkpoints:
+    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}, FIGURES) as checkpoints:
         checkpoints.save_best({}, {"step": 1, "validation": {"accuracy": 1.0, "loss": 0.0}})
         checkpoints.save({}, {"step": 1})
         assert list_checkpoints(tmp_path) == []  # the first write still goes on

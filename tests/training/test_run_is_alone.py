@@ -16,7 +16,8 @@ from short_runs import NEW, RESUME, ROOT, assert_equal_runs, leftovers, sentence
 
 from experiments import cli
 from experiments.commands.side_by_side import ChildFailed, run_command
-from experiments.training import launch, run_config
+from experiments.training import launch
+from experiments.training.folder import locked
 from experiments.training.interrupt import ONE_PRESS, SIGNALS
 from experiments.training.runner import Runner
 from shared.metrics_log import read
@@ -83,7 +84,7 @@ def test_a_second_process_is_refused_while_the_first_goes_on_until_sigterm_saves
 @pytest.mark.parametrize("has_ended", [False, True])
 def test_of_two_processes_that_start_at_once_one_gets_the_folder(tmp_path, monkeypatch, capsys, has_ended):
     """The second comes while the first, having found the folder free, still reads its data."""
-    make, lock = launch.backend_for, run_config.locked(tmp_path / "run")
+    make, lock = launch.backend_for, locked(tmp_path / "run")
 
     def beaten(*given):
         monkeypatch.setattr(launch, "backend_for", make)
