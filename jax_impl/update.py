@@ -36,7 +36,7 @@ class Update:
 
     def apply(self, tensors: Groups, gradients: Tensors, coefficients: Array) -> Groups:
         """All tensors after one update by these gradients; those of the arguments are used up."""
-        moved = {group: {} for group in (WEIGHTS, *self.state)}
+        moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state)}
         for (rule, _, names), row in zip(self.groups, coefficients, strict=True):
             weights, *state = ({name: tensors[group][name] for name in names} for group in moved)
             weights, state = rule.update(weights, {name: gradients[name] for name in names}, tuple(state), row)
