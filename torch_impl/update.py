@@ -25,6 +25,8 @@ class Update:
         self.state = optimizer.state
         self.groups = []
         for group, members in by_group(names, training.groups):
+            if not group.trainable:
+                continue
             decay = optimizer.weight_decay if group.weight_decay is None else group.weight_decay
             rule = RULES[type(optimizer)](replace(optimizer, weight_decay=decay))
             self.groups.append((rule, group.rate_factor, members))
