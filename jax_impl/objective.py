@@ -15,7 +15,9 @@ from jax_impl.optimizer import Tensors
 from jax_impl.weights import parameter_shapes, to_numpy, to_tensor
 from shared.backend import Metrics
 from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import TrainingConfig
 from shared.configs.validation import check_choice
+from shared.parameter_groups import trainable_shapes
 from shared.registry import find_twin
 from shared.weight_rules import canonical_name, from_canonical, to_canonical
 
@@ -23,19 +25,25 @@ from shared.weight_rules import canonical_name, from_canonical, to_canonical
 class Objective:
     """A model without memory, whose weights, by name, are an argument of every method."""
 
-    def __init__(self, model: ModelConfig, loss: str, device: jax.Device, dtype: str, dropout_rng: str):
+    def __init__(self, model: ModelConfig, loss: str, device: jax.Device, dtype: str, training: TrainingConfig):
         check_choice("loss", loss, LOSSES)
         self.model = model
         self.score = LOSSES[loss]
         self.device = device
         self.dtype = dtype
-        self.dropout_rng = dropout_rng
+        self.dropout_rng = training.dropout_rng
         self.buffers, self.structure = _make_module(model, device)
         self.shapes = parameter_shapes(self.structure)
+        self.trainable = trainable_shapes(self.shapes, training.groups)
 
     def gradients(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:
-        """Gradients of the loss by name, with the metrics."""
-        (loss, metrics), gradients = jax.value_and_grad(self.loss, has_aux=True)(weights, batch, key)
+        """Gradients of the loss by the parameters that train, by name, with the metrics."""
+
+        def loss_of(trainable: Tensors) -> tuple[Float[Array, ""], Metrics]:
+            return self.loss({**weights, **trainable}, batch, key)
+
+        trainable = {name: weights[name] for name in self.trainable}
+        (loss, metrics), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
         return gradients, {"loss": loss, **metrics}
 
     def loss(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Float[Array, ""], Metrics]:
@@ -60,12 +68,13 @@ class Objective:
 
     def to_canonical(self, tensors: Tensors) -> dict[str, np.ndarray]:
         """Tensors of the weights' names and shapes as arrays in canonical layouts; a copy."""
-        return {name: to_canonical(path, to_numpy(tensors[name])) for name, path in _paths(self.structure).items()}
+        paths = _paths(self.structure)
+        return {name: to_canonical(paths[name], to_numpy(tensor)) for name, tensor in tensors.items()}
 
     def from_canonical(self, arrays: dict[str, np.ndarray]) -> Tensors:
         """The inverse of `to_canonical`, on the device."""
         paths = _paths(self.structure)
-        return {name: to_tensor(from_canonical(path, arrays[name]), self.device) for name, path in paths.items()}
+        return {name: to_tensor(from_canonical(paths[name], array), self.device) for name, array in arrays.items()}
 
 
 def _make_module(model: ModelConfig, device: jax.Device) -> tuple[Any, nnx.Module]:

@@ -26,6 +26,8 @@ class Update:
         self.state = optimizer.state
         self.groups = []
         for group, members in by_group(names, training.groups):
+            if not group.trainable:
+                continue
             decay = optimizer.weight_decay if group.weight_decay is None else group.weight_decay
             rule = RULES[type(optimizer)](replace(optimizer, weight_decay=decay))
             self.groups.append((rule, group.rate_factor, members))
@@ -36,7 +38,7 @@ class Update:
 
     def apply(self, tensors: Groups, gradients: Tensors, coefficients: Array) -> Groups:
         """All tensors after one update by these gradients; those of the arguments are used up."""
-        moved = {group: {} for group in (WEIGHTS, *self.state)}
+        moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state)}
         for (rule, _, names), row in zip(self.groups, coefficients, strict=True):
             weights, *state = ({name: tensors[group][name] for name in names} for group in moved)
             weights, state = rule.update(weights, {name: gradients[name] for name in names}, tuple(state), row)

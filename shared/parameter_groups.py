@@ -1,10 +1,12 @@
 """Which parameters go with which group: by their canonical names, the first group that fits."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from fnmatch import fnmatchcase
 
 from shared.configs.optimizer import ParameterGroup
 from shared.errors import IsogradError
+from shared.initial_weights import Shapes
 
 REST = ParameterGroup(("*",))  # of the optimiser's own hyperparameters
 
@@ -13,15 +15,43 @@ def by_group(names: Iterable[str], groups: Sequence[ParameterGroup]) -> list[tup
     """Every group with its names, and those that fit none under a last group of the optimiser's own hyperparameters.
 
     Groups and names keep their order; `*` stands for any letters, dots too, and case counts.
-    Raises IsogradError for a pattern that fits no name at all, and for a group whose names all go to earlier ones.
+    Raises IsogradError for a pattern that fits no name at all, for a group whose names all go to earlier ones, for a
+    frozen group with settings that only training uses, and if every parameter is frozen.
     """
     names = list(names)
+    _check_frozen(groups)
     _check_patterns(names, groups)
     members: list[tuple[ParameterGroup, list[str]]] = [(group, []) for group in (*groups, REST)]
     for name in names:
         next(found for group, found in members if _fits(name, group)).append(name)
     _check_members(members[:-1])
-    return [(group, found) for group, found in members if found]
+    held = [(group, found) for group, found in members if found]
+    _check_some_train(held)
+    return held
+
+
+def trainable_shapes(shapes: Shapes, groups: Sequence[ParameterGroup]) -> Shapes:
+    """The parameters that no frozen group takes, in their order; raises what `by_group` raises."""
+    frozen = {name for group, found in by_group(shapes, groups) if not group.trainable for name in found}
+    return {name: shape for name, shape in shapes.items() if name not in frozen}
+
+
+def unused_settings(groups: Sequence[ParameterGroup]) -> list[str]:
+    """The settings of frozen groups that would have no effect, such as "rate_factor 0.5 of ('*.bias',)"."""
+    frozen = [group for group in groups if not group.trainable]
+    return [
+        f"{field.name} {getattr(group, field.name)!r} of {group.patterns}"
+        for group in frozen
+        for field in fields(group)
+        if field.name not in ("patterns", "trainable") and getattr(group, field.name) != field.default
+    ]
+
+
+def _check_frozen(groups: Sequence[ParameterGroup]) -> None:
+    if unused := unused_settings(groups):
+        raise IsogradError(
+            f"parameter groups: a frozen group has no use for {', '.join(unused)}: leave it out or let the group train"
+        )
 
 
 def _check_patterns(names: Sequence[str], groups: Sequence[ParameterGroup]) -> None:
@@ -40,6 +70,15 @@ def _check_members(members: Sequence[tuple[ParameterGroup, list[str]]]) -> None:
         raise IsogradError(
             f"parameter groups: nothing is left for {', '.join(empty)}: expected each group to hold a parameter, but "
             "the first group that fits takes it; put groups with narrower patterns first"
+        )
+
+
+def _check_some_train(members: Sequence[tuple[ParameterGroup, list[str]]]) -> None:
+    frozen = [str(group.patterns) for group, _ in members if not group.trainable]
+    if frozen and len(frozen) == len(members):
+        raise IsogradError(
+            "parameter groups: every parameter is frozen: expected at least one that trains; narrow the patterns of "
+            f"{', '.join(frozen)}"
         )
 
 

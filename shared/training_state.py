@@ -1,10 +1,11 @@
 """The training state as arrays with canonical names: GROUP/NAME for every group of a run, and two counts.
 
 Groups: weights, what the optimiser keeps under PyTorch's names (exp_avg, ...), average (of the weights), gradient_sum.
+Frozen parameters are in weights only: they have no gradients, and are their own average.
 Counts: step (batches so far) and, where several batches make an update, gathered (the real rows in gradient_sum).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from shared.arrays import Arrays
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import Shapes, initial_weights
+from shared.parameter_groups import trainable_shapes
 from shared.weight_rules import check_names
 
 WEIGHTS, AVERAGE, GRADIENT_SUM = "weights", "average", "gradient_sum"
@@ -19,18 +21,20 @@ STEP, GATHERED = "step", "gathered"
 MASTER_DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": np.float32}  # of weights, by that of a run
 
 
-def groups_of(optimizer: OptimizerConfig, training: TrainingConfig) -> tuple[str, ...]:
-    """The groups of tensors that a run holds, weights first."""
+def groups_of(optimizer: OptimizerConfig, training: TrainingConfig, shapes: Shapes) -> dict[str, Shapes]:
+    """The shapes of the tensors that a run holds, by group, weights first; what is frozen is in no other group."""
     averages = (AVERAGE,) if training.average_decay is not None else ()
     sums = (GRADIENT_SUM,) if training.accumulate > 1 else ()
-    return (WEIGHTS, *optimizer.state, *averages, *sums)
+    trainable = trainable_shapes(shapes, training.groups)
+    return {WEIGHTS: shapes, **dict.fromkeys((*optimizer.state, *averages, *sums), trainable)}
 
 
-def initial_arrays(shapes: Shapes, seed: int, dtype: np.dtype | type, groups: Sequence[str]) -> Arrays:
+def initial_arrays(groups: Mapping[str, Shapes], seed: int, dtype: np.dtype | type) -> Arrays:
     """Initial weights by (seed, parameter name), which are their own average; all else zero."""
-    weights = initial_weights(shapes, seed, dtype)
+    weights = initial_weights(groups[WEIGHTS], seed, dtype)
     zeros = {name: np.zeros_like(array) for name, array in weights.items()}
-    start = {group: weights if group in (WEIGHTS, AVERAGE) else zeros for group in groups}
+    values = {group: weights if group in (WEIGHTS, AVERAGE) else zeros for group in groups}
+    start = {group: {name: values[group][name] for name in shapes} for group, shapes in groups.items()}
     return join(start, step=0, gathered=np.zeros((), dtype))
 
 
@@ -42,19 +46,19 @@ def join(groups: Mapping[str, Arrays], step: int, gathered: np.ndarray | None = 
 
 
 def split(
-    arrays: Mapping[str, np.ndarray], shapes: Shapes, dtype: np.dtype | type, groups: Sequence[str], owner: str
+    arrays: Mapping[str, np.ndarray], groups: Mapping[str, Shapes], dtype: np.dtype | type, owner: str
 ) -> dict[str, Arrays]:
     """The groups of a flat dict; the inverse of `join`, less the counts.
 
-    Raises WeightsError for names or shapes that do not fit `shapes`, IsogradError for another dtype or a bad step.
+    Raises WeightsError for names or shapes that do not fit `groups`, IsogradError for another dtype or a bad step.
     """
-    expected = {f"{group}/{name}": tuple(shapes[name]) for group in groups for name in shapes}
+    expected = {f"{group}/{name}": tuple(shape) for group in groups for name, shape in groups[group].items()}
     counts: dict[str, tuple[int, ...]] = {GATHERED: ()} if GRADIENT_SUM in groups else {}
     check_names({**expected, **counts, STEP: ()}, arrays, owner)
     _check_dtypes({name: arrays[name] for name in expected}, np.dtype(dtype), owner)
     if arrays[STEP].dtype.kind not in "iu" or arrays[STEP] < 0:
         raise WeightsError(f"the step of a training state is an integer of at least 0, got {arrays[STEP]!r}")
-    return {group: {name: arrays[f"{group}/{name}"] for name in shapes} for group in groups}
+    return {group: {name: arrays[f"{group}/{name}"] for name in shapes} for group, shapes in groups.items()}
 
 
 def _check_dtypes(arrays: Mapping[str, np.ndarray], dtype: np.dtype, owner: str) -> None:

@@ -44,18 +44,18 @@ class Backend:
         self.device = find_device(device)
         self.model = model
         self.training = training
-        self.groups = training_state.groups_of(optimizer, training)
         self.seed = seed
         self.dtype = dtype
         self.compile_seconds = _compile_seconds(self.device)
-        self.objective = Objective(model, loss, self.device, dtype, training.dropout_rng)
+        self.objective = Objective(model, loss, self.device, dtype, training)
         self.shapes = self.objective.shapes
+        self.groups = training_state.groups_of(optimizer, training, self.shapes)
         self.updates = Update(optimizer, training, self.shapes)
 
     def init_state(self) -> State:
         """Initial weights by (seed, parameter name), all else zero, step 0."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
-        return self.state_from_arrays(training_state.initial_arrays(self.shapes, self.seed, dtype, self.groups))
+        return self.state_from_arrays(training_state.initial_arrays(self.groups, self.seed, dtype))
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after each `accumulate` of them; uses up the state. For the metrics see Backend."""
@@ -73,10 +73,11 @@ class Backend:
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
         """Without dropout, by the averaged weights where there are any: losses and predictions, shaped like weights."""
-        return self.evaluate(state.get(training_state.AVERAGE, state["weights"]), self.to_device(batch))
+        weights = {**state["weights"], **state.get(training_state.AVERAGE, {})}
+        return self.evaluate(weights, self.to_device(batch))
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
-        """The gradients by canonical name that `train_step` would find in this batch; changes nothing."""
+        """The gradients of what trains, by name, that `train_step` would find in this batch; changes nothing."""
         return self.objective.to_canonical(self.differentiate(state["weights"], self.to_device(batch), self.key(state)))
 
     def key(self, state: State) -> rng.Key:
@@ -135,7 +136,7 @@ class Backend:
     def state_from_arrays(self, arrays: dict[str, np.ndarray]) -> State:
         """The inverse of `state_to_arrays`, a copy; arrays may come from the other backend, or raise IsogradError."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
-        groups = training_state.split(arrays, self.shapes, dtype, self.groups, self.model.twin)
+        groups = training_state.split(arrays, self.groups, dtype, self.model.twin)
         tensors = {group: self.objective.from_canonical(groups[group]) for group in groups}
         rows = {name: arrays[name].astype(dtype) for name in arrays if name == training_state.GATHERED}
         rows = {name: to_tensor(array, self.device) for name, array in rows.items()}

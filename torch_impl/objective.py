@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from shared import rng
 from shared.backend import Metrics
 from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import TrainingConfig
 from shared.configs.validation import check_choice
+from shared.parameter_groups import trainable_shapes
 from shared.registry import find_twin
 from torch_impl.build import build_twin
 from torch_impl.dropout import seed_dropout
@@ -22,22 +24,24 @@ from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 class Objective:
     """A model without memory, whose weights, by name, are an argument of every method."""
 
-    def __init__(self, model: ModelConfig, loss: str, device: torch.device, dtype: str, dropout_rng: str):
+    def __init__(self, model: ModelConfig, loss: str, device: torch.device, dtype: str, training: TrainingConfig):
         check_choice("loss", loss, LOSSES)
         self.model = model
         self.score = LOSSES[loss]
         self.device = device
         self.dtype = dtype
-        self.dropout_rng = dropout_rng
+        self.dropout_rng = training.dropout_rng
         self.buffers, self.structure = _make_module(model, device)
         self.shapes = parameter_shapes(self.structure)
+        self.trainable = trainable_shapes(self.shapes, training.groups)
 
     def gradients(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Tensors, Metrics]:
-        """Gradients of the loss by name, with the metrics."""
-        weights = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        """Gradients of the loss by the parameters that train, by name, with the metrics."""
+        weights = {name: weight.detach().requires_grad_(name in self.trainable) for name, weight in weights.items()}
+        trainable = {name: weights[name] for name in self.trainable}
         loss, metrics = self.loss(weights, batch, key)
-        gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
-        return dict(zip(weights, gradients, strict=True)), {"loss": loss.detach(), **metrics}
+        gradients = torch.autograd.grad(loss, list(trainable.values()), materialize_grads=True)
+        return dict(zip(trainable, gradients, strict=True)), {"loss": loss.detach(), **metrics}
 
     def loss(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Float[Tensor, ""], Metrics]:
         """The loss and what else its row of LOSSES shows, as weighted means."""

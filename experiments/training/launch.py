@@ -1,6 +1,7 @@
 """Start a run in a new folder, or go on with one: everything is checked before anything is written."""
 
 import importlib.metadata
+import math
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,11 @@ from experiments.training.runner import Runner
 from experiments.training.settings import Place, Settings, check_settings, with_settings
 from shared.backend import Backend, find_backend, load_backend
 from shared.configs.experiment import Experiment
+from shared.configs.optimizer import TrainingConfig
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog, read
+from shared.parameter_groups import trainable_shapes
+from shared.run_folder import PREFIX
 from shared.tasks.table import task_of
 
 
@@ -34,7 +38,8 @@ def start(name: str, settings: Settings, folder: Path, progress: Progress, *, st
     prepared = prepared_for(experiment, settings, progress)
     backend = backend_for(prepared.experiment, *place)
     state = backend.init_state()
-    config = _config(place, prepared, backend, _parameters(backend.state_to_arrays(state)))
+    parameters = _parameters(backend.state_to_arrays(state), prepared.experiment.training)
+    config = _config(place, prepared, backend, parameters)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         check_unused(folder)
@@ -169,8 +174,10 @@ def _versions(backend: Backend) -> dict[str, str]:
     return {"isograd": ours, "python": platform.python_version(), "numpy": np.__version__, **backend.describe()}
 
 
-def _parameters(arrays: dict[str, np.ndarray]) -> int:
-    return sum(array.size for name, array in arrays.items() if name.startswith("weights/"))
+def _parameters(arrays: dict[str, np.ndarray], training: TrainingConfig) -> int:
+    """The number of trainable parameters."""
+    shapes = {name.removeprefix(PREFIX): array.shape for name, array in arrays.items() if name.startswith(PREFIX)}
+    return sum(math.prod(shape) for shape in trainable_shapes(shapes, training.groups).values())
 
 
 def _tokenising(progress: Progress) -> Any:

@@ -74,13 +74,20 @@ def _as_today(values: dict[str, Any]) -> dict[str, Any]:
 def _wrong_types(part: Any, place: str = "") -> list[str]:
     """The fields of a dataclass, and of those within it, whose values are not of the type that they have there."""
     values = {name: (getattr(part, name), kind) for name, kind in get_type_hints(type(part)).items()}
-    inner = [_wrong_types(value, f"{place}{name}.") for name, (value, _) in values.items() if is_dataclass(value)]
+    inner = [_wrong_types(part, f"{at}.") for name in values for at, part in _parts(values[name][0], place + name)]
     outer = [
         f"{place}{name} {value!r}"
         for name, (value, kind) in values.items()
         if not is_dataclass(value) and not _is_of(value, kind)
     ]
     return sum(inner, outer)
+
+
+def _parts(value: Any, place: str) -> list[tuple[str, Any]]:
+    """The dataclasses that a value is or holds, each with its place."""
+    if isinstance(value, tuple):
+        return [found for number, part in enumerate(value) for found in _parts(part, f"{place}.{number}")]
+    return [(place, value)] if is_dataclass(value) else []
 
 
 def _is_of(value: Any, kind: Any) -> bool:

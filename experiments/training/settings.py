@@ -11,6 +11,7 @@ from shared.configs.optimizer import OPTIMIZERS, ScheduleConfig
 from shared.configs.validation import check_choice
 from shared.data.batches import INPUTS
 from shared.errors import IsogradError
+from shared.parameter_groups import unused_settings
 from shared.schedules import SCHEDULES
 from shared.tasks.table import TASKS
 
@@ -151,6 +152,8 @@ def problems_of(experiment: Experiment) -> list[str]:
             found.append((name, f"expected {expected}, got {value}"))
     if experiment.task not in TASKS:
         found.append(("task", f"expected one of {', '.join(TASKS)}, got {experiment.task}"))
+    if unused := unused_settings(experiment.training.groups):
+        found.append(("groups", f"expected frozen groups without settings of their own, got {', '.join(unused)}"))
     if unknown := set(experiment.model.inputs) - set(INPUTS):
         found.append(("inputs", f"expected some of {', '.join(INPUTS)}, got {sorted(map(str, unknown))}"))
     return [f"{name}: {problem}" for name, problem in found]

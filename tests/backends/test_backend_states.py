@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
-from backend_cases import MODEL, make_backend, make_batch, step
+from backend_cases import MODEL, OPTIMIZER, make_backend, make_batch, step
 
 from shared.arrays import Arrays
 from shared.backend import NOTHING_ELSE, PACKAGES, Backend, load_backend
-from shared.configs.optimizer import OPTIMIZERS, AdamWConfig, OptimizerConfig, RMSpropConfig, SGDConfig, TrainingConfig
+from shared.configs.optimizer import (
+    OPTIMIZERS,
+    AdamWConfig,
+    OptimizerConfig,
+    ParameterGroup,
+    RMSpropConfig,
+    SGDConfig,
+    TrainingConfig,
+)
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import initial_weights
 
@@ -101,6 +109,19 @@ def test_all_that_a_run_holds_within_an_update_makes_the_round_trip_to_the_bit(n
     for kept in (backend.state_to_arrays(state), backend.state_to_arrays(backend.snapshot(state))):
         assert kept.keys() == arrays.keys()
         assert [name for name in arrays if kept[name].tobytes() != arrays[name].tobytes()] == []
+
+
+def test_in_torch_a_run_with_groups_that_is_resumed_at_every_step_has_the_bits_of_one_that_never_was():
+    """Arrays make a state in the order of the model, and the norm is summed in the order of the state."""
+    training = TrainingConfig(clip_norm=0.1, groups=(ParameterGroup(("*.bias",), weight_decay=0.0),))
+    backend = load_backend("torch", model=MODEL, optimizer=OPTIMIZER, training=training, seed=3)
+    whole, resumed = backend.init_state(), backend.init_state()
+    for _ in range(20):
+        whole, _ = step(backend, whole, make_batch())
+        assert list(whole["weights"]) == list(backend.shapes)
+        resumed, _ = step(backend, backend.state_from_arrays(backend.state_to_arrays(resumed)), make_batch())
+    ours, theirs = backend.state_to_arrays(whole), backend.state_to_arrays(resumed)
+    assert [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()] == []
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -1,5 +1,6 @@
 """Parameter groups: the first that fits a name takes it, every name has one, and none is written in vain."""
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 
 from shared.configs.optimizer import ParameterGroup
 from shared.errors import IsogradError
-from shared.parameter_groups import by_group
+from shared.parameter_groups import by_group, trainable_shapes
 
 NAMES = ["embedding.weight", "blocks.0.norm.weight", "blocks.0.norm.bias", "blocks.1.norm.bias", "classifier.bias"]
 BIASES = ParameterGroup(("*.bias",), weight_decay=0.0)
 NORMS = ParameterGroup(("*.norm.*",), rate_factor=0.5)
 ALL = ParameterGroup(("*",), weight_decay=0.3)
+FROZEN_NORMS = ParameterGroup(("*.norm.*",), trainable=False)
 OWN = ParameterGroup(("*",))  # what the optimiser itself says
 PATTERNS = st.sampled_from(
     ["*", "*.kernel", "*.bias", "*.weight", "*.norm.*", "blocks.?.*", "classifier.bias", "embedding.[vw]*"]
@@ -108,3 +110,41 @@ def test_a_group_whose_names_all_went_to_earlier_ones_is_refused(groups):
 def test_a_group_without_patterns_is_refused():
     with pytest.raises(IsogradError, match=r"nothing is left for \(\)"):
         by_group(NAMES, [ParameterGroup(())])
+
+
+def test_what_no_frozen_group_takes_trains_in_the_order_of_the_names():
+    shapes = {name: (size,) for size, name in enumerate(NAMES, start=1)}
+    assert list(trainable_shapes(shapes, ()).items()) == list(shapes.items())
+    assert trainable_shapes(shapes, (FROZEN_NORMS, BIASES)) == {"embedding.weight": (1,), "classifier.bias": (5,)}
+    left = trainable_shapes(shapes, (BIASES, FROZEN_NORMS))
+    assert list(left) == ["embedding.weight", "blocks.0.norm.bias", "blocks.1.norm.bias", "classifier.bias"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"weight_decay": 0.0}, "weight_decay 0.0 of ('*.norm.*',)"),
+        ({"rate_factor": 0.5}, "rate_factor 0.5 of ('*.norm.*',)"),
+        (
+            {"weight_decay": 0.1, "rate_factor": 0.0},
+            "weight_decay 0.1 of ('*.norm.*',), rate_factor 0.0 of ('*.norm.*',)",
+        ),
+    ],
+)
+def test_a_frozen_group_with_settings_that_only_training_uses_is_refused(settings, named):
+    with pytest.raises(IsogradError) as caught:
+        by_group(NAMES, [BIASES, replace(FROZEN_NORMS, **settings)])
+    assert str(caught.value) == (
+        f"parameter groups: a frozen group has no use for {named}: leave it out or let the group train"
+    )
+
+
+@pytest.mark.parametrize("groups", [[ALL], [BIASES, ALL], [FROZEN_NORMS, BIASES, ALL]])
+def test_groups_that_freeze_every_parameter_are_refused(groups):
+    frozen = [ParameterGroup(group.patterns, trainable=False) for group in groups]
+    with pytest.raises(IsogradError) as caught:
+        by_group(NAMES, frozen)
+    assert str(caught.value) == (
+        "parameter groups: every parameter is frozen: expected at least one that trains; narrow the patterns of "
+        + ", ".join(str(group.patterns) for group in frozen)
+    )

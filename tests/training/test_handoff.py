@@ -12,7 +12,9 @@ from records import without_times
 from experiments.catalogue import find_experiment
 from experiments.progress.display import Progress
 from experiments.training import launch
+from experiments.training.run_config import read_config
 from experiments.training.settings import Settings
+from shared import checkpoint
 from shared.backend import PACKAGES, Backend, load_backend
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import (
@@ -21,12 +23,13 @@ from shared.configs.optimizer import (
     AdamConfig,
     AdamWConfig,
     OptimizerConfig,
+    ParameterGroup,
     RMSpropConfig,
     ScheduleConfig,
     SGDConfig,
 )
 from shared.metrics_log import read
-from shared.run_folder import latest_checkpoint, load_checkpoint
+from shared.run_folder import latest_checkpoint, list_checkpoints, load_checkpoint
 
 jax = pytest.importorskip("jax")
 pytest.importorskip("torch")
@@ -35,7 +38,7 @@ BOUND = lockstep.BOUNDS["float64"]  # derived: what the project promises of a wh
 APART = ("loss", "gradient_norm")  # what rounding moves; all other figures of a record are equal
 CLIP_NORM, RATE, DECAY = 0.65, 1e-2, 0.1
 STEPS, MORE, FEW = 19, 7, 6  # an epoch has 5 steps, an update 3, the warm-up 2 updates; steps 19 and 26 end within one
-EVERYTHING = "everything"
+EVERYTHING, FROZEN = "everything", "everything, some of it frozen"
 STOPS = {
     "before the first step": (0,),
     "in the warm-up, within an update": (1,),
@@ -48,6 +51,7 @@ STOPS = {
 }
 CONFIGS: dict[str, OptimizerConfig] = {
     EVERYTHING: AdamWConfig(RATE, weight_decay=DECAY),
+    FROZEN: AdamWConfig(RATE, weight_decay=DECAY),
     "sgd": SGDConfig(RATE, weight_decay=DECAY),
     "nesterov": SGDConfig(RATE, momentum=0.9, nesterov=True, weight_decay=DECAY),
     "adam": AdamConfig(RATE, weight_decay=DECAY),
@@ -60,11 +64,13 @@ def small(name: str) -> Experiment:
     """A GRU with dropout and all that can surround an update; with other optimisers, batches are updates."""
     experiment = find_experiment("lockstep-2")
     model = replace(experiment.model, arguments={**experiment.model.arguments, "embedding_size": 4, "hidden_size": 5})
+    groups = (ParameterGroup(("*embedding.weight", "*.backward_cells.*"), trainable=False),) * (name == FROZEN)
+    training = replace(experiment.training, groups=(*groups, *experiment.training.groups), clip_norm=CLIP_NORM)
     return replace(
         experiment,
         model=model,
         optimizer=CONFIGS[name],
-        training=replace(experiment.training, clip_norm=CLIP_NORM, accumulate=3 if name == EVERYTHING else 1),
+        training=replace(training, accumulate=3 if name in (EVERYTHING, FROZEN) else 1),
         schedule=ScheduleConfig("cosine", warmup=2),
         batch_size=128,
         evaluate_every=7,
@@ -175,7 +181,24 @@ class Notes(Progress):
         self.texts.append(text)
 
 
-@pytest.mark.parametrize("optimizer", [name for name in CONFIGS if name != EVERYTHING])
+@pytest.mark.parametrize("first", PACKAGES)
+def test_a_run_with_frozen_parameters_is_handed_over_and_no_file_holds_more_of_them_than_the_weight(
+    throughout, tmp_path, first
+):
+    folder = train(tmp_path / "run", FROZEN, first, FEW, stops=(2, 4))
+    for side in PACKAGES:
+        assert_same_run(folder, throughout(FROZEN, side, FEW))
+    start, end = (load_checkpoint(path)[0] for path in (list_checkpoints(folder)[0], latest_checkpoint(folder)[0]))
+    frozen = [name for name in start if name.startswith("weights/") and ("embedding" in name or "backward" in name)]
+    assert len(frozen) == 5
+    assert all(start[name].tobytes() == end[name].tobytes() for name in frozen)
+    others, _ = checkpoint.load(latest_checkpoint(folder)[0] / "optimizer.safetensors")
+    assert not [name for name in others if "embedding" in name or "backward" in name]
+    moving = sum(array.size for name, array in end.items() if name.startswith("weights/") and name not in frozen)
+    assert read_config(folder).parameters == moving
+
+
+@pytest.mark.parametrize("optimizer", [name for name in CONFIGS if name not in (EVERYTHING, FROZEN)])
 def test_every_optimiser_is_handed_over(throughout, tmp_path, optimizer):
     for first in PACKAGES:
         folder = train(tmp_path / first, optimizer, first, FEW, stops=(4,))

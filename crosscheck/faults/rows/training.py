@@ -6,9 +6,9 @@ FILE, OBJECTIVE = "backend.py", "objective.py"
 NUMBER = 'state["step"] // self.training.accumulate'
 COEFFICIENTS = f"coefficients = self.updates.coefficients({NUMBER} + 1, learning_rate)"
 KEY = 'rng.fold_in(rng.key_from_seed(self.seed), state["step"])'
-AVERAGE, ACCURACY = 'state.get(training_state.AVERAGE, state["weights"])', 'weighted_mean(values, batch["weights"])'
+AVERAGE, ACCURACY = ", **state.get(training_state.AVERAGE, {})}", 'weighted_mean(values, batch["weights"])'
 LOSS = 'return weighted_mean(losses, batch["weights"]), '
-TORCH_GRADIENTS = 'return dict(zip(weights, gradients, strict=True)), {"loss"'
+TORCH_GRADIENTS = 'return dict(zip(trainable, gradients, strict=True)), {"loss"'
 INPUTS = "tuple(batch[name] for name in self.model.inputs)"
 TORCH_COMPUTE, JAX_COMPUTE = "weight.to(getattr(torch, self.dtype))", "weight.astype(self.dtype)"
 JAX_GRADIENTS = 'return gradients, {"loss": loss'
@@ -104,7 +104,7 @@ GRADIENTS_OF_A_RUN = (
         "gradients-never-zeroed/torch", "optimizer", "torch", "the gradients of all steps so far are added up",
         (Change(f"torch_impl/{OBJECTIVE}", TORCH_GRADIENTS,
                 "before = vars(self).get('before', {})\n        self.before = {name: gradient + before.get(name, 0.0) "
-                "for name, gradient in zip(weights, gradients)}\n        return self.before, {\"loss\""),),
+                "for name, gradient in zip(trainable, gradients)}\n        return self.before, {\"loss\""),),
         GRU, "", **GRADIENT,
     ),
 )
@@ -118,7 +118,7 @@ EVALUATIONS = (
     ),
     *both_sides(
         "evaluated-without-the-average", "model", "the weights are evaluated, not their average", FILE,
-        *alike(AVERAGE, 'state["weights"]'), GRU, mode="run",
+        *alike(AVERAGE, "}"), GRU, mode="run",
     ),
     *both_sides(
         "predicts-the-other-class", "model", "the evaluation predicts class 0 for 1 and 1 for 0", OBJECTIVE,

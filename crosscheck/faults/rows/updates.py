@@ -6,7 +6,7 @@ FILE, BACKEND = "update.py", "backend.py"
 FACTOR, SCALED = "(norm > clip_norm, clip_norm / norm, 1.0)", "gradient * factor for"
 DECAY = "optimizer.weight_decay if group.weight_decay is None else group.weight_decay"
 AVERAGED = "averaged(tensors[AVERAGE], moved[WEIGHTS], self.training.average_decay)}"
-MOVED = "moved = {group: {} for group in (WEIGHTS, *self.state)}"
+MOVED = "moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state)}"
 MIX = "decay * average[name] + (1 - decay) * weights[name]"
 SUMS, MEAN = "sums = {name: total + rows", "total / (rows + (rows == 0))"
 NUMBER, IS_LAST = '["step"] // self.training.accumulate + 1', '(state["step"] + 1) % self.training.accumulate == 0'

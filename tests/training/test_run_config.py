@@ -1,0 +1,66 @@
+"""The config.json of a run with parameter groups: written, read, and refused where a group makes no sense."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from experiments.catalogue import find_experiment
+from experiments.training.folder import CONFIG
+from experiments.training.run_config import RunConfig, read_config, write_config
+from shared.configs.optimizer import ParameterGroup, TrainingConfig
+from shared.errors import IsogradError
+
+FROZEN = ParameterGroup(("*embedding.weight",), trainable=False)
+BIASES = ParameterGroup(("*.bias",), weight_decay=0.0, rate_factor=0.5)
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    experiment = replace(find_experiment("lockstep-2"), training=TrainingConfig(groups=(FROZEN, BIASES)))
+    texts = ("data_origin", "data_fingerprint", "tokenizer_origin", "tokenizer_fingerprint")
+    counts = ("training_examples", "validation_examples", "parameters")
+    return RunConfig(
+        experiment, "torch", "float32", "cpu", None, **dict.fromkeys(texts, ""), **dict.fromkeys(counts, 1)
+    )
+
+
+def rewrite_group(folder, **changes) -> None:
+    """Change the first group in the file; None takes an entry out."""
+    values = json.loads((folder / CONFIG).read_text())
+    group = values["experiment"]["training"]["groups"][0]
+    group |= changes
+    values["experiment"]["training"]["groups"][0] = {name: value for name, value in group.items() if value is not None}
+    (folder / CONFIG).write_text(json.dumps(values))
+
+
+def test_frozen_groups_are_read_as_they_were_written(tmp_path, config):
+    write_config(tmp_path, config)
+    assert read_config(tmp_path) == config
+
+
+def test_a_group_written_before_groups_could_be_frozen_trains(tmp_path, config):
+    write_config(tmp_path, config)
+    rewrite_group(tmp_path, trainable=None)
+    assert read_config(tmp_path).experiment.training.groups == (replace(FROZEN, trainable=True), BIASES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"rate_factor": 0.5},
+            "out of range: groups: expected frozen groups without settings of their own, "
+            r"got rate_factor 0\.5 of \('\*embedding\.weight',\)",
+        ),
+        ({"weight_decay": 0.0}, r"out of range: groups: expected frozen groups .* got weight_decay 0\.0 of "),
+        ({"trainable": "false"}, r"of another type: experiment\.training\.groups\.0\.trainable 'false'"),
+        ({"trainable": 0}, r"of another type: experiment\.training\.groups\.0\.trainable 0"),
+        ({"weight_decay": "none"}, r"of another type: experiment\.training\.groups\.0\.weight_decay 'none'"),
+    ],
+)
+def test_a_group_that_makes_no_sense_is_named(tmp_path, config, changes, problem):
+    write_config(tmp_path, config)
+    rewrite_group(tmp_path, **changes)
+    with pytest.raises(IsogradError, match=problem):
+        read_config(tmp_path)
