@@ -10,18 +10,29 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test clean distclean
+.PHONY: setup demo quick lint test test-all clean distclean
 
 setup: $(STAMP)
 
 demo: setup
 	@$(BIN)/isograd demo
 
-test: setup
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
+
+# Three sizes: while you work, before you commit (what CI runs), and with every product of cases and dtypes.
+quick: lint
+	$(PYTEST) -m "not slow and not exhaustive"
+
+test: lint
+	$(PYTEST) -m "not exhaustive"
+
+test-all: lint
+	$(PYTEST)
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
 
 clean:
 	rm -rf build dist *.egg-info .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -204,6 +204,7 @@ FAULTS = {  # planted in the JAX twin: (where, name of the function or method, i
 STEP, VALID, NORM, GELU = jax_gru.GRUCell.step, jax_gru.valid_steps, jax_layer_norm.LayerNorm.__call__, jax.nn.gelu
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(fault, dtype, monkeypatch):

@@ -121,6 +121,7 @@ def assert_same_state(ours: Arrays, theirs: Arrays) -> None:
         assert verdict.agrees, f"{name}: {verdict}"
 
 
+@pytest.mark.slow
 @package
 @pytest.mark.parametrize("counts", ROWS.values(), ids=ROWS)
 def test_batches_whose_gradients_are_summed_make_the_update_of_one_batch_of_all_their_rows(package, counts):

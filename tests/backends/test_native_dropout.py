@@ -90,6 +90,7 @@ def train(backend: Backend, state, first: int, last: int, rate: float = 0.01):
     return backend.state_to_arrays(state), losses
 
 
+@pytest.mark.slow
 @package
 def test_every_step_of_a_run_has_its_own_masks_and_so_has_every_seed(package):
     ours, other = make_backend(package, "native"), make_backend(package, "native", seed=SEED + 1)
@@ -99,6 +100,7 @@ def test_every_step_of_a_run_has_its_own_masks_and_so_has_every_seed(package):
     assert len({*losses, *others}) == 2 * STEPS
 
 
+@pytest.mark.slow
 @package
 @pytest.mark.parametrize("kind", ["native", "shared"])
 def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(package, kind):

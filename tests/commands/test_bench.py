@@ -87,6 +87,7 @@ def test_the_runner_is_timed_without_validations(monkeypatch):
     assert all(row["milliseconds"] > 0 and row["cpu_milliseconds"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_dropout_is_timed_by_steps_and_by_masks(monkeypatch, capsys):
     monkeypatch.setattr(dropout, "MILLIONS", {"cpu": 1})
     line = "bench dropout --experiment reviews-2-small --batch-size 2 --rounds 1 --out found --json"

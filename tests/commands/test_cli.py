@@ -380,6 +380,7 @@ def test_evaluation_of_a_run_works_where_the_folder_was_moved_to(run, tmp_path, 
     assert re.search(r"accuracy +0\.\d", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_report_names_the_file_to_open_last(run, tmp_path, capsys):
     assert cli.main(["report", "run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"open {Path('run/report/report.html')}"
@@ -463,6 +464,7 @@ def test_compiled_programs_are_kept_unless_the_user_chose_otherwise(monkeypatch,
     assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "7"
 
 
+@pytest.mark.slow
 def test_both_backends_are_trained_compared_and_drawn(tmp_path):
     from crosscheck.criterion import PROOF
 
@@ -476,6 +478,7 @@ def test_both_backends_are_trained_compared_and_drawn(tmp_path):
     assert 'id="loss_difference"' in (tmp_path / "both" / "report" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tmp_path):
     import signal
 

@@ -263,6 +263,7 @@ def test_a_checkpoint_of_a_run_can_be_named_and_a_damaged_newest_one_is_noted(tm
     assert str(first) in report.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_verification_reads_again_and_runs_both_frameworks(tmp_path, dtype):
     name = "ReviewClassifierGRU"
@@ -356,6 +357,7 @@ except test_port.IsogradError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torch", "orbax"])
 def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary(tmp_path, kind):
     write(kind, tmp_path / "w")
@@ -391,6 +393,7 @@ def port_in_a_process(blocked: str, source: Path, target: Path) -> subprocess.Co
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blocked", "source", "target", "answer"),
     [

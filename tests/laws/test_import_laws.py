@@ -157,6 +157,7 @@ def test_an_arrow_upwards_is_found(tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "blocked"),
     [
@@ -172,6 +173,7 @@ def test_every_module_imports_without(package, blocked):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "blocked"), [("torch", JAX), ("jax", TORCH)])
 def test_a_backend_trains_where_the_other_framework_is_missing(name, blocked, tmp_path):
     result = run_without(blocked, TRAIN.format(out=str(tmp_path / "run"), name=name))

@@ -23,7 +23,7 @@ from experiments.training.settings import Settings
 from shared.configs.optimizer import SGDConfig
 from shared.errors import IsogradError
 
-pytestmark = pytest.mark.usefixtures("settings_of_jax")
+pytestmark = [pytest.mark.usefixtures("settings_of_jax"), pytest.mark.slow]
 STEPS = 12  # the first update has rate 0
 NAMES = [experiment.name for experiment in LOCKSTEP]
 

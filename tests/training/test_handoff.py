@@ -31,6 +31,8 @@ from shared.configs.optimizer import (
 from shared.metrics_log import read
 from shared.run_folder import latest_checkpoint, list_checkpoints, load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 jax = pytest.importorskip("jax")
 pytest.importorskip("torch")
 lockstep = pytest.importorskip("crosscheck.runs.lockstep")

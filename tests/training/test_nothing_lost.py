@@ -33,6 +33,8 @@ from shared.metrics_log import MetricsLog, read
 from shared.run_folder import list_checkpoints, read_state, save_checkpoint
 from shared.tasks.table import TASKS
 
+pytestmark = pytest.mark.slow
+
 FIGURES = TASKS["classification"].figures
 
 small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures

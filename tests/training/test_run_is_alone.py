@@ -23,6 +23,8 @@ from experiments.training.runner import Runner
 from shared.metrics_log import read
 from shared.run_folder import latest_checkpoint, list_checkpoints, read_state
 
+pytestmark = pytest.mark.slow
+
 small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures
 
 

@@ -344,6 +344,7 @@ def test_the_constant_schedule_is_constant():
     assert {constant(3e-4)(step) for step in itertools.chain(range(5), [10**6])} == {3e-4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(monkeypatch, tmp_path, backend):
     monkeypatch.setattr(launch, "find_experiment", lambda name: replace(find_experiment(name), checkpoint_every=3))

@@ -26,6 +26,8 @@ from shared.registry import TWINS
 from shared.run_folder import best_checkpoint, latest_checkpoint, load_checkpoint, read_state
 from shared.tasks.table import TASKS
 
+pytestmark = pytest.mark.slow
+
 NAME, LABELLING = "tagging", sequence_labelling.SequenceLabelling()
 STEPS = 18
 SETTINGS = Settings(steps=STEPS, dtype="float64")

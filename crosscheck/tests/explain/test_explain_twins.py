@@ -14,6 +14,8 @@ from crosscheck.explain import explain_twin
 from crosscheck.faults.table import FAULTS
 from shared.errors import IsogradError
 
+pytestmark = pytest.mark.slow
+
 KNOWN = (
     "norm-eps-of-flax/torch",
     "norm-eps-of-flax/jax",

@@ -84,6 +84,7 @@ def marked(location):
     return [line.split()[0] for line in str(location).splitlines() if line.endswith(MARK)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_fault_deep_inside_is_marked_and_nothing_else(dtype):
     location = located(dtype, **EPS)

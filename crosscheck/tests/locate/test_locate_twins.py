@@ -9,6 +9,8 @@ from crosscheck.locate import MARK, locate_twin
 from crosscheck.runs.compare_runs import compare_runs
 from shared.errors import IsogradError
 
+pytestmark = pytest.mark.slow
+
 FAULTY = (  # one a side, a phase, a mode
     "linear-bias-added-twice/jax",
     "norm-eps-of-flax/torch",

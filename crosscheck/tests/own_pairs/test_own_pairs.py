@@ -170,6 +170,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), [("images", "eval"), ("images", "train"), ("sequences", "train")])
 def test_an_equal_pair_agrees_in_both_modes_and_through_optimiser_steps(name, mode):
     case = CASES[name]
@@ -187,6 +188,7 @@ def test_a_mistake_is_found_at_its_module_and_in_its_phase(name, mistake):
     assert report.first_divergence[:2] == place, str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "mistake"),
     [

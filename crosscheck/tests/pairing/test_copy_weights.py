@@ -44,6 +44,7 @@ RULES = {r"^norm\.": "bn."}
 X = normal(2, 6, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("style", "dtype"), [("nnx", "float64"), ("nnx", "float32"), ("linen", "float64")])
 def test_a_port_with_copied_weights_and_statistics_agrees(style, dtype):
     with jax.enable_x64(dtype == "float64"):

@@ -80,6 +80,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_file_of_torch_is_compared_where_torch_is_not_installed(folder):
     said = (folder / "without torch").read_text().splitlines()
     assert said[:2] == ["True", "Divergence(module='Tower.norm', phase='forward', tensor='norm out[0]')"]
@@ -92,6 +93,7 @@ def test_the_side_of_a_missing_framework_is_refused_in_one_sentence(folder, miss
     assert f"install isograd[{side}], or record that side on a machine that has it" in said
 
 
+@pytest.mark.slow
 def test_a_file_of_jax_is_compared_where_jax_is_not_installed(folder):
     code = f"""{TORCH}
     print(crosscheck.compare(module, folder / "jax").agrees)

@@ -11,6 +11,8 @@ from shared.backend import NOTHING_ELSE, Backend, Batch, State, load_backend
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import AdamWConfig, ParameterGroup, TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ("torch", "jax")
 AGREEMENT = BOUNDS["float64"]
 STEPS, DROPOUT_STEPS, HANDOVER = 200, 30, 10

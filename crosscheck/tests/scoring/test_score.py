@@ -72,6 +72,7 @@ def test_the_equivalents_of_the_sample_are_of_both_sides():
     assert {EQUIVALENTS[name].side for name in HONEST} == {"torch", "jax"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_fault_is_caught_at_its_module_and_in_its_phase(name):
     outcome = score.try_fault(FAULTS[name])

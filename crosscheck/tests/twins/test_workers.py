@@ -11,6 +11,8 @@ import pytest
 from crosscheck.twins.workers import JOBS_FOR_A_WORKER, run_all
 from shared.errors import IsogradError
 
+pytestmark = pytest.mark.slow
+
 MANY = range(2 * JOBS_FOR_A_WORKER)
 SLOW = "from crosscheck.test_workers import *\nif __name__ == '__main__': print(list(run_all(sleep_for_ever, MANY)))"
 
