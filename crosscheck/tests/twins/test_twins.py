@@ -43,7 +43,7 @@ def product_of_twins_and_dtypes():
         yield pytest.param(name, dtype, marks=marks)
 
 
-@pytest.mark.parametrize(("name", "dtype"), product_of_twins_and_dtypes())
+@pytest.mark.parametrize(("name", "dtype"), list(product_of_twins_and_dtypes()))
 def test_twins_agree(name, dtype):
     for planned in suite.planned([name], [dtype]):
         report = planned.run()
