@@ -193,7 +193,7 @@ def test_a_mistake_inside_a_loop_or_checkpoint_is_found_in_its_layer(style, mist
 
 
 def test_a_module_without_its_variables_is_refused():
-    with pytest.raises(IsogradError, match=r"SetupMLP has no variables: give compare module.bind\(variables\)"):
+    with pytest.raises(IsogradError, match=r"SetupMLP has no variables: pass module.bind\(variables\)"):
         crosscheck.compare(drawn(TorchMLP()), SetupMLP(), INPUTS)
 
 

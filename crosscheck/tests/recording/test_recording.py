@@ -149,7 +149,7 @@ DAMAGE = {  # what has happened to the file of the torch side, and what is said
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "missing": (Path.unlink, "there is no such file"),
     "torch's own file": (lambda path: torch.save({"a": torch.ones(2)}, path), "this is a torch or zip file"),
-    "foreign": (lambda path: safetensors.numpy.save_file({"a": np.ones(2)}, path), "got 'a file of another kind'"),
+    "foreign": (lambda path: safetensors.numpy.save_file({"a": np.ones(2)}, path), "got 'a different kind of file'"),
     "of another version": (another_version, "expected 'isograd recording 1', got 'isograd recording 99'"),
     "without an array": (without_an_array, "the file lacks"),
     "of the other side": (lambda path: path.write_bytes((path.parent / "jax").read_bytes()), "swap the two"),
