@@ -205,7 +205,7 @@ def test_layers_that_run_both_ways_are_told_from_those_that_run_one_way():
 
 def test_a_layout_that_can_be_read_only_is_refused_by_name():
     how = {"layouts": {"rnn": ("torch.nn.GRU", "flax.nnx.MultiHeadAttention")}}
-    with pytest.raises(IsogradError, match=r"flax.nnx.MultiHeadAttention, but not written to it: fill these by hand"):
+    with pytest.raises(IsogradError, match=r"flax.nnx.MultiHeadAttention can be read but not written: fill these"):
         copy_weights(drawn(TorchRecurrent(torch.nn.GRU)), FlaxBothWays(), **how)
 
 
