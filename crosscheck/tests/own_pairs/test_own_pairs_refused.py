@@ -70,7 +70,7 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and what is said
         FlaxNet,
         X,
         {"rules": {r"^fc\d": "fc1"}},
-        "rules give one name to several parameters of the JAX module: fc1.bias, fc1.weight, fc2.bias, fc2.weight",
+        "rules map several parameters of the JAX module to the same name: fc1.bias, fc1.weight, fc2.bias, fc2.weight",
     ),
     "float64 against float32": (
         net,
@@ -172,7 +172,7 @@ def test_nan_on_both_sides_at_the_same_places_is_no_proof_and_the_report_says_so
     negative = int((X < 0).sum())
     assert not report.agrees
     assert f"{negative} not finite" in str(report)
-    assert "NaN on both sides at the same places" in str(report.first_row)
+    assert "NaN on both sides at the same positions" in str(report.first_row)
 
 
 def test_nan_on_one_side_is_found_beside_nan_on_both():
