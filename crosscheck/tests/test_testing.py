@@ -91,11 +91,11 @@ def functions(ours, theirs):
 
 HINTS = {  # a pair, its inputs, and the words of the hint that it gets
     "the other GELU": (lambda: pair_of(approximate=True), X, "D24 gelu"),
-    "an unknown mistake": (lambda: pair_of(power=1.01), X, "everything before this tensor agrees: look at the code"),
-    "a gradient stopped": (lambda: pair_of(stop=jax.lax.stop_gradient), X, "one side has no gradient here at all"),
+    "an unknown mistake": (lambda: pair_of(power=1.01), X, "everything before this tensor agrees: check the code"),
+    "a gradient stopped": (lambda: pair_of(stop=jax.lax.stop_gradient), X, "one side has no gradient here"),
     "other weights": (fresh, X, "load the same weights on both sides"),
-    "a weight transposed": (transposed, X, "D01 linear-transpose|one is the other transposed"),
-    "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN agrees with nothing"),
+    "a weight transposed": (transposed, X, "D01 linear-transpose|one is the transpose of the other"),
+    "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN never equals itself"),
     "NaN on one side": (functions(torch.log, lambda x: jnp.log(jnp.abs(x))), X, "only one side is not finite"),
     "shapes": (functions(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True)), X, "the shapes differ"),
     "float32 in between": (

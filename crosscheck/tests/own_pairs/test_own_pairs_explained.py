@@ -149,9 +149,9 @@ MISTAKES = {
     "one epsilon of three": (NORMS, {"eps": (1e-5, 1e-6, 1e-5)}, "D18", "in TorchNorms.norms.1"),
     "two epsilons of three": (NORMS, {"eps": (1e-6, 1e-5, 1e-6)}, "D18", "in TorchNorms.norms.0, TorchNorms.norms.2"),
     "one GELU of three": (NORMS, {"approximate": (False, True, False)}, "D24", "in TorchNorms (call 2)"),
-    "channels last when flattened": (POOLED, {"is_last": True}, "D02", "channels last before they are flattened"),
+    "channels last when flattened": (POOLED, {"is_last": True}, "D02", "channels moved last before flattening"),
     "four gates in another order": (LSTM, {"order": "ifog"}, "D03", "the order (0, 1, 3, 2) in TorchLSTM.cell"),
-    "rotary pairs": (ROTARY, {"is_paired": True}, "D11", "neighbours, not halves, in heads of 4"),
+    "rotary pairs": (ROTARY, {"is_paired": True}, "D11", "interleaved, not in halves, heads of 4"),
 }
 
 

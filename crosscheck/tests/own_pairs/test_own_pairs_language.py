@@ -138,7 +138,7 @@ def test_a_mask_of_the_other_polarity_is_not_blamed_for_a_mistake_elsewhere(mist
 
 
 NAMED = {
-    "the tie is cut": ({"is_tied": False}, "D13", "no gradient of the head"),
+    "the tie is cut": ({"is_tied": False}, "D13", "no gradient from the head"),
     "positions from 1": ({"first": 1}, "D35", "positions one place later"),
     "positions from 2": ({"first": 2}, "D35", "positions two places later"),
     "an epsilon in the middle of a norm": ({"eps": 1e-5}, "D19", "RMSNorm written out with eps 1e-05"),
