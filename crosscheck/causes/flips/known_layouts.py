@@ -105,7 +105,7 @@ def _other_axes(array: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
 def _other_heads(array: np.ndarray, number: int) -> Iterator[tuple[str, str, np.ndarray]]:
     """Layouts of a projection that is split into this many heads."""
     parts = array.reshape(number, len(array) // number, *array.shape[1:])
-    yield "D09", "the heads are the inner index of the width, not the outer one", parts.swapaxes(0, 1).reshape(array.shape)
+    yield "D09", "heads are the inner index of the width, not the outer one", parts.swapaxes(0, 1).reshape(array.shape)
     if len(array) // number % 2 == 0:
         pairs = parts.reshape(number, -1, 2, *array.shape[1:])
         yield "D11", "rotary pairs are interleaved", pairs.swapaxes(1, 2).reshape(array.shape)

@@ -142,7 +142,7 @@ def test_a_loss_of_digits_is_named_by_the_size_of_the_gap():
     theirs.proj.bias.set_value(theirs.proj.bias[...] + 5000.0)
     found = explain(ours, theirs, X)
     assert found.divergence.id == "D20", str(found)
-    assert found.flipped.endswith("a gap of this size")
+    assert found.flipped.endswith("same size as the gap")
 
 
 def permuted(layer, order):

@@ -103,9 +103,9 @@ def test_modules_that_only_pass_the_error_on_agree_by_themselves(dtype):
 def test_the_tree_stands_in_the_order_of_the_calls_with_parents_first():
     location = located(**EPS)
     assert [line.path for line in location.modules] == TREE
-    shown = [line.partition(" in the whole ")[0].rstrip() for line in str(location).splitlines()[1 : 1 + len(TREE)]]
+    shown = [line.partition(" full run ")[0].rstrip() for line in str(location).splitlines()[1 : 1 + len(TREE)]]
     blocks = (f"    blocks.{number}\n      norm\n      fc" for number in range(3))
-    assert "\n".join(shown) == "\n".join(["  (the whole)", "    embed", *blocks, "    head"])
+    assert "\n".join(shown) == "\n".join(["  (root)", "    embed", *blocks, "    head"])
 
 
 @pytest.mark.parametrize(("mistake", "place"), BACKWARD.values(), ids=BACKWARD)

@@ -59,7 +59,7 @@ def test_running_statistics_agree_up_to_the_divisor_of_the_variance_which_the_re
     assert {row.tensor.removesuffix(" (biased)") for row in report.rows if row.kind == "running statistic"} == {
         f"{layer}.running_{what}" for layer in ("bn", "other") for what in ("mean", "var")
     }
-    assert dtype != "float64" or "2 running variances are Flax's biased ones, torch's unbiased (D22)" in str(report)
+    assert dtype != "float64" or "2 running variances are biased in Flax, unbiased in torch (D22)" in str(report)
 
 
 @pytest.mark.parametrize("momentum", [0.03, 0.99])
