@@ -89,7 +89,7 @@ def test_planting_changes_a_function_or_a_constant_and_puts_it_back(row: Fault |
 
 
 def test_an_old_text_that_does_not_stand_once_is_refused():
-    with pytest.raises(IsogradError, match="stands there 0 times: mend the row"):
+    with pytest.raises(IsogradError, match="expected exactly once but found 0 times: fix the fault.s row"):
         changed_source(Change("shared/rng.py", "no such text", ""))
 
 

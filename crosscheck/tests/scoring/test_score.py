@@ -106,7 +106,7 @@ def test_a_fault_is_planted_on_top_of_another():
 
 def test_a_fault_that_does_not_fit_leaves_nothing_planted():
     fits = FAULTS["linear-bias-dropped/torch"].changes
-    with pytest.raises(IsogradError, match="mend the row"), planted((*fits, Change(fits[0].path, "no such text", ""))):
+    with pytest.raises(IsogradError, match="fix the fault"), planted((*fits, Change(fits[0].path, "no such text", ""))):
         pass
     assert LINEAR.run().agrees
 
@@ -123,7 +123,7 @@ def test_weights_that_are_refused_with_a_sentence_count_as_caught(monkeypatch):
 def test_a_fault_that_can_not_be_planted_does_not_count_as_caught():
     fault = FAULTS["linear-bias-dropped/torch"]
     stale = replace(fault, changes=(replace(fault.changes[0], old="no such text"),))
-    with pytest.raises(IsogradError, match="mend the row"):
+    with pytest.raises(IsogradError, match="fix the fault's row"):
         score.try_fault(stale)
 
 
