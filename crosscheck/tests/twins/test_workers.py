@@ -59,7 +59,7 @@ def test_what_a_job_raises_is_raised(jobs):
 
 
 def test_a_killed_worker_is_one_sentence():
-    with pytest.raises(IsogradError, match="one of 2 worker processes was killed, perhaps for want of memory"):
+    with pytest.raises(IsogradError, match="one of 2 worker processes was killed, perhaps for lack of memory"):
         list(run_all(kill_at_three, MANY))
 
 
