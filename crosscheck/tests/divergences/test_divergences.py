@@ -1,4 +1,4 @@
-"""Every known divergence is written down whole, and still has the size that was predicted."""
+"""Every known divergence is fully described, and still has the predicted size."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ RUNS = [pytest.param(row, marks=MARKS[row.device], id=f"{row.id}-{row.name}") fo
 
 @pytest.fixture
 def nothing_changed():
-    """Fails a test that leaves a switch, a default or the random numbers of a framework otherwise than they were."""
+    """Fail a test that does not restore a framework's switches, defaults and random state."""
 
     def state():
         return (

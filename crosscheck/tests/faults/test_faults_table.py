@@ -1,4 +1,4 @@
-"""The table of faults: every row can be planted, says where it must be found, and leaves nothing behind."""
+"""The table of faults: every row can be planted, says where it must be found, and leaves no trace."""
 
 import functools
 import importlib
@@ -34,7 +34,7 @@ def places_of(fault: Fault) -> set[str]:
 
 
 def state_of(change: Change) -> dict[str, object]:
-    """Whatever planting may replace in the module of a change."""
+    """Everything that planting may replace in a change's module."""
     name = change.path.removesuffix(".py").replace("/", ".")
     module = importlib.import_module(name)
     functions = planting._functions(module, name)

@@ -1,4 +1,4 @@
-"""`locate` marks the module at fault in the tree of a user's own pair, and clears those that only pass the error on."""
+"""`locate` marks the module at fault in the tree of a user's pair, and clears modules that only pass the error on."""
 
 import json
 
@@ -49,7 +49,7 @@ class FlaxBlock(nnx.Module):
 
 
 class FlaxNet(nnx.Module):
-    """The same layers under other names; a mistake is made in the second block."""
+    """The same layers under different names, with a mistake in the second block."""
 
     def __init__(self, rngs, **mistake):
         self.stem, self.readout = nnx.Linear(5, 7, rngs=rngs), nnx.Linear(7, 3, rngs=rngs)
@@ -80,7 +80,7 @@ def located(dtype="float64", **mistake):
 
 
 def marked(location):
-    """The module that each marked line of the text begins with."""
+    """The module at the start of each marked line of the text."""
     return [line.split()[0] for line in str(location).splitlines() if line.endswith(MARK)]
 
 

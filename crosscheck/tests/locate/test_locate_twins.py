@@ -1,4 +1,4 @@
-"""`locate_twin`: a fault is located in a twin of the registry; of a training run the first wrong step is named."""
+"""`locate_twin` locates a fault in a twin of the registry, and names the first wrong step of a training run."""
 
 import json
 
@@ -9,7 +9,7 @@ from crosscheck.locate import MARK, locate_twin
 from crosscheck.runs.compare_runs import compare_runs
 from shared.errors import IsogradError
 
-FAULTY = (  # one a side, a phase, a mode
+FAULTY = (  # one per side, phase and mode
     "linear-bias-added-twice/jax",
     "norm-eps-of-flax/torch",
     "gru-reset-before-product/jax",
@@ -53,7 +53,7 @@ def test_the_first_training_step_that_parts_is_named():
     assert {row["tensor"].partition("/")[0] for row in found["rows"] if row["verdict"] == "DISAGREES"} == {"2", "3"}
 
 
-PARTING = {  # a fault -> the twin that is trained, what its run shows, and the module at fault and the phase
+PARTING = {  # a fault -> the trained twin, what its run shows, and the module at fault with its phase
     "gelu-by-tanh/jax": ("ReviewClassifierTransformer", "loss", "transformer.blocks.0.mlp", "forward"),
     "linear-bias-frozen/torch": (
         "ReviewClassifierGRU:encoder_only",

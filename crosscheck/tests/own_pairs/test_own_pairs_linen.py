@@ -89,7 +89,7 @@ class FlaxLayer(nn.Module):
 
 
 class RematStack(nn.Module):
-    """Three layers, each computed anew on the way back."""
+    """Three layers, each recomputed in the backward pass."""
 
     eps: float = 1e-5
     stop: bool = False
@@ -104,7 +104,7 @@ class RematStack(nn.Module):
 
 
 class ScanStack(nn.Module):
-    """Three layers with stacked parameters, in one loop."""
+    """Three layers with stacked parameters, in a single loop."""
 
     eps: float = 1e-5
     stop: bool = False

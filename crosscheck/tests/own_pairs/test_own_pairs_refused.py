@@ -1,4 +1,4 @@
-"""Pairs that can't be compared are refused in one clear sentence; numbers that are none are found where they arise."""
+"""Pairs that can't be compared are refused in one clear sentence; non-finite numbers are found where they arise."""
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def pair_of(**options):
 
 
 LINEN = linen.Dense(3, param_dtype=jnp.float64)
-REFUSED = {  # a torch module, a JAX module, inputs, options, and what is said
+REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
     "no inputs": (net, FlaxNet, None, {}, "expected inputs for the two modules, got none"),
     "the sides swapped": (FlaxNet, net, X, {}, r"expected torch's module, got the JAX module FlaxNet: the call is"),
     "torch twice": (net, net, X, {}, r"expected JAX's module, got the torch module TorchNet: the call is"),

@@ -1,4 +1,4 @@
-"""What batch normalisation averages over batches is compared in train mode, and so is what hooks do to a module."""
+"""Batch normalisation's running averages are compared in train mode, and so are changes that hooks make to a module."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ X = normal(4, 5, 3)
 
 
 class TorchAveraging(torch.nn.Module):
-    """One layer of statistics called twice, one with another momentum."""
+    """One layer with running statistics called twice, another with a different momentum."""
 
     def __init__(self):
         super().__init__()

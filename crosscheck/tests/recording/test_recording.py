@@ -1,4 +1,4 @@
-"""One side on record: a file that another machine compares with its own side, and what is said of a bad one."""
+"""Recordings of one side: a file to compare on another machine, and the messages for a bad file."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def pair_of(dtype="float64", **mistake):
 
 @pytest.fixture
 def files(tmp_path):
-    """Both sides of an equal pair in float64 in files."""
+    """Both sides of an equal float64 pair, as files."""
     for side, module in zip(("torch", "jax"), pair_of(), strict=True):
         crosscheck.record(module, X, tmp_path / side)
     return tmp_path
@@ -144,7 +144,7 @@ def without_an_array(path):
     checkpoint.save(path, {name: arrays[name] for name in list(arrays)[1:]}, metadata)
 
 
-DAMAGE = {  # what has happened to the file of the torch side, and what is said
+DAMAGE = {  # damage to the file of the torch side, and the message
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole safetensors file"),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "missing": (Path.unlink, "there is no such file"),
@@ -165,7 +165,7 @@ def test_a_file_that_is_no_use_is_refused_in_one_sentence(files, damage):
     assert "\n" not in str(caught.value)
 
 
-REFUSED = {  # how a file in float64, in eval mode and without updates is compared, and what is said
+REFUSED = {  # options for comparing a float64 file in eval mode without updates, and the message
     "other inputs": ({"inputs": X + 1}, r"recorded with other inputs \(0 differ\)"),
     "inputs by other names": ({"inputs": {"x": X}}, r"recorded with other inputs \(0, x differ\)"),
     "train mode": ({"train": True}, "recorded with train=False, so it can't be compared with train=True"),

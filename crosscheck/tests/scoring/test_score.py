@@ -59,7 +59,7 @@ HONEST = (
     "adamw-decays-first/jax",
     "clip-by-smaller-factor/torch",
 )
-SEEDS = (0, 1, 2, 3, 28, 44, 58, 75, 86, 100)  # other dtypes, both modes, two cases
+SEEDS = (0, 1, 2, 3, 28, 44, 58, 75, 86, 100)  # different dtypes, both modes, two cases
 LINEAR = Check("Linear", "odd_sizes", "float64", "eval", "cpu")
 
 
@@ -94,7 +94,7 @@ def test_unchanged_twins_with_another_seed_raise_no_alarm(seed):
 
 
 def test_a_fault_is_planted_on_top_of_another():
-    """One takes the bias off, the other adds it once more: together they are harmless, and apart again afterwards."""
+    """One subtracts the bias, the other adds it again: together they are harmless, and both are undone afterwards."""
     less, more = FAULTS["linear-bias-dropped/torch"], FAULTS["linear-bias-added-twice/torch"]
     with planted(less.changes):
         assert not LINEAR.run().agrees
