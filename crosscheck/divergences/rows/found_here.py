@@ -106,8 +106,8 @@ FINDINGS = (
         predicted=1.0e-4,
         size_of="relative L2 difference in LayerNorm's weight gradients (torch's own error: 1e-7)",
         measure=_mean_computed_twice,
-        source="found here: XLA computes the mean in several fusions, and rounds it in only one: in the other, sum / 13 "
-        "and the subtraction are one instruction (a width of 8 or 16 shows nothing: the quotient is exact)",
+        source="found here: XLA computes the mean in several fusions, and rounds it in only one: in the other, sum / 13"
+        " and the subtraction are one instruction (a width of 8 or 16 shows nothing: the quotient is exact)",
         to_torch="x = x - jax.lax.stop_gradient(x[..., :1]) first, which is exact for entries close together",
         to_jax="torch has no such error; subtract x[..., :1].detach() too, so that both sides do the same",
         processors=Processors("round a product and its sum once (FMA)", rounds_product_and_sum_once, 1.1e-7),

@@ -92,7 +92,7 @@ def test_a_size_that_hangs_on_the_processor_is_predicted_for_this_one(does, expe
     processors = Processors("count in tens", lambda: does, size_on_others=10.0)
     row: KnownDivergence = dataclasses.replace(ROWS[0], predicted=1.0, processors=processors)
     assert [size for size in (1.0, 10.0) if row.holds(size)] == [expected]
-    assert row.conditions == "1 on processors that count in tens, 10 on the others"
+    assert row.conditions == "1 on processors that count in tens, 10 on others"
     assert row.to_dict()["predicted"] == expected
 
 
