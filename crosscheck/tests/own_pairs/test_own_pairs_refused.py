@@ -55,8 +55,8 @@ def pair_of(**options):
 LINEN = linen.Dense(3, param_dtype=jnp.float64)
 REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
     "no inputs": (net, FlaxNet, None, {}, "expected inputs for the two modules, got none"),
-    "the sides swapped": (FlaxNet, net, X, {}, r"expected torch's module, got the JAX module FlaxNet: the call is"),
-    "torch twice": (net, net, X, {}, r"expected JAX's module, got the torch module TorchNet: the call is"),
+    "the sides swapped": (FlaxNet, net, X, {}, r"expected a torch module, got the JAX module FlaxNet: call compare"),
+    "torch twice": (net, net, X, {}, r"expected a JAX module, got the torch module TorchNet: call compare"),
     "parameters of another size": (
         lambda: net(hidden=8),
         FlaxNet,
@@ -114,7 +114,7 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
         lambda: lambda x: x,
         X,
         {},
-        r"the outputs of function do not pair up: torch has \['output\[0\]', 'output\[1\]'\], JAX has \['output'\]",
+        r"the outputs of function do not match: torch has \['output\[0\]', 'output\[1\]'\], JAX has \['output'\]",
     ),
     "an output that is no tensor": (
         lambda: lambda x: (x, 3),

@@ -144,7 +144,10 @@ def test_names_that_do_not_pair_up_come_with_an_example_of_a_rule():
 
 @pytest.mark.parametrize(
     ("rules", "words"),
-    [({"(": "x"}, r"'\(' is none: missing \)"), ([("a", "b")], "rules must be a dict, .*, got list")],
+    [
+        ({"(": "x"}, r"'\(' is not a valid regular expression: missing \)"),
+        ([("a", "b")], "rules must be a dict of .*, got list"),
+    ],
 )
 def test_rules_that_can_not_be_read_are_one_sentence(rules, words):
     with pytest.raises(IsogradError, match=words):
@@ -152,7 +155,7 @@ def test_rules_that_can_not_be_read_are_one_sentence(rules, words):
 
 
 def test_a_class_in_the_place_of_a_module_is_one_sentence():
-    with pytest.raises(IsogradError, match="got the class TorchPositions: make one of it first"):
+    with pytest.raises(IsogradError, match="got the class TorchPositions: create an instance first"):
         crosscheck.compare(TorchPositions, POSITIONS.pair()[1], X)
 
 

@@ -118,7 +118,7 @@ def test_inputs_that_no_file_holds_must_be_given_again(tmp_path):
 
     inputs = {"state": State(X, X + 1), "x": X}
     recording = crosscheck.record(function, inputs, tmp_path / "torch")
-    with pytest.raises(IsogradError, match="holds no inputs: give compare the ones it was made with"):
+    with pytest.raises(IsogradError, match="has no inputs: pass the inputs it was recorded with"):
         crosscheck.compare(tmp_path / "torch", function)
     for ours in (tmp_path / "torch", recording):
         assert crosscheck.compare(ours, function, inputs).agrees
@@ -166,8 +166,8 @@ def test_a_file_that_is_no_use_is_refused_in_one_sentence(files, damage):
 
 
 REFUSED = {  # options for comparing a float64 file in eval mode without updates, and the message
-    "other inputs": ({"inputs": X + 1}, r"recorded with other inputs \(0 differ\)"),
-    "inputs by other names": ({"inputs": {"x": X}}, r"recorded with other inputs \(0, x differ\)"),
+    "other inputs": ({"inputs": X + 1}, r"recorded with different inputs \(0 differ\)"),
+    "inputs by other names": ({"inputs": {"x": X}}, r"recorded with different inputs \(0, x differ\)"),
     "train mode": ({"train": True}, "recorded with train=False, so it can't be compared with train=True"),
     "updates": ({"updates": 2}, "recorded with updates=0, so it can't be compared with updates=2"),
 }
