@@ -1,10 +1,10 @@
-"""Prove that a torch module and a JAX module agree: outputs, gradients, weights; and find where they do not."""
+"""Prove that a torch module and a JAX module agree in outputs, gradients and weights, or find where they diverge."""
 
 import importlib
 import importlib.util
 
 if importlib.util.find_spec("torch"):
-    import torch  # noqa: F401  (torch before jax in one process)
+    import torch  # noqa: F401  (import torch before jax)
 
 from crosscheck.compare import compare
 from crosscheck.judging.rows import Divergence, Row
@@ -13,7 +13,7 @@ from crosscheck.recording.recording import Recording
 from crosscheck.report import Report
 
 __all__ = ["Divergence", "Pair", "Recording", "Report", "Row", "build_pair", "compare", "copy_weights", "record"]
-# The others need one framework only.
+# The rest of the API needs only one framework.
 NEED_BOTH = {
     "Pair": "twins.pair",
     "build_pair": "twins.pair",
@@ -22,7 +22,7 @@ NEED_BOTH = {
 
 
 def __getattr__(name: str) -> object:
-    """What needs both frameworks is imported where it is asked for."""
+    """Import what needs both frameworks on first use."""
     if name in NEED_BOTH:
         return getattr(importlib.import_module(f"crosscheck.{NEED_BOTH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

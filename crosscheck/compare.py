@@ -1,4 +1,4 @@
-"""Compare a torch module with a JAX module: parameters, everything inside, outputs, all gradients, updates."""
+"""Compares a torch module with a JAX module: parameters, inner tensors, outputs, all gradients, updates."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,19 +34,19 @@ def compare(
     name: str | None = None,
     device: str | None = None,
 ) -> Report:
-    """Run both modules on the same inputs (a dict, a tuple or one array, of any framework) and compare all they do.
+    """Run both modules on the same inputs (a dict, a tuple or one array, of any framework) and compare all results.
 
     `torch_module` is a torch.nn.Module or a function; `jax_module` an NNX module, a Linen module bound to its
-    variables, the pair (module, variables), or a function. Either may be a `Recording`, or the file of one.
+    variables, the pair (module, variables), or a function. Either may be a `Recording` or a recording's file.
     `rules` renames JAX parameters and modules to torch's names: regular expression -> replacement. `layouts` names the
-    foreign layout of the parameters below a path, such as {"rnn": "torch.nn.GRU"}; a tuple names one of each side.
-    `torch_arguments` and `jax_arguments` are keywords that only one side takes, or takes in another form: a mask of the
-    other polarity, deterministic=True. In train mode our own dropout draws equal masks on both sides, any other dropout
-    is off. `updates` compares the state after one and after so many optimiser steps too, of our AdamW or of
-    `optimizers`, (parameters -> torch optimizer, optax transformation).
-    float64 modules are held to the proof, others to the noise rule; those are compiled as users compile them, or in a
-    third of the time with optimize=False, which leaves XLA's machine code as it comes.
-    Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not pair up.
+    foreign layout of the parameters below a path, such as {"rnn": "torch.nn.GRU"}; a tuple names one for each side.
+    `torch_arguments` and `jax_arguments` are keywords that only one side takes, or takes in a different form: a mask of
+    the opposite polarity, deterministic=True. In train mode our dropout draws equal masks on both sides, and any other
+    dropout is off. `updates` also compares the state after the first optimiser step and after this many, with our AdamW
+    or with `optimizers`, (parameters -> torch optimizer, optax transformation).
+    float64 modules are held to the proof, others to the noise rule. The latter are compiled as users compile them;
+    optimize=False skips XLA's optimisation of machine code and takes a third of the time.
+    Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not match.
     """
     check_rules(rules or {})
     own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments, "optimizers": optimizers}
@@ -62,7 +62,7 @@ def compare(
 
 
 def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Report:
-    """The report of two recordings, without the place where they part."""
+    """The report of two recordings, without the first divergence."""
     options = comparison.options
     return Report(
         name=comparison.ours.title,
@@ -86,7 +86,7 @@ def _located(report: Report, ours: Recording, theirs: Recording, comparison: Com
 
 
 def _look_inside(found: Found, ours: Recording, comparison: Comparison) -> Found:
-    """The fault in a module that runs where no tensor is seen: with JAX's loops written out, or by itself."""
+    """The fault in a module whose tensors are not visible, found with JAX's loops unrolled, or in isolation."""
     written_out = replace(comparison, options=replace(comparison.options, unrolled=True, updates=0))
     theirs = written_out.jax_recording(ours)
     found = _first(judge(ours, theirs), ours, theirs) or found
@@ -101,5 +101,5 @@ def _first(rows: list[Row], ours: Recording, theirs: Recording) -> Found | None:
 
 
 def _is_hidden(module: str, theirs: Recording) -> bool:
-    """True if something inside the module runs where no tensor is seen: in a loop or checkpoint of JAX's."""
+    """True if something in the module runs where tensors are not visible: in a JAX loop or checkpoint."""
     return any(path.startswith(f"{module}." if module else "") for path in theirs.values.hidden)

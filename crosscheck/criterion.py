@@ -1,8 +1,8 @@
-"""When two tensors are equal: the proof in float64, and the noise rule below it.
+"""When two tensors count as equal: the proof in float64, and the noise rule below it.
 
-float64: the relative L2 error is at most 1e-12. Other dtypes: the bound is measured. The oracle is the float64 run;
-a side's error against it may be at most 3 times the noise, which is the other side's error or the movement of the
-oracle itself under random roundings (see rounding.py), whichever is larger.
+float64: the relative L2 error is at most 1e-12. Other dtypes: the bound is measured. The float64 run is the oracle;
+a side's error against it may be at most 3 times the noise, which is the larger of the other side's error and the
+oracle's own movement under random rounding (see recording/random_rounding.py).
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-# derived: float64 roundoff is 1.1e-16; this leaves room for the 10**4 roundings of a deep gradient, not for a fault
+# derived: float64 roundoff is 1.1e-16; this allows for the 10**4 roundings of a deep gradient, but not for a fault
 PROOF = 1e-12
 NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
 
@@ -28,40 +28,40 @@ class Verdict:
 
 
 def unit_roundoff(dtype: np.dtype) -> float:
-    """Half the distance from 1 to the next number of `dtype`."""
+    """Half the distance from 1 to the next larger number of `dtype`."""
     return float(ml_dtypes.finfo(dtype).eps) / 2
 
 
 def widened(array: np.ndarray) -> np.ndarray:
-    """The array in float64, its dtype's largest number as infinity: a mask's fill would drown all other entries."""
+    """The array in float64 with its dtype's largest number as infinity: a mask's fill would dwarf all other entries."""
     wide = array.astype(np.float64)
     largest = float(ml_dtypes.finfo(array.dtype).max) if array.dtype.kind not in "biu" else np.inf
     return np.where(np.abs(wide) >= largest, np.copysign(np.inf, wide), wide)
 
 
 def norm(array: np.ndarray) -> float:
-    """L2 norm in float64 of the finite entries; `difference` answers for the rest."""
+    """L2 norm in float64 of the finite entries; `difference` handles the rest."""
     wide = widened(array)
     return float(np.linalg.norm(np.where(np.isfinite(wide), wide, 0.0)))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """L2 norm of a - b; infinite if they are infinite or NaN in different places, or NaN anywhere."""
+    """L2 norm of a - b; infinite if either has NaN, or if their infinities differ."""
     a, b = widened(a), widened(b)
     finite = np.isfinite(a) & np.isfinite(b)
-    if not np.array_equal(a[~finite], b[~finite]):  # equal infinities are equal, NaN never is
+    if not np.array_equal(a[~finite], b[~finite]):  # infinities can be equal, NaN never is
         return float("inf")
     return float(np.linalg.norm(a[finite] - b[finite]))
 
 
 def movement(moved: np.ndarray, exact: np.ndarray) -> float:
-    """How far a run with random roundings moved a tensor; 0 if it overflowed: an infinite bound passes all."""
+    """How far a run with random rounding moved a tensor; 0 if it overflowed: an infinite bound would pass anything."""
     distance = difference(moved, exact)
     return distance if np.isfinite(distance) else 0.0
 
 
 def prove(torch_array: np.ndarray, jax_array: np.ndarray, floor: float) -> Verdict:
-    """The float64 criterion; `floor` is the model's largest gradient, of which one that is zero in theory is noise."""
+    """The float64 criterion; `floor` is the model's largest gradient norm: one that is zero in theory is only noise."""
     scale = max(norm(torch_array), floor) or 1.0
     return Verdict(difference(torch_array, jax_array) / scale, PROOF)
 
@@ -74,7 +74,7 @@ def compare_noise(
     moved: float,
     roundoff: float,
 ) -> Verdict:
-    """The noise rule; `moved`: how far random roundings of size `roundoff` move the oracle; `floor` as in `prove`."""
+    """The noise rule; `moved` is how far random rounding at `roundoff` moves the oracle; `floor` as in `prove`."""
     scale = max(norm(oracle), floor) or 1.0
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
     noise = max(roundoff * scale, moved)

@@ -1,4 +1,4 @@
-"""Explain a disagreement: flip one known default at a time on one side until the gap is gone, and name that default."""
+"""Explains a disagreement: flips one known default at a time on one side until the gap closes, and names it."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -21,17 +21,17 @@ from crosscheck.report import Report
 from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
 
-# Rows that lose digits: two frameworks lose other ones, so the gap can't close, but a flip makes one of the same size.
+# Rows that lose digits: each framework loses different ones, so the gap can't close, but a flip can match its size.
 LOSES_DIGITS = ("D20", "D51", "D52", "D53", "D69")
-FLOAT32_GAP = 64 * 2.0**-24  # derived: the roundoff of float32, as often as a short computation rounds
-SAME_SIZE = 8.0  # honest programs' rounding errors differ by small factors, one precision from the next by thousands
+FLOAT32_GAP = 64 * 2.0**-24  # derived: float32 roundoff, times the roundings in a short computation
+SAME_SIZE = 8.0  # honest rounding errors differ by small factors, precisions differ by thousands
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The gap, the row of the catalogue that explains it (None: none does), what was flipped, how many were tried.
+    """The gap, the catalogue row that explains it (None if none does), what was flipped, and how many flips were tried.
 
-    `is_closed` is False where the gap can't be closed, since each side loses digits of its own, but has that size.
+    `is_closed` is False if the flip only matches the size of the gap: it can't close when each side loses other digits.
     """
 
     report: Report
@@ -42,11 +42,11 @@ class Explanation:
 
     @property
     def evidence(self) -> str:
-        """What speaks for the row, in words."""
+        """The evidence for the row, in words."""
         return f"{self.flipped}, and the gap is gone" if self.is_closed else self.flipped
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: the divergence's row, what was flipped, and where the two part."""
+        """Plain data: the divergence's row, what was flipped, and where the two sides diverge."""
         row = self.divergence.to_dict() if self.divergence else None
         found = {"divergence": row, "flipped": self.flipped or None, "tried": self.tried}
         report = {name: value for name, value in self.report.to_dict().items() if name != "rows"}
@@ -66,7 +66,7 @@ class Explanation:
 
 
 def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> Explanation:
-    """Compare two modules as `compare` does (the same options), and name the known default that makes the difference.
+    """Compare two modules as `compare` does (same options), and name the known default that causes the difference.
 
     Raises IsogradError as `compare` does.
     """
@@ -84,10 +84,10 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
 
 
 def explain_check(check: Check, report: Report | None = None, without: str = "") -> Explanation:
-    """Name the known default behind the disagreement of one check of the suite; `report` is its, if it was run.
+    """Name the known default behind a disagreement in one check of the suite; `report` is its report, if already run.
 
-    `without` names a planted fault, whose own row and those like it are kept back: what is named then is named by other
-    knowledge than that of the answer.
+    `without` names a planted fault whose own row and similar rows are withheld, so that whatever is named rests on
+    other knowledge than the answer itself.
     """
     from crosscheck.causes.source_attempts import mistakes_of
     from crosscheck.twins.pair import build_pair
@@ -114,7 +114,7 @@ def explain_twin(
     train: bool = False,
     device: str = "cpu",
 ) -> Explanation:
-    """`explain` for a twin of the registry, with a fault planted if one is named: its own row is kept back then.
+    """`explain` for a twin of the registry, with a fault planted if one is named; its own row is then withheld.
 
     Raises IsogradError for an unknown twin, case, dtype, device or fault.
     """
@@ -130,7 +130,7 @@ def _first_that_helps(report: Report, attempts: Iterable[Attempt]) -> Explanatio
     tried = 0
     for attempt in attempts:
         tried += 1
-        with contextlib.suppress(IsogradError):  # a flip that does not fit these modules explains nothing
+        with contextlib.suppress(IsogradError):  # a flip that does not apply to these modules explains nothing
             if _is_gone(attempt.compared()):
                 flipped = f"if both sides have it ({attempt.what})" if attempt.in_both else attempt.what
                 return Explanation(report, DIVERGENCES[attempt.row], flipped, tried)
@@ -138,9 +138,9 @@ def _first_that_helps(report: Report, attempts: Iterable[Attempt]) -> Explanatio
 
 
 def _is_gone(report: Report) -> bool:
-    """True if nothing differs any more, or only in that both sides have NaN in the same places.
+    """True if nothing differs any more, except for NaN at the same positions on both sides.
 
-    Gradients of outputs that are NaN mean nothing.
+    Gradients of NaN outputs are meaningless and ignored.
     """
     if report.agrees or report.recordings is None:
         return report.agrees
@@ -164,7 +164,7 @@ def _nan_as_zero(array: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _in_float32(report: Report) -> Explanation | None:
-    """D53, if the gap has float32's size, and one side of a float64 run has float32 numbers alone where it begins."""
+    """D53, if the gap is of float32's size and one side of a float64 run holds only float32 numbers where it begins."""
     row, both = report.first_row, report.recordings
     if row is None or both is None or report.dtype != "float64" or row.error > FLOAT32_GAP:
         return None
@@ -175,15 +175,15 @@ def _in_float32(report: Report) -> Explanation | None:
             return Explanation(
                 report,
                 DIVERGENCES["D53"],
-                f"all numbers of {row.label} are float32's on {SIDES[side.side]}'s side",
+                f"all numbers of {row.label} are float32 values on {SIDES[side.side]}'s side",
                 is_closed=False,
             )
     return None
 
 
 def _of_the_same_size(report: Report, attempts: Iterable[Attempt], agreeing: Sequence[Row] = ()) -> Explanation | None:
-    """A row that loses digits, if the mistake moves one side by itself as far as the two sides lie apart, and nothing
-    of what agrees."""
+    """A row that loses digits, if its mistake moves one side as far as the two sides are apart, and moves no tensor
+    that agrees."""
     first = report.first_row
     for tried, attempt in enumerate(attempts, 1):
         if first is not None and attempt.moves is not None and attempt.row in LOSES_DIGITS:
@@ -191,6 +191,6 @@ def _of_the_same_size(report: Report, attempts: Iterable[Attempt], agreeing: Seq
                 share = attempt.moves(first) / first.error
                 moves_too_much = (attempt.moves(row) > row.bound for row in reversed(agreeing))
                 if 1 / SAME_SIZE <= share <= SAME_SIZE and not any(moves_too_much):
-                    words = f"{attempt.what}: a gap of this size"
+                    words = f"{attempt.what}: same size as the gap"
                     return Explanation(report, DIVERGENCES[attempt.row], words, tried, is_closed=False)
     return None

@@ -1,6 +1,6 @@
-"""Find the module at fault: every module by itself, on the inputs and cotangents of the torch run, as a marked tree.
+"""Finds the module at fault: runs every module in isolation on the torch run's inputs and cotangents, as a marked tree.
 
-In a whole run an error grows from module to module; a module that is given the same tensors as its twin has only its
+In a full run an error grows from module to module; a module that receives the same tensors as its twin shows only its
 own errors.
 """
 
@@ -22,12 +22,12 @@ from crosscheck.report import Report
 from crosscheck.runs.compare_runs import compare_runs
 
 MARK = "  <-- here"
-GIVEN = {"intermediate": "in", "intermediate gradient": "out"}  # the end of a call that its caller answers for
+GIVEN = {"intermediate": "in", "intermediate gradient": "out"}  # the end of a call that its caller is responsible for
 
 
 @dataclass(frozen=True)
 class ModuleLine:
-    """One module of the tree: its worst row in the whole run, and by itself (None: it can't be called by itself)."""
+    """One module of the tree: its worst row in the full run and in isolation (None: it can't run in isolation)."""
 
     path: str
     in_the_whole: Row | None
@@ -36,13 +36,13 @@ class ModuleLine:
 
 @dataclass(frozen=True)
 class Location:
-    """What was found: the report of the whole, the module at fault, and every module by itself."""
+    """The result: the report of the full run, the module at fault, and every module in isolation."""
 
     report: Report
     first_divergence: Divergence | None
     first_row: Row | None
     modules: list[ModuleLine]
-    cause: str = ""  # why two runs part, in a sentence
+    cause: str = ""  # why two runs diverge, in a sentence
 
     def __str__(self) -> str:
         if self.first_divergence is None:
@@ -56,7 +56,7 @@ class Location:
         return "\n".join([*lines, *(f"  {side}: {text}" for side, text in sides), *filter(None, [self.cause])])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; non-finite numbers are text."""
+        """Plain data, with non-finite numbers as text."""
         modules = [
             {
                 "path": line.path,
@@ -79,7 +79,7 @@ class Location:
 
 
 def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | None = None, **options: Any) -> Location:
-    """Compare two modules as `compare` does (the same options), then every submodule by itself.
+    """Compare two modules as `compare` does (same options), then every submodule in isolation.
 
     Raises IsogradError as `compare` does.
     """
@@ -95,22 +95,22 @@ def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | No
 
 
 def _is_closer(found: Found, report: Report) -> bool:
-    """True if a module that is wrong by itself lies where the whole run parts first, and that is not what a caller gave
-    to a call: else it is made good around it (a row of an embedding frozen by the caller), or stands further on.
+    """True if a module that is wrong in isolation lies where the full run first diverges, at a tensor not given by a
+    caller. Otherwise the surrounding code compensates (a caller freezing an embedding row), or the module comes later.
 
-    A mask may differ by its polarity alone, so it says nothing of the caller.
+    A mask may differ only in polarity, so it says nothing about the caller.
     """
     first, row = report.first_divergence, report.first_row
     if first is None or row is None:
         return True
     path = first.module[len(report.name) + 1 :]
     is_below = not path or f"{found.module}.".startswith(f"{path}.")
-    is_given = GIVEN.get(row.kind) == end_of(row.tensor) and row.bound > 0  # integers and masks have no bound but 0
+    is_given = GIVEN.get(row.kind) == end_of(row.tensor) and row.bound > 0  # integers and masks always have bound 0
     return is_below and not is_given and found.phase.split()[-1] == first.phase.split()[-1]
 
 
 def _isolated(sides: tuple[Side, Side], report: Report, rules: Rules, layouts: Layouts) -> dict[str, list[Alone]]:
-    """Every submodule by itself, in the mode of the whole; none of a side that is a recording."""
+    """Every submodule in isolation, in the mode of the full run; empty if either side is a recording."""
     if report.recordings is None or any(side.recorded is not None for side in sides):
         return {}
     ours = report.recordings[0]
@@ -150,7 +150,7 @@ def locate_twin(
 
 
 def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLine]:
-    """The tree, every module once: parents before children, siblings in the order in which they are called."""
+    """The tree with every module once: parents before children, siblings in call order."""
     worst: dict[str, Row] = {}
     for row in report.rows:
         if row.kind not in ("input", "update"):
@@ -165,7 +165,7 @@ def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLi
 
 
 def _in_tree_order(paths: Sequence[str]) -> list[str]:
-    """Every path once: parents before children, siblings in the order given."""
+    """Every path once: parents before children, siblings in the given order."""
     places: dict[str, int] = {}
     for path in paths:
         for ancestor in _lineage(path):
@@ -174,18 +174,18 @@ def _in_tree_order(paths: Sequence[str]) -> list[str]:
 
 
 def _lineage(path: str) -> list[str]:
-    """ "a.b" -> "a", "a.b"; nothing for the root."""
+    """ "a.b" -> "a", "a.b"; empty for the root."""
     parts = path.split(".") if path else []
     return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _line(line: ModuleLine, paths: list[str], is_guilty: bool) -> str:
-    """One line of the tree: the module's path from its parent, indented, its error in the whole and by itself."""
+    """One line of the tree: the module's path from its parent, indented, and its errors in full run and isolation."""
     parents = [path for path in paths if path and line.path.startswith(f"{path}.")]
-    name = line.path[len(parents[-1]) + 1 :] if parents else line.path or "(the whole)"
+    name = line.path[len(parents[-1]) + 1 :] if parents else line.path or "(root)"
     name = "  " * (len(parents) + bool(line.path)) + name
     whole, alone = _verdict(line.in_the_whole), _verdict(line.by_itself)
-    return f"  {name:<36} in the whole {whole:<18} by itself {alone:<18}{MARK if is_guilty else ''}".rstrip()
+    return f"  {name:<36} full run {whole:<18} isolated {alone:<18}{MARK if is_guilty else ''}".rstrip()
 
 
 def _verdict(row: Row | None) -> str:

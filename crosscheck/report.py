@@ -1,4 +1,4 @@
-"""The result of a comparison: rows, verdict, first divergence; as text, JSON and HTML."""
+"""The result of a comparison, with rows, verdict and first divergence, as text, JSON and HTML."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -8,8 +8,8 @@ from crosscheck.judging.rows import KIND, Divergence, Row, Statistics, nonfinite
 from crosscheck.pages.page import render
 from crosscheck.recording.values import BIASED
 
-HELD = ("rows", "first_row", "recordings")  # what the plain data leave out, or write in another way
-SHOWN = 8  # disagreeing tensors that the text names one by one
+HELD = ("rows", "first_row", "recordings")  # left out of the plain data, or written differently there
+SHOWN = 8  # disagreeing tensors listed individually in the text
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Report:
     """All rows of one comparison of one pair of modules.
 
     `first_divergence` is the module at fault (its path), the phase (inputs, parameters, forward, input gradient,
-    parameter gradient, update) and the tensor that shows it, None if the two agree; `first_row` is that tensor's row.
-    `unmatched` lists the modules that only one side calls. `recordings` holds every tensor of both sides.
+    parameter gradient, update) and the tensor that shows it, or None if the two agree; `first_row` is that tensor's
+    row. `unmatched` lists the modules that only one side calls. `recordings` holds every tensor of both sides.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Report:
 
     @property
     def agrees(self) -> bool:
-        """True if all that a user of the module sees agrees; tensors inside may differ in an equal computation."""
+        """True if everything visible to the module's caller agrees; inner tensors may differ in equal computations."""
         return not self.disagreements
 
     @property
@@ -46,17 +46,17 @@ class Report:
 
     @property
     def inner_differences(self) -> list[Row]:
-        """Tensors inside the two modules that differ, whether or not the whole agrees."""
+        """Inner tensors of the two modules that differ, whether or not the modules agree."""
         return [row for row in self.rows if not row.agrees and KIND[row.kind].is_inside]
 
     @property
     def worst(self) -> Row | None:
-        """The row whose error stands highest against its bound, of those that count."""
+        """The row with the largest error relative to its bound, among rows that count."""
         counted = [row for row in self.rows if not KIND[row.kind].is_inside]
         return max(counted, key=share_of_bound, default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data after crosscheck/report_schema.json; non-finite numbers are text, so that the JSON is strict."""
+        """Plain data that follows crosscheck/report_schema.json, strict JSON: non-finite numbers are text."""
         names = [f.name for f in fields(Row)]
         rows = [
             {**{name: getattr(row, name) for name in names}, "phase": row.phase, "verdict": row.verdict}
@@ -69,7 +69,7 @@ class Report:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def to_html(self) -> str:
-        """One self-contained page."""
+        """A single self-contained page."""
         return render([self])
 
     @property
@@ -90,14 +90,14 @@ class Report:
     @property
     def _biased(self) -> str:
         number = sum(row.tensor.endswith(BIASED) for row in self.rows)
-        return f"; {number} running variances are Flax's biased ones, torch's unbiased (D22)" if number else ""
+        return f"; {number} running variances are biased in Flax, unbiased in torch (D22)" if number else ""
 
     @property
     def _inside(self) -> str:
         different = self.inner_differences
         if not different:
-            return f" and {len(self.rows) - sum(not KIND[row.kind].is_inside for row in self.rows)} inside"
-        return f"; {len(different)} tensors inside differ, first {different[0].label}: another way to the same result"
+            return f" and {len(self.rows) - sum(not KIND[row.kind].is_inside for row in self.rows)} inner ones"
+        return f"; {len(different)} inner tensors differ, first {different[0].label}: other steps, same result"
 
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.summary}"]

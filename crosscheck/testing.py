@@ -1,4 +1,4 @@
-"""One line for a test suite: assert that a torch module and a JAX module agree, or say where they part and why."""
+"""One line for a test suite: assert that a torch module and a JAX module agree, or say where and why they diverge."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from crosscheck.explain import Explanation, explain
 from crosscheck.judging.rows import KIND
 from crosscheck.report import Report
 
-SHOWN = 5  # other tensors that disagree, by name
+SHOWN = 5  # how many other disagreeing tensors to list
 
 
 def assert_twins_agree(torch_module: Any, jax_module: Any, inputs: Any = None, **options: Any) -> Report:
-    """Compare two modules as `crosscheck.compare` does, with the same options, and return its report.
+    """Compare two modules as `crosscheck.compare` does, with the same options, and return the report.
 
-    Raises AssertionError with the module at fault, the phase, the tensor, its worst element, both sides' statistics and
-    a hint if they disagree; IsogradError if they can't be compared.
+    Raises AssertionError if they disagree, with the module at fault, the phase, the tensor, its worst element, both
+    sides' statistics and a hint; IsogradError if they can't be compared.
     """
     __tracebackhide__ = True
     explanation = explain(torch_module, jax_module, inputs, **options)
@@ -24,7 +24,7 @@ def assert_twins_agree(torch_module: Any, jax_module: Any, inputs: Any = None, *
 
 
 def disagreement(explanation: Explanation) -> str:
-    """The first divergence of a report, a line for each thing that is known of it."""
+    """The first divergence of a report, one line per known fact."""
     report, row, found = explanation.report, explanation.report.first_row, explanation.report.first_divergence
     others = [other.label for other in report.disagreements if other is not row]
     lines = {
@@ -47,7 +47,7 @@ def _listed(labels: list[str]) -> str:
 
 
 def _known(explanation: Explanation) -> str:
-    """The known default that makes the difference, and what to change; empty if none does."""
+    """The known default that causes the difference, and what to change; empty if unknown."""
     row = explanation.divergence
     if row is None:
         return ""

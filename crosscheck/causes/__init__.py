@@ -1,1 +1,1 @@
-"""What explains a divergence: flipped defaults, known mistakes, hints, hypotheses."""
+"""Possible causes of a divergence: flipped defaults, known mistakes, hints, hypotheses."""

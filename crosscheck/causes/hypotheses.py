@@ -1,4 +1,4 @@
-"""What a check's disagreement may come from: known mistakes as changes of the source of the files at fault."""
+"""Hypotheses about a check's disagreement: known mistakes as changes to the source of the files at fault."""
 
 import ast
 import inspect
@@ -18,17 +18,17 @@ from crosscheck.twins.pair import build_pair
 from crosscheck.twins.suite import Check
 from shared.registry import find_twin
 
-SIDES = ("torch", "jax")  # torch runs a change at once, JAX compiles it first
+SIDES = ("torch", "jax")  # torch first: it runs a change at once, while JAX has to compile it
 UPDATING = ("optimizer.py", "update.py", "backend.py")
 TRAINING = ("objective.py", "losses.py")
 DRAWING = ("dropout.py", "random_bits.py")
-MODULES = ("attention",)  # files whose functions are called by the name of the file
-FLOAT32_GAP = 64 * 2.0**-24  # derived: the roundoff of float32, as often as a short computation rounds
+MODULES = ("attention",)  # files whose functions are called through the module name
+FLOAT32_GAP = 64 * 2.0**-24  # derived: float32 roundoff, times the roundings in a short computation
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A row of the catalogue, and a change of one side's source that makes the mistake of which it warns."""
+    """A catalogue row, and a change to one side's source that makes the mistake it warns of."""
 
     row: str
     what: str
@@ -39,9 +39,9 @@ class Hypothesis:
 
 
 def hypotheses_of(check: Check, report: Report, without: str = "") -> Iterator[Hypothesis]:
-    """Those of the table of faults and of the families of mistakes, in the files that the module at fault runs.
+    """Hypotheses from the fault table and the mistake families, in the files that the module at fault runs.
 
-    `without` names a fault: its row, the same mistake in the other twin, and rows that make the same edit are left out.
+    `without` names a fault: its row, the same mistake in the other twin, and rows making the same edit are left out.
     """
     if report.first_divergence is None:
         return
@@ -56,7 +56,7 @@ def hypotheses_of(check: Check, report: Report, without: str = "") -> Iterator[H
 
 
 def is_kept_back(fault: Fault, without: str) -> bool:
-    """True if a row of the table is the fault of this name, its twin's, or makes the same edit."""
+    """True if a row is the named fault, its counterpart in the other twin, or makes the same edit."""
     if without not in FAULTS:
         return False
     edits = {(change.old, change.new) for change in FAULTS[without].changes}
@@ -83,7 +83,7 @@ def _in_phase(mistakes: tuple[Mistake, ...], report: Report) -> tuple[Mistake, .
 
 
 def _losses_of_digits(check: Check, report: Report) -> Iterator[tuple[str, tuple[Mistake, ...]]]:
-    """By side: they come last, and only where the gap is as small as theirs; the special before any rounding."""
+    """By side, tried last and only for a gap as small as theirs: cancelling digits before rounded values."""
     first = report.first_row
     if check.dtype == "float64" and (first is None or first.error >= FLOAT32_GAP):
         return
@@ -93,7 +93,7 @@ def _losses_of_digits(check: Check, report: Report) -> Iterator[tuple[str, tuple
 
 
 def _of_a_file(mistakes: tuple[Mistake, ...], side: str, file: str, kinds: list[type]) -> Iterator[Hypothesis]:
-    """What is made in functions of the file, and in methods of the classes around the module at fault."""
+    """Mistakes in functions of the file, and in methods of the classes around the module at fault."""
     classes = [kind.__name__ for kind in kinds if _file(kind) == file]
     path = f"{side}_impl/{file}"
     source = current_source(path)
@@ -107,7 +107,7 @@ def _of_a_file(mistakes: tuple[Mistake, ...], side: str, file: str, kinds: list[
 
 
 def files_of(check: Check, report: Report) -> list[str]:
-    """Files inside a package that may hold the mistake: the module's at fault, those it calls, its callers'."""
+    """Package files that may hold the mistake: those of the module at fault, of what it calls, and of its callers."""
     phase = report.first_divergence.phase if report.first_divergence else ""
     own = f"{find_twin(check.twin).module.replace('.', '/')}.py"
     if phase == "update":
@@ -121,7 +121,7 @@ def files_of(check: Check, report: Report) -> list[str]:
 
 
 def _kinds(check: Check, report: Report) -> list[type]:
-    """The class of the module at fault, and those of the modules around it, from inside out."""
+    """The class of the module at fault and of the modules that contain it, from inside out."""
     if find_twin(check.twin).function or report.first_divergence is None:
         return []
     module = build_pair(check.twin).torch
@@ -138,7 +138,7 @@ def _file(kind: Any) -> str:
 
 
 def _called(kind: type) -> list[str]:
-    """Files of the functions that a class's file imports from its package, by themselves or with their module."""
+    """Files of the functions that a class's file imports from its package, directly or through their module."""
     names = [
         f"{node.module}.{alias.name}" if alias.name in MODULES else str(node.module)
         for node in ast.parse(inspect.getsource(sys.modules[kind.__module__])).body

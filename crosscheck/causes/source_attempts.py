@@ -1,7 +1,7 @@
-"""Attempts to close a gap between twins: each hypothesis is made in one twin's source, and that side alone runs again.
+"""Attempts to close a gap between twins: plants each hypothesis in one twin's source and reruns only that side.
 
-A forward pass of that side comes first, where the gap shows in one: only a hypothesis that lets the outputs agree is
-worth gradients and the whole comparison.
+If the gap shows in the forward pass, that pass runs first: only a hypothesis that makes the outputs agree is worth
+gradients and a full comparison.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from shared.errors import IsogradError
 
 
 def mistakes_of(check: Check, report: Report, without: str = "") -> Iterator[Attempt]:
-    """Every hypothesis about the report as an attempt; `without` names a fault that is kept back with its like."""
+    """Every hypothesis about the report as an attempt; `without` names a fault that is withheld with similar rows."""
     if report.first_divergence is None or report.recordings is None:
         return
     bench = _Bench(check, report)
@@ -40,34 +40,34 @@ def mistakes_of(check: Check, report: Report, without: str = "") -> Iterator[Att
 
 @dataclass(frozen=True)
 class _Bench:
-    """What all attempts on one report share: the check, and what the two sides have computed."""
+    """State shared by all attempts on one report: the check, and the recordings of both sides."""
 
     check: Check
     report: Report
 
     def recorded(self, side: str) -> Recording:
-        """What a side has computed."""
+        """The recording of one side."""
         return dict(zip(("torch", "jax"), self.report.recordings or (), strict=True))[side]
 
     def module(self, side: str) -> Any:
-        """One side's module with the weights on record, built anew: it must be made of what is planted."""
+        """One side's module with the recorded weights, built afresh so that it uses the planted source."""
         weights = self.recorded(side).values.parameters
         return build_side(side, self.check.twin, weights, device=self.check.device)
 
     def steps(self) -> int:
-        """How many steps of a training run are on record."""
+        """The number of recorded training steps."""
         return max(int(name.partition("/")[0]) for name in self.recorded("torch").values.updates)
 
 
 @dataclass(frozen=True)
 class _Planted:
-    """A check with a hypothesis planted in one twin; the other's values are those on record."""
+    """A check with a hypothesis planted in one twin; the other twin's values are those recorded."""
 
     hypothesis: Hypothesis
     bench: _Bench
 
     def compared(self) -> Report:
-        """The comparison where both sides make the mistake; raises IsogradError if not even the outputs agree."""
+        """The comparison if both sides made the mistake; raises IsogradError if not even the outputs agree."""
         check, first = self.bench.check, self.bench.report.first_row
         with _made(self.hypothesis):
             if check.mode == "run":
@@ -93,13 +93,13 @@ class _Planted:
         return sides["torch"], sides["jax"]
 
     def _ran(self) -> Recording:
-        """The training run of this side; all rules of weights are those of the start."""
+        """The training run of this side; weight rules stay those of the unplanted source."""
         check = self.bench.check
         with full_precision():
             return record_run(self.hypothesis.side, check.twin, self.bench.steps(), check.dtype, check.device)
 
     def _run(self, **needed: bool) -> Recording:
-        """This side as on record, or with less of it: without gradients there are no updates either."""
+        """Rerun this side as recorded, or with less: without gradients there are no updates either."""
         old, side = self._old, self.hypothesis.side
         updates = old.options.updates if needed.get("gradients", True) else 0
         options = replace(quick(old), **needed, updates=updates)
@@ -107,14 +107,14 @@ class _Planted:
             return record.run(Side(side, self.bench.module(side), old.name), old.arguments, options)
 
     def _is_near(self, new: Recording) -> bool:
-        """True if the outputs are equal, or NaN in the same places."""
+        """True if the outputs are equal, or NaN at the same positions."""
         theirs = self.bench.recorded("jax" if self.hypothesis.side == "torch" else "torch").values.outputs
         return all(name in theirs and _equal(array, theirs[name]) for name, array in new.values.outputs.items())
 
 
 @contextlib.contextmanager
 def _made(hypothesis: Hypothesis) -> Iterator[None]:
-    """The hypothesis planted; whatever it breaks is one sentence, since it then explains nothing."""
+    """Plant the hypothesis; anything it breaks becomes an IsogradError, since it then explains nothing."""
     with planted(hypothesis.changes):
         try:
             yield

@@ -1,1 +1,1 @@
-"""The catalogue of known divergences between PyTorch and JAX/Flax, every row a case that can be run."""
+"""The catalogue of known divergences between PyTorch and JAX/Flax; every row is a runnable case."""

@@ -1,18 +1,18 @@
-"""A known way in which the frameworks disagree, as a case that can be run: trigger, predicted size, measurement."""
+"""A known disagreement between the frameworks as a runnable case: trigger, predicted size, measurement."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# Sizes in the catalogue have two digits and were drawn with other seeds and versions: a largest difference of random
-# numbers moves by some ten per cent then, and by orders of magnitude when a framework changes what it does.
+# Sizes in the catalogue have two digits. With other seeds or versions, a largest difference of random numbers moves by
+# about ten per cent, and by orders of magnitude when a framework changes its behaviour.
 SAME_SIZE = 2.0
 
 
 @dataclass(frozen=True)
 class Processors:
-    """What a processor must do for a row to have its size (`does` asks this one), and the size on all others."""
+    """The property a processor needs for a row to have its size (`does` tests this one), and the size without it."""
 
     that: str
     does: Callable[[], bool]
@@ -23,9 +23,9 @@ class Processors:
 class KnownDivergence:
     """One row of the catalogue.
 
-    `predicted` is the size when the row was written, in the words of `size_of` (NaN: one side gives NaN; inf: one side
-    raises or is infinite); `measure` finds it anew with the installed versions. `to_torch` says what to change in JAX
-    so that it does as PyTorch does, `to_jax` the other way round. `device` is where it shows: cpu (anywhere) or cuda.
+    `predicted` is the size when the row was written, in the units of `size_of` (NaN: one side gives NaN; inf: one side
+    raises or is infinite); `measure` measures it with the installed versions. `to_torch` says how to change the JAX
+    side to match PyTorch, `to_jax` the reverse. `device` is where the divergence shows: cpu (anywhere) or cuda.
     `processors`, if given, are those on which it has that size.
     """
 
@@ -43,24 +43,24 @@ class KnownDivergence:
 
     @property
     def expected(self) -> float:
-        """The size that is predicted on this processor."""
+        """The size predicted for this processor."""
         return self.predicted if self.processors is None or self.processors.does() else self.processors.size_on_others
 
     @property
     def conditions(self) -> str:
-        """On which processors the predicted size holds, and what holds on the others; empty if it holds on all."""
+        """The processors with the predicted size, and the size on others; empty if it holds on all."""
         if self.processors is None:
             return ""
         that, others = self.processors.that, self.processors.size_on_others
-        return f"{self.predicted:.3g} on processors that {that}, {others:.3g} on the others"
+        return f"{self.predicted:.3g} on processors that {that}, {others:.3g} on others"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; the size is that for this processor."""
+        """Plain data, with the size for this processor."""
         row = {name: value for name, value in vars(self).items() if name != "measure"}
         return {**row, "predicted": self.expected, "processors": self.conditions or None}
 
     def holds(self, measured: float) -> bool:
-        """True if the size is still what was predicted for this processor, within a factor of two."""
+        """True if the measured size is within a factor of two of the prediction for this processor."""
         expected = self.expected
         if not math.isfinite(expected) or expected == 0.0 or not math.isfinite(measured) or measured == 0.0:
             return repr(float(expected)) == repr(float(measured))

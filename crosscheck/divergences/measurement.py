@@ -1,4 +1,4 @@
-"""What the measurements of the catalogue share: seeded inputs, loaded layers, the size of a gap."""
+"""Helpers shared by the catalogue's measurements: seeded inputs, loaded layers, the size of a gap."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @contextmanager
 def measurement() -> Iterator[None]:
-    """float64 allowed, float32 products in full, torch's CPU generator seeded; all as it was afterwards."""
+    """Allow float64, use full float32 products, seed torch's CPU generator; restores everything afterwards."""
     with full_precision(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         yield
 
 
 def draw(*shape: int, mean: float = 0.0, std: float = 1.0, seed: int = 0) -> np.ndarray:
-    """Normal numbers in float64 of a fixed seed."""
+    """Normal float64 numbers from a fixed seed."""
     return np.random.default_rng(seed).normal(mean, std, shape)
 
 
@@ -43,20 +43,20 @@ def as_float64(array: Tensor | ArrayLike) -> np.ndarray:
 
 
 def largest_gap(ours: Tensor | ArrayLike, theirs: Tensor | ArrayLike) -> float:
-    """The largest absolute difference; NaN if a side has one."""
+    """The largest absolute difference; NaN if either side has one."""
     a, b = as_float64(ours), as_float64(theirs)
-    if a.shape != b.shape:  # broadcasting would answer a question that was not asked
-        raise ValueError(f"two arrays of one shape have a gap, got {a.shape} and {b.shape}")
+    if a.shape != b.shape:  # broadcasting would hide a mismatch
+        raise ValueError(f"expected two arrays of the same shape, got {a.shape} and {b.shape}")
     return float(np.abs(a - b).max())
 
 
 def relative_gap(array: Tensor | ArrayLike, exact: Tensor | ArrayLike) -> float:
-    """The L2 norm of the difference over that of the second."""
+    """The L2 norm of the difference relative to that of `exact`."""
     return float(np.linalg.norm(as_float64(array) - as_float64(exact)) / np.linalg.norm(as_float64(exact)))
 
 
 @measurement()
 def rounds_product_and_sum_once() -> bool:
-    """True if XLA compiles a product and the sum that it goes into to one instruction here, which rounds once (FMA)."""
+    """True if XLA fuses a product and the following sum into one instruction here, which rounds once (FMA)."""
     x = np.float32(1 + 2**-12)
     return bool(jax.jit(lambda x, square: x * x - square)(x, x * x) != 0)

@@ -1,4 +1,4 @@
-"""Measure a row of the catalogue with the installed versions, and say whether its size still holds."""
+"""Measures a catalogue row with the installed versions, and says whether its size still holds."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from crosscheck.recording.record import versions
 
 @dataclass(frozen=True)
 class Measured:
-    """The size found now; None where the machine lacks the device that the row needs."""
+    """The size measured now; None if the machine lacks the device that the row needs."""
 
     row: KnownDivergence
     size: float | None
@@ -47,7 +47,7 @@ class Measured:
         ])  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; non-finite sizes are text."""
+        """Plain data, with non-finite sizes as text."""
         return nonfinite_as_text(
             {**self.row.to_dict(), "measured": self.size, "status": self.status, "versions": self.versions}
         )

@@ -40,7 +40,7 @@ TABLES: list[tuple[KnownDivergence, ...]] = [
 
 
 def index(tables: Iterable[tuple[KnownDivergence, ...]]) -> dict[str, KnownDivergence]:
-    """Every row by its id, in the order of the ids."""
+    """Every row by its id, ordered by id."""
     return {row.id: row for row in sorted((row for table in tables for row in table), key=lambda row: row.id)}
 
 
@@ -48,6 +48,6 @@ DIVERGENCES: dict[str, KnownDivergence] = index(TABLES)
 
 
 def find_divergence(id: str) -> KnownDivergence:
-    """The row with this id, as in "D18"; raises IsogradError that names the nearest ids."""
+    """The row with this id, such as "D18"; raises IsogradError naming similar ids."""
     check_choice("divergence", id, DIVERGENCES)
     return DIVERGENCES[id]

@@ -1,1 +1,1 @@
-"""Faults planted one at a time in either twin: every one must be caught and located, and equivalents must pass."""
+"""Faults planted one at a time in either twin: each must be caught and located, and equivalents must pass."""

@@ -1,4 +1,4 @@
-"""A fault as data: a change of a few words in the source of one twin, and where a check must find it."""
+"""A fault as data: a small change to one twin's source, and where a check must find it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Change:
-    """In the file `path` of the repository the text `old`, which stands there once, becomes `new`."""
+    """Replaces the text `old`, which occurs once in the repository's file `path`, by `new`."""
 
     path: str
     old: str
@@ -23,9 +23,9 @@ class Change:
 class Fault:
     """One fault in one twin.
 
-    `check` names the comparison that must fail: a twin of the registry, and its case, mode (eval, train; "run" trains
-    with both backends) and dtype. `module` is the path inside that twin where the fault sits ("" is the twin itself),
-    `phase` where it shows first. `divergence` is the row of the catalogue that it corresponds to, if any.
+    `check` names the comparison that must fail: a twin of the registry with its case, mode (eval, train; "run" trains
+    with both backends) and dtype. `module` is the path of the fault inside that twin ("" is the twin itself), `phase`
+    where it shows first. `divergence` is the catalogue row it corresponds to, if any.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Equivalent:
-    """A change of one twin that computes the same, up to rounding: no check may fail."""
+    """A change to one twin that computes the same up to rounding: no check may fail."""
 
     name: str
     side: str
@@ -68,7 +68,7 @@ def both_sides(
     phase: str = "forward",
     **rest: str,
 ) -> tuple[Fault, Fault]:
-    """The same fault once in the torch twin and once in the JAX twin; `torch` and `jax` are (old, new)."""
+    """The same fault in the torch twin and in the JAX twin; `torch` and `jax` are (old, new)."""
     changes = {side: (Change(f"{side}_impl/{file}", *texts),) for side, texts in (("torch", torch), ("jax", jax))}
     return tuple(  # type: ignore[return-value]
         Fault(f"{name}/{side}", kind, side, what, changes[side], twin, module, phase, **rest)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def both_sides(
 def both_sides_equal(
     name: str, what: str, file: str, torch: tuple[str, str], jax: tuple[str, str], twin: str, **rest: str
 ) -> tuple[Equivalent, Equivalent]:
-    """The same harmless change once in each twin."""
+    """The same harmless change in each twin."""
     return tuple(  # type: ignore[return-value]
         Equivalent(f"{name}/{side}", side, what, (Change(f"{side}_impl/{file}", *texts),), twin, **rest)
         for side, texts in (("torch", torch), ("jax", jax))
@@ -87,5 +87,5 @@ def both_sides_equal(
 
 
 def alike(old: str, new: str) -> tuple[TextChange, TextChange]:
-    """The same change for torch and for JAX: the twins are siblings, line by line."""
+    """The same change for torch and JAX, whose code is the same here."""
     return (old, new), (old, new)

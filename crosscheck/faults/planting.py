@@ -1,4 +1,4 @@
-"""Plant a fault: the changed source is compiled and its code put into the functions that run; no file is touched."""
+"""Plants a fault: compiles the changed source and installs its code in the running functions; no file is modified."""
 
 import importlib
 import inspect
@@ -12,19 +12,19 @@ from typing import Any
 from crosscheck.faults.fault import Change
 from shared.errors import IsogradError
 
-FILES_THAT_IMPORT_ALL = ("torch_impl.backend", "jax_impl.backend")  # loaded first: what is imported later keeps a plant
+FILES_THAT_IMPORT_ALL = ("torch_impl.backend", "jax_impl.backend")  # loaded first: later imports would keep the fault
 ROOT = Path(__file__).parents[2]
 PARTS_OF_A_FUNCTION = ("__code__", "__defaults__", "__kwdefaults__")
 
 
-_ACTIVE: list[Change] = []  # what is planted at the moment: another change is made on top of it
+_ACTIVE: list[Change] = []  # currently planted changes; further changes go on top of them
 
 
 @contextmanager
 def planted(changes: Sequence[Change]) -> Iterator[None]:
-    """In this context the changed functions run in the whole process. Not for use in several threads at once.
+    """Run the changed functions throughout the process in this context. Not thread-safe.
 
-    Raises IsogradError if a text that is to be changed does not stand in its file exactly once.
+    Raises IsogradError if a text to be changed does not occur exactly once in its file.
     """
     before: list[tuple[Any, str, Any]] = []
     active = len(_ACTIVE)
@@ -44,7 +44,7 @@ def planted(changes: Sequence[Change]) -> Iterator[None]:
 
 
 def current_source(path: str) -> str:
-    """The source of a file with the changes that are planted at the moment."""
+    """The source of a file with the currently planted changes."""
     source = (ROOT / path).read_text(encoding="utf-8")
     for earlier in _ACTIVE:
         source = source.replace(earlier.old, earlier.new) if earlier.path == path else source
@@ -52,12 +52,12 @@ def current_source(path: str) -> str:
 
 
 def changed_source(change: Change) -> str:
-    """The source of the file with the change made, and before it those that are planted already."""
+    """The source of the file with the change applied on top of those already planted."""
     source = current_source(change.path)
     if source.count(change.old) != 1:
         raise IsogradError(
-            f"a fault changes {change.old!r} in {change.path}, which was expected there once and stands there "
-            f"{source.count(change.old)} times: mend the row of the fault"
+            f"a fault changes {change.old!r} in {change.path}, expected exactly once but found "
+            f"{source.count(change.old)} times: fix the fault's row"
         )
     return source.replace(change.old, change.new)
 
@@ -68,7 +68,7 @@ def _replacements(change: Change) -> Iterator[tuple[Any, str, Any]]:
     module = importlib.import_module(name)
     fresh = types.ModuleType(name)
     fresh.__file__ = module.__file__
-    with warnings.catch_warnings():  # a name that a number has taken the place of is compared by `is`
+    with warnings.catch_warnings():  # where a number has replaced a name, the source compares it by `is`
         warnings.simplefilter("ignore", SyntaxWarning)
         exec(compile(changed_source(change), str(module.__file__), "exec"), vars(fresh))
     ours, theirs = _functions(module, name), _functions(fresh, name)
@@ -82,7 +82,7 @@ def _replacements(change: Change) -> Iterator[tuple[Any, str, Any]]:
 
 
 def _functions(owner: Any, module: str, path: str = "") -> dict[str, types.FunctionType]:
-    """The functions that a module defines, those of its classes too, without their decorators."""
+    """The undecorated functions that a module defines, including methods of its classes."""
     found: dict[str, types.FunctionType] = {}
     for name, value in list(vars(owner).items()):
         value = value.__func__ if isinstance(value, staticmethod | classmethod) else value

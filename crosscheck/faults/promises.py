@@ -1,14 +1,14 @@
-"""What the project promises of its checks, and which promises a score of planted faults breaks."""
+"""The project's promises about its checks, and which of them a score of planted faults breaks."""
 
 from collections.abc import Mapping
 from typing import Any
 
-LOCATED = 0.95  # derived: the promised share of all faults whose module and phase are named right
-NAMED = 0.9  # derived: the promised share of the faults known to the catalogue that are named right
+LOCATED = 0.95  # derived: the promised share of all faults whose module and phase are named correctly
+NAMED = 0.9  # derived: the promised share of the faults known to the catalogue that are named correctly
 
 
 def broken_promises(scores: Mapping[str, Any]) -> list[str]:
-    """One clause for each; none where every fault is caught, enough are found and named, and nothing honest alarms.
+    """One clause per broken promise: every fault caught, enough located and named, no false alarms.
 
     `scores` is what `crosscheck.scoring.score.score` returns.
     """

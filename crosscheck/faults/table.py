@@ -1,4 +1,4 @@
-"""All faults and all equivalents by name."""
+"""All faults and all equivalents, by name."""
 
 from crosscheck.faults.fault import Equivalent, Fault
 from crosscheck.faults.rows.adamw import OPTIMIZERS
@@ -54,6 +54,6 @@ EQUIVALENTS: dict[str, Equivalent] = {equivalent.name: equivalent for equivalent
 
 
 def find_fault(name: str) -> Fault:
-    """The fault of a name; raises IsogradError with the nearest names if there is none."""
+    """The fault with this name; raises IsogradError with similar names if there is none."""
     check_choice("fault", name, FAULTS)
     return FAULTS[name]

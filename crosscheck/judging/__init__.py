@@ -1,1 +1,1 @@
-"""Two recordings become rows with a verdict each, and the rows become the first divergence."""
+"""Turns two recordings into rows, one verdict each, and the rows into the first divergence."""

@@ -1,9 +1,9 @@
-"""Where two modules part first, from the tensors that go in and out of every module's call.
+"""Finds where two modules first diverge, from the inputs and outputs of every module call.
 
-Forwards: the first tensor that differs, in the order of the run. If it comes out of a call whose inputs agree, that
-module is at fault; if it goes into one, the module that made the call is. Backwards the same, in the reverse order.
-A mask that goes in by another convention (the other way round, or filled with another number) is no fault where what
-parts first has not read it.
+Forward: take the first tensor that differs, in execution order. If it leaves a call whose inputs agree, that module is
+at fault; if it enters a call, the caller is. Backward: the same in reverse order.
+An input mask that merely follows a different convention (inverted, or filled with a different value) is not a fault,
+unless the code that produced the first differing tensor has read it.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from crosscheck.judging.rows import Divergence, Row
 from crosscheck.recording.tracing import call_of, end_of
 from crosscheck.recording.values import Call
 
-BEFORE = ("input", "parameter")  # what both sides are given, before anything is computed
+BEFORE = ("input", "parameter")  # given to both sides before anything is computed
 
 
 class Found(NamedTuple):
@@ -26,9 +26,9 @@ class Found(NamedTuple):
 
 
 def find_first(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container[str] = ()) -> Found | None:
-    """The first divergence among rows in the order of a run; `calls` are those of the torch side.
+    """The first divergence among rows in execution order; `calls` are those of the torch side.
 
-    Calls in `uneven` are given fewer tensors on one side, which is the fault of the module that makes them.
+    Calls in `uneven` receive fewer tensors on one side, which is the caller's fault.
     """
     masks = [row for row in rows if is_mask_by_convention(row)]
     found = _search([row for row in rows if row not in masks], calls, uneven)
@@ -72,7 +72,7 @@ def _forward(rows: Sequence[Row], calls: Mapping[str, Call], uneven: Container[s
 
 
 def _backward(rows: Sequence[Row], calls: Mapping[str, Call]) -> Iterator[Step]:
-    """Gradients in the reverse order of the run; a module's parameters come when its first call has been passed."""
+    """Gradients in reverse execution order; a module's parameters follow once its first call has been passed."""
     gradients = [row for row in rows if row.kind == "intermediate gradient"]
     parameters = [row for row in rows if row.kind == "parameter gradient"]
     ends = _ends([call_of(row.tensor) for row in gradients], calls)
@@ -89,7 +89,7 @@ def _backward(rows: Sequence[Row], calls: Mapping[str, Call]) -> Iterator[Step]:
 
 
 def _ends(taps: Sequence[str], calls: Mapping[str, Call]) -> dict[int, list[str]]:
-    """Position among the taps' calls -> paths whose first call begins there, the innermost first."""
+    """Position among the taps' calls -> paths whose first call begins there, innermost first."""
     firsts = {call.path: name for name, call in reversed(calls.items()) if call.path}
     ends: dict[int, list[str]] = {}
     for path, first in firsts.items():
@@ -100,7 +100,7 @@ def _ends(taps: Sequence[str], calls: Mapping[str, Call]) -> dict[int, list[str]
 
 
 def _enclosing(call: str, calls: Mapping[str, Call]) -> Iterator[str]:
-    """The call, and those inside which it was made."""
+    """The call and its enclosing calls, from inside out."""
     while call:
         yield call
         call = calls[call].inside
@@ -121,15 +121,15 @@ def _updates(rows: Sequence[Row]) -> Iterator[Step]:
 
 
 def _blind(rows: Sequence[Row], calls: Mapping[str, Call], given: str, made: str) -> set[str]:
-    """Calls that are compared in what they make, not in what they are given, beside one of which the reverse is true:
-    in between the two sides hold another shape (heads apart, say), which may be where they part."""
+    """Calls whose results are compared but not their inputs, next to a call for which the reverse is true: the shapes
+    differ in between (say, separate heads), and the two sides may diverge there."""
     seen = {(call_of(row.tensor), end_of(row.tensor)) for row in rows}
     silent = {calls[call].inside for call in calls if (call, given) in seen and (call, made) not in seen}
     return {call for call in calls if (call, given) not in seen and calls[call].inside in silent}
 
 
 def _giver(tap: str, calls: Mapping[str, Call], uneven: Container[str], blind: Container[str]) -> str:
-    """The module whose code made this tensor, or that left out what the code would have needed."""
+    """The module whose code made this tensor, or that omitted an argument the code needed."""
     name, owner = _maker(tap, calls, blind), _owner(tap, calls, "out", blind)
     while name in uneven:
         owner, name = calls[name].caller, calls[name].inside
@@ -137,19 +137,19 @@ def _giver(tap: str, calls: Mapping[str, Call], uneven: Container[str], blind: C
 
 
 def _maker(tap: str, calls: Mapping[str, Call], blind: Container[str]) -> str:
-    """The call whose code made this tensor; "" for the whole."""
+    """The call whose code made this tensor; "" for the root."""
     name = call_of(tap)
     return name if end_of(tap) == "out" and name not in blind else calls[name].inside
 
 
 def _owner(tap: str, calls: Mapping[str, Call], own_end: str, blind: Container[str]) -> str:
-    """The module whose code made this tensor: the called one at its own end of the call, else the caller."""
+    """The module whose code made this tensor: the called module at its own end of the call, else the caller."""
     call = calls[call_of(tap)]
     return call.path if end_of(tap) == own_end and call_of(tap) not in blind else call.caller
 
 
 def as_divergence(found: Found | None, name: str) -> Divergence | None:
-    """What a report shows of it: the module's path begins with the name of the whole."""
+    """The fault as a report shows it: the module's path begins with the root's name."""
     if found is None:
         return None
     return Divergence(f"{name}.{found.module}" if found.module else name, found.phase, found.row.tensor)

@@ -1,4 +1,4 @@
-"""Modules by themselves, on the inputs and cotangents of the torch run: the errors of other modules are cut off."""
+"""Runs modules in isolation, on the inputs and cotangents of the torch run, free of the errors of other modules."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -18,21 +18,21 @@ from crosscheck.recording.values import Values
 from shared.arrays import Arrays
 from shared.errors import IsogradError
 
-RESULTS = {"intermediate": "out", "intermediate gradient": "in"}  # the end of a call at which a module's work comes out
+RESULTS = {"intermediate": "out", "intermediate gradient": "in"}  # the end of a call where a module's results leave it
 
 
 class Alone(NamedTuple):
-    """One call of a module by itself: the row that stands highest against its bound, and the fault if there is one."""
+    """One call of a module in isolation: the row with the largest error relative to its bound, and any fault."""
 
     worst: Row | None
     found: Found | None
 
 
 def isolate(whole: Comparison, below: str = "") -> dict[str, list[Alone]]:
-    """The first call of every module below a path, by each of its methods, by path, in the order of the calls.
+    """The first call of every module below a path, for each of its methods, by path, in call order.
 
-    A module that the two sides call with other arguments, or whose outputs are nested in another way, can't be compared
-    by itself and is left out.
+    A module is skipped if it can't be compared in isolation, because the two sides call it with different arguments or
+    nest its outputs differently.
     """
     from crosscheck.recording import torch_side
     from crosscheck.recording.jax_modules import submodules
@@ -53,7 +53,7 @@ def isolate(whole: Comparison, below: str = "") -> dict[str, list[Alone]]:
 
 
 def _part(whole: Comparison, kept: Captured, jax_path: str, layer: Any, cotangents: Arrays) -> Comparison:
-    """The comparison of one submodule by itself, on the arguments of one call."""
+    """The comparison of one submodule in isolation, on the arguments of one call."""
     from crosscheck.recording import torch_side
 
     return Comparison(
@@ -78,22 +78,22 @@ def _compare_alone(part: Comparison) -> Alone:
 
 
 def _inside(layouts: Layouts, path: str) -> Layouts:
-    """The layouts at and below a module, by their paths from there."""
+    """The layouts at and below a module, by paths relative to it."""
     return {f"{p}."[len(path) + 1 : -1]: layout for p, layout in layouts.items() if f"{p}.".startswith(f"{path}.")}
 
 
 def _cotangents(call: str, kept: Captured, whole: Values) -> Arrays:
-    """The gradients that reached the call's outputs, under the names of the outputs."""
+    """The gradients that reached the call's outputs, by output name."""
     found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(kept.outputs)}
     return {name: array for name, array in found.items() if array is not None}
 
 
 def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> Found | None:
-    """The fault of a module that is wrong by itself with no wrong module inside: the first of the run, which goes
-    through the modules forwards, then backwards.
+    """The fault of a module that is wrong in isolation without a wrong module inside: the first in execution order,
+    forward before backward.
 
-    `rows` are those of the whole run: a module that gives the same results there is at no fault, though it may do
-    otherwise by itself, where its twin is handed torch's arguments (a mask of the other polarity).
+    `rows` are those of the full run: a module that gives the same results there is not at fault, even if it differs in
+    isolation, where it receives torch's arguments (such as a mask of the opposite polarity).
     """
     settled = _settled(rows)
     wrong: dict[str, Found] = {}
@@ -113,8 +113,8 @@ def _is_backward(found: Found) -> bool:
 
 
 def _settled(rows: Iterable[Row]) -> set[tuple[str, bool]]:
-    """(path, is backward) of the modules whose results all agree in the whole run: outputs, or the gradients of inputs
-    and parameters."""
+    """(path, is backward) of the modules whose results all agree in the full run: outputs, or gradients of inputs and
+    parameters."""
     results: dict[tuple[str, bool], bool] = {}
     for row in rows:
         key = row.module, row.kind != "intermediate"

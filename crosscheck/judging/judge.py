@@ -1,4 +1,4 @@
-"""Judge two recordings tensor by tensor: one row each, with its error and its bound."""
+"""Judges two recordings tensor by tensor: one row per tensor, with its error and bound."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,8 @@ GRADIENTS = ("input_gradients", "parameter_gradients", "intermediate_gradients")
 
 @dataclass(frozen=True)
 class Scale:
-    """The largest norm of a group of tensors, below which an error is measured against it: a gradient that is zero in
-    theory (a key bias) is noise on both sides, and so is what an optimiser keeps of it."""
+    """The largest norm in a group of tensors; errors of smaller tensors are measured relative to it. A gradient that is
+    zero in theory (a key bias) is noise on both sides, and so is the optimiser state that it leads to."""
 
     gradients: float
     moments: Mapping[str, float]
@@ -40,7 +40,7 @@ class Scale:
         return Scale(max(map(criterion.norm, gradients), default=0.0), moments)
 
     def floor(self, field: str, name: str) -> float:
-        """The floor of one tensor's norm."""
+        """The smallest norm to measure one tensor's error against."""
         if field in GRADIENTS:
             return self.gradients
         if field == "updates" and name.count("/") > 1 and name.split("/")[1] not in (WEIGHTS, AVERAGE):
@@ -49,12 +49,12 @@ class Scale:
 
 
 def _group(name: str) -> str:
-    """Where a tensor of the training state belongs: "2/exp_avg" for "2/exp_avg/norm.weight"."""
+    """The group of a training-state tensor: "2/exp_avg" for "2/exp_avg/norm.weight"."""
     return "/".join(name.split("/", 2)[:2])
 
 
 def judge(ours: Recording, theirs: Recording) -> list[Row]:
-    """Rows in the order of `KINDS`; intermediates that only one side shows are left out (see `unmatched`)."""
+    """Rows in the order of `KINDS`; intermediates that only one side has are skipped (see `unmatched`)."""
     noise = ours.noise
     scale = Scale.of(ours.values if noise is None else noise.oracle)
     rows = []
@@ -90,7 +90,7 @@ def verdict_of(
     noise: Noise | None,
     dtype: np.dtype,
 ) -> criterion.Verdict:
-    """Error and bound of one tensor: integers, booleans and inputs must be equal; so must shapes and dtypes of all."""
+    """Error and bound of one tensor: integers, booleans and inputs must be equal; shapes and dtypes always must."""
     if ours.shape != theirs.shape or is_float(ours.dtype) != is_float(theirs.dtype):
         return criterion.Verdict(float("inf"), 0.0)
     if kind.name == "input" or not is_float(ours.dtype):
@@ -136,9 +136,9 @@ def _module(kind: Kind, name: str, values: Values) -> str:
 
 
 def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
-    """The rows that can tell where the fault is: what goes on inside a call, and into it, is its own affair where all
-    that comes out agrees, forwards (a mask of the other polarity, say) and backwards; so is a tensor of another shape
-    after which the next agrees (padded and cut, say)."""
+    """The rows that can locate the fault. Differences at the inputs of a call and inside it don't count if all its
+    results agree, forward (a mask of the opposite polarity) or backward; neither does a tensor of a different shape if
+    the next comparable one agrees (padding versus truncation)."""
     ends = {"intermediate": "out", "intermediate gradient": "in"}
     results: dict[tuple[str, str], bool] = {}
     for row in rows:
@@ -154,7 +154,7 @@ def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
 
 
 def _passed_over(rows: Sequence[Row]) -> list[Row]:
-    """Rows of tensors inside whose shapes differ, if the next that can be compared agrees, and all such gradients."""
+    """Rows of inner tensors with different shapes if the next comparable one agrees, and all such gradients."""
     found, agrees = [], all(row.agrees for row in rows if row.kind == "output")
     for row in reversed(rows):
         if row.kind == "intermediate" and row.shape == row.jax_shape:
@@ -172,7 +172,7 @@ def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mappin
 
 
 def uneven_calls(ours: Values, theirs: Values) -> set[str]:
-    """Calls that are given another number of tensors on the other side: a mask that was left out, say."""
+    """Calls that receive a different number of tensors on the other side, such as when a mask is omitted."""
     mine, other = (
         Counter(call_of(name) for name in side.intermediates if end_of(name) == "in") for side in (ours, theirs)
     )
@@ -180,7 +180,7 @@ def uneven_calls(ours: Values, theirs: Values) -> set[str]:
 
 
 def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:
-    """Paths of the modules that were called on one side only, those inside the other side's loops left out."""
+    """Paths of the modules called on one side only, except those inside the other side's loops."""
     paths = {side.side: {call.path for call in side.values.calls.values()} for side in (ours, theirs)}
     hidden = {*ours.values.hidden, *theirs.values.hidden}
     alone = {

@@ -9,7 +9,7 @@ from crosscheck.criterion import widened
 
 
 class Kind(NamedTuple):
-    """One kind of tensor that is compared: the field of `Values` that holds it, and its phase of a run."""
+    """One kind of compared tensor: the field of `Values` that holds it, and the phase of a run it belongs to."""
 
     name: str
     attribute: str
@@ -18,7 +18,7 @@ class Kind(NamedTuple):
 
     @property
     def is_inside(self) -> bool:
-        """True for what no caller of the module sees: it shows where a fault sits, and is no fault by itself."""
+        """True for tensors that no caller of the module sees: they locate a fault but are not faults themselves."""
         return self.name.startswith("intermediate")
 
 
@@ -34,18 +34,18 @@ KINDS = (
     Kind("update", "updates", "update", "{}"),
 )
 RUN_KINDS = (  # what a training run logs
-    Kind("loss", "updates", "forward", "loss of step {}"),
-    Kind("accuracy", "updates", "forward", "accuracy of step {}"),
-    Kind("gradient norm", "updates", "parameter gradient", "gradient norm of step {}"),
-    Kind("evaluation loss", "updates", "forward", "evaluation loss of each row after step {}"),
-    Kind("prediction", "updates", "forward", "prediction of each row after step {}"),
+    Kind("loss", "updates", "forward", "loss at step {}"),
+    Kind("accuracy", "updates", "forward", "accuracy at step {}"),
+    Kind("gradient norm", "updates", "parameter gradient", "gradient norm at step {}"),
+    Kind("evaluation loss", "updates", "forward", "evaluation loss per example after step {}"),
+    Kind("prediction", "updates", "forward", "prediction per example after step {}"),
 )
 KIND = {kind.name: kind for kind in (*KINDS, *RUN_KINDS)}
 IN_A_RUN = {"update", *(kind.name for kind in RUN_KINDS)}
 
 
 class Divergence(NamedTuple):
-    """Where two modules part first."""
+    """Where two modules first diverge."""
 
     module: str
     phase: str
@@ -53,7 +53,7 @@ class Divergence(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """A tensor in a few numbers; those of its finite entries, and how many are not finite."""
+    """A tensor summarised in a few numbers: those of its finite entries, and the number of non-finite ones."""
 
     mean: float
     std: float
@@ -85,8 +85,7 @@ class Statistics(NamedTuple):
 class Row:
     """One tensor: its shape on both sides, error and bound (relative L2), and the worst element with both values.
 
-    `module` is the path of the module that it belongs to. `statistics` holds torch's and JAX's, of a tensor that
-    disagrees.
+    `module` is the path of the module it belongs to. `statistics` holds torch's and JAX's if the tensor disagrees.
     """
 
     tensor: str
@@ -126,12 +125,12 @@ class Row:
 
     @property
     def step(self) -> int | None:
-        """The training step (the first is 1) after which this tensor is compared; None outside of training."""
+        """The training step (the first is 1) after which this tensor is compared; None outside training."""
         return int(self.tensor.partition("/")[0]) if self.kind in IN_A_RUN else None
 
     @property
     def is_nan_in_both(self) -> bool:
-        """True if NaN stands on both sides, at the same places: nothing can be proven there."""
+        """True if both sides have NaN at the same positions, where nothing can be proven."""
         return bool(self.worst_index) and np.isnan(self.torch_value) and np.isnan(self.jax_value)
 
     def __str__(self) -> str:
@@ -140,7 +139,7 @@ class Row:
         if self.shape != self.jax_shape:
             return f"{self.label}: the shapes differ, {shapes}"
         if self.is_nan_in_both:
-            return f"{self.label} {shapes}: NaN on both sides at the same places, the first at {self.worst_index}"
+            return f"{self.label} {shapes}: NaN on both sides at the same positions, first at {self.worst_index}"
         return (
             f"{self.label} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
             f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
@@ -150,7 +149,7 @@ class Row:
 def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple[int, ...], float, float]:
     """Index and both values of the largest difference.
 
-    Non-finite entries that differ count as the largest, NaN on both sides as the next.
+    Non-finite entries that differ rank first, NaN on both sides next.
     """
     if torch_array.shape != jax_array.shape or torch_array.size == 0:
         return (), float("nan"), float("nan")
@@ -164,19 +163,19 @@ def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple
 
 
 def share_of_bound(row: Row) -> float:
-    """How much of its bound an error takes; NaN counts as the most."""
+    """The error as a fraction of its bound; NaN ranks highest."""
     share = row.error / row.bound if row.bound else row.error
     return share if share == share else float("inf")
 
 
 def digits(ours: float, theirs: float) -> tuple[str, str]:
-    """Both numbers with nine digits, or with all seventeen where nine don't tell them apart."""
+    """Both numbers with nine digits, or with seventeen if nine can't tell them apart."""
     short = f"{ours:.9g}", f"{theirs:.9g}"
     return short if short[0] != short[1] or ours == theirs else (f"{ours:.17g}", f"{theirs:.17g}")
 
 
 def nonfinite_as_text(value: Any) -> Any:
-    """Plain data with non-finite numbers as text, so that its JSON is strict."""
+    """Plain data with non-finite numbers as text, so that the JSON is strict."""
     if isinstance(value, dict):
         return {key: nonfinite_as_text(item) for key, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

@@ -1,4 +1,4 @@
-"""Error against depth as a drawing: one panel a dtype, tensors inside the module in the order of the forward run."""
+"""Error against depth as a chart: one panel per dtype, with inner tensors in the order of the forward run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from crosscheck.judging.rows import Row
 if TYPE_CHECKING:
     from crosscheck.report import Report
 
-WIDTH, LEFT, RIGHT = 960, 92, 16  # the unit is one pixel of a wide window
+WIDTH, LEFT, RIGHT = 960, 92, 16  # in pixels of a wide window
 PANEL, GAP, TOP = 150, 40, 30
-LABEL, AXIS = 5, 38  # height of a letter of a slanting label, and of the rest below the panels
-LANE = 16  # height of the lane below for errors of 0 and of the one above for errors that are not finite
+LABEL, AXIS = 5, 38  # height of a letter in a slanted label, and of the rest below the panels
+LANE = 16  # height of the bottom lane for errors of 0, and of the top lane for non-finite errors
 TICKS = 5
-DEPTHS, MOST_GROUPS, SHOWN = (1, 2, 3, 4), 20, 2  # depths of a path, modules on the axis, parts of a path in a label
-CROWDED = 15  # labels of modules stand at least so far apart
+DEPTHS, MOST_GROUPS, SHOWN = (1, 2, 3, 4), 20, 2  # path depths, modules on the axis, path parts in a label
+CROWDED = 15  # minimum distance between module labels
 SERIES = {"intermediate": "forward", "intermediate gradient": "gradient"}
 
 
@@ -47,7 +47,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels below each other on one horizontal axis; `groups` are (left end, right end, name) of the modules."""
+    """Panels stacked on one horizontal axis; `groups` are (left end, right end, name) of the modules."""
 
     height: float
     panels: list[Panel]
@@ -58,7 +58,7 @@ class Chart:
 
 
 def chart_of(reports: Sequence[Report]) -> Chart | None:
-    """A panel for each report that has tensors inside; None if there are none."""
+    """One panel per report that has inner tensors; None if no report has any."""
     shown = [report for report in reports if any(row.kind in SERIES for row in report.rows)]
     if not shown:
         return None
@@ -94,7 +94,7 @@ def _panel(report: Report, places: dict[str, float], top: float) -> Panel:
 
 @dataclass(frozen=True)
 class _Scale:
-    """The vertical axis of a panel: powers of ten from `low` to `high`, with a lane above and one below."""
+    """A panel's vertical axis: powers of ten from `low` to `high`, with one lane above and one below."""
 
     low: int
     high: int
@@ -134,7 +134,7 @@ def _line(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _groups(modules: Sequence[str]) -> list[tuple[float, float, str]]:
-    """Neighbours of one outer module together, as deep into the paths as their names find room."""
+    """Adjacent modules grouped by outer module, at the deepest level whose names fit."""
     by_depth = [_runs([".".join(_parts(module)[:depth]) for module in modules]) for depth in DEPTHS]
     runs = max((runs for runs in by_depth if len(runs) <= MOST_GROUPS), key=len, default=by_depth[0])
     shown, last = [], -math.inf
@@ -159,6 +159,6 @@ def _parts(module: str) -> list[str]:
 
 
 def _runs(names: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(first, one after the last, name) of equal neighbours."""
+    """(first, one past the last, name) of each run of equal neighbours."""
     starts = [i for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
     return [(start, end, names[start]) for start, end in zip(starts, [*starts[1:], len(names)], strict=True)]

@@ -1,4 +1,4 @@
-"""What a check of many twins found, twin by twin and dtype by dtype: for the terminal and for the page."""
+"""The results of checking many twins, by twin and dtype, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Line:
 
     @property
     def worst(self) -> Row | None:
-        """The row that stands highest against its bound, of those that count; one that disagrees goes first."""
+        """The row with the largest error relative to its bound, among rows that count; disagreements rank first."""
         rows = (report.worst for report in self.reports)
         return max((row for row in rows if row), key=badness, default=None)
 
@@ -40,12 +40,12 @@ class Line:
 
 
 def badness(row: Row) -> tuple[bool, float]:
-    """Sorts rows: those that disagree above the others, then by the share of the bound."""
+    """Sort key for rows: disagreements first, then by share of the bound."""
     return not row.agrees, share_of_bound(row)
 
 
 def lines_of(reports: Sequence[Report]) -> list[Line]:
-    """One line a twin and dtype, in the order in which they were checked."""
+    """One line per twin and dtype, in the order they were checked."""
     groups: dict[tuple[str, str], list[Report]] = {}
     for report in reports:
         groups.setdefault((report.name, report.dtype), []).append(report)
@@ -53,7 +53,7 @@ def lines_of(reports: Sequence[Report]) -> list[Line]:
 
 
 def summary(reports: Sequence[Report]) -> str:
-    """One sentence: how many comparisons of how many twins, and how many disagree."""
+    """One sentence: the number of comparisons, twins and disagreements."""
     wrong = sum(not report.agrees for report in reports)
     twins = len({report.name for report in reports})
     found = counted(wrong, "disagreement") if wrong else "no disagreement"

@@ -1,4 +1,4 @@
-"""The page of a check: verdict, disagreements, twins, faults, module trees, errors by depth, every tensor; one file."""
+"""A check's page: verdict, disagreements, twins, faults, module trees, errors by depth, all tensors, in one file."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from crosscheck.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
-IN_FULL = 8  # disagreements that stand open; the others are folded
-HEADINGS = {  # columns of the table of twins, and what they mean
+IN_FULL = 8  # number of disagreements shown expanded; the others are collapsed
+HEADINGS = {  # columns of the twins table, and their meaning
     "twin": "",
     "dtype": "",
     "verdict": "",
-    "of the bound": "the worst error against its bound",
-    "worst error": "relative L2 error of the tensor that stands highest against its bound",
-    "bound": "what that error may be at most",
+    "of the bound": "the worst error relative to its bound",
+    "worst error": "relative L2 error of the tensor with the largest error relative to its bound",
+    "bound": "the largest allowed error of that tensor",
     "comparisons": "kinds of input, in eval and in train mode, and whole training runs",
-    "seconds": "time that the comparisons took, one after another",
+    "seconds": "total time of the comparisons",
 }
 FaultScores = Mapping[str, Any]  # what `crosscheck.scoring.score.score` returns
 
@@ -50,9 +50,9 @@ class Twin:
 
 
 def render(reports: Sequence[Report], *, faults: FaultScores | None = None, command: str = "") -> str:
-    """The page as text: one HTML document that needs nothing else.
+    """The page as a single self-contained HTML document.
 
-    `faults` are the scores of planted faults, with reports or alone; `command` is what was run to make the page.
+    `faults` are scores of planted faults, with or without reports; `command` is the command that produced the page.
     """
     page = _environment().get_template("page.html.jinja")
     lines = sorted(lines_of(reports), key=_line_badness, reverse=True)
@@ -78,7 +78,7 @@ def render(reports: Sequence[Report], *, faults: FaultScores | None = None, comm
 
 
 def _verdict(reports: Sequence[Report], faults: FaultScores | None) -> tuple[str, bool]:
-    """One sentence, and whether it is a good one."""
+    """One sentence, and whether the result is good."""
     if reports or faults is None:
         return summary(reports), all(report.agrees for report in reports)
     alarms = faults["equivalents"]["alarms"] + faults["seeds"]["alarms"]
@@ -103,7 +103,7 @@ def _line_badness(line: Line) -> tuple[bool, float]:
 
 
 def _wrong(numbered: Sequence[tuple[int, Report]]) -> list[tuple[int, Report]]:
-    """The disagreements: one of every twin, then the second ones, and so on."""
+    """The disagreements: the first of every twin, then the second of each, and so on."""
     places: Counter[str] = Counter()
     wrong = []
     for number, report in numbered:
@@ -114,7 +114,7 @@ def _wrong(numbered: Sequence[tuple[int, Report]]) -> list[tuple[int, Report]]:
 
 
 def _twins(numbered: Sequence[tuple[int, Report]], lines: Sequence[Line]) -> dict[str, Twin]:
-    """By name, in the order of the lines."""
+    """Twins by name, in the order of the lines."""
     names = dict.fromkeys(line.name for line in lines)
     groups = {name: [pair for pair in numbered if pair[1].name == name] for name in names}
     return {name: _twin(name, number, groups[name]) for number, name in enumerate(names, 1)}
@@ -126,13 +126,13 @@ def _twin(name: str, number: int, reports: list[tuple[int, Report]]) -> Twin:
 
 
 def _tells(report: Report) -> tuple[bool, bool, tuple[bool, float]]:
-    """How much a drawing of this report tells: a disagreement before all, then tensors inside, then large errors."""
+    """How informative a drawing of this report is: a disagreement first, then inner tensors, then large errors."""
     has_inside = any(KIND[row.kind].is_inside for row in report.rows)
     return not report.agrees, has_inside, badness(report.worst) if report.worst else (False, 0.0)
 
 
 def _facts(reports: Sequence[Report], faults: FaultScores, command: str) -> dict[str, str]:
-    """What was compared, where and with what; of faults alone, where they were planted."""
+    """What was compared, where and with what; for faults alone, where they were planted."""
     rows = [row for report in reports for row in report.rows]
     inside = sum(KIND[row.kind].is_inside for row in rows)
     devices = dict.fromkeys(report.device for report in reports) or [faults.get("device", "")]
@@ -158,14 +158,14 @@ def _duration(seconds: float) -> str:
 
 
 def tensors(report: Report) -> list[list[Any]]:
-    """Every row as a short list for the page's script, which names the parts."""
+    """Every row as a short list for the page's script, which names the fields."""
     return [_tensor(row) for row in report.rows]
 
 
 def _tensor(row: Row) -> list[Any]:
     shape = "×".join(map(str, row.shape)) if row.shape == row.jax_shape else f"{row.shape} / {row.jax_shape}"
     index = ", ".join(map(str, row.worst_index))
-    values = dict.fromkeys(digits(row.torch_value, row.jax_value))  # equal ones stand once
+    values = dict.fromkeys(digits(row.torch_value, row.jax_value))  # equal values appear once
     kind = list(KIND).index(row.kind)
     return [kind, row.tensor, shape, short(row.error, 3), short(row.bound, 3), level_of(row), index, *values]
 
@@ -176,5 +176,5 @@ def short(number: float, figures: int = 2) -> str:
 
 
 def script(value: Any) -> str:
-    """JSON for a script element, which no text in it can end."""
+    """JSON for a script element that no text inside can terminate."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

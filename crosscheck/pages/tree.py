@@ -1,4 +1,4 @@
-"""The modules of a report as a tree: the worst row of every module in every phase, and its colour."""
+"""The modules of a report as a tree: each module's worst row in each phase, and its colour."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from crosscheck.pages.overview import badness
 if TYPE_CHECKING:
     from crosscheck.report import Report
 
-PHASES = {  # phase of a row -> heading of its column
+PHASES = {  # a row's phase -> its column heading
     "parameters": "parameters",
     "forward": "forward",
     "input gradient": "gradient",
-    "parameter gradient": "gradient of parameters",
+    "parameter gradient": "parameter gradient",
     "update": "update",
 }
-DECADES = (-4, -3, -2, -1, 0, 1, 3)  # error / bound up to 10 to this power is one step of the colour scale
+DECADES = (-4, -3, -2, -1, 0, 1, 3)  # error / bound up to 10 to each power is one step of the colour scale
 LEGEND = ("0", "≤ 0.01 %", "≤ 0.1 %", "≤ 1 %", "≤ 10 %", "≤ bound", "≤ 10 ×", "≤ 1000 ×", "> 1000 ×", "not finite")
 FIRST_WRONG, NOT_FINITE = LEGEND.index("≤ 10 ×"), LEGEND.index("not finite")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The worst row of a module in one phase, its step of the colour scale, and whether the divergence begins here."""
+    """A module's worst row in one phase, its colour step, and whether the divergence begins here."""
 
     row: Row
     is_first: bool = False
@@ -48,7 +48,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Node:
-    """One module: its path, its name below its parent, its depth in the tree, a cell for each phase."""
+    """One module: its path, its name below its parent, its depth in the tree, and a cell per phase."""
 
     path: str
     name: str
@@ -59,14 +59,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
-    """Headings of the phases, and the modules in the order of the forward run, parents first."""
+    """Phase headings, and the modules in the order of the forward run, parents first."""
 
     headings: list[str]
     nodes: list[Node]
 
 
 def level_of(row: Row) -> int:
-    """The step of `LEGEND` that a row stands on; it colours what the verdict says already."""
+    """The row's step in `LEGEND`; it colours what the verdict already says."""
     share = share_of_bound(row)
     if not math.isfinite(share):
         return NOT_FINITE
@@ -75,7 +75,7 @@ def level_of(row: Row) -> int:
 
 
 def share_text(row: Row) -> str:
-    """An error against its bound: in percent of it, or how many times as large."""
+    """An error relative to its bound: as a percentage, or as a multiple."""
     share = share_of_bound(row)
     level = level_of(row)
     if level in (0, NOT_FINITE):
@@ -86,7 +86,7 @@ def share_text(row: Row) -> str:
 
 
 def tree_of(report: Report) -> Tree:
-    """Every module that has a row; the one of the first divergence is marked, and added if it has none."""
+    """Every module that has a row; the module of the first divergence is marked, and added if it has none."""
     first = _first(report)
     worst: dict[tuple[str, str], Row] = {}
     for row in report.rows:
@@ -111,7 +111,7 @@ def tree_of(report: Report) -> Tree:
 
 
 def _first(report: Report) -> tuple[str, str] | None:
-    """Path and phase of the first divergence; the path without the name of the whole."""
+    """Path and phase of the first divergence; the path excludes the root's name."""
     if report.first_divergence is None:
         return None
     module, phase, _ = report.first_divergence
@@ -119,19 +119,19 @@ def _first(report: Report) -> tuple[str, str] | None:
 
 
 def _is_told(phase: str, worst: dict[tuple[str, str], Row]) -> bool:
-    """Equal parameters are given, not found: they get a column only where some differ."""
+    """Equal parameters are given, not found: they get a column only if some differ."""
     rows = [row for (_, other), row in worst.items() if other == phase]
     return any(row.error for row in rows) if phase == "parameters" else bool(rows)
 
 
 def _modules(report: Report, first: tuple[str, str] | None) -> list[str]:
-    """Paths in the order of the forward run; then those that only have parameters."""
+    """Paths in the order of the forward run, then those that only have parameters."""
     inside = [row.module for row in report.rows if row.kind == "intermediate"]
     return list(dict.fromkeys(["", *inside, *(row.module for row in report.rows), *([first[0]] if first else [])]))
 
 
 def _nested(paths: list[str], parent: str = "", depth: int = 0) -> Iterator[tuple[str, str, int]]:
-    """(path, nearest listed ancestor, depth), every module followed by those inside it."""
+    """(path, nearest listed ancestor, depth), with every module followed by its submodules."""
     if depth == 0:
         yield "", "", 0
         yield from _nested([path for path in paths if path], "", 1)

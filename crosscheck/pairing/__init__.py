@@ -1,1 +1,1 @@
-"""Which tensor of one side belongs to which tensor of the other: names, layouts, preconditions, suggestions."""
+"""Matches the tensors of the two sides: names, layouts, preconditions, suggestions."""

@@ -1,4 +1,4 @@
-"""Tensors inside the two modules in one order of axes: batch first or last, channels first or last."""
+"""Aligns the axis order of intermediate tensors: batch first or last, channels first or last."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ from crosscheck import criterion
 from shared.arrays import Arrays
 
 Shape = tuple[int, ...]
-Order = tuple[int, ...]  # of axes, as np.transpose takes it
+Order = tuple[int, ...]  # of axes, as for np.transpose
 MOST_AXES = 5
 
 
 def orders_used(ours: Arrays, theirs: Arrays) -> set[Order]:
-    """The orders in which the other side holds tensors whose shape tells: channels last, say."""
+    """The axis orders of the other side's tensors that their shapes reveal, such as channels last."""
     pairs = [(ours[name].shape, theirs[name].shape) for name in ours if name in theirs]
     return {order for mine, other in pairs if mine != other for order in _orders(mine, other)}
 
 
 def aligned(ours: np.ndarray, theirs: np.ndarray, used: set[Order]) -> np.ndarray | None:
-    """An intermediate of the other side in our order of axes, or None if it is written down in another way.
+    """An intermediate of the other side in our axis order, or None if the shapes can't be aligned.
 
-    Where its shape says nothing, it may stand in an order that others are `used` to. One with another number of
-    elements is no other way of writing: it stays as it is.
+    If its shape is ambiguous, any order in `used` may apply. A tensor with a different number of elements is a
+    mismatch, not a layout, and is returned unchanged.
     """
     if ours.ndim == theirs.ndim and ours.size != theirs.size:
         return theirs
@@ -32,8 +32,8 @@ def aligned(ours: np.ndarray, theirs: np.ndarray, used: set[Order]) -> np.ndarra
 
 
 def _orders(ours: Shape, theirs: Shape) -> list[Order]:
-    """Every order that gives their axes our lengths and moves one axis alone, as layouts do: height and width that
-    change places are a mistake."""
+    """Every order that gives their axes our lengths and moves a single axis, as layouts do; swapped height and width
+    are a mistake."""
     if sorted(ours) != sorted(theirs) or len(ours) > MOST_AXES:
         return []
     places = range(len(ours))

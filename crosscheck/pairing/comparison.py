@@ -1,4 +1,4 @@
-"""One comparison: two sides, run on the same arguments, and brought to the same names, layouts and shapes."""
+"""One comparison: both sides run on the same arguments, with names, layouts and shapes matched."""
 
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from crosscheck.recording.values import Options
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides, the arguments that both are given, how they are run, and how their parameters are renamed."""
+    """Both sides, their common arguments, how they run, and how their parameters are renamed."""
 
     ours: Side
     theirs: Side
@@ -24,14 +24,14 @@ class Comparison:
     layouts: Layouts = field(default_factory=dict)
 
     def recordings(self) -> tuple[Recording, Recording]:
-        """What both sides compute; raises IsogradError if a module fails, or if the two do not pair up."""
+        """Recordings of both sides; raises IsogradError if a module fails or the two sides do not match."""
         ours = self._canonical(self.ours)
         theirs = self.jax_recording(ours)
         check_pairing(ours, theirs, self.ours.title)
         return ours, theirs
 
     def jax_recording(self, ours: Recording) -> Recording:
-        """What the JAX side computes, its parameters in the shapes of torch's."""
+        """The JAX side's recording, with parameters in the shapes of torch's."""
         theirs = self._canonical(self.theirs)
         return replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
 

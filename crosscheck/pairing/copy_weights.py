@@ -1,4 +1,4 @@
-"""Give a JAX module the weights and the running statistics of a torch module, the first step of a comparison."""
+"""Copies a torch module's weights and running statistics to a JAX module, the first step of a comparison."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,11 +25,11 @@ Path = tuple[str | int, ...]
 def copy_weights(
     torch_module: torch.nn.Module, jax_module: Any, rules: Rules | None = None, layouts: Layouts | None = None
 ) -> Any:
-    """The JAX module with the parameters and the statistics of the torch module; `rules` and `layouts` as in `compare`.
+    """Copy the torch module's parameters and statistics to the JAX module; `rules` and `layouts` as in `compare`.
 
-    Where one bias stands for two it is their sum. An NNX module is changed itself; of a Linen module, given as
-    (module, variables), a new such pair comes back.
-    Raises one WeightsError that lists every name that is missing, unused or misshapen.
+    Where the JAX side has one bias for two of torch's, it gets their sum. An NNX module is modified in place; for a
+    Linen module, given as (module, variables), a new such pair is returned.
+    Raises a single WeightsError that lists every missing, unused or misshapen name.
     """
     if isinstance(jax_module, nnx.Module):
         state = nnx.state(jax_module, (nnx.Param, nnx.BatchStat))
@@ -49,7 +49,7 @@ def copy_weights(
 
 
 def _with_variables(module: Any) -> tuple[nn.Module, Any]:
-    """A Linen module and its variables, also of one that is bound to them."""
+    """A Linen module and its variables, also for a bound module."""
     if isinstance(module, nn.Module) and module.scope is not None:
         return module.unbind()
     if isinstance(module, tuple) and len(module) == 2 and isinstance(module[0], nn.Module):
@@ -62,7 +62,7 @@ def _with_variables(module: Any) -> tuple[nn.Module, Any]:
 def _arrays(
     module: torch.nn.Module, shapes: Mapping[Path, Any], rules: Rules, layouts: Layouts
 ) -> dict[Path, np.ndarray]:
-    """The torch module's array for every path of the JAX module, in its layout."""
+    """The torch module's array for every path of the JAX module, in the JAX module's layout."""
     ours = in_jax_layout(torch_impl.to_arrays(module), layouts)
     statistics = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
     names = {path: _torch_name(path, rules, {**ours, **statistics}) for path in shapes}

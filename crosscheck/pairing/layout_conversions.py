@@ -1,4 +1,4 @@
-"""Conversions of the parameters below one path, from the layouts of other libraries' layers into ours, by name."""
+"""Conversions, by layout name, of the parameters below a path from other libraries' layouts to ours."""
 
 import re
 from collections.abc import Callable
@@ -13,14 +13,14 @@ STACKED = "flax.stacked"
 
 
 def _table(layout: str) -> Callable[[Arrays], Arrays]:
-    """The conversion of one of the invertible tables."""
+    """The conversion for one of the invertible tables."""
     if layout.startswith("torch."):
         return lambda arrays: foreign_layouts.from_foreign(layout, arrays)
     return lambda arrays: foreign_layouts.from_foreign(layout, _as_flax(arrays))
 
 
 def _as_flax(arrays: Arrays) -> Arrays:
-    """Flax's own paths and axes: "hn.weight" -> "hn/kernel"."""
+    """To Flax's own paths and axes: "hn.weight" -> "hn/kernel"."""
     return {
         re.sub(r"weight$", "kernel", name).replace(".", "/"): array.T if name.endswith("weight") else array
         for name, array in arrays.items()
@@ -36,7 +36,7 @@ def _as_torch(arrays: Arrays) -> Arrays:
 
 
 def _flax_attention(arrays: Arrays) -> Arrays:
-    """Heads side by side: (in, heads, size) -> (heads * size, in)."""
+    """Flatten the heads: (in, heads, size) -> (heads * size, in)."""
     names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
     converted = {}
     for name, array in _as_flax(arrays).items():
@@ -49,7 +49,7 @@ def _flax_attention(arrays: Arrays) -> Arrays:
 
 
 def _flax_conv_transpose(arrays: Arrays) -> Arrays:
-    """A kernel as an image slides under it, not over it: flipped, in and out swapped. Its own inverse."""
+    """A kernel stored without transpose_kernel: flip it, and swap its in and out axes. Its own inverse."""
     return {
         name: np.flip(array.swapaxes(0, 1), tuple(range(2, array.ndim))).copy() if name == "weight" else array
         for name, array in arrays.items()
@@ -57,7 +57,7 @@ def _flax_conv_transpose(arrays: Arrays) -> Arrays:
 
 
 def unstacked(arrays: Arrays) -> Arrays:
-    """One array for each layer; a kernel's axis of layers is the third by now, the first of any other array."""
+    """One array per layer; the layer axis is by now the third of a kernel, and the first of any other array."""
     layers = {}
     for name, array in arrays.items():
         is_kernel = name.endswith("weight") and array.ndim > 2
@@ -81,9 +81,9 @@ def _inverse_table(layout: str) -> Callable[[Arrays], Arrays]:
 
 
 def written(layout: str, arrays: Arrays) -> Arrays:
-    """The inverse of a conversion into Flax's layout; raises IsogradError if it has none."""
+    """The inverse of a conversion to a Flax layout; raises IsogradError if there is none."""
     if layout not in INVERSES:
-        raise IsogradError(f"weights can be read from the layout {layout}, but not written to it: fill these by hand")
+        raise IsogradError(f"layout {layout} can be read but not written: fill these weights by hand")
     return INVERSES[layout](arrays)
 
 

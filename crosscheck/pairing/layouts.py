@@ -1,4 +1,4 @@
-"""The values of one side with the parameters of other libraries' layers, and of stacked layers, turned into ours."""
+"""Converts one side's values from the layouts of other libraries' layers, and of stacked layers, to ours."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,23 +17,22 @@ from shared.arrays import Arrays
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
-# path of a module in torch's names -> the layout of its parameters, as in "torch.nn.GRU"; several of both sides
+# module path in torch's names -> the layout of its parameters, such as "torch.nn.GRU"; a tuple names one for each side
 Layouts = Mapping[str, str | Sequence[str]]
 
 
 def canonical(found: Recording, layouts: Layouts, rules: Rules | None = None) -> Recording:
-    """The recording in our names and layouts, its noise too; `rules` rename what is JAX's."""
+    """The recording, including its noise, in our names and layouts; `rules` rename JAX's names."""
     values = renamed(found.values, rules or {}) if found.side == "jax" else found.values
     values = in_canonical_layout(values, found.side, layouts)
     return replace(found, values=values, noise=found.noise and noise_in_canonical_layout(found.noise, layouts))
 
 
 def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
-    """The values with the parameters below each path turned from their layout into ours, in the order given.
+    """The values with the parameters below each path converted from their layout to ours, in the order given.
 
-    A layout belongs to the framework that its name begins with. Where a layout holds one bias for two, their sum is
-    what counts, on both sides. Raises IsogradError for an unknown layout or path, WeightsError if the parameters do not
-    fit.
+    A layout belongs to the framework that its name begins with. Where a layout has one bias for two, both sides compare
+    their sum. Raises IsogradError for an unknown layout or path, WeightsError if the parameters do not fit the layout.
     """
     for path, layout in _pairs(layouts):
         _check_layout(layout)
@@ -51,7 +50,7 @@ def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
 
 
 def in_jax_layout(arrays: Arrays, layouts: Layouts) -> Arrays:
-    """Weights of torch's under the names and in the layout of the JAX side: what `in_canonical_layout` would undo.
+    """torch's weights under the names and in the layout of the JAX side: the inverse of `in_canonical_layout`.
 
     Raises IsogradError for a layout that can't be written.
     """
@@ -72,7 +71,7 @@ def _pairs(layouts: Layouts) -> list[tuple[str, str]]:
 
 
 def noise_in_canonical_layout(noise: Noise, layouts: Layouts) -> Noise:
-    """The same for the oracle, and for its movement, taken as spread evenly over each tensor."""
+    """The same for the oracle and its movement, which is treated as spread evenly over each tensor."""
     if not layouts:
         return noise
     spread = Values(
@@ -111,7 +110,7 @@ def _prefix(path: str) -> str:
 
 
 def _below(path: str, arrays: Arrays, convert: Callable[[Arrays], Arrays]) -> Arrays:
-    """The arrays with those below a path converted, under their names from there."""
+    """The arrays, with those below a path converted under their names relative to it."""
     prefix = _prefix(path)
     inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
     outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
@@ -119,9 +118,9 @@ def _below(path: str, arrays: Arrays, convert: Callable[[Arrays], Arrays]) -> Ar
 
 
 def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
-    """Parts that the layout has no place for added to those that stand for them.
+    """Add arrays that the layout has no place for to those that absorb them.
 
-    Gradients and moments of the two (`weights` false) are equal, so that one is left out.
+    Gradients and moments of the two (`weights` false) are equal, so one of them is dropped.
     """
     merged = {name: array.copy() for name, array in arrays.items()}
     for row in foreign_layouts.LAYOUTS.get(layout, ()):
@@ -134,8 +133,8 @@ def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
 
 
 def _with_layers_apart(values: Values, path: str) -> Values:
-    """Running statistics and calls inside a stack by their layer: a loop written out makes each call once for every
-    layer, or several times."""
+    """Running statistics and calls inside a stack, by layer: an unrolled loop repeats each call once per layer, or
+    several times."""
     prefix = _prefix(path)
     inside = (name[len(prefix) :] for name in values.parameters if name.startswith(prefix))
     layers = 1 + max(int(name.partition(".")[0]) for name in inside)

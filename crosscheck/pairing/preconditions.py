@@ -1,4 +1,4 @@
-"""What must hold before two sides can be compared; each breach is one sentence."""
+"""Preconditions for comparing two sides; each violation is reported in one sentence."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from crosscheck.recording.values import Options
 from shared.errors import IsogradError, WeightsError
 from shared.weight_rules import check_names
 
-SETTINGS = ("train", "gradients", "updates")  # of a recording, which the other side must share
+SETTINGS = ("train", "gradients", "updates")  # settings that both recordings must share
 
 
 def sides_of(
@@ -29,8 +29,8 @@ def sides_of(
     optimizers: tuple[Any, Any] | None = None,
     **_: Any,
 ) -> tuple[Side, Side]:
-    """Both sides under one title, by the options of `compare`: a module is asked once for what it is, a recording read
-    from its file, and a side that was made before stays as it is."""
+    """Both sides under one title, from the options of `compare`: modules are inspected once, recordings are read from
+    their files, and a ready-made `Side` is used as it is."""
     torch_optimizer, jax_optimizer = optimizers or (None, None)
     ours = _side("torch", torch_module, torch_arguments, torch_optimizer)
     theirs = _side("jax", jax_module, jax_arguments, jax_optimizer)
@@ -56,12 +56,14 @@ def _side(name: str, module: Any, own: Mapping[str, Any] | None, optimizer: Any)
 
 def _check_module(side: str, module: Any) -> None:
     if isinstance(module, type):
-        raise IsogradError(f"expected {SIDES[side]}'s module, got the class {module.__name__}: make one of it first")
+        raise IsogradError(
+            f"expected a {SIDES[side]} module, got the class {module.__name__}: create an instance first"
+        )
     other = _other(side)
     if is_module_of(module, other):
         raise IsogradError(
-            f"expected {SIDES[side]}'s module, got the {SIDES[other]} module {title_of(module)}: "
-            "the call is compare(torch_module, jax_module, inputs)"
+            f"expected a {SIDES[side]} module, got the {SIDES[other]} module {title_of(module)}: "
+            "call compare(torch_module, jax_module, inputs)"
         )
 
 
@@ -71,32 +73,31 @@ def _check_settings(ours: Recording, theirs: Recording) -> None:
         if mine != other:
             raise IsogradError(
                 f"the two recordings can't be compared: {setting} is {mine} in torch's and {other} in JAX's; "
-                "record both alike"
+                "record both with the same settings"
             )
 
 
 def arguments_of(inputs: Any, sides: Sequence[Side]) -> Arguments:
-    """The arguments of the call, which are those on record if there is a recording."""
+    """The arguments of the call: those of a recording, if there is one."""
     found = [side.recorded for side in sides if side.recorded is not None]
     if inputs is None and not found:
         raise IsogradError("expected inputs for the two modules, got none")
     arguments = found[0].arguments if inputs is None else as_call(inputs)
     if arguments is None:
-        raise IsogradError(f"the recording of {found[0].name} holds no inputs: give compare the ones it was made with")
+        raise IsogradError(f"the recording of {found[0].name} has no inputs: pass the inputs it was recorded with")
     for each in found:
         if each.arguments is not None:
             names = differing(each.arguments, record.rounded(arguments, each.options.dtype))
             if names:
                 raise IsogradError(
-                    f"the {SIDES[each.side]} side of {each.name} was recorded with other inputs ({', '.join(names)} "
-                    "differ): "
-                    "leave the inputs out, or record it anew"
+                    f"the {SIDES[each.side]} side of {each.name} was recorded with different inputs "
+                    f"({', '.join(names)} differ): omit the inputs, or record it again"
                 )
     return arguments
 
 
 def options_of(sides: Sequence[Side], arguments: Arguments, wanted: Options, device: str | None) -> Options:
-    """Those of a recording, or the wanted ones with the dtype and the device of the torch module."""
+    """The options of a recording, or the requested ones with the torch module's dtype and device."""
     found = next((side.recorded for side in sides if side.recorded is not None), None)
     if found is None:
         ours, _ = sides
@@ -106,13 +107,13 @@ def options_of(sides: Sequence[Side], arguments: Arguments, wanted: Options, dev
         if asked and asked != made:
             raise IsogradError(
                 f"the {SIDES[found.side]} side of {found.name} was recorded with {setting}={made}, so it can't be "
-                f"compared with {setting}={asked}: record it anew"
+                f"compared with {setting}={asked}: record it again"
             )
     return replace(found.options, device=device or found.options.device)
 
 
 def check_dtypes(sides: Sequence[Side], options: Options) -> None:
-    """float64 on one side only is an accident, and no noise rule holds between the two."""
+    """float64 on one side only is an accident, and no noise rule applies between the two."""
     for side in sides:
         for dtype in filter(is_float, side.dtypes):
             if (dtype == PROOF_DTYPE) != (options.dtype == PROOF_DTYPE):
@@ -128,20 +129,20 @@ def _other(side: str) -> str:
 
 
 def check_rules(rules: Any) -> None:
-    """Rules are a dict of regular expressions that can be read."""
+    """Check that rules are a dict of valid regular expressions."""
     if not isinstance(rules, Mapping):
-        raise IsogradError(f"rules must be a dict, regular expression -> replacement, got {type(rules).__name__}")
+        raise IsogradError(f"rules must be a dict of regular expression -> replacement, got {type(rules).__name__}")
     for pattern in rules:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise IsogradError(f"rules must be regular expressions, and {pattern!r} is none: {error}") from error
+            raise IsogradError(f"rules: {pattern!r} is not a valid regular expression: {error}") from error
 
 
 def check_pairing(ours: Recording, theirs: Recording, title: str) -> None:
-    """Parameters and outputs have the same names on both sides."""
+    """Check that parameters and outputs have the same names on both sides."""
     shapes = {name: array.shape for name, array in ours.values.parameters.items()}
-    owner = f"the torch module {title} (names of the JAX module; mend them with rules=)"
+    owner = f"the torch module {title} (under the JAX module's names; fix these with rules=)"
     try:
         check_names(shapes, theirs.values.parameters, owner)
     except WeightsError as error:
@@ -150,6 +151,6 @@ def check_pairing(ours: Recording, theirs: Recording, title: str) -> None:
     torch_names, jax_names = (list(side.values.outputs) for side in (ours, theirs))
     if sorted(torch_names) != sorted(jax_names):
         raise IsogradError(
-            f"the outputs of {title} do not pair up: torch has {torch_names}, JAX has {jax_names}; "
+            f"the outputs of {title} do not match: torch has {torch_names}, JAX has {jax_names}; "
             "return the same nesting of tuples or dicts on both sides"
         )

@@ -1,4 +1,4 @@
-"""The values of one side under the names of the other: renames by regular expression."""
+"""Renames one side's values to the names of the other, by regular expression."""
 
 import math
 import re
@@ -17,7 +17,7 @@ Rules = Mapping[str, str]  # regular expression on a canonical JAX name -> repla
 
 
 def renamed(values: Values, rules: Rules) -> Values:
-    """The values with the rules applied to the names of parameters and to the paths of modules."""
+    """The values with the rules applied to parameter names and module paths."""
     if not rules:
         return values
     paths = {name: module_path(call.path, rules) for name, call in values.calls.items()}
@@ -28,7 +28,7 @@ def renamed(values: Values, rules: Rules) -> Values:
 
 
 def with_calls(values: Values, names: Mapping[str, str], paths: Mapping[str, str]) -> Values:
-    """The calls under other names, and as calls of modules at other paths; both by the call's old name."""
+    """The calls with new names and module paths, both given by the call's old name."""
 
     def tap(name: str) -> str:
         call = call_of(name)
@@ -46,12 +46,12 @@ def with_calls(values: Values, names: Mapping[str, str], paths: Mapping[str, str
 
 
 def inside(rules: Rules, jax_path: str, torch_path: str) -> Rules:
-    """The rules for the names inside the submodule that stands at these two paths."""
+    """The rules as they apply inside the submodule at these two paths."""
     return {"^": f"{jax_path}.", **rules, rf"^{re.escape(torch_path)}\.": ""} if rules else {}
 
 
 def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) -> Values:
-    """Weights, their gradients and every group of the training state by change(arrays, whether they are weights)."""
+    """Apply change(arrays, whether they are weights) to weights, their gradients and all training state."""
     groups: dict[str, Arrays] = {}
     for key, array in values.updates.items():
         step, group, name = key.split("/", 2)
@@ -69,10 +69,10 @@ def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) ->
 
 
 def in_shapes_of(values: Values, like: Arrays) -> Values:
-    """The values with every parameter in the shape of the same name in `like`, where the two differ by axes of length
-    1 alone, (1, 9, 5) and (9, 5), or in that torch has one axis for several, (heads * size, in) for (in, heads, size).
+    """The values with every parameter in the shape of its counterpart in `like`, if they differ only by axes of length
+    1, (1, 9, 5) and (9, 5), or because torch merges several axes, (heads * size, in) for (in, heads, size).
 
-    Of several ways to read a weight it is the one that gives the numbers in `like`, for its gradient and moments too.
+    If several readings are possible, the one that reproduces `like` is used, for gradients and moments too.
     """
     read = {name: _reading(array, like[name]) for name, array in values.parameters.items() if name in like}
 
@@ -88,13 +88,13 @@ def _reading(theirs: np.ndarray, ours: np.ndarray) -> Callable[[np.ndarray, tupl
 
 
 def fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array in a shape that differs by axes of length 1; any other as it is."""
+    """The array in a shape that differs by axes of length 1; unchanged otherwise."""
     same = [size for size in array.shape if size != 1] == [size for size in shape if size != 1]
     return array.reshape(shape) if same else array
 
 
 def _joined(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Neighbouring axes as one: a bias (heads, size), or a weight (in, heads, size) as it is stored."""
+    """Merge adjacent axes: a bias (heads, size), or a weight (in, heads, size) as stored."""
     if array.ndim <= len(shape) or array.size != math.prod(shape):
         return array
     splits = [math.prod(array.shape[:number]) for number in range(1, array.ndim)]
@@ -104,7 +104,7 @@ def _joined(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _joined_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The same of a kernel, whose axes have been turned round before."""
+    """The same for a kernel, whose axes were reversed before."""
     return _joined(from_canonical(("kernel",), array), shape) if array.ndim > len(shape) == 2 else array
 
 
@@ -115,17 +115,17 @@ def _renamed(arrays: Arrays, rules: Rules) -> Arrays:
     names = {name: new_name(name, rules) for name in arrays}
     twice = [name for name, new in names.items() if list(names.values()).count(new) > 1]
     if twice:
-        raise IsogradError(f"rules give one name to several parameters of the JAX module: {', '.join(twice)}")
+        raise IsogradError(f"rules map several parameters of the JAX module to the same name: {', '.join(twice)}")
     return {names[name]: array for name, array in arrays.items()}
 
 
 def new_name(name: str, rules: Rules) -> str:
-    """A parameter's name by the rules, one after the other."""
+    """A parameter's name after applying the rules in order."""
     for pattern, replacement in rules.items():
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def module_path(path: str, rules: Rules) -> str:
-    """A module's path, by the rules for the names of what is in it."""
+    """A module's path after applying the rules, which match the names inside it."""
     return new_name(f"{path}.", rules).removesuffix(".") if path else path

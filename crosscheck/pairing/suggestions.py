@@ -1,10 +1,10 @@
-"""What mends parameters that do not pair up: a foreign layout where one is known by its names, else a rule."""
+"""Suggestions for parameters that do not match: a layout where the names reveal one, else a rule."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 
 Shapes = Mapping[str, tuple[int, ...]]  # both under torch's names
-CELLS = {  # a part of a Flax cell -> the cell's layout
+CELLS = {  # a submodule of a Flax cell -> the cell's layout
     "if_": "flax.nnx.LSTMCell",
     "if": "flax.linen.LSTMCell",
     "iz": "flax.linen.GRUCell",
@@ -15,7 +15,7 @@ FUSED = {"RNN": "flax.nnx.SimpleCell", "GRU": "flax.nnx.GRUCell", "LSTM": "flax.
 
 
 def advice(torch: Shapes, jax: Shapes) -> str:
-    """A sentence to append to the list of names that are missing, unused or misshapen; empty if nothing is known."""
+    """A clause to append to a list of missing, unused or misshapen names; empty if there is no suggestion."""
     missing = {name: shape for name, shape in torch.items() if name not in jax}
     unused = {name: shape for name, shape in jax.items() if name not in torch}
     for layouts_in, words in KNOWN:
@@ -26,7 +26,7 @@ def advice(torch: Shapes, jax: Shapes) -> str:
 
 
 def _packed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str | tuple[str, str]]]:
-    """Layers of torch's that hold several of Flax's parameters in one."""
+    """torch layers that pack several of Flax's parameters into one."""
     for name in (name for name in torch if name not in jax):
         path, _, last = name.rpartition(".")
         if last == "in_proj_weight":
@@ -37,7 +37,7 @@ def _packed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str | tuple[str, 
 
 
 def _kind(of_hidden: tuple[int, ...]) -> str:
-    """Which recurrent layer, from the shape of its hidden projection."""
+    """The recurrent layer type, from the shape of its hidden projection."""
     return GATES.get(of_hidden[0] // of_hidden[1], "LSTM")
 
 
@@ -49,7 +49,7 @@ def _stacked(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
 
 
 def _cells(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
-    """Flax's recurrent cells that stand where torch's, in our layout, are."""
+    """Flax's recurrent cells at the paths of torch's, which are in our layout."""
     for name in (name for name in jax if name not in torch):
         path, _, part = name.removesuffix(".weight").rpartition(".")
         of_hidden = torch.get(f"{path}.hidden_proj.weight")
@@ -58,7 +58,7 @@ def _cells(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
 
 
 def _transposed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
-    """Kernels of more than two axes whose first two are swapped."""
+    """Kernels of more than two axes with the first two swapped."""
     for name, shape in torch.items():
         if len(shape) > 2 and jax.get(name, shape) == (shape[1], shape[0], *shape[2:]) != shape:
             yield name.removesuffix(".weight"), "flax.nnx.ConvTranspose"
@@ -76,8 +76,8 @@ def _rule(missing: Shapes, unused: Shapes) -> str:
 
 Known = Callable[[Shapes, Shapes], Iterator[tuple[str, str | tuple[str, str]]]]
 KNOWN: tuple[tuple[Known, str], ...] = (
-    (_packed, "torch packs what is in {path}: name its layout, and its port's if it has another, {layouts}"),
+    (_packed, "torch packs the parameters of {path}: name its layout, and the JAX side's if it differs, {layouts}"),
     (_stacked, "JAX stacks its layers: {layouts}"),
-    (_cells, "Flax's cells hold their gates apart, or one bias for two: {layouts}, beside the layout of torch's"),
-    (_transposed, "Flax's ConvTranspose has kernels of its own unless transpose_kernel=True: {layouts}"),
+    (_cells, "Flax's cells keep gates separate or have one bias for two: add {layouts} to the layout of torch's"),
+    (_transposed, "Flax's ConvTranspose has its own kernel layout unless transpose_kernel=True: {layouts}"),
 )

@@ -1,1 +1,1 @@
-"""What one side computes: everything that goes in and out of a module, kept in memory or in a file."""
+"""Recordings of one side: every tensor that enters or leaves a module, kept in memory or in a file."""

@@ -1,4 +1,4 @@
-"""The arguments of a call as JSON text with their arrays beside it, so that a recording can make the call again."""
+"""The arguments of a call as JSON text plus arrays, so that a recording can repeat the call."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ KINDS = {"tuple": tuple, "list": list, "dict": dict}
 
 
 class _Slot(NamedTuple):
-    """The place of an array."""
+    """Placeholder for an array."""
 
     name: str
 
 
 def to_json(arguments: Arguments) -> Any:
-    """The nesting, with names in the places of the arrays; None if it holds what JSON can't."""
+    """The nesting with array names in place of arrays; None if it holds anything JSON can't represent."""
     args, kwargs = map_arguments(lambda name, _: _Slot(name), *arguments)
     try:
         return _encoded([list(args), dict(kwargs)])
@@ -28,13 +28,13 @@ def to_json(arguments: Arguments) -> Any:
 
 
 def from_json(content: Any, arrays: Arrays) -> Arguments:
-    """The inverse of `to_json`, of any content but None."""
+    """The inverse of `to_json`, for any content but None."""
     args, kwargs = _decoded(content, arrays)
     return tuple(args), kwargs
 
 
 def differing(expected: Arguments, got: Arguments) -> list[str]:
-    """Names of the arrays that are not the same numbers in both; those that only one of the two has count too."""
+    """Names of arrays whose values differ between the two, including arrays that only one of them has."""
     ours, theirs = named_arrays(expected), named_arrays(got)
     return [name for name in {**ours, **theirs} if not _same(ours.get(name), theirs.get(name))]
 

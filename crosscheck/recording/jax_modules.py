@@ -23,20 +23,20 @@ Path = tuple[str | int, ...]
 
 
 class Names(NamedTuple):
-    """How a tree of parameters becomes a flat dict under canonical names and layouts."""
+    """Converts a parameter tree to a flat dict under canonical names and layouts."""
 
     flat: Callable[[Any], dict[Path, Any]]
 
     def to_canonical(self, parameters: Any) -> dict[str, np.ndarray]:
-        """Arrays by canonical name; gradients and moments of the same tree as well as weights."""
+        """Arrays by canonical name; works for weights and for gradients and moments of the same tree."""
         found = self.flat(parameters)
         return {canonical_name(path): to_canonical(path, to_numpy(array)) for path, array in found.items()}
 
 
 def as_function(module: Any, options: Options) -> tuple[Call, Any, Names]:
-    """call(tracer, parameters, args, kwargs), the parameters, and their names.
+    """Return call(tracer, parameters, args, kwargs), the parameters and their names.
 
-    A Linen module comes with its variables: `module.bind(variables)`, or the pair (module, variables).
+    A Linen module comes with its variables: as `module.bind(variables)` or the pair (module, variables).
     """
     if isinstance(module, nnx.Module):
         return _nnx_function(module, options)
@@ -46,7 +46,7 @@ def as_function(module: Any, options: Options) -> tuple[Call, Any, Names]:
         if module.scope is None:
             raise IsogradError(
                 f"the Linen module {type(module).__name__} has no variables: "
-                "give compare module.bind(variables), or the pair (module, variables)"
+                "pass module.bind(variables) or the pair (module, variables)"
             )
         return _linen_function(*module.unbind(), options)
     return (lambda tracer, parameters, args, kwargs: module(*args, **kwargs)), {}, Names(lambda parameters: {})
@@ -83,7 +83,7 @@ def _statistics(flat: Mapping[Path, Any]) -> dict[str, Any]:
 
 
 def _prepared(module: nnx.Module, options: Options) -> nnx.Module:
-    """The module in the wanted mode; our Dropout gets shared masks, other dropout is off."""
+    """The module in the requested mode; our Dropout gets shared masks, other dropout is off."""
     module.train() if options.train else module.eval()
     seed_dropout(module, options.dropout_key)
     for _, layer in nnx.iter_modules(module):
@@ -99,9 +99,9 @@ _RUNS = itertools.count()
 
 
 def _trace_calls(module: nnx.Module) -> None:
-    """Give every submodule, which is our own copy, a class whose methods go through the tracer.
+    """Give every submodule of our copy a class whose methods go through the tracer.
 
-    The run's number makes each copy another to JAX, or what it has traced before would be taken from its cache unseen.
+    The run number makes each copy look new to JAX; otherwise JAX would reuse a cached trace and skip the tracer.
     """
     run = next(_RUNS)
     for path, layer in list(nnx.iter_modules(module)):
@@ -147,7 +147,7 @@ _STREAMS = ("dropout", "params")
 
 
 def _traced_call(tracer: Tracer, function: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-    """Linen's interceptor: the tracer for all calls of submodules, and no random masks."""
+    """Linen's interceptor: traces all submodule calls and disables random masks."""
     if isinstance(context.module, nn.Dropout):
         return args[0]
     name, path = context.method_name, ".".join(context.module.path)
@@ -158,17 +158,17 @@ def _traced_call(tracer: Tracer, function: Callable[..., Any], args: Any, kwargs
 
 
 def _plain(tree: Any) -> dict[str, Any]:
-    """Nested dicts of arrays, without Flax's boxes around them."""
+    """Nested dicts of arrays, without Flax's boxes."""
     return nn.meta.unbox(dict(tree))
 
 
 def submodules(module: Any) -> dict[str, nnx.Module]:
-    """The NNX modules inside a module by path; of a Linen module or a function none, they can't be called alone."""
+    """The NNX submodules of a module by path; empty for a Linen module or a function, whose parts can't run alone."""
     if not isinstance(module, nnx.Module):
         return {}
     return {".".join(map(str, path)): layer for path, layer in nnx.iter_modules(module)}
 
 
 def parameters_of(module: Any) -> Any:
-    """The tree of a module's parameters; empty for a function."""
+    """A module's parameter tree; empty for a function."""
     return as_function(module, Options(np.dtype(np.float64)))[1]

@@ -21,8 +21,8 @@ from jax_impl.weights import to_numpy
 
 Taps = dict[str, jax.Array]
 
-# Each program runs once, so compilation is what counts: on a CPU the machine code can be left unoptimised, and on a GPU
-# kernels are not timed against each other. A proof needs no more; where roundings are judged, users' own programs do.
+# Each program runs once, so compile time dominates: on a CPU the machine code can stay unoptimised, and on a GPU
+# autotuning can be skipped. The float64 proof needs no more; where rounding is judged, programs compile as users' do.
 COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
     "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
     "cuda": {"xla_gpu_autotune_level": 0},
@@ -30,13 +30,13 @@ COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
 
 
 def compiler_options(options: Options) -> dict[str, bool | int] | None:
-    """What XLA is told beyond its defaults."""
+    """XLA options that differ from its defaults."""
     is_quick = options.device == "cuda" or options.dtype == np.float64 or not options.optimize
     return COMPILER_OPTIONS[options.device] if is_quick else None
 
 
 def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
-    """Outputs and the gradients of sum(output * cotangent) on the device, the module itself left as it was."""
+    """Outputs and the gradients of sum(output * cotangent) on the device; leaves the module unchanged."""
     call, parameters, names = as_function(module, options)
     given = named_arrays(arguments)
     inputs = {name: jax.device_put(array, jax.devices(options.device)[0]) for name, array in given.items()}
@@ -72,8 +72,8 @@ def _function(
     inputs: Mapping[str, jax.Array],
     additions: Mapping[str, jax.Array],
 ) -> tuple[Taps, tuple[Taps, Taps]]:
-    """Outputs, what was tapped, and the running statistics in train mode; every tap adds its entry of `additions`,
-    zeros whose gradients are the tap's."""
+    """Outputs, tapped tensors, and running statistics in train mode. Every tap adds its entry of `additions`, zeros
+    whose gradients are the gradients of the tapped tensors."""
     tapped: Taps = {}
 
     def tap(name: str, array: Any) -> Any:
@@ -92,14 +92,14 @@ def _function(
 
 
 def _moment() -> Any:
-    """The innermost transformation that is tracing: inside a loop's body or a checkpoint no value can be let out."""
+    """The innermost active trace: no value can leave the body of a loop or checkpoint."""
     from jax.extend.core import get_opaque_trace_state
 
     return get_opaque_trace_state(convention="flax")
 
 
 class _Run:
-    """The compiled forward and backward pass: (parameters, floats, others) -> outputs, what is seen, all gradients."""
+    """The compiled forward and backward pass: (parameters, floats, others) -> outputs, tapped tensors, gradients."""
 
     def __init__(self, function: Callable[..., Any], options: Options, seconds: dict[str, float]):
         self.function = function

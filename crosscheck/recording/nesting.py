@@ -1,4 +1,4 @@
-"""Nested arguments and results of any framework: walked, named, and brought to numpy."""
+"""Nested arguments and results of any framework: traversal, naming and conversion to numpy."""
 
 import copy
 import dataclasses
@@ -13,7 +13,7 @@ from shared.errors import IsogradError
 
 
 def is_array(value: Any) -> bool:
-    """True for a tensor of any framework, but not for JAX's random keys."""
+    """True for a tensor of any framework, except JAX's random keys."""
     return hasattr(value, "dtype") and hasattr(value, "shape") and not str(value.dtype).startswith("key<")
 
 
@@ -23,9 +23,9 @@ def is_float(dtype: Any) -> bool:
 
 
 def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of one call: a dict is keywords, a tuple or list positions, else one argument.
+    """Positional and keyword arguments of one call: a dict gives keywords, a tuple or list positions, else one array.
 
-    Tensors of any framework and lists of numbers become numpy arrays; other values (None, bool, str) stay as they are.
+    Tensors of any framework and lists of numbers become numpy arrays; other values (None, bool, str) are unchanged.
     """
     if isinstance(inputs, Mapping):
         return (), {str(name): to_host(value) for name, value in inputs.items()}
@@ -34,21 +34,21 @@ def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def to_host(value: Any) -> Any:
-    """A value with every tensor in it as a numpy array."""
+    """The value with every tensor inside converted to numpy."""
     if isinstance(value, list) and not any(map(is_array, value)):
         return np.asarray(value)
     return map_arrays(lambda _, array: _to_numpy(array), value)
 
 
 def _to_numpy(array: Any) -> np.ndarray:
-    if not hasattr(array, "detach"):  # all but torch's tensors
+    if not hasattr(array, "detach"):  # anything but a torch tensor
         return np.asarray(array)
     host = array.detach().cpu()
     return host.float().numpy().astype(ml_dtypes.bfloat16) if "bfloat16" in str(host.dtype) else host.numpy()
 
 
 def named_arrays(arguments: tuple[tuple[Any, ...], Mapping[str, Any]]) -> Arrays:
-    """The arrays among the arguments of a call by name, those without one by position."""
+    """The arrays among a call's arguments, by name if they have one, else by position."""
     found: Arrays = {}
     map_arguments(lambda name, array: found.setdefault(name, array), *arguments)
     return found
@@ -57,13 +57,13 @@ def named_arrays(arguments: tuple[tuple[Any, ...], Mapping[str, Any]]) -> Arrays
 def map_arguments(
     function: Callable[[str, Any], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments with function(name, array) in the place of every array."""
+    """The arguments with function(name, array) in place of every array."""
     positional = tuple(map_arrays(function, value, str(index)) for index, value in enumerate(args))
     return positional, {name: map_arrays(function, value, name) for name, value in kwargs.items()}
 
 
 def map_arrays(function: Callable[[str, Any], Any], tree: Any, name: str = "") -> Any:
-    """The same nesting of tuples, lists, dicts and dataclasses with function(name, array) in the place of arrays."""
+    """The same nesting of tuples, lists, dicts and dataclasses with function(name, array) in place of arrays."""
     if is_array(tree):
         return function(name, tree)
     if isinstance(tree, Mapping):
@@ -79,7 +79,7 @@ def map_arrays(function: Callable[[str, Any], Any], tree: Any, name: str = "") -
 
 
 def _rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
-    """A mapping of the same type where it can be written to, else a dict."""
+    """A mapping of the same type if it is mutable, else a dict."""
     if type(tree) is dict or not hasattr(tree, "__setitem__"):
         return items
     rebuilt: Any = copy.copy(tree)
@@ -89,7 +89,7 @@ def _rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
 
 
 def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
-    """Tensors of nested tuples, lists, dicts and dataclasses, named output[0], output.key, ...; None is left out.
+    """Tensors of nested tuples, lists, dicts and dataclasses, named output[0], output.key, ...; None is skipped.
 
     Raises IsogradError for anything else.
     """
@@ -111,7 +111,7 @@ def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
 
 
 def flat_outputs(result: Any) -> dict[str, Any]:
-    """The tensors that a module returns, by name; raises IsogradError if there is none, or one that is complex."""
+    """The tensors that a module returns, by name; raises IsogradError if there are none or any is complex."""
     outputs = dict(flatten(result))
     strange = [name for name, tensor in outputs.items() if "complex" in str(tensor.dtype)]
     if strange or not outputs:

@@ -1,4 +1,4 @@
-"""How far the float64 oracle moves when every operation rounds at random, as a lower precision would."""
+"""How far the float64 oracle moves when every operation rounds randomly, as a lower precision would."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,16 +17,16 @@ Movement = dict[str, dict[str, float]]  # field of Values -> tensor -> L2 norm o
 
 @dataclass
 class Noise:
-    """The float64 run, and the movement of each of its tensors."""
+    """The float64 run, and how far each of its tensors moves."""
 
     oracle: Values
     movement: Movement
 
 
 def measure_noise(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Noise:
-    """Run the torch module in float64 as it is, then with random roundings of the size of `options.dtype`.
+    """Run the torch module in plain float64, then with random rounding at the scale of `options.dtype`.
 
-    `optimizer` makes the updates, as it does in the run that is judged: see `update_with_torch`.
+    `optimizer` makes the updates, as in the run being judged: see `update_with_torch`.
     """
     from crosscheck.recording import torch_side
     from crosscheck.recording.random_rounding import RandomRounding
@@ -44,7 +44,7 @@ def measure_noise(module: Any, arguments: Arguments, options: Options, optimizer
 
 
 def widened(arguments: Arguments) -> Arguments:
-    """Float arrays in float64, the rest as it is."""
+    """Arguments with float arrays in float64, the rest unchanged."""
     return map_arguments(lambda _, a: a.astype(np.float64) if is_float(a.dtype) else a, *arguments)
 
 
@@ -57,10 +57,10 @@ def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
 
 
 def _pool(gradients: Arrays, movement: dict[str, float]) -> None:
-    """Where a gradient is zero in theory its own few movements say little: the root mean square of all counts too.
+    """For a gradient that is zero in theory a few movements say little, so the root mean square over all is a minimum.
 
-    Such a gradient can be one number, repeated; over 300 seeds the error of one stood at up to 1.4 times the bound that
-    its own movement gives, and at 0.5 times the pooled one.
+    Such a gradient can be a single repeated number: over 300 seeds, one such error reached 1.4 times the bound from its
+    own movement, but only 0.5 times the pooled bound.
     """
     floor = max(map(criterion.norm, gradients.values()), default=0.0)
     pooled = float(np.sqrt(np.mean(np.square([movement[name] for name in gradients])))) if gradients else 0.0

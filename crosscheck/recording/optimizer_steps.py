@@ -1,6 +1,6 @@
-"""Training steps of one side: what the optimiser keeps, and the weights, after the first update and after the last.
+"""Training steps of one side: optimiser state and weights after the first update and after the last.
 
-The weights come last, since an update moves them by all the rest: that is where a fault shows first.
+Weights come last: an update computes them from everything else, so a fault shows in the state first.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,22 +11,22 @@ from shared.configs.optimizer import AdamWConfig, OptimizerConfig
 from shared.training_state import WEIGHTS
 
 RATE, DECAY = 1e-3, 0.1
-# Adam turns the noise of a gradient that is zero in theory into rate / eps times as much: with eps = rate, no more.
+# Adam scales the noise in a gradient that is zero in theory by up to rate / eps; with eps = rate it adds nothing.
 CONFIG = AdamWConfig(learning_rate=RATE, beta_1=0.9, beta_2=0.99, eps=RATE, weight_decay=DECAY)
 MOMENTS = {"exp_avg": "mu", "exp_avg_sq": "nu"}  # torch's names -> optax's
 
 
 def rate_of(step: int) -> float:
-    """The learning rate of an update (the first is 1): another one each time, so that a step too late shows."""
+    """The learning rate of an update (the first is 1); it changes every step, so that an off-by-one step shows."""
     return RATE / step
 
 
 def update_with_torch(
     parameters: Mapping[str, Any], gradients: Callable[[], dict[str, Any]], steps: int, optimizer: Any = None
 ) -> Arrays:
-    """The state after update 1 and after the last; `gradients` finds them at the present parameters.
+    """The state after update 1 and after the last; `gradients` computes them at the current parameters.
 
-    `optimizer` makes one of torch's own from the parameters, or is the config of one of ours; without it, of AdamW.
+    `optimizer` is a factory of torch optimizers (parameters -> optimizer) or a config of ours; AdamW by default.
     """
     import torch
 
@@ -84,7 +84,7 @@ def update_with_jax(
     to_canonical: Callable[[Any], Arrays],
     optimizer: Any = None,
 ) -> Arrays:
-    """The sibling of `update_with_torch` for a tree of parameters; `optimizer` is one of optax's, or our config."""
+    """The sibling of `update_with_torch` for a parameter tree; `optimizer` is an optax transformation or our config."""
     make = _own_jax if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_jax
     step_once = make(parameters, optimizer or CONFIG)
     states = {}
@@ -118,7 +118,7 @@ def _own_jax(parameters: Any, config: OptimizerConfig) -> Callable[[int, Any, An
 
 
 def _numbered(tree: Any) -> dict[str, Any]:
-    """The arrays of a tree by number, as the flat dict that our optimiser takes; sorted as JAX sorts keys."""
+    """A tree's arrays by number, as the flat dict that our optimiser takes; numbers sort the way JAX sorts keys."""
     import jax
 
     return {f"{index:06d}": leaf for index, leaf in enumerate(jax.tree.leaves(tree))}

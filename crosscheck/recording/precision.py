@@ -1,4 +1,4 @@
-"""Both frameworks at full precision while two modules are compared, and as they were before afterwards."""
+"""Full precision in both frameworks while two modules are compared; restores previous settings afterwards."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 @contextmanager
 def full_precision(float64: bool = True) -> Iterator[None]:
-    """float32 products in float32 in both (TF32 is the default on an H100); JAX is given float64 only where it is asked
-    for, or a module would compute in more digits than its users see."""
+    """Make both frameworks compute float32 products in float32 (an H100 defaults to TF32). JAX gets float64 only on
+    request: otherwise a module could compute with more digits than its users see."""
     with ExitStack() as stack:
         if importlib.util.find_spec("torch"):
             stack.enter_context(_torch_without_tf32())

@@ -1,9 +1,9 @@
-"""Random roundings in a float64 run, to measure how much noise a lower precision has to make.
+"""Random rounding in a float64 run, to measure how much noise a lower precision must produce.
 
-What goes into and comes out of every arithmetic operation, forwards and backwards, is multiplied by 1 + d, d uniform
-with the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Moving
-the terms of a sum, and not its result alone, keeps the noise of a sum that cancels. The spread of a few such runs is
-the noise that any honest implementation in that precision shows, also where a gradient is zero in theory.
+Every input and output of every arithmetic operation, forward and backward, is multiplied by 1 + d, with d uniform and
+the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Perturbing the
+terms of a sum, and not only its result, preserves the noise of a sum that cancels. The spread of a few such runs is the
+noise that any honest implementation in that precision shows, even where a gradient is zero in theory.
 """
 
 from collections.abc import Callable
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-SPREAD = 3**0.5  # a uniform number between -SPREAD and SPREAD has standard deviation 1
+SPREAD = 3**0.5  # uniform on (-SPREAD, SPREAD) has standard deviation 1
 EXACT = frozenset([  # operations that move numbers without rounding them
     "cat", "stack", "where", "embedding", "clone", "_to_copy", "copy", "index", "select_backward",
     "slice_backward", "index_select", "gather", "masked_fill", "zeros", "zeros_like", "new_zeros", "ones",
     "ones_like", "full", "full_like", "scalar_tensor", "arange", "empty_like", "_unsafe_view", "neg", "abs", "relu",
     "threshold_backward", "tril",
 ])  # fmt: skip
-WRITTEN = {"native_batch_norm": (3, 4)}  # places of arguments that are written into, which the schema does not say
+WRITTEN = {"native_batch_norm": (3, 4)}  # positions of arguments written in place, which the schema does not declare
 
 
 class RandomRounding(TorchDispatchMode):
-    """In this context every number that enters or leaves an arithmetic operation moves by about `roundoff`."""
+    """Context in which every number entering or leaving an arithmetic operation moves by about `roundoff`."""
 
     def __init__(self, roundoff: float, seed: int):
         super().__init__()
@@ -42,7 +42,7 @@ class RandomRounding(TorchDispatchMode):
         return _map_tensors(self.moved, operation(*moved, **(kwargs or {})))
 
     def moved(self, x: Tensor) -> Tensor:
-        """x with every entry moved at random by about its roundoff; integers and booleans as they are."""
+        """x with every entry moved randomly by about its roundoff; integers and booleans are unchanged."""
         if not x.is_floating_point():
             return x
         spread = SPREAD * self.roundoff

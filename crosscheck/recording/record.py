@@ -1,4 +1,4 @@
-"""What one side computes, on record: kept in memory, or in a file that another machine compares with its own side."""
+"""Records what one side computes, in memory or in a file that another machine compares with its own side."""
 
 import functools
 import importlib
@@ -38,10 +38,10 @@ def record(
     name: str | None = None,
     device: str | None = None,
 ) -> Recording:
-    """Run one side on the inputs, keep all that is compared, and write it to `path` if one is given.
+    """Run one side on the inputs, keep everything that is compared, and write it to `path` if one is given.
 
-    `side` is "torch" or "jax"; a module says itself which, a plain function is torch's. `arguments` are keywords that
-    only this side takes. The file can be compared on a machine that has the other framework only:
+    `side` is "torch" or "jax"; by default it is read from the module, and a plain function is torch's. `arguments` are
+    keywords that only this side takes. The file can be compared on a machine that has only the other framework:
     `compare(path, jax_module)`.
     Raises IsogradError if the module refuses the inputs.
     """
@@ -72,7 +72,7 @@ def run(side: Side, arguments: Arguments, options: Options) -> Recording:
 def _evaluated(
     evaluate: Callable[..., Values], side: Side, given: Arguments, options: Options
 ) -> tuple[Values, Noise | None]:
-    """What the module computes, and the noise of torch's below float64; what took how long is in the values."""
+    """The module's values, including timings, and the noise for torch below float64."""
     spent: dict[str, float] = {}
     with timed(spent, side.name):
         values = evaluate(side.module, given, options, side.optimizer)
@@ -90,7 +90,7 @@ def _failures_in_one_sentence(side: Side) -> Iterator[None]:
         yield
     except IsogradError:
         raise
-    except Exception as error:  # whatever a user's module raises
+    except Exception as error:  # a user's module may raise anything
         reason = str(error).strip().partition("\n")[0]
         raise IsogradError(
             f"the {SIDES[side.name]} module {side.title} fails on these inputs: {type(error).__name__}: {reason}"
@@ -99,7 +99,7 @@ def _failures_in_one_sentence(side: Side) -> Iterator[None]:
 
 @functools.cache
 def _open_gpu() -> None:
-    """Open the GPU for autograd's own thread too, where cuBLAS would warn that it is not."""
+    """Open the GPU for autograd's own thread too; otherwise cuBLAS warns that it is not."""
     import torch
 
     torch.ones(1, device="cuda", requires_grad=True).exp().backward()
@@ -111,7 +111,7 @@ def _evaluator(side: str) -> Any:
     except ImportError as error:
         raise IsogradError(
             f"the {SIDES[side]} module can't be run: {error}; install isograd[{side}], or record that side on a "
-            "machine that has it, and give compare the file"
+            "machine that has it and compare the file"
         ) from error
 
 
@@ -121,7 +121,7 @@ def _without(own: Mapping[str, Any], arrays: Arrays, prefix: str) -> Arrays:
 
 
 def rounded(arguments: Arguments, dtype: np.dtype) -> Arguments:
-    """Float arrays in the dtype under test, the rest as it is."""
+    """Float arrays in the dtype under test, the rest unchanged."""
     return map_arguments(lambda _, array: array.astype(dtype) if is_float(array.dtype) else array, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""A recording: what one side has computed, in memory or in a file."""
+"""A recording: everything one side computed, in memory or in a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ SIDES = {"torch": "torch", "jax": "JAX"}
 
 @dataclass
 class Recording:
-    """The values of one side ("torch" or "jax"), and the arguments that both sides are given, None if no file holds
-    them; a torch recording below float64 carries the noise too."""
+    """The values of one side ("torch" or "jax"), and the arguments common to both sides (None if a file can't hold
+    them); a torch recording below float64 also carries the noise."""
 
     side: str
     name: str
@@ -33,5 +33,5 @@ class Recording:
 
     @staticmethod
     def load(path: str | Path) -> "Recording":
-        """Read what `save` wrote; raises IsogradError if it is missing, damaged or of another version."""
+        """Read a file that `save` wrote; raises IsogradError if it is missing or damaged, or has the wrong version."""
         return Recording(**recording_file.load(path))

@@ -1,4 +1,4 @@
-"""A recording as arrays and plain data, as they stand in its file, and back."""
+"""Converts a recording to the arrays and plain data of its file, and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -46,19 +46,19 @@ def save(recording: Any, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The fields of the recording that `save` wrote.
+    """Read the fields of a recording that `save` wrote.
 
-    Raises IsogradError if the file is missing, damaged, or of another kind or version.
+    Raises IsogradError if the file is missing or damaged, or has the wrong format or version.
     """
     arrays, found = checkpoint.load(path)
     about = found.get("recording")
-    form = about.get("format") if isinstance(about, dict) else "a file of another kind"
+    form = about.get("format") if isinstance(about, dict) else "a different kind of file"
     if form != FORMAT:
-        raise IsogradError(f"{path} can't be compared: expected {FORMAT!r}, got {form!r}: record it anew")
+        raise IsogradError(f"{path} can't be compared: expected {FORMAT!r}, got {form!r}; record it again")
     try:
         return _fields(arrays, about)
     except (KeyError, TypeError, ValueError) as error:
-        raise IsogradError(f"{path} can't be compared: the file lacks {error}: record it anew") from error
+        raise IsogradError(f"{path} can't be compared: the file lacks {error}; record it again") from error
 
 
 def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,5 +78,5 @@ def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _values(group: str, order: Mapping[str, list[str]], arrays: Arrays) -> Values:
-    """The file sorts its arrays; `order` has them as they were."""
+    """safetensors sorts arrays by name; `order` restores the original order."""
     return Values(**{field: {n: arrays[f"{group}/{field}/{n}"] for n in names} for field, names in order.items()})

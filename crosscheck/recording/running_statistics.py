@@ -1,4 +1,4 @@
-"""The running statistics of a torch module that a pass in train mode has changed."""
+"""The running statistics that a pass in train mode changed in a torch module."""
 
 import itertools
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def running_statistics(module: Any) -> Arrays:
 
 
 def changed_statistics(module: Any, before: Arrays, intermediates: Mapping[str, np.ndarray]) -> Arrays:
-    """The buffers that are others than before; beside a batch norm's variance the one of biased variances."""
+    """Buffers that differ from `before`; next to a batch norm's running variance, its biased counterpart."""
     now = running_statistics(module) if before else {}
     changed = {name: array for name, array in now.items() if not np.array_equal(array, before.get(name))}
     for name in list(changed):
@@ -32,7 +32,7 @@ def changed_statistics(module: Any, before: Arrays, intermediates: Mapping[str, 
 
 
 def _excess(momentum: float, path: str, intermediates: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """By how much a running variance is larger, after all calls of a layer, than with variances divided by n."""
+    """How much a running variance exceeds, after all calls of a layer, the one computed from variances over n."""
     calls = itertools.chain([path], (f"{path}#{number}" for number in itertools.count(1)))
     found = itertools.takewhile(lambda batch: batch is not None, (intermediates.get(f"{call} in[0]") for call in calls))
     excess = np.zeros(())

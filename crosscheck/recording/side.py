@@ -1,4 +1,4 @@
-"""One side of a comparison: a module, asked once for all that is needed of it, or the recording that stands for it."""
+"""One side of a comparison: a module with its properties, read once, or a recording in its place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ PACKAGES = {"torch": ("torch",), "jax": ("flax", "jax", "jaxlib")}
 
 @dataclass(frozen=True)
 class Side:
-    """One side ("torch" or "jax"): a module or function, or None and the recording that stands for it.
+    """One side ("torch" or "jax"): a module or function, or None and a recording in its place.
 
-    `title` is its name in messages; `dtypes` are those of its parameters, which lie on `device`. `own` are keywords
-    that only this side takes, and `optimizer` is the one that its updates are made with.
+    `title` is its name in messages; `dtypes` are those of its parameters, which are on `device`. `own` are keywords
+    that only this side takes, and `optimizer` makes its updates.
     """
 
     name: str
@@ -32,29 +32,29 @@ class Side:
 
     @staticmethod
     def of(name: str, module: Any, own: Mapping[str, Any] | None = None, optimizer: Any = None) -> "Side":
-        """The side of a module or function, which is asked for its title, its dtypes and its device."""
+        """The side of a module or function, with its title, dtypes and device."""
         device = _device_of(module) if name == "torch" else "cpu"
         own = to_host(dict(own or {}))
         return Side(name, module, title_of(module), tuple(_parameter_dtypes(module)), device, own, optimizer)
 
     def with_own(self, arguments: Arguments) -> Arguments:
-        """The arguments of this side: those of both with its own keywords."""
+        """The arguments of this side: the common ones plus its own keywords."""
         args, kwargs = arguments
         return args, {**kwargs, **self.own}
 
     def dtype_under_test(self, arguments: Arguments) -> np.dtype:
-        """The floating type of the first parameter, or of the first float input."""
+        """The floating dtype of the first parameter, or else of the first float input."""
         dtypes = [*self.dtypes, *(array.dtype for array in named_arrays(arguments).values())]
         return next(filter(is_float, dtypes), PROOF_DTYPE)
 
 
 def side_of(module: Any) -> str:
-    """ "torch" or "jax", by the classes that the module is made of; torch for a plain function."""
+    """ "torch" or "jax", from the classes that the module is made of; torch for a plain function."""
     return "jax" if is_module_of(module, "jax") else "torch"
 
 
 def is_module_of(module: Any, side: str) -> bool:
-    """True if the framework of that side made the module's class, or one of its bases."""
+    """True if the module's class or one of its bases comes from that side's framework."""
     kinds = type(module[0] if isinstance(module, tuple) and module else module).__mro__
     return any(kind.__module__.partition(".")[0] in PACKAGES[side] for kind in kinds)
 

@@ -1,4 +1,4 @@
-"""Seconds by the part of the work that took them."""
+"""Elapsed seconds by phase of the work."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Add the time that passes in this context to `seconds[part]`."""
+    """Add the time spent in this context to `seconds[part]`."""
     start = time.perf_counter()
     try:
         yield

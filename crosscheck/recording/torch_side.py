@@ -24,7 +24,7 @@ Tensors = dict[str, Tensor]
 
 
 def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
-    """Outputs and the gradients of sum(output * cotangent) on the device, the module itself left as it was."""
+    """Outputs and the gradients of sum(output * cotangent) on the device; leaves the module unchanged."""
     module = _prepared(module, options)
     values = _forward_and_backward(module, arguments, options)
     if options.updates and values.parameters:
@@ -40,7 +40,7 @@ def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: 
 
 
 def capture(module: Module, arguments: Arguments, options: Options) -> dict[str, Captured]:
-    """Every call of a submodule in a run of the module, with its arguments."""
+    """Every submodule call in a run of the module, with its arguments."""
     tracer = Tracer(lambda _, tensor: tensor)
     tracer.captured = {}
     module = _prepared(module, options)
@@ -51,7 +51,7 @@ def capture(module: Module, arguments: Arguments, options: Options) -> dict[str,
 
 
 def submodule(module: Module, path: str) -> nn.Module | None:
-    """The module at a path; None if there is none."""
+    """The module at a path, or None."""
     return dict(module.named_modules()).get(path) if isinstance(module, nn.Module) else None
 
 
@@ -84,19 +84,19 @@ def _forward_and_backward(module: Module, arguments: Arguments, options: Options
 
 
 def _called(module: Module, options: Options) -> Callable[..., Any]:
-    """The method; forward with the module's hooks, of which a weight norm may be one."""
+    """The method under test; for forward the module itself, so that its hooks run (weight norm may be one)."""
     return module if options.method == "forward" else getattr(module, options.method)
 
 
 def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -> Tensor:
-    """Keep the tensor whose gradient is asked for; the module is given a copy, into which it may write."""
+    """Keep the tensor whose gradient is wanted; the module gets a copy that it may write to."""
     tensor = to_tensor(array, options.device)
     inputs[name] = tensor.requires_grad_(options.gradients and tensor.is_floating_point())
     return tensor.clone()
 
 
 def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
-    """Record a tensor; a copy goes on, whose gradient is that of this use alone and can't be overwritten."""
+    """Record a tensor and pass on a copy: its gradient covers this use alone and can't be overwritten."""
     values.intermediates[name] = to_numpy(tensor)
     if not (tensor.is_floating_point() and tensor.requires_grad):
         return tensor
@@ -105,7 +105,7 @@ def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
 
 
 class _traced:
-    """In this context every call of a submodule, and of its own public methods, goes through the tracer."""
+    """Context in which every call of a submodule, including its own public methods, goes through the tracer."""
 
     def __init__(self, module: Module, tracer: Tracer):
         self.layers = list(module.named_modules()) if isinstance(module, nn.Module) else []
@@ -129,7 +129,7 @@ class _traced:
 
 
 def _prepared(module: Module, options: Options) -> Module:
-    """A copy in the wanted mode, not compiled; our Dropout gets shared masks, other dropout is off."""
+    """An uncompiled copy in the requested mode; our Dropout gets shared masks, other dropout is off."""
     if not isinstance(module, nn.Module):
         return module
     module = getattr(module, "_orig_mod", module)

@@ -1,4 +1,4 @@
-"""See every tensor that goes into or comes out of a submodule's call, by path, in order, in either framework."""
+"""Trace every tensor that enters or leaves a submodule call, by path, in order, in either framework."""
 
 import inspect
 import types
@@ -13,11 +13,11 @@ from crosscheck.recording.writes_in_place import Written
 FRAMEWORKS = ("torch", "flax", "jax", "builtins")
 FORWARD = ("forward", "__call__")
 NOT_COMPUTING = frozenset({"setup", "extra_repr", "reset_parameters", "init_weights"})
-Tap = Callable[[str, Any], Any]  # (name, tensor) -> the tensor that goes on in its place
+Tap = Callable[[str, Any], Any]  # (name, tensor) -> the tensor to use in its place
 
 
 class Captured(NamedTuple):
-    """A call that can be made again: the module, its method, the arguments in numpy, and the names of its outputs."""
+    """A call that can be repeated: the module, its method, the arguments in numpy, and the names of its outputs."""
 
     path: str
     method: str
@@ -28,9 +28,9 @@ class Captured(NamedTuple):
 class Tracer:
     """Names the calls of one run and hands their tensors to `tap`, which may replace them.
 
-    A call is named by the module's path, its method if that isn't forward, and its number if it isn't the first:
-    "decoder.rnn.cells.0.step#3". `can_see` says whether tensors of this moment can leave the run at all. Where
-    `captured` is a dict, every call is kept in it. `statistics` takes the running statistics that a JAX run ends with.
+    A call's name is the module's path, plus the method if it isn't forward and a number if it isn't the first call:
+    "decoder.rnn.cells.0.step#3". `can_see` says whether tensors can currently leave the run. If `captured` is a dict,
+    every call is stored in it. `statistics` receives the final running statistics of a JAX run.
     """
 
     def __init__(self, tap: Tap, can_see: Callable[[], bool] = lambda: True):
@@ -46,7 +46,7 @@ class Tracer:
     def run(
         self, path: str, method: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        """function(*args, **kwargs), with its tensors tapped on the way in and out."""
+        """function(*args, **kwargs) with its inputs and outputs tapped."""
         if not self.can_see():
             self.hidden.append(path)
             return function(*args, **kwargs)
@@ -70,13 +70,13 @@ class Tracer:
         return name if self._counts[name] == 1 else f"{name}#{self._counts[name] - 1}"
 
     def _numbered(self, prefix: str) -> Tap:
-        """Taps named by their order, since argument names and nesting may differ between two ports."""
+        """A tap that numbers tensors in order, since argument names and nesting may differ between two ports."""
         numbers = iter(range(10**9))
         return lambda _, tensor: self.tap(f"{prefix}[{next(numbers)}]", tensor)
 
 
 def _once_each(tap: Tap) -> Tap:
-    """A tensor that is given twice, as query and as key, is one tensor: the other side may be given it once."""
+    """A tensor passed twice, say as query and key, is tapped once: the other side may receive it once."""
     seen: dict[int, tuple[Any, Any]] = {}
 
     def run(name: str, tensor: Any) -> Any:
@@ -88,7 +88,7 @@ def _once_each(tap: Tap) -> Tap:
 
 
 def own_methods(kind: type) -> list[str]:
-    """Public methods that the class or its bases define outside the frameworks: a model's own steps."""
+    """Public methods that the class or its bases define outside the frameworks, such as a model's own steps."""
     names: dict[str, None] = {}
     for base in kind.__mro__:
         if base.__module__.partition(".")[0] in FRAMEWORKS:

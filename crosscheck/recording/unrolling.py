@@ -1,7 +1,7 @@
-"""JAX's loops written out and its checkpoints left out while a function is traced, so that the inside can be seen.
+"""Unrolls JAX's loops and removes its checkpoints while a function is traced, so that tensors inside become visible.
 
-Both change how a program runs, not what it computes: a scan's body is traced once for all steps, in a place that no
-tensor can leave; written out, every step is code like any other.
+Neither changes the result, only how the program runs: a scan's body is traced once for all steps, where no tensor can
+leave it; unrolled, every step is ordinary code.
 """
 
 import threading
@@ -13,16 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-LONGEST = 64  # a scan of more steps stays as it is: code of that length takes minutes to compile
+LONGEST = 64  # longer scans stay rolled: the unrolled code would take minutes to compile
 
 _active: ContextVar[bool] = ContextVar("unrolled", default=False)
 _lock = threading.Lock()
-_users: list[object] = []  # other threads may trace at the same time: the last one puts the originals back
+_users: list[object] = []  # other threads may trace at the same time: the last one restores the originals
 
 
 @contextmanager
 def unrolled() -> Iterator[None]:
-    """In this context, and in this thread, `jax.lax.scan` is a Python loop and `jax.checkpoint` the function itself."""
+    """In this context and thread, `jax.lax.scan` is a Python loop and `jax.checkpoint` returns its function."""
     user, token = object(), _active.set(True)
     with _lock:
         _users.append(user)
@@ -59,7 +59,7 @@ def _scan(
     *args: Any,
     **options: Any,
 ) -> Any:
-    """jax.lax.scan, step by step."""
+    """jax.lax.scan, one step at a time."""
     leaves = jax.tree.leaves(xs)
     steps = len(leaves[0]) if leaves else length or 0
     if not 0 < steps <= LONGEST:
@@ -73,7 +73,7 @@ def _scan(
 
 
 def _checkpoint(fun: Callable[..., Any], **_: Any) -> Callable[..., Any]:
-    """jax.checkpoint without the saving of memory."""
+    """jax.checkpoint without recomputation."""
     return fun
 
 

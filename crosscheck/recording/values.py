@@ -1,4 +1,4 @@
-"""What one side computes, as numpy arrays under names that both sides share."""
+"""All values of one side as numpy arrays, under names that both sides share."""
 
 import dataclasses
 import zlib
@@ -11,11 +11,11 @@ from shared.arrays import Arrays
 from shared.rng import Key, key_from_seed
 
 STATISTICS = {"mean": "running_mean", "var": "running_var"}  # Flax's word -> torch's
-BIASED = " (biased)"  # torch keeps the unbiased variance of a batch, Flax the biased one (D22): either is accepted
+BIASED = " (biased)"  # torch keeps unbiased batch variances, Flax biased ones (D22): both are accepted
 
 
 class Call(NamedTuple):
-    """One call of a module: its path, the path of the module whose code made it, and the call inside which that was."""
+    """One call of a module: its path, the path of the module whose code called it, and the enclosing call."""
 
     path: str
     caller: str
@@ -24,12 +24,12 @@ class Call(NamedTuple):
 
 @dataclasses.dataclass
 class Values:
-    """Everything of one side that is compared, in canonical names and layouts.
+    """Everything that is compared of one side, under canonical names and layouts.
 
-    Intermediates are what goes in and out of the calls of submodules, in order: "blocks.0.norm in[0]". Updates are the
-    training state after a number of optimiser steps: "1/exp_avg/norm.weight". Statistics are the running averages that
-    a pass in train mode has changed in torch, and all that there are in JAX: "norm.running_mean". Calls in `hidden` ran
-    inside a loop of the framework's, where no tensor can be seen. `seconds` says what took how long.
+    Intermediates are the inputs and outputs of submodule calls, in order: "blocks.0.norm in[0]". Updates are the
+    training state after some number of optimiser steps: "1/exp_avg/norm.weight". Statistics are running averages: in
+    torch those that a pass in train mode changed, in JAX all of them: "norm.running_mean". Calls in `hidden` ran
+    inside a framework loop, where tensors are not visible. `seconds` holds timings by phase.
     """
 
     inputs: Arrays = dataclasses.field(default_factory=dict)
@@ -53,9 +53,9 @@ ARRAY_FIELDS = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How both sides are run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is called,
-    `cotangents` stand in for the random numbers that the outputs are multiplied by, `unrolled` writes JAX's loops out,
-    `noise_runs` counts the runs with random roundings, and `optimize` lets XLA optimise its machine code."""
+    """How both sides run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is the one called,
+    `cotangents` replaces the random numbers that multiply the outputs, `unrolled` unrolls JAX's loops, `noise_runs`
+    counts runs with random rounding, and `optimize` lets XLA optimise its machine code."""
 
     dtype: np.dtype
     train: bool = False
@@ -71,9 +71,9 @@ class Options:
 
 
 def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Options) -> np.ndarray:
-    """Fixed random numbers by output name, rounded to the dtype under test, so that no direction is blind.
+    """Fixed random numbers by output name, rounded to the dtype under test, so that no direction goes untested.
 
-    Those that the options give come first.
+    `options.cotangents` takes precedence.
     """
     if options.cotangents is not None:
         given = options.cotangents.get(name)
@@ -83,6 +83,6 @@ def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Optio
 
 
 def statistic_name(name: str) -> str:
-    """A running statistic under torch's word for it: "norm.mean" -> "norm.running_mean"."""
+    """A running statistic under torch's name: "norm.mean" -> "norm.running_mean"."""
     owner, dot, last = name.rpartition(".")
     return f"{owner}{dot}{STATISTICS.get(last, last)}"

@@ -1,6 +1,6 @@
-"""What a traced call writes into its arguments reaches the caller, though the call is given copies of them.
+"""Propagates in-place writes by a traced call, which receives copies of its arguments, back to the caller.
 
-torch modules may write into a tensor (`ReLU(inplace=True)`), modules of both frameworks into a list or dict (a cache).
+torch modules may write to a tensor (`ReLU(inplace=True)`), modules of both frameworks to a list or dict (a cache).
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ from crosscheck.recording.nesting import is_array, map_arrays
 
 
 class Written:
-    """The arguments of one call beside the copies that the call is given."""
+    """The arguments of one call next to the copies that the call receives."""
 
     def __init__(self, given: Any, passed: Any):
         self.nodes = [(mine, copy, _state(copy)) for mine, copy in _nodes(given, passed) if mine is not copy]
 
     def back(self, result: Any, tapped: Any) -> Any:
-        """Write what the call has changed into the caller's own; `tapped` with these in the place of their copies."""
+        """Copy the call's writes to the caller's own objects; returns `tapped` with those in place of their copies."""
         changed = {id(copy): mine for mine, copy, before in self.nodes if not _same(_state(copy), before)}
         if not changed:
             return tapped
@@ -31,7 +31,7 @@ class Written:
 
 
 def _nodes(mine: Any, copy: Any) -> Iterator[tuple[Any, Any]]:
-    """Pairs of all that can be written into, in two equal nestings."""
+    """Pairs of all mutable nodes in two equal nestings."""
     if isinstance(mine, list | MutableMapping) or hasattr(mine, "_version"):
         yield mine, copy
     for ours, theirs in zip(_children(mine), _children(copy), strict=True):
@@ -51,7 +51,7 @@ def _children(tree: Any) -> list[Any]:
 
 
 def _state(node: Any) -> list[Any]:
-    """What changes when a node is written into: a tensor's version, a container's members."""
+    """The part of a node that changes on a write: a tensor's version, a container's members."""
     if isinstance(node, Mapping):
         return [*node, *node.values()]
     if isinstance(node, list):
@@ -76,5 +76,5 @@ def _write(mine: Any, copy: Any) -> None:
 
 
 def _standing_for(mine: Any, tensor: Any) -> Any:
-    """The caller's own tensor, with the values of the one that goes on in its place; else that one."""
+    """The caller's own tensor filled with the values of its replacement; the replacement if there is none."""
     return tensor if mine is None else mine.copy_(tensor)

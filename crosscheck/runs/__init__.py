@@ -1,1 +1,1 @@
-"""Training runs compared step by step, and why they diverge."""
+"""Compares training runs step by step, and explains why they diverge."""

@@ -1,6 +1,6 @@
-"""Compare two training runs step by step: metrics, the whole state, an evaluation; the first step that parts is named.
+"""Compares two training runs step by step: metrics, full state, an evaluation; names the first step that diverges.
 
-Both backends train one model from equal weights on equal batches, with dropout and all that surrounds an update.
+Both backends train the same model from equal weights on equal batches, with dropout and everything around an update.
 """
 
 from dataclasses import replace
@@ -35,19 +35,19 @@ from shared.example_inputs import example_inputs
 from shared.registry import TWINS, find_twin
 from shared.tasks.table import find_task
 
-INPUTS = {"inputs": "ids"}  # a model's argument -> the batch entry that it is given
+INPUTS = {"inputs": "ids"}  # a model's argument -> the batch entry passed to it
 EVALUATED = {"losses": "evaluation loss", "predictions": "prediction"}
 KINDS = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm", **EVALUATED}  # metric -> kind of row
 SEED = 3
 TRAINING = TrainingConfig(
-    clip_norm=0.75,  # GRUs start above it and fall below it; transformers stay above
+    clip_norm=0.75,  # GRU gradients start above it and fall below it; transformers' stay above
     groups=(ParameterGroup(("*.bias",), weight_decay=0.0), ParameterGroup(("*embedding.weight",), rate_factor=0.5)),
     average_decay=0.9,
 )
-# Sums of gradients are no model's affair, and take JAX a second compilation: the quickest model answers for all.
+# Gradient accumulation does not depend on the model and costs JAX a second compilation: only the fastest model runs it.
 ACCUMULATING = "ReviewClassifierGRU:encoder_only"
 
-# Every rule is run by one model; those that are not named here, and all updates outside of a run, are AdamW's.
+# Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {
     ACCUMULATING: AdamConfig(eps=RATE, weight_decay=DECAY),
     "ReviewClassifierGRU:no_attention": SGDConfig(momentum=0.9, nesterov=True, weight_decay=DECAY),
@@ -67,7 +67,7 @@ def loss_of(twin: str) -> str:
 
 
 def training_of(twin: str) -> TrainingConfig:
-    """What surrounds the optimiser's rule in the run of a twin."""
+    """The training settings around the optimiser's rule in a twin's run."""
     return replace(TRAINING, accumulate=2) if twin == ACCUMULATING else TRAINING
 
 
@@ -77,20 +77,20 @@ def optimizer_of(twin: str) -> OptimizerConfig:
 
 
 def model_of(twin: str) -> ModelConfig:
-    """The model of a twin, as a backend is given it."""
+    """The model of a twin, as passed to a backend."""
     entry = find_twin(twin)
     return ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
 
 
 def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu") -> Report:
-    """Train a model of the registry some steps with both backends; float64 is proven, float32 held to the noise rule.
+    """Train a registry model for some steps with both backends; float64 must be proven, float32 meet the noise rule.
 
-    Raises IsogradError if the twin is none that a backend can train, or if there is no step.
+    Raises IsogradError if no backend can train the twin, or if `steps` is less than 1.
     """
     if steps < 1:
         raise IsogradError(f"steps: expected at least 1, got {steps}")
     if not trainable(twin):
-        raise IsogradError(f"{twin} can't be trained by itself: expected one of {', '.join(filter(trainable, TWINS))}")
+        raise IsogradError(f"{twin} can't be trained on its own: expected one of {', '.join(filter(trainable, TWINS))}")
     with full_precision():
         ours, theirs = (record_run(side, twin, steps, dtype, device) for side in ("torch", "jax"))
         ours.noise = None if dtype == "float64" else _noise(twin, steps, ours.options)
@@ -98,7 +98,7 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
 
 
 def compare_recorded_runs(ours: Recording, theirs: Recording) -> Report:
-    """The comparison of two runs of the same number of steps."""
+    """The comparison of two runs with the same number of steps."""
     rows, twin = _rows(ours, theirs), ours.name
     first = next((row for row in rows if not row.agrees), None)
     return Report(
@@ -115,7 +115,7 @@ def compare_recorded_runs(ours: Recording, theirs: Recording) -> Report:
 
 
 def record_run(side: str, twin: str, steps: int, dtype: str = "float64", device: str = "cpu") -> Recording:
-    """One side's run; its losses are what it puts out."""
+    """One side's run, with its losses as outputs."""
     curve = _curve(side, twin, steps, dtype, device)
     losses = {name: array for name, array in curve.items() if name.endswith(("/loss", "/losses"))}
     options = Options(np.dtype(dtype), train=True)
@@ -123,7 +123,7 @@ def record_run(side: str, twin: str, steps: int, dtype: str = "float64", device:
 
 
 def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) -> Arrays:
-    """What one backend logs and holds after each step from 1, and its evaluation of the last step's batch.
+    """A backend's logs and state after every step from 1, and its evaluation of the last step's batch.
 
     Named "2/loss", "2/exp_avg/norm.weight", ...
     """
@@ -140,7 +140,7 @@ def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) ->
 
 
 def batch_of(twin: str, step: int) -> Batch:
-    """Another batch each step; its last row is only there to fill it up, in every other batch the last two."""
+    """A different batch each step; its last row is padding, in every other batch the last two."""
     entry = find_twin(twin)
     inputs = {INPUTS.get(name, name): array for name, array in example_inputs(entry, seed=step).items()}
     inputs = {name: array.astype(np.int32) if array.dtype == np.int64 else array for name, array in inputs.items()}
@@ -160,7 +160,7 @@ def _noise(twin: str, steps: int, options: Options) -> Noise:
 
 
 def _rows(ours: Recording, theirs: Recording) -> list[Row]:
-    """One row for each tensor, in the order in which a fault shows."""
+    """One row per tensor, in the order in which a fault shows."""
     noise, rows = ours.noise, []
     scale = Scale.of(ours.values if noise is None else noise.oracle)
     for name, array in ours.values.updates.items():

@@ -1,4 +1,4 @@
-"""Why two runs part: the step made once more by both sides from one state, in float64, and the model by itself."""
+"""Why two runs diverge: both sides repeat the step from the same state in float64, and the model runs on its own."""
 
 from shared.arrays import Arrays
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
 
 PRECISION = "float64"
-SAME_STEP = "from one state both sides make this step alike in float64"
+SAME_STEP = "from the same state both sides take identical steps in float64"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What both backends of a run are made from (see `load_backend`)."""
+    """The settings that both backends of a run are built from (see `load_backend`)."""
 
     model: ModelConfig
     optimizer: OptimizerConfig
@@ -38,17 +38,17 @@ class Recipe:
     seed: int
 
     def backend(self, name: str) -> Backend:
-        """One side of it in float64 on a CPU."""
+        """One side's backend, in float64 on a CPU."""
         return load_backend(name, dtype=PRECISION, **vars(self))
 
 
 def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor: str) -> tuple[Divergence | None, str]:
-    """What differs if both sides make one step from `state`, with a sentence; None if nothing does.
+    """The difference that shows when both sides take one step from `state`, with a sentence; None if they agree.
 
-    `tensor` is where the runs have parted.
+    `tensor` is where the runs diverged.
 
-    The gradients first: where they differ, the model's modules are compared and the first that differs is named; then
-    every group of the state after the update.
+    Gradients come first: if they differ, the model's modules are compared and the first that differs is named. Then
+    every group of the state after the update is compared.
     """
     state = {name: array.astype(PRECISION) if _is_real(name) else array for name, array in state.items()}
     sides = [recipe.backend(name) for name in ("torch", "jax")]
@@ -59,13 +59,13 @@ def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor:
     for group, ours in by_group(after[0]).items():
         if differing := _first_difference(ours, by_group(after[1])[group]):
             place = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{differing}")
-            return place, f"from one state the gradients agree, and the update parts in {place.tensor}"
+            return place, f"from the same state the gradients agree, and the update diverges in {place.tensor}"
     return None, f"{SAME_STEP}: {_growth(gradients[0], tensor)}"
 
 
 def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
-    """Where two runs part (see `compare_runs`), with a sentence: the module inside the model if the step shows one when
-    it is made once more from torch's state before it, else what the run itself shows."""
+    """Where two runs diverge (see `compare_runs`), with a sentence: the module inside the model if repeating the step
+    from torch's previous state reveals one, else the divergence in the run."""
     first, row, twin = report.first_divergence, report.first_row, report.name
     if row is None or row.step is None or row.kind in EVALUATED.values():
         return first, ""
@@ -77,7 +77,7 @@ def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
             state, _ = side.train_step(state, batch_of(twin, step), rate_of(step))
         before, batch, rate = side.state_to_arrays(state), batch_of(twin, row.step), rate_of(row.step)
         cause, sentence = find_cause(recipe, before, batch, rate, row.tensor)
-    if cause is None:  # it lies in what a run keeps between its steps, or in what it logs
+    if cause is None:  # the cause is in state kept between steps, or in logging
         return first, ""
     is_inside = cause.module.startswith(f"{twin}.") and cause.phase != "update"
     return cause if is_inside else first, sentence
@@ -86,8 +86,8 @@ def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
 def _growth(gradients: Arrays, tensor: str) -> str:
     largest = max(map(criterion.norm, gradients.values()))
     if tensor in gradients and criterion.norm(gradients[tensor]) <= criterion.PROOF * largest:
-        return f"the gradient of {tensor} is 0 in theory, and the optimiser has made steps of its noise"
-    return "roundings have grown over the run"
+        return f"the gradient of {tensor} is 0 in theory, and the optimiser has stepped along its noise"
+    return "rounding errors have grown over the run"
 
 
 def _after(side: Backend, state: Arrays, batch: Batch, rate: float) -> Arrays:
@@ -99,7 +99,7 @@ def _is_real(name: str) -> bool:
 
 
 def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
-    """The tensor that differs most of those that are not proven equal; what is zero in theory counts as its group."""
+    """The unequal tensor that differs most; one that is zero in theory is measured against the largest norm."""
     floor = max(map(criterion.norm, ours.values()))
     verdicts = {name: criterion.prove(ours[name], theirs[name], floor) for name in ours}
     wrong = {name: verdict.error for name, verdict in verdicts.items() if not verdict.agrees}
@@ -115,11 +115,11 @@ def _in_the_model(recipe: Recipe, state: Arrays, batch: Batch, tensor: str) -> t
     inputs = tuple(np.asarray(batch[name]) for name in recipe.model.inputs)
     report = compare(*pair, inputs, train=True, name=recipe.model.twin)
     if report.first_divergence is not None:
-        return report.first_divergence, f"from one state the model differs: {_words(report.first_divergence)}"
+        return report.first_divergence, f"from the same state the model differs: {_words(report.first_divergence)}"
     found = Divergence(recipe.model.twin, "parameter gradient", f"{GRADIENTS}/{tensor}")
     return (
         found,
-        f"from one state the model agrees by itself, and the gradients that the backends find part in {tensor}",
+        f"from the same state the model agrees on its own, but the backends' gradients diverge in {tensor}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Two backends in lockstep: both train on each batch in turn, and all that they hold is compared after every step."""
+"""Two backends in lockstep: both train on each batch in turn, and their full state is compared after every step."""
 
 from shared.arrays import Arrays
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,24 +12,24 @@ from shared.backend import Backend, Batch
 from shared.training_state import AVERAGE, WEIGHTS
 
 GRADIENTS, LOSS = "gradients", "loss"
-MOVED = (WEIGHTS, AVERAGE)  # by all the rest of the state
-# derived: what the project promises of a whole run, 1e5 roundings of float64 and 1e3 of float32 grown over the steps
+MOVED = (WEIGHTS, AVERAGE)  # by the rest of the state
+# derived: the project's promise for a whole run, 1e5 roundings in float64 and 1e3 in float32 accumulated over the steps
 BOUNDS = {"float64": 1e-11, "float32": 1e-4}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the losses, and for each group of tensors the relative L2 error of all of it, and its worst tensor."""
+    """One step: the losses, and for each group of tensors its overall relative L2 error and its worst tensor."""
 
     step: int
     loss: float
     loss_difference: float
     errors: dict[str, float]  # gradients, weights, the optimiser's groups, ... -> |a - b| / |a|
-    worst: dict[str, str]  # group -> the tensor that adds most to it
+    worst: dict[str, str]  # group -> the tensor that contributes most
 
     @property
     def differences(self) -> dict[str, float]:
-        """Of the loss and of every group."""
+        """The differences of the loss and of every group."""
         return {LOSS: self.loss_difference, **self.errors}
 
     def beyond(self, bound: float) -> tuple[str, str] | None:
@@ -41,9 +41,9 @@ class Step:
 def lockstep(
     ours: Backend, theirs: Backend, course: Iterable[tuple[Batch, float]], before: dict[str, Any] | None = None
 ) -> Iterator[Step]:
-    """Train both from their initial states over (batch, learning rate), and yield each step compared.
+    """Train both from their initial states over (batch, learning rate), and yield a comparison of each step.
 
-    `before`, if given, always holds the state that `ours` had before the step (`state`), its `batch` and its `rate`.
+    `before`, if given, always holds the `state` of `ours` before the step, the step's `batch` and its `rate`.
     """
     sides = (ours, theirs)
     states = [side.init_state() for side in sides]
@@ -78,9 +78,9 @@ def by_group(state: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
 
 
 def group_error(ours: Arrays, theirs: Arrays) -> tuple[float, str]:
-    """|a - b| / |a| over all tensors of a group together, and the tensor with the largest part.
+    """|a - b| / |a| over all tensors of a group together, and the tensor that contributes most.
 
-    0 where both are 0, |a - b| where a is; infinite where one is not finite.
+    0 if both are 0, |a - b| if only a is 0, infinite if either is not finite.
     """
     parts = {name: difference(ours[name], theirs[name]) for name in ours}
     size = norm(np.array([norm(array) for array in ours.values()]))

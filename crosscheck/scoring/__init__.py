@@ -1,1 +1,1 @@
-"""The score of the checks on planted faults, beside what other projects accept."""
+"""Scores the checks on planted faults, next to the criteria of other projects."""

@@ -1,6 +1,6 @@
-"""Criteria that other projects publish for parity of two frameworks, applied to the same values as ours.
+"""Criteria that other projects publish for parity between two frameworks, applied to the same values as ours.
 
-Each says whether it lets a pair pass. Their numbers are theirs.
+Each decides whether a pair passes, with the project's own thresholds.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Passes = Callable[[Values, Values], bool]
 
 @dataclass(frozen=True)
 class Criterion:
-    """What a project accepts; `source` says where it is published."""
+    """A project's acceptance criterion; `source` says where it is published."""
 
     name: str
     rule: str
@@ -25,12 +25,12 @@ class Criterion:
     passes: Passes
 
 
-# derived: each number is the one that the project itself publishes, kept here to show what it lets through
+# derived: each number is published by the project itself, and kept here to show what it lets through
 HF_TIGHT, HF_LOOSE, BONSAI, PADIFF, LEVANTER, MAXTEXT, ALGOPERF, EQX = 1e-5, 4e-2, 1e-3, 1e-7, 1e-2, 0.015, 1.0, 1e-4
 
 
 def _floats(ours: Arrays, theirs: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of float tensors in float64; of unequal shapes none."""
+    """Pairs of float tensors in float64; none for unequal shapes."""
     for name, array in ours.items():
         if name in theirs and is_float(array.dtype) and array.shape == theirs[name].shape and array.size:
             yield array.astype(np.float64), theirs[name].astype(np.float64)
@@ -71,7 +71,7 @@ def _divergence_of_logits(ours: Values, theirs: Values) -> bool:
 
 
 def _loss_and_norm(ours: Values, theirs: Values) -> bool:
-    """Relative error of the loss and of the gradients' norm."""
+    """Relative error of the loss and of the gradient norm."""
     pairs = zip(_scalars(ours), _scalars(theirs), strict=True)
     return all(abs(a - b) <= ALGOPERF * abs(b) for a, b in pairs)
 

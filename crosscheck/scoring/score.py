@@ -1,4 +1,4 @@
-"""Score the checks: plant every fault, see whether it is caught and located, and whether equal pairs raise an alarm."""
+"""Scores the checks: is every planted fault caught and located, and do equal pairs raise alarms?"""
 
 import fnmatch
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One pair checked: a fault, an equivalent, or an unchanged pair with another seed."""
+    """One checked pair: a fault, an equivalent, or an unchanged pair with a different seed."""
 
     name: str
     group: str
@@ -40,9 +40,9 @@ class Outcome:
 def score(
     faults: Iterable[str] = (), seeds: int = 100, explained: bool = True, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Everything as data: killed, located and explained faults, false alarms, what published criteria catch.
+    """The score as data: killed, located and explained faults, false alarms, and what published criteria catch.
 
-    `faults` are names or patterns (all of them); `seeds` counts the unchanged pairs.
+    `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs.
     Raises IsogradError for an unknown fault.
     """
     names = [name for pattern in faults or ["*"] for name in _matching(pattern)]
@@ -50,7 +50,7 @@ def score(
     jobs += [("equivalent", name, False) for name in EQUIVALENTS if not faults]
     jobs += [("seed", str(seed), False) for seed in range(seeds if not faults else 0)]
     outcomes = []
-    for done, outcome in enumerate(run_all(run_job, jobs), 1):  # planting changes a whole process: one job at a time
+    for done, outcome in enumerate(run_all(run_job, jobs), 1):  # planting affects the whole process: one job at a time
         outcomes.append(outcome)
         if progress is not None:
             progress(done, len(jobs), outcome.name)
@@ -81,7 +81,7 @@ def try_fault(fault: Fault, explained: bool = False) -> Outcome:
         try:
             report = check_of(fault).run()
             named = _explanation(fault, report) if explained and fault.divergence else None
-        except WeightsError as error:  # a broken weight rule is refused before anything runs: caught, in one sentence
+        except WeightsError as error:  # a broken weight rule is refused before anything runs: that counts
             is_located, found = fault.phase == "parameters", f"refused: {error}"
             return Outcome(fault.name, fault.kind, True, is_located, found, expected, (), None, fault.divergence)
     outcome = _outcome(fault.name, fault.kind, report, expected)
@@ -94,7 +94,7 @@ def check_of(fault: Fault | Equivalent) -> Check:
 
 
 def seeded_check(seed: int) -> Check:
-    """One of all twins, dtypes, modes and cases in turn, with weights and inputs of another seed."""
+    """A check that cycles through all twins, dtypes, modes and cases, with different weights and inputs per seed."""
     names = list(TWINS)
     name, turn = names[seed % len(names)], seed // len(names)
     dtype = DTYPES[(turn + seed) % len(DTYPES)]
@@ -133,7 +133,7 @@ def _explanation(fault: Fault, report: Report) -> str | None:
 
 
 def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
-    """Counts by kind of fault, by published criterion, and the names of all that went wrong."""
+    """Counts by kind of fault and by published criterion, and the names of everything that went wrong."""
     alarms = {group: [o for o in outcomes if o.group == group] for group in ("equivalent", "seed")}
     faults = [o for o in outcomes if o.group not in alarms]
     known = [o for o in faults if o.divergence]

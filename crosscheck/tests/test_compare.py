@@ -1,4 +1,4 @@
-"""`compare` passes equal modules, fails unequal ones at the right place, and says clearly what it can't compare."""
+"""`compare` passes equal modules, fails unequal ones at the right place, and states clearly what it can't compare."""
 
 import json
 
@@ -86,7 +86,7 @@ def test_names_that_do_not_pair_up_are_all_listed():
 def test_unequal_weights_are_the_first_divergence():
     torch_module, jax_module = own_pair()
     with torch.no_grad():
-        torch_module.fc2.bias[1] += 1e-9  # far above the proof's bound, far below what a user would see
+        torch_module.fc2.bias[1] += 1e-9  # far above the proof's bound, far below what a user would notice
     report = crosscheck.compare(torch_module, jax_module, INPUTS, rules=RULES)
     assert report.first_divergence == ("TorchMLP.fc2", "parameters", "fc2.bias")
     assert report.disagreements[0].worst_index == (1,)
@@ -161,7 +161,7 @@ def test_outputs_of_other_shapes_disagree():
     assert not crosscheck.compare(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True), INPUTS).agrees
 
 
-FAULTS = {  # planted in the JAX twin: (where, name of the function or method, its faulty form, twin that shows it)
+FAULTS = {  # planted in the JAX twin: (owner, name of the function or method, faulty version, twin that shows it)
     "wrong scale": (jax_attention, "attn_scaled", lambda A, n_embd, n_heads: A / n_embd**0.5, "MultiHeadedAttention"),
     "mask ignored": (
         jax_attention,
@@ -181,7 +181,7 @@ FAULTS = {  # planted in the JAX twin: (where, name of the function or method, i
         lambda A, V: jnp.einsum("...ts,...sd->...td", jax.lax.stop_gradient(A), V),
         "MultiHeadedAttention",
     ),
-    "update gate turned round": (
+    "update gate inverted": (
         jax_gru.GRUCell,
         "step",
         lambda self, projected, h: h - (STEP(self, projected, h) - h),
@@ -237,7 +237,7 @@ def test_the_noise_of_a_precision_follows_from_random_roundings():
     pair = crosscheck.build_pair("MLP", dtype="bfloat16")
     bounds = {row.kind: row.bound for row in crosscheck.compare(pair.torch, pair.jax, pair.inputs).rows}
     roundoff = criterion.unit_roundoff(np.dtype("bfloat16"))
-    assert roundoff < bounds["output"] < 100 * roundoff  # a few roundings, not a licence
+    assert roundoff < bounds["output"] < 100 * roundoff  # a few roundings, no more
 
 
 def test_the_page_of_a_report_is_self_contained_and_names_every_tensor():

@@ -1,4 +1,4 @@
-"""`compare` of a user's own optimisers: equal ones agree in every precision, and other rates or momenta do not."""
+"""`compare` with a user's own optimisers: equal ones agree in every precision, different rates or momenta do not."""
 
 import functools
 
@@ -17,7 +17,7 @@ from shared.configs.optimizer import AdagradConfig, RMSpropConfig, SGDConfig
 
 DTYPES = pytest.mark.parametrize("dtype", ["float64", "float32"])
 RATE, MOMENTUM = 0.1, 0.9
-# 1 - beta**t of the first updates needs no rounding in float32, where optax takes it; torch does so in float64.
+# 1 - beta**t of the first updates is exact in float32, which optax computes it in; torch uses float64.
 EXACT_BETAS = (1 - 2**-3, 1 - 2**-8)
 INPUTS = np.random.default_rng(0).standard_normal((11, 5))
 
@@ -79,7 +79,7 @@ def test_unequal_optimisers_are_told_apart(ours, theirs, dtype):
 
 
 def test_the_rounded_bias_correction_of_optax_is_seen_in_float32():
-    """1 - 0.999 is 5e-5 off there, and its root divides every step; in JAX's x64 mode optax takes it in float64."""
+    """1 - 0.999 is off by 5e-5 there, and its root divides every step; in JAX's x64 mode optax uses float64."""
     adam = functools.partial(torch.optim.Adam, lr=RATE), optax.adam(RATE)
     assert compare("float64", *adam).agrees
     with jax.enable_x64(False):

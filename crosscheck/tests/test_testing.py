@@ -1,4 +1,4 @@
-"""`assert_twins_agree` passes equal modules and says of others, in a few lines, where they part and what to look at."""
+"""`assert_twins_agree` passes equal modules; for others it says briefly where they diverge and what to look at."""
 
 import jax
 import jax.numpy as jnp
@@ -43,14 +43,14 @@ def pair_of(**mistake):
 
 
 def text_of(*pair, inputs=X, **options):
-    """What the assertion says."""
+    """The message of the assertion."""
     with pytest.raises(AssertionError) as caught:
         assert_twins_agree(*pair, inputs, **options)
     return str(caught.value)
 
 
 def lines_of(text):
-    """The lines of a report by the word they begin with."""
+    """The lines of a report by their first word."""
     return dict(line.strip().split(": ", 1) for line in text.splitlines()[1:])
 
 
@@ -89,13 +89,13 @@ def functions(ours, theirs):
     return lambda: (ours, theirs)
 
 
-HINTS = {  # a pair, its inputs, and the words of the hint that it gets
+HINTS = {  # a pair, its inputs, and words from its hint
     "the other GELU": (lambda: pair_of(approximate=True), X, "D24 gelu"),
-    "an unknown mistake": (lambda: pair_of(power=1.01), X, "everything before this tensor agrees: look at the code"),
-    "a gradient stopped": (lambda: pair_of(stop=jax.lax.stop_gradient), X, "one side has no gradient here at all"),
+    "an unknown mistake": (lambda: pair_of(power=1.01), X, "everything before this tensor agrees: check the code"),
+    "a gradient stopped": (lambda: pair_of(stop=jax.lax.stop_gradient), X, "one side has no gradient here"),
     "other weights": (fresh, X, "load the same weights on both sides"),
-    "a weight transposed": (transposed, X, "D01 linear-transpose|one is the other transposed"),
-    "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN agrees with nothing"),
+    "a weight transposed": (transposed, X, "D01 linear-transpose|one is the transpose of the other"),
+    "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN never equals itself"),
     "NaN on one side": (functions(torch.log, lambda x: jnp.log(jnp.abs(x))), X, "only one side is not finite"),
     "shapes": (functions(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True)), X, "the shapes differ"),
     "float32 in between": (

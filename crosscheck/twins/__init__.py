@@ -1,1 +1,1 @@
-"""The registry's twins: built as pairs, checked as a suite, held against outside oracles."""
+"""The registry's twins: built as pairs, checked as a suite, and compared with outside oracles."""

@@ -1,6 +1,6 @@
-"""Outside oracles: the frameworks' own layers with the weights of ours, as data.
+"""Outside oracles: the frameworks' own layers with our weights, as data.
 
-A layout's rules only rename and permute, so they carry gradients as well as weights.
+A layout's rules only rename and permute, so they convert gradients as well as weights.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from torch_impl.weights import to_tensor
 
 @dataclass(frozen=True)
 class Reference:
-    """A layer of torch that computes the same as a twin; `call` feeds it the twin's inputs."""
+    """A torch layer that computes the same as a twin; `call` passes it the twin's inputs."""
 
     twin: str
     layout: str
@@ -27,7 +27,7 @@ class Reference:
 
 
 class Called(nn.Module):
-    """A reference layer under the twin's calling convention."""
+    """A reference layer with the twin's calling convention."""
 
     def __init__(self, layer: nn.Module, call: Callable[..., object]):
         super().__init__()
@@ -60,7 +60,7 @@ def _packed_gru(layer: nn.GRU, inputs: Tensor, hidden_states: Tensor | None = No
 
 
 def _self_attention(layer: nn.MultiheadAttention, hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
-    ignored = None if mask is None else ~mask  # torch's mask is True where a key is left out
+    ignored = None if mask is None else ~mask  # torch's mask is True where a key is ignored
     return layer(hidden_states, hidden_states, hidden_states, key_padding_mask=ignored, need_weights=False)[0]
 
 

@@ -1,4 +1,4 @@
-"""Build both twins of a registry entry with equal weights."""
+"""Builds both twins of a registry entry with equal weights."""
 
 import functools
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import ml_dtypes  # noqa: F401  (teaches numpy the name bfloat16)
+import ml_dtypes  # noqa: F401  (registers bfloat16 with numpy)
 import numpy as np
 import torch
 
@@ -29,7 +29,7 @@ SIDES: dict[str, tuple[Any, Any, Any]] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Two modules (or functions) with equal weights, and example inputs in numpy by argument name."""
+    """Two modules (or functions) with equal weights, and numpy example inputs by argument name."""
 
     name: str
     torch: Any
@@ -40,9 +40,9 @@ class Pair:
 def build_pair(
     twin_name: str, *, dtype: str = "float64", seed: int = 0, case: str = "odd_sizes", device: str = "cpu"
 ) -> Pair:
-    """Both twins of a registry name, with weights drawn by (seed, parameter name).
+    """Both twins of a registry entry, with weights drawn by (seed, parameter name).
 
-    float64 turns JAX's x64 mode on for the process, since JAX holds no float64 otherwise.
+    float64 turns on JAX's x64 mode for the process, since JAX has no float64 otherwise.
     """
     twin = find_twin(twin_name)
     if dtype == "float64":
@@ -57,7 +57,7 @@ def build_pair(
 
 
 def build_side(side: str, twin_name: str, weights: Mapping[str, np.ndarray], *, device: str = "cpu") -> Any:
-    """One side of a pair by itself ("torch" or "jax"), with these weights."""
+    """One side of a pair ("torch" or "jax"), with these weights."""
     twin = find_twin(twin_name)
     package, build, loading = SIDES[side]
     if twin.function:
@@ -85,7 +85,7 @@ def _modules(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any, 
 
 
 def _weights(module: torch.nn.Module, seed: int, dtype: np.dtype) -> dict[str, np.ndarray]:
-    """Initial weights, then moved at random, so that no norm stands at 1 and no bias at 0 where a fault could hide."""
+    """Randomly perturbed initial weights, so that no norm weight is 1 and no bias 0, where a fault could hide."""
     shapes = torch_weights.parameter_shapes(module)
     drawn = initial_weights(shapes, seed, np.float64)
     generator = np.random.default_rng([seed, len(shapes)])

@@ -1,4 +1,4 @@
-"""Check the registry's twins: every case, every dtype, eval and train mode, side by side."""
+"""Checks the registry's twins: every case and dtype, in eval and train mode, several at a time."""
 
 import fnmatch
 import os
@@ -20,10 +20,10 @@ from shared.example_inputs import cases
 from shared.registry import TWINS, find_twin
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-TRAINED = ("float64", "float32")  # dtypes of weights that an optimiser updates; below them masters are in float32
-UPDATES = 3  # optimiser steps whose result is compared, beside the first
+TRAINED = ("float64", "float32")  # dtypes whose weights an optimiser updates directly; below them masters are float32
+UPDATES = 3  # compare the state after this many optimiser steps, and after the first
 NUMERIC_CASES = ("odd_sizes", "masked_row", "mean_5000")
-OPTIMIZED_CASES = ("mean_5000",)  # where the order of a sum decides, which XLA's optimisations change
+OPTIMIZED_CASES = ("mean_5000",)  # where summation order matters, which XLA's optimisations change
 Progress = Callable[[int, int, str], None]
 
 
@@ -79,12 +79,12 @@ def check(
     device: str = "cpu",
     progress: Progress = lambda done, total, what: None,
 ) -> list[Report]:
-    """Compare every twin whose name matches a pattern (`GRU*`; a bare name takes its variants along) in every dtype.
+    """Compare every twin whose name matches a pattern (`GRU*`; a bare name includes its variants) in every dtype.
 
     `progress(done, total, what)` is called after each comparison. Raises IsogradError for an unknown twin, dtype or
     device.
     """
-    if device == "cuda":  # JAX would take three quarters of the memory for the first worker
+    if device == "cuda":  # JAX would allocate three quarters of the memory in the first worker
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     check_device(device)
     checks, reports = list(planned(patterns or ["*"], dtypes or list(DTYPES[:2]), device)), []
@@ -95,10 +95,10 @@ def check(
 
 
 def planned(patterns: list[str], dtypes: list[str], device: str = "cpu") -> Iterator[Check]:
-    """All comparisons of a selection.
+    """All comparisons for a selection.
 
-    Train mode differs from eval by dropout alone, so one case shows it. A case that changes only the sizes is proven in
-    float64; the cases that change the numbers are held to the noise rule in every other dtype too.
+    Train mode differs from eval only by dropout, so one case covers it. A case that changes only sizes is proven in
+    float64; cases that change the numbers are also held to the noise rule in every other dtype.
     """
     for dtype in dtypes:
         check_choice("dtype", dtype, DTYPES)
@@ -128,7 +128,7 @@ def check_device(device: str) -> None:
     missing = [name for name, has in (("torch", torch.cuda.is_available()), ("jax", _jax_has_gpu())) if not has]
     if missing:
         raise IsogradError(
-            f"--device cuda needs a GPU in both frameworks, and {' and '.join(missing)} found none: "
+            f"--device cuda needs a GPU in both frameworks, but {' and '.join(missing)} found none: "
             "install their CUDA builds (see the README), or use --device cpu"
         )
 

@@ -1,4 +1,4 @@
-"""Jobs side by side, each worker a process of its own: Python's operations would wait for each other in threads."""
+"""Parallel jobs, each worker a separate process: threads would serialise Python's work."""
 
 import os
 import signal
@@ -13,14 +13,14 @@ from shared.errors import IsogradError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-JOBS_FOR_A_WORKER = 8  # fewer take less time than importing both frameworks once more
+JOBS_FOR_A_WORKER = 8  # fewer take less time than importing both frameworks again
 MAX_WORKERS = 16
 
 
 def run_all(run: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    """The result of each job, in their order; a few jobs are run in this process.
+    """The result of each job, in order; a few jobs run in this process.
 
-    Raises what a job raises, and IsogradError if a worker is killed.
+    Raises any exception of a job, and IsogradError if a worker is killed.
     """
     workers = min(os.cpu_count() or 1, MAX_WORKERS, len(jobs) // JOBS_FOR_A_WORKER)
     if workers < 2:
@@ -31,10 +31,10 @@ def run_all(run: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Resul
         yield from pool.map(run, jobs)
     except BrokenProcessPool as error:
         raise IsogradError(
-            f"one of {workers} worker processes was killed, perhaps for want of memory: check fewer at a time"
+            f"one of {workers} worker processes was killed, perhaps for lack of memory: check fewer at a time"
         ) from error
     except KeyboardInterrupt:
-        for worker in active_children():  # none of them is waited for
+        for worker in active_children():  # don't wait for any of them
             worker.terminate()
         raise
     finally:
@@ -42,7 +42,7 @@ def run_all(run: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Resul
 
 
 def _begin() -> None:
-    """Ctrl-C, which reaches the whole group, ends a worker without a word; the cores are shared by workers alone."""
+    """Let Ctrl-C, which reaches the whole group, end a worker silently; only workers share the cores."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -51,7 +51,7 @@ def _begin() -> None:
 
 
 def _end_with_the_parent() -> None:
-    """A worker whose parent was killed would wait for its next job for ever."""
+    """Exit when the parent is gone: otherwise the worker would wait for its next job forever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

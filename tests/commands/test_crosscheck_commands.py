@@ -168,7 +168,7 @@ BAD = {  # command line: what the one sentence must hold
     "locate: unknown case": (["locate", "MLP", "--case", "odd"], "unknown case of MLP 'odd': did you mean 'odd_sizes'"),
     "locate: unknown dtype": (["locate", "MLP", "--dtype", "float8"], "unknown dtype 'float8'"),
     "locate: unknown device": (["locate", "MLP", "--device", "gpu"], "unknown device 'gpu'"),
-    "locate: nothing to train": (["locate", "MLP", "--steps", "2"], "MLP can't be trained by itself: expected one of"),
+    "locate: nothing to train": (["locate", "MLP", "--steps", "2"], "MLP can't be trained on its own: expected one of"),
     "locate: no steps": (["locate", "ReviewClassifierGRU", "--steps", "0"], "steps: expected at least 1, got 0"),
     "explain: unknown twin": (["explain", "Lineer"], "unknown twin 'Lineer': did you mean 'Linear'"),
     "explain: unknown fault": (["explain", "MLP", "--fault", "?"], r"unknown fault '\?': .* or one of \d+ others\?"),

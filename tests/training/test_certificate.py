@@ -86,7 +86,7 @@ def test_where_two_runs_part_is_named(tmp_path, fault, name, step, module, phase
     cause = certificate["parting"]["cause"]
     twin = certificate["experiment"]["model"]["twin"]
     assert (cause["module"], cause["phase"]) == (f"{twin}.{module}" if module else twin, phase)
-    assert "from one state" in describe(certificate)[0]
+    assert "from the same state" in describe(certificate)[0]
 
 
 def test_steps_that_are_made_of_noise_are_told_from_mistakes(tmp_path, monkeypatch):
@@ -95,7 +95,7 @@ def test_steps_that_are_made_of_noise_are_told_from_mistakes(tmp_path, monkeypat
     )  # derived: a rounding of float32, soon passed
     certificate = certificate_of(tmp_path / "run", "reviews-4-small", dtype="float32", learning_rate=1e-2)
     assert certificate["parting"]["cause"] is None
-    assert "from one state both sides make this step alike in float64" in describe(certificate)[0]
+    assert "from the same state both sides take identical steps in float64" in describe(certificate)[0]
 
 
 def test_a_loss_that_is_nan_on_one_side_parts_the_runs():

@@ -1,1 +1,1 @@
-"""Known defaults that can be flipped in any torch module, one at a time: what JAX would do in its place, as data."""
+"""Known defaults that can be flipped in any torch module, one at a time, to JAX's behaviour, as data."""

@@ -1,4 +1,4 @@
-"""A torch module, or the arguments of its call, with a flip made."""
+"""Applies a flip to a torch module or to the arguments of its call."""
 
 import copy
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch_impl.weights import to_numpy, to_tensor
 
 
 def changed(module: Any, arguments: Any, flip: Flip, paths: Sequence[str] = ()) -> tuple[Any, Any]:
-    """A copy of the module, and the arguments, with the flip made, below some paths if any are given.
+    """A copy of the module, and the arguments, with the flip applied; only below `paths` if any are given.
 
     Raises IsogradError if there is nothing to change.
     """
@@ -26,12 +26,12 @@ def changed(module: Any, arguments: Any, flip: Flip, paths: Sequence[str] = ()) 
     elif flip.inputs is not None:
         arguments, found = _inputs(arguments, flip)
     if not found:
-        raise IsogradError("the module does not have what this flip changes")
+        raise IsogradError("this flip does not apply: the module has nothing for it to change")
     return module, arguments
 
 
 def is_below(name: str, paths: Sequence[str]) -> bool:
-    """True if a parameter stands below one of the paths, or if there are none."""
+    """True if a parameter is below one of the paths, or if there are no paths."""
     return not paths or name.startswith(tuple(f"{path}." for path in paths))
 
 

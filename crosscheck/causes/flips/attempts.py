@@ -1,4 +1,4 @@
-"""Attempts to close a gap: each flip of the torch side is run against the JAX side on record."""
+"""Attempts to close a gap: runs each flip of the torch side against the recorded JAX side."""
 
 import copy
 import functools
@@ -31,9 +31,9 @@ FEW_RUNS = 2
 
 
 class Attempt(NamedTuple):
-    """A row of the catalogue, what is flipped in words, the comparison with it, and how far it moves a row's tensor.
+    """A catalogue row, the flip in words, the comparison with it, and how far it moves a row's tensor.
 
-    `in_both` says that the gap is gone if both sides make this mistake; else one side is mended.
+    `in_both` means that the gap closes if both sides make this mistake; otherwise the flip fixes one side.
     """
 
     row: str
@@ -44,10 +44,10 @@ class Attempt(NamedTuple):
 
 
 def flips_of(side: Side, report: Report, layouts: Layouts | None = None, is_narrowed: bool = True) -> Iterator[Attempt]:
-    """Flips of the torch side against the JAX run on record, which needs no second compilation: first everywhere, then
-    only where the two sides part.
+    """Flips of the torch side against the recorded JAX run, which needs no second compilation: first everywhere, then
+    only where the two sides diverge.
 
-    A torch side that is a recording itself can't be flipped, but its weights can be looked at.
+    A recorded torch side can't be flipped, but its weights can be inspected.
     """
     if report.recordings is None or report.first_divergence is None:
         return
@@ -70,7 +70,7 @@ def flips_of(side: Side, report: Report, layouts: Layouts | None = None, is_narr
 
 @dataclass(frozen=True)
 class _Flipped:
-    """The torch side with one flip, everywhere or at some sites; `calls` counts what was replaced, by module."""
+    """The torch side with one flip, everywhere or at some sites; `calls` counts replaced calls by module."""
 
     flip: Flip
     side: Side
@@ -82,7 +82,7 @@ class _Flipped:
     calls: Counter[str] = field(default_factory=Counter)
 
     def compared(self) -> Report:
-        """The comparison with the JAX side on record; raises IsogradError if the flip does not fit the module."""
+        """The comparison with the recorded JAX side; raises IsogradError if the flip does not fit the module."""
         found = self._changed()
         values = replace(
             found.values,
@@ -107,7 +107,7 @@ class _Flipped:
             found = record.run(replace(self.side, module=module, own={}), arguments, quick(self.ours))
         self.calls.update(mode.calls)
         if self.flip.functions and not mode.used:
-            raise IsogradError("the module does not call what this flip changes")
+            raise IsogradError("this flip does not apply: the module never calls the function that it replaces")
         gradients = self._undone(found.values.parameter_gradients, paths)
         found = replace(found, values=replace(found.values, parameter_gradients=gradients))
         return canonical(found, self.layouts)
@@ -120,12 +120,12 @@ class _Flipped:
 
 
 def quick(recorded: Recording) -> Options:
-    """The options of a recording with the noise measured in few runs: a wrong flip is off by far more."""
+    """The options of a recording with fewer noise runs: a wrong flip is off by far more than the noise."""
     return replace(recorded.options, noise_runs=FEW_RUNS)
 
 
 def _layouts(torch_module: Any, ours: Recording, theirs: Recording, report: Report) -> Iterator[Attempt]:
-    """Layouts that turn every differing weight of torch's into JAX's: found by looking, nothing is run again."""
+    """Layouts that turn every differing torch weight into JAX's, found by inspection without rerunning anything."""
     wrong = [row.tensor for row in report.disagreements if row.kind == "parameter"]
     found: list[dict[str, str]] = [{} for _ in wrong]
     for name, words in zip(wrong, found, strict=True):
@@ -144,5 +144,5 @@ def moved(new: Recording, old: Recording, row: Row) -> float:
     """How far the row's tensor has moved, relative to its norm."""
     arrays = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in (new, old)]
     if any(array is None for array in arrays):
-        raise IsogradError(f"{row.label} is not on record")
+        raise IsogradError(f"{row.label} was not recorded")
     return criterion.difference(*arrays) / (criterion.norm(arrays[1]) or 1.0)

@@ -1,4 +1,4 @@
-"""Normalisation whose variance is E[x^2] - E[x]^2, as Flax takes it by default, in the place of torch's functions."""
+"""Replaces torch's normalisation functions by ones with variance E[x^2] - E[x]^2, Flax's default."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from crosscheck.causes.flips.flip import Functions
 
 
 def _moments(x: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Mean and variance over some axes, which stay with length 1."""
+    """Mean and variance over some axes, keeping them with length 1."""
     mean = x.mean(tuple(axes), keepdim=True)
     return mean, ((x * x).mean(tuple(axes), keepdim=True) - mean * mean).clamp(min=0)
 

@@ -1,4 +1,4 @@
-"""A flip as data, and how functions of torch are replaced while a module runs."""
+"""A flip as data, and a context that replaces torch functions while a module runs."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 Functions = dict[Callable[..., Any], Callable[..., Any]]  # torch's function -> replacement(original, *args, **kwargs)
-EPSILONS = (1e-5, 1e-6, 1e-12, 1e-3, 1e-8)  # defaults of torch, Flax, BERT, Keras, and of optimisers
+EPSILONS = (1e-5, 1e-6, 1e-12, 1e-3, 1e-8)  # defaults of torch, Flax, BERT, Keras, and optimisers
 
 
 def _always(*_: Any, **__: Any) -> bool:
@@ -21,11 +21,11 @@ def _always(*_: Any, **__: Any) -> bool:
 
 @dataclass(frozen=True)
 class Flip:
-    """One flip: the row of the catalogue, what is done in words, and the change.
+    """One flip: the catalogue row, the change in words, and the change itself.
 
     `layers` changes a copy of the module and says whether it found anything to change; `weights` permutes arrays by
-    name, where they look as if it `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the
-    call by name. `only` says, of a call's arguments, whether its function is to be replaced there.
+    name if they pass `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the call by name.
+    `only` decides from a call's arguments whether to replace its function.
     """
 
     divergence: str
@@ -39,14 +39,14 @@ class Flip:
     only: Callable[..., bool] = _always
 
 
-Site = tuple[str, int | None]  # path of a module, and which of the calls below it (None: all)
+Site = tuple[str, int | None]  # path of a module, and the number of a call below it (None: all calls)
 
 
 class Replaced(TorchFunctionMode):
-    """In this context torch's functions are replaced, also those that modules call, or only those at some sites.
+    """Context that replaces torch functions, also where modules call them, or only at some sites.
 
-    `used` says whether any was; `calls` counts what could be, by the path of the module and of each around it. Paths
-    are known of a module that `watch` was given.
+    `used` says whether any call was replaced; `calls` counts replaceable calls by the path of the module and of each
+    module that contains it. Paths are known only for a module passed to `watch`.
     """
 
     def __init__(self, flip: Flip, sites: Collection[Site] = ()):
@@ -58,7 +58,7 @@ class Replaced(TorchFunctionMode):
         self.open: list[str] = []
 
     def watch(self, module: nn.Module) -> None:
-        """Have the module's layers say which of them is running; the calls of each of its runs are counted anew."""
+        """Track which of the module's layers is running; every run of the module restarts the count of calls."""
         for path, layer in module.named_modules():
             layer.register_forward_pre_hook(lambda *_, path=path: self._enter(path))
             layer.register_forward_hook(lambda *_: self._leave(), always_call=True)
@@ -73,7 +73,7 @@ class Replaced(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         replacement = self.functions.get(func)
-        if func is F.multi_head_attention_forward:  # made of other functions, which are looked for in turn
+        if func is F.multi_head_attention_forward:  # composed of other functions, which are intercepted in turn
             with mock.patch.object(F, "has_torch_function", return_value=False), self:
                 return func(*args, **(kwargs or {}))
         if replacement is None or not self.only(*args, **(kwargs or {})) or not self._is_meant():

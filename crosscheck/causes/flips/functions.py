@@ -1,4 +1,4 @@
-"""Flips of torch's functions: GELU, normalisation, variance, masks, softmax, ties."""
+"""Flips of torch functions: GELU, normalisation, variance, masks, softmax, ties."""
 
 import math
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def _other_polarity_or_nan(
 
 
 def _inverted(mask: Tensor | None) -> Tensor | None:
-    """A mask of booleans, or of zeros and -inf, the other way round."""
+    """The inverse of a mask of booleans, or of zeros and -inf."""
     if mask is None or mask.dtype == torch.bool:
         return None if mask is None else ~mask
     hides = mask == -math.inf
@@ -140,25 +140,25 @@ HIDDEN_ROWS: dict[str, Functions] = {
     "NaN": {ATTEND: _nan_where_hidden},
 }
 FUNCTION_FLIPS = (
-    Flip("D24", "GELU by the other formula (erf or tanh)", {F.gelu: _other_gelu}),
+    Flip("D24", "GELU with the other formula (erf or tanh)", {F.gelu: _other_gelu}),
     *(Flip("D18", f"LayerNorm with eps {eps:g}", {F.layer_norm: _with_eps(eps)}) for eps in EPSILONS),
     *(Flip("D19", f"RMSNorm with eps {eps:g}", {F.rms_norm: _with_eps(eps)}) for eps in EPSILONS),
     *(Flip("D23", f"GroupNorm with eps {eps:g}", {F.group_norm: _with_eps(eps)}) for eps in EPSILONS),
     Flip("D20", "LayerNorm's variance as E[x^2] - E[x]^2", {F.layer_norm: FAST_VARIANCE[F.layer_norm]}),
-    Flip("D28", "variance divided by n, not n - 1 (or the reverse)",
+    Flip("D28", "variance divided by n, not n - 1 (or vice versa)",
          dict.fromkeys((torch.var, Tensor.var, torch.std, Tensor.std), _biased)),
-    Flip("D33", "the padding row of an embedding with a gradient (or without)", {F.embedding: _without_padding}),
+    Flip("D33", "gradient for an embedding's padding row (or none)", {F.embedding: _without_padding}),
     *(Flip("D36", f"{what} where everything is masked", functions) for what, functions in HIDDEN_ROWS.items()),
     *(Flip("D37", f"masked scores filled with {value:g}", dict.fromkeys(FILL, _filled_with(value)))
       for value in (-math.inf, -1e4, -1e9, float(torch.finfo(torch.float32).min))),
-    Flip("D38", "the mask of attention the other way round", {ATTEND: _other_polarity}),
-    Flip("D38", "the mask of attention the other way round, and NaN where it hides all",
+    Flip("D38", "attention mask inverted", {ATTEND: _other_polarity}),
+    Flip("D38", "attention mask inverted, and NaN where it hides everything",
          {ATTEND: _other_polarity_or_nan}),
     Flip("D38", "masked scores kept and all others filled", dict.fromkeys(FILL, _fill_the_rest)),
-    Flip("D02", "channels last before they are flattened", dict.fromkeys(FLATTEN, _channels_last)),
-    Flip("D69", "the softmax of attention in float32",
+    Flip("D02", "channels moved last before flattening", dict.fromkeys(FLATTEN, _channels_last)),
+    Flip("D69", "attention softmax in float32",
          {**dict.fromkeys(SOFTMAX, _narrow_softmax), ATTEND: _narrow_attention}),
-    Flip("D44", "the slope of |x| at 0 is 1", dict.fromkeys((torch.abs, Tensor.abs), _abs_from_above)),
-    Flip("D47", "the gradient of a maximum split among ties", dict.fromkeys((torch.max, Tensor.max), _split_ties)),
+    Flip("D44", "slope 1 for |x| at 0", dict.fromkeys((torch.abs, Tensor.abs), _abs_from_above)),
+    Flip("D47", "gradient of a maximum split among ties", dict.fromkeys((torch.max, Tensor.max), _split_ties)),
     Flip("D32", "half the squared error", {F.mse_loss: _half}),
 )  # fmt: skip

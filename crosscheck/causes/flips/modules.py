@@ -1,4 +1,4 @@
-"""Flips of a module's attributes and weights, and of its inputs."""
+"""Flips of a module's attributes, weights and inputs."""
 
 import itertools
 import re
@@ -64,10 +64,8 @@ LAYER_FLIPS = (
             ("0.1", lambda _: 0.1),
         )
     ),
-    Flip("D20", "the variance of every normalisation as E[x^2] - E[x]^2", FAST_VARIANCE),
-    Flip(
-        "D33", "the padding row of an embedding with a gradient (or without)", layers=_toggle("padding_idx", (0, None))
-    ),
+    Flip("D20", "variance of every normalisation as E[x^2] - E[x]^2", FAST_VARIANCE),
+    Flip("D33", "gradient for an embedding's padding row (or none)", layers=_toggle("padding_idx", (0, None))),
 )
 
 
@@ -78,11 +76,11 @@ def _square(name: str, array: np.ndarray) -> np.ndarray | None:
     return array.T if array.ndim == 2 and array.shape[0] == array.shape[1] else None
 
 
-ATTENTION = re.compile(r"attn|attention|qkv|in_proj|query|key|value")  # three parts that are no gates
+ATTENTION = re.compile(r"attn|attention|qkv|in_proj|query|key|value")  # three parts that are not gates
 
 
 def gates(order: tuple[int, ...], only: str = "") -> Callable[[str, np.ndarray], np.ndarray | None]:
-    """The change of weights whose first axis holds the gates in this order."""
+    """A change of weights that puts the gates along the first axis in this order."""
 
     def change(name: str, array: np.ndarray) -> np.ndarray | None:
         is_gated = only in name and not ATTENTION.search(name) and array.ndim in (1, 2)
@@ -99,14 +97,14 @@ def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _without_candidate_bias(name: str, array: np.ndarray) -> np.ndarray | None:
-    """The last third of a GRU's hidden bias as zeros."""
+    """A GRU's hidden bias with zeros in the last third."""
     if not (name.endswith("hidden_proj.bias") or "bias_hh" in name) or len(array) % 3:
         return None
     return np.concatenate([array[: -len(array) // 3], np.zeros_like(array[-len(array) // 3 :])])
 
 
 def _has_four_gates(arrays: Arrays) -> bool:
-    """Weights of one LSTM alone: all of 4 times the width of its state."""
+    """True for the weights of a single LSTM, all 4 times as wide as its state."""
     return len({len(a) if a.ndim else 0 for a in arrays.values()}) == 1 and any(
         a.ndim == 2 and len(a) == 4 * a.shape[1] for a in arrays.values()
     )
@@ -124,7 +122,7 @@ def _has_queries_and_keys(arrays: Arrays) -> bool:
 
 
 def _rotary(size: int, is_split: bool) -> Callable[[str, np.ndarray], np.ndarray | None]:
-    """Queries and keys with the pairs of each head taken apart into two halves, or the halves put together in pairs."""
+    """Queries and keys with the pairs of each head split into two halves, or the halves interleaved into pairs."""
 
     def change(name: str, array: np.ndarray) -> np.ndarray | None:
         if not (QUERY.search(name) or KEY.search(name)) or len(array) % size:
@@ -155,20 +153,20 @@ WEIGHT_FLIPS = (
     *(
         Flip(
             "D11",
-            f"rotary pairs that are {what}, in heads of {size}",
+            f"rotary pairs {what}, heads of {size}",
             weights=_rotary(size, is_split),
             undo=_rotary(size, not is_split),
             fits=_has_queries_and_keys,
         )
         for size in HEAD_SIZES
-        for is_split, what in ((True, "neighbours, not halves"), (False, "halves, not neighbours"))
+        for is_split, what in ((True, "interleaved, not in halves"), (False, "in halves, not interleaved"))
     ),
     Flip("D04", "no hidden bias in the candidate", weights=_without_candidate_bias, undo=_without_candidate_bias),
 )
 
 
 def changed_weights(arrays: Arrays, flip: Flip) -> Arrays:
-    """The arrays that the flip changes, changed."""
+    """The arrays that the flip changes, after the change."""
     if not flip.weights or not flip.fits(arrays):
         return {}
     found = {name: flip.weights(name, array) for name, array in arrays.items()}
@@ -183,9 +181,9 @@ def _inverted(name: str, array: np.ndarray) -> np.ndarray | None:
 
 
 INPUT_FLIPS = (
-    Flip("D38", "boolean masks the other way round", inputs=_inverted),
-    *(  # a mask of no padding hides everything then
-        Flip("D38", f"boolean masks the other way round, and {what} where they hide all", functions, inputs=_inverted)
+    Flip("D38", "boolean masks inverted", inputs=_inverted),
+    *(  # inverted, a mask without padding hides everything
+        Flip("D38", f"boolean masks inverted, and {what} where they hide everything", functions, inputs=_inverted)
         for what, functions in HIDDEN_ROWS.items()
     ),
 )

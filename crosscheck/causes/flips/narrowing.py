@@ -1,4 +1,4 @@
-"""A flip made only where the two sides part, and where they part then: one layer of many may be another."""
+"""Applies a flip only where the two sides diverge, then where they diverge next: one layer of many may differ."""
 
 import contextlib
 from collections import Counter
@@ -10,12 +10,12 @@ from crosscheck.causes.flips.flip import Site
 from crosscheck.report import Report
 from shared.errors import IsogradError
 
-MOST_SITES = 32  # each is a run
+MOST_SITES = 32  # every site costs a run
 
 
 def narrowed(flipped: Any, report: Report) -> tuple[str, Report]:
-    """The sites in words, and the last report: as long as the flip lets the first tensor that differs agree, it is made
-    at the next place too. `flipped` has been made everywhere before, which counted its calls."""
+    """The sites in words, and the last report: while the flip makes the first differing tensor agree, it is applied at
+    the next place too. `flipped` has already been applied everywhere, which counted its calls."""
     sites: list[Site] = []
     while (found := _next(flipped, sites, report)) is not None and len(sites) < MOST_SITES:
         site, report = found
@@ -24,7 +24,7 @@ def narrowed(flipped: Any, report: Report) -> tuple[str, Report]:
 
 
 def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Report] | None:
-    """The first site that lets the tensor agree, else the one after which the two sides part latest."""
+    """The first site that makes the tensor agree, else the one after which the two sides diverge latest."""
     later: list[tuple[int, Site, Report]] = []
     for site in _sites(flipped, report) if report.first_row else ():
         if site not in sites:
@@ -38,7 +38,7 @@ def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Re
 
 
 def _sites(flipped: Any, report: Report) -> list[Site]:
-    """The module where the two sides part, and each call inside that can be flipped by itself."""
+    """The module where the two sides diverge, and each call inside that can be flipped on its own."""
     path = report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
     whole: list[Site] = [(path, None)] if path else []
     if flipped.flip.inputs is not None:
@@ -50,7 +50,7 @@ def _sites(flipped: Any, report: Report) -> list[Site]:
 
 
 def _agrees_now(before: Report, after: Report) -> bool:
-    """True if the tensor in which the two sides parted first agrees."""
+    """True if the tensor where the two sides first diverged now agrees."""
     first = before.first_row
     return first is not None and any(
         (row.kind, row.tensor) == (first.kind, first.tensor) and row.agrees for row in after.rows
@@ -58,8 +58,8 @@ def _agrees_now(before: Report, after: Report) -> bool:
 
 
 def _steps_later(before: Report, after: Report) -> int:
-    """By how many tensors of the forward pass the two sides part later than before: what is not equal may be settled,
-    as a mask is whose reader has turned it round."""
+    """How many forward tensors later the two sides diverge: an unequal tensor may be settled, such as a mask whose
+    reader inverts it."""
     rows = [(row.kind, row.tensor) for row in after.rows if row.phase == "forward"]
     first, now = ((row.kind, row.tensor) if row else None for row in (before.first_row, after.first_row))
     return rows.index(now) - rows.index(first) if first in rows and now in rows else 0

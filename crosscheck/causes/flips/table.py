@@ -1,4 +1,4 @@
-"""All flips, in the order in which they are tried."""
+"""All flips, in the order they are tried."""
 
 from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.functions import FUNCTION_FLIPS

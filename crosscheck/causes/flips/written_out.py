@@ -1,6 +1,6 @@
-"""Flips of what is written out by hand: an epsilon beside a variance, positions, a tied head, 1 - mask.
+"""Flips of hand-written code: an epsilon next to a variance, positions, a tied head, 1 - mask.
 
-Each is made in those calls of torch's functions alone whose arguments show what they are for.
+Each applies only to calls of torch functions whose arguments reveal their purpose.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from crosscheck.causes.flips.flip import EPSILONS, Flip
 
-LARGEST_EPS = 1e-2  # derived: ten times the largest default of a library, Keras's 1e-3
-PASSED = ("Clone", "Div", "ToCopy", "Unsqueeze")  # what may stand between a mean of squares and the sum
+LARGEST_EPS = 1e-2  # derived: ten times the largest library default, Keras's 1e-3
+PASSED = ("Clone", "Div", "ToCopy", "Unsqueeze")  # operations allowed between a mean of squares and the addition
 ADD = (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__)
 SUBTRACT_FROM = (torch.rsub, Tensor.__rsub__)
 CAST = (Tensor.to, Tensor.float, Tensor.double, Tensor.type_as)
@@ -25,7 +25,7 @@ SHIFTS = {1: "one place later", 2: "two places later", -1: "one place earlier"}
 
 
 def _is_centred(x: Tensor) -> bool | None:
-    """True of a variance, False of a mean of squares, None of anything else, told by how the tensor was made."""
+    """True for a variance, False for a mean of squares, None for anything else, judged by its autograd graph."""
     node = x.grad_fn
     while node is not None and node.name().startswith(PASSED):
         node = node.next_functions[0][0]
@@ -55,25 +55,25 @@ def _with_eps(eps: float) -> Callable[..., Tensor]:
 
 
 def _are_positions(x: Any, *_: Any, **__: Any) -> bool:
-    """True of whole numbers that each stand one above the last."""
+    """True for consecutive integers."""
     is_whole = isinstance(x, Tensor) and not x.is_floating_point() and x.dtype != torch.bool
     return is_whole and x.ndim > 0 and x.shape[-1] > 1 and bool((x.diff(dim=-1) == 1).all())
 
 
 def _become_floats(x: Any, *args: Any, **kwargs: Any) -> bool:
-    """True of positions that are made floats, to be turned into angles: what is compared to make a mask stays whole."""
+    """True for positions cast to floats, to become angles; positions compared to make a mask stay integers."""
     to = [*args, *kwargs.values()]
     dtypes = [each.dtype if isinstance(each, Tensor) else each for each in to if isinstance(each, torch.dtype | Tensor)]
     return _are_positions(x) and (not to or any(dtype.is_floating_point for dtype in dtypes))
 
 
 def _counts(*args: Any, **kwargs: Any) -> bool:
-    """True of a call of arange for floats in steps of one."""
+    """True for an arange of floats in steps of one."""
     return len(args) < 3 and "step" not in kwargs and getattr(kwargs.get("dtype"), "is_floating_point", False)
 
 
 def _cuts_table(x: Any, index: Any) -> bool:
-    """True of the first rows of a table: a weight or buffer, of which x[:n] or x[:, :n] is taken."""
+    """True for the first rows of a table: a weight or buffer indexed by x[:n] or x[:, :n]."""
     whole = index if isinstance(index, tuple) else (index,)
     is_table = isinstance(x, Tensor) and x.is_floating_point() and x.grad_fn is None and x.ndim > 1
     return is_table and sum(_is_start(part) for part in whole) == 1 and all(isinstance(p, slice) for p in whole)
@@ -111,7 +111,7 @@ def _rounded_rows(take: Any, x: Tensor, index: Any) -> Tensor:
 
 
 def _is_table_again(x: Any, weight: Any = None, *_: Any, **__: Any) -> bool:
-    """True of a product with a table that an embedding has looked into before, which leaves its mark there."""
+    """True for a product with a table that an embedding has used before, which marks it."""
     if not isinstance(x, Tensor) or not isinstance(weight, Tensor):
         return False
     if not x.is_floating_point():
@@ -140,8 +140,8 @@ BY_HAND_FLIPS = (
         Flip("D35", f"positions read {where}", {Tensor.__getitem__: _later_rows(shift)}, only=_cuts_table),
         Flip("D35", f"positions {where}", dict.fromkeys(CAST, _later(shift)), only=_become_floats),
         Flip("D35", f"positions {where}", {torch.arange: _later(shift)}, only=_counts))),
-    Flip("D53", "a table of positions in float32", {Tensor.__getitem__: _rounded_rows}, only=_cuts_table),
-    Flip("D13", "no gradient of the head in the embedding that it is tied to",
+    Flip("D53", "position table in float32", {Tensor.__getitem__: _rounded_rows}, only=_cuts_table),
+    Flip("D13", "no gradient from the head to its tied embedding",
          {F.embedding: _cut_off, **dict.fromkeys(MATMUL, _cut_off)}, only=_is_table_again),
     Flip("D38", "the mask itself, not 1 - mask", dict.fromkeys(SUBTRACT_FROM, _mask_itself), only=_is_inverted_mask),
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Families of known mistakes as patterns of source: what the catalogue warns of, made anywhere in a twin's files."""
+"""Families of known mistakes as source patterns, which can be planted anywhere in a twin's files."""

@@ -1,4 +1,4 @@
-"""A known mistake as data, and the edits of a file that make it, at each place by itself or throughout a function."""
+"""A known mistake as data, and the edits of a file that make it, one place at a time or throughout a function."""
 
 import ast
 import re
@@ -13,11 +13,11 @@ Steps = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake: the row of the catalogue, what is done in words, and its `steps`, patterns and their replacements.
+    """One mistake: the catalogue row, the mistake in words, and its `steps`, patterns with their replacements.
 
-    A step is made at one place of a function at a time, or if it is made `throughout`, and if there are several, at all
-    of them. `files` and `inside` say in which files and functions it makes sense (regular expressions), `phases` where
-    it shows.
+    A single step is applied at one place in a function at a time, or at all places if `throughout`; several steps are
+    always applied together. `files` and `inside` say in which files and functions the mistake makes sense (regular
+    expressions), `phases` where it shows.
     """
 
     row: str
@@ -31,7 +31,7 @@ class Mistake:
 
 
 class Edit(NamedTuple):
-    """A mistake made in a file: where, and the new source."""
+    """A mistake made in a file: the place and the new source."""
 
     mistake: Mistake
     place: str
@@ -64,12 +64,12 @@ def _changes(pattern: ast.AST, new: str, tree: ast.AST, source: str, starts: lis
 
 
 def _span(node: Any, starts: list[int]) -> tuple[int, int]:
-    """The bytes where an expression or a statement stands."""
+    """The byte range of an expression or a statement."""
     return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
 
 
 def _made(source: str, changes: list[Change]) -> str:
-    """The source with changes that don't overlap made, from the last to the first."""
+    """The source with non-overlapping changes applied, from last to first."""
     text = source.encode()
     begin = len(text)
     for first, last, new in sorted(changes, reverse=True):

@@ -1,7 +1,7 @@
-"""Patterns of source, whatever framework it is written for: `where($mask, $a, $b)` finds `torch.where(is_valid, h, 0)`.
+"""Source patterns that match either framework's code: `where($mask, $a, $b)` finds `torch.where(is_valid, h, 0)`.
 
-A function is found by its last name. `$x` stands for any expression, the same one wherever it is repeated; a name that
-begins with a word of `CONSTRAINTS` stands for what that admits only. `*$rest` takes all further arguments.
+A function is matched by its last name. `$x` matches any expression, and the same one wherever it is repeated; a name
+that starts with a word in `CONSTRAINTS` matches only what that allows. `*$rest` matches all remaining arguments.
 """
 
 import ast
@@ -21,25 +21,25 @@ CONSTRAINTS = {
     "name": re.compile(r""),
 }
 IGNORED = ("ctx", "type_comment", "kind", "lineno", "col_offset", "end_lineno", "end_col_offset")
-LARGEST_EPS = 1e-2  # derived: ten times the largest default of a library, Keras's 1e-3
+LARGEST_EPS = 1e-2  # derived: ten times the largest library default, Keras's 1e-3
 HELPERS = "__import__('crosscheck.causes.mistakes.replacements', fromlist=['_'])."
 Found = dict[str, Any]
 
 
 def parse(pattern: str) -> ast.AST:
-    """The tree of a pattern: an expression, or one statement."""
+    """The syntax tree of a pattern: an expression, or one statement."""
     statement = ast.parse(re.sub(r"\$(\w+)", r"_S_\1", pattern)).body[0]
     return statement.value if isinstance(statement, ast.Expr) else statement
 
 
 def match(pattern: ast.AST, node: ast.AST) -> Found | None:
-    """What the pattern's variables stand for in the node; None if it is another thing."""
+    """Bindings of the pattern's variables in the node; None if the node does not match."""
     found: Found = {}
     return found if _fits(pattern, node, found) else None
 
 
 def filled(template: str, found: Found, source: str) -> str:
-    """The replacement's source: `$x` and the functions of the pattern as they are written, `do.` before our helpers."""
+    """The replacement's source: `$x` and the pattern's functions as written, `do.` resolved to our helpers."""
     for name, node in sorted(found.items(), key=lambda item: -len(item[0])):
         if name.startswith("()"):
             template = re.sub(rf"(?<![\w.]){name[2:]}\(", lambda _, n=node: f"{_segment(n, source)}(", template)
@@ -118,7 +118,7 @@ def _last_name(node: ast.AST) -> str:
 
 
 def places(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """Every function of a file by its name with its class's, and the parts of the class and of the file around them."""
+    """Every function of a file under its name and class, and the rest of each class and of the file."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             yield from ((f"{node.name}.{getattr(part, 'name', '')}", part) for part in node.body)
@@ -127,7 +127,7 @@ def places(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
 
 
 def nodes(place: ast.AST) -> Iterator[ast.AST]:
-    """All that may be changed in a place: annotations and what is assigned to are left alone."""
+    """All changeable nodes in a place, which excludes annotations and assignment targets."""
     if isinstance(place, ast.FunctionDef):
         yield from (
             node for default in (*place.args.defaults, *place.args.kw_defaults) if default for node in ast.walk(default)

@@ -1,4 +1,4 @@
-"""Mistakes of recurrent layers and of what is made of them: gates, biases, the reset gate, states, lengths."""
+"""Mistakes in recurrent layers and in what is built from them: gates, biases, the reset gate, states, lengths."""
 
 import itertools
 
@@ -7,8 +7,8 @@ from crosscheck.causes.mistakes.mistake import Mistake
 FILES = r"gru|lstm|rnn|encoder|decoder"
 GATES = r"gru|lstm|rnn"
 LETTERS = ("$a", "$b", "$c")
-ORDERS = {"by_direction": "direction by direction", "by_layer": "as if by direction", "backwards": "the last first",
-          "in_pairs": "with neighbours exchanged"}  # fmt: skip
+ORDERS = {"by_direction": "grouped by direction", "by_layer": "as if grouped by direction",
+          "backwards": "in reverse order", "in_pairs": "with neighbours swapped"}  # fmt: skip
 RESET = "tanh($x + $r * $h)"
 BIAS = "do.candidate_bias(self.hidden_proj)"
 BESIDE = f"tanh($x + {BIAS} + $r * ($h - {BIAS}))"
@@ -36,24 +36,25 @@ RECURRENT = (
         for gates in (2, 3, 1)
     ),
     Mistake("D39", "padding counts as valid", (("$mask", "($mask | True)"),), FILES),
-    Mistake("D39", "what stands in the padding is kept", (("where($mask, $a, $b)", "$a"),), FILES),
+    Mistake("D39", "values in the padding are kept", (("where($mask, $a, $b)", "$a"),), FILES),
     Mistake("D39", "lengths are not passed on", (("$lengths", "None"),), r"gru|encoder|decoder|model|classifier"),
-    Mistake("D39", "lengths are not read", (("$lengths is None", "True"),), FILES),
+    Mistake("D39", "lengths are ignored", (("$lengths is None", "True"),), FILES),
     *(
-        Mistake("D39", "the final state is an output in the padding", (("$o, $f = $e",
+        Mistake("D39", "the final state is an output from the padding", (("$o, $f = $e",
             f"$o, $f = do.last_output($e, {step})"),), GATES)
         for step in (-1, 0)
     ),
     *(
-        Mistake("D17", f"states are taken {what}", (("$states", f"do.ordered($states, do.{order})"),), FILES)
+        Mistake("D17", f"states are read {what}", (("$states", f"do.ordered($states, do.{order})"),), FILES)
         for order, what in ORDERS.items()
     ),
     *(
-        Mistake("D17", f"states come {what}", (("$o, $f = $e", f"$o, $f = do.with_states($e, do.{order})"),), FILES)
+        Mistake("D17", f"states are returned {what}",
+                (("$o, $f = $e", f"$o, $f = do.with_states($e, do.{order})"),), FILES)
         for order, what in ORDERS.items()
     ),
     Mistake("D43", "the initial state is not zero", (("zeros(*$rest)", "(zeros(*$rest) + 1)"),), FILES),
     Mistake("D43", "the initial state is not zero", (("new_zeros(*$rest)", "(new_zeros(*$rest) + 1)"),), FILES),
-    Mistake("D43", "the hidden projection is left out where the state is zero",
+    Mistake("D43", "the hidden projection is skipped where the state is zero",
             (("$hidden($h)", "do.unless_zero($hidden($h), $h)"),), FILES),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Mistakes of precision: values are rounded, all that follows is computed with fewer digits, or digits cancel."""
+"""Mistakes of precision: values are rounded, later computations use fewer digits, or digits cancel."""
 
 from crosscheck.causes.mistakes.mistake import Mistake
 
@@ -11,9 +11,9 @@ CANCELLING = (
 
 
 def narrowings(dtype: str, is_slow: bool = False) -> tuple[Mistake, ...]:
-    """What may be narrowed in a run of this dtype: to float32 in float64, else the operands of a softmax.
+    """Values to narrow in a run of this dtype: to float32 in float64, else the operands of a softmax.
 
-    `is_slow` leaves out all but what is cast already, where every trial is a training run.
+    `is_slow` is for training runs, where every trial is slow, and keeps only values that are already cast.
     """
     if dtype == "float64":
         casts = (

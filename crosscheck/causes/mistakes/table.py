@@ -1,4 +1,4 @@
-"""All mistakes that are made in source, the most special first."""
+"""All mistakes made in source, most specific first."""
 
 from crosscheck.causes.mistakes.layers import LAYERS
 from crosscheck.causes.mistakes.mistake import Mistake

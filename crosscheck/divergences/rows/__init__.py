@@ -1,1 +1,1 @@
-"""Known divergences as data, a file for each idea."""
+"""Known divergences as data, one file per topic."""

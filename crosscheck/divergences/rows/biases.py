@@ -1,4 +1,4 @@
-"""Rows D04, D05, D07 and D08: how many biases a recurrent cell has, and what becomes of the others."""
+"""Rows D04, D05, D07 and D08: how many biases a recurrent cell has, and what happens to the others."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def _no_candidate_bias() -> float:
     cell.dense_i.kernel.set_value(jnp.asarray(weights["weight_ih"].T))
     cell.dense_i.bias.set_value(jnp.asarray(merged))
     cell.dense_h.kernel.set_value(jnp.asarray(weights["weight_hh"].T))
-    if cell.dense_h.bias is not None:  # the day that Flax adds it, the divergence is gone
+    if cell.dense_h.bias is not None:  # once Flax adds it, the divergence is gone
         cell.dense_h.bias.set_value(jnp.asarray(np.where(IS_CANDIDATE, weights["bias_hh"], 0.0)))
     inputs, hidden = draw_states()
     return largest_gap(torch_step(), cell(hidden, inputs)[1])
@@ -92,7 +92,7 @@ def _lstm_biases() -> float:
 @measurement()
 def _equinox_biases() -> float:
     weights = draw_weights()
-    kept = np.where(IS_CANDIDATE, weights["bias_hh"], 0.0)  # all that bias_n has room for
+    kept = np.where(IS_CANDIDATE, weights["bias_hh"], 0.0)  # bias_n holds nothing else
     return largest_gap(torch_step(), linen_step(to_linen({**weights, "bias_hh": kept})))
 
 
@@ -100,45 +100,45 @@ BIASES = (
     KnownDivergence(
         id="D04",
         name="gru-nnx-no-bhn",
-        trigger="nnx.GRUCell holds the weights of a torch GRU whose bias_hh is not zero (273 of 294 numbers at 5 -> 7)",
+        trigger="nnx.GRUCell holds the weights of a torch GRU with nonzero bias_hh (273 of 294 numbers at 5 -> 7)",
         predicted=0.124,
-        size_of="largest absolute difference of one step of a GRU cell (5 -> 7), the candidate's hidden bias dropped",
+        size_of="largest absolute difference after one step of a GRU cell (5 -> 7) without the candidate's hidden bias",
         measure=_no_candidate_bias,
         source="flax#5594, flax#5595",
-        to_torch="two nnx.Linear(..., 3 * H), both with bias, as jax_impl.GRU, or flax.linen.GRUCell",
+        to_torch="two nnx.Linear(..., 3 * H), both with bias, as in jax_impl.GRU, or flax.linen.GRUCell",
         to_jax="cell.bias_hh.data.zero_() and cell.bias_hh.requires_grad_(False)",
     ),
     KnownDivergence(
         id="D05",
         name="gru-merged-bias",
-        trigger="training: Flax has one bias where torch adds two, and each of torch's gets the whole gradient",
+        trigger="training: Flax has one bias where torch adds two, and each of torch's gets the full gradient",
         predicted=0.63,
-        size_of="largest absolute difference of the weights after 100 steps of Adam at 0.01, outputs equal at first",
+        size_of="largest absolute difference in the weights after 100 steps of Adam at 0.01, equal outputs at first",
         measure=_merged_bias,
         source="torch.nn.GRU and flax.linen.GRUCell documentation",
-        to_torch="keep both biases: gates of two nnx.Linear with bias, input_proj(x) + hidden_proj(h), as jax_impl.GRU",
-        to_jax="cell.bias_hh[: 2 * H] zero, and its gradient: cell.bias_hh.register_hook(lambda g: g * is_candidate)",
+        to_torch="keep both biases: two nnx.Linear with bias, input_proj(x) + hidden_proj(h), as in jax_impl.GRU",
+        to_jax="zero cell.bias_hh[: 2 * H] and its gradient: cell.bias_hh.register_hook(lambda g: g * is_candidate)",
     ),
     KnownDivergence(
         id="D07",
         name="lstm-bias",
         trigger="LSTM weights go from torch (bias_ih and bias_hh) to Flax (one bias) and back, or are trained further",
         predicted=28.0,
-        size_of="numbers of nn.LSTMCell (5 -> 7) without a counterpart in nnx.OptimizedLSTMCell",
+        size_of="count of numbers in nn.LSTMCell (5 -> 7) without a counterpart in nnx.OptimizedLSTMCell",
         measure=_lstm_biases,
         source="flax#3746",
-        to_torch="bias = bias_ih + bias_hh for equal outputs; for equal training a cell of two nnx.Linear with bias",
+        to_torch="bias = bias_ih + bias_hh for equal outputs; for equal training, a cell of two nnx.Linear with bias",
         to_jax="cell.bias_hh.data.zero_() and cell.bias_hh.requires_grad_(False)",
     ),
     KnownDivergence(
         id="D08",
         name="eqx-gru",
-        trigger="a torch GRU goes into equinox.nn.GRUCell: bias (3H) and bias_n (H) have no room for b_hr and b_hz",
+        trigger="a torch GRU is loaded into equinox.nn.GRUCell: bias (3H) and bias_n (H) can't hold b_hr and b_hz",
         predicted=0.17,
-        size_of="largest absolute difference of one step of a GRU cell (5 -> 7), Equinox's formula on linen.GRUCell",
+        size_of="largest absolute difference after one step of a GRU cell (5 -> 7), Equinox's formula on linen.GRUCell",
         measure=_equinox_biases,
         source="equinox#1003",
         to_torch="bias = bias_ih + jnp.concatenate([bias_hh[: 2 * H], jnp.zeros(H)]), bias_n = bias_hh[2 * H :]",
-        to_jax="bias_ih = bias, bias_hh = torch.cat([torch.zeros(2 * H), bias_n]), its first 2H kept at zero",
+        to_jax="bias_ih = bias, bias_hh = torch.cat([torch.zeros(2 * H), bias_n]), first 2H entries kept at zero",
     ),
 )

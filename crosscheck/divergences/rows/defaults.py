@@ -1,4 +1,4 @@
-"""Rows D24, D28 and D29: one name in both frameworks, another default."""
+"""Rows D24, D28 and D29: the same name in both frameworks, with different defaults."""
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,9 @@ DEFAULTS = (
     KnownDivergence(
         id="D24",
         name="gelu",
-        trigger="GELU without arguments: jax.nn.gelu takes the tanh approximation, torch the error function",
+        trigger="GELU without arguments: jax.nn.gelu uses the tanh approximation, torch the error function",
         predicted=4.7e-4,
-        size_of="largest absolute difference of the values on [-5, 5] (8.7e-4 in the gradient)",
+        size_of="largest absolute difference in the values on [-5, 5] (8.7e-4 in the gradient)",
         measure=_gelu,
         source="spd#624, tinygrad#16162, jax.nn.gelu documentation",
         to_torch="jax.nn.gelu(x, approximate=False)",
@@ -45,7 +45,7 @@ DEFAULTS = (
         name="var-ddof",
         trigger="a variance or standard deviation without arguments: torch divides by n - 1, jax.numpy by n",
         predicted=0.417,
-        size_of="absolute difference of the variances of 1, 2, 3, 4 (1.667 in torch, 1.25 in JAX)",
+        size_of="absolute difference between the variances of 1, 2, 3, 4 (1.667 in torch, 1.25 in JAX)",
         measure=_variance,
         source="torch.var and jax.numpy.var documentation",
         to_torch="jnp.var(x, ddof=1)",
@@ -56,7 +56,7 @@ DEFAULTS = (
         name="median",
         trigger="the median of an even number of values: torch takes the lower one, jax.numpy the mean of the two",
         predicted=0.5,
-        size_of="absolute difference of the medians of 1, 2, 3, 4 (2.0 in torch, 2.5 in JAX)",
+        size_of="absolute difference between the medians of 1, 2, 3, 4 (2.0 in torch, 2.5 in JAX)",
         measure=_median,
         source="torch.median and jax.numpy.median documentation",
         to_torch='jnp.quantile(x, 0.5, method="lower")',

@@ -1,4 +1,4 @@
-"""Rows D65 to D70: divergences that were found while the twins of this project were written and compared."""
+"""Rows D65 to D70: divergences found while writing and comparing this project's twins."""
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def _memory_shared_with_torch() -> float:
 
 @measurement()
 def _bias_correction_in_float32() -> float:
-    """With b1 = eps = 0 the first step's square is its bias correction over (1 - b2) * g**2, exactly 1."""
+    """With b1 = eps = 0, the square of the first step is its bias correction over (1 - b2) * g**2, exactly 1."""
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.ones(1)
     torch.optim.Adam([parameter], lr=1.0, betas=(0.0, 0.999), eps=0.0).step()
@@ -102,55 +102,55 @@ FINDINGS = (
     KnownDivergence(
         id="D65",
         name="recomputed-mean",
-        trigger="x - mean(x) with its own mean subtracted again, in float32 under jax.jit, at a mean of 5000",
+        trigger="subtracting the mean of x - mean(x) once more, in float32 under jax.jit, at a mean of 5000",
         predicted=1.0e-4,
-        size_of="relative L2 difference of LayerNorm's weight gradients (torch's own error: 1e-7)",
+        size_of="relative L2 difference in LayerNorm's weight gradients (torch's own error: 1e-7)",
         measure=_mean_computed_twice,
-        source="found here: XLA computes the mean in several fusions, and rounds it in one of them only: in the other "
-        "sum / 13 and the subtraction are one instruction (a width of 8 or 16 shows nothing: the quotient is exact)",
-        to_torch="x = x - jax.lax.stop_gradient(x[..., :1]) first, exact where the entries lie close together",
-        to_jax="torch has no such error; subtract x[..., :1].detach() too, so that both do the same",
+        source="found here: XLA computes the mean in several fusions, and rounds it in only one: in the other, sum / 13"
+        " and the subtraction are one instruction (a width of 8 or 16 shows nothing: the quotient is exact)",
+        to_torch="x = x - jax.lax.stop_gradient(x[..., :1]) first, which is exact for entries close together",
+        to_jax="torch has no such error; subtract x[..., :1].detach() too, so that both sides do the same",
         processors=Processors("round a product and its sum once (FMA)", rounds_product_and_sum_once, 1.1e-7),
     ),
     KnownDivergence(
         id="D66",
         name="shared-memory",
-        trigger="jax.device_put(tensor.numpy()) or jnp.from_dlpack(tensor) on a CPU, then a change in place in torch",
+        trigger="jax.device_put(tensor.numpy()) or jnp.from_dlpack(tensor) on a CPU, then an in-place change in torch",
         predicted=1.0,
-        size_of="change of the JAX array when 1 is added to the tensor in place",
+        size_of="change in the JAX array when 1 is added to the tensor in place",
         measure=_memory_shared_with_torch,
-        source="jax.device_put documentation (may_alias); found here (jnp.asarray may share too, jax 0.10 copies)",
+        source="jax.device_put documentation (may_alias); found here (jnp.asarray may share too; jax 0.10 copies)",
         to_torch="jnp.array(tensor.numpy()), which copies",
-        to_jax="torch.from_dlpack(array) shares memory in the same way; array.copy() first where it must not",
+        to_jax="torch.from_dlpack(array) shares memory the same way; call array.copy() first where it must not",
     ),
     KnownDivergence(
         id="D67",
         name="bias-correction-float32",
-        trigger="the first steps of Adam without jax_enable_x64: optax has 1 - b2**count in float32, torch in float64",
+        trigger="the first steps of Adam without jax_enable_x64: 1 - b2**count is float32 in optax, float64 in torch",
         predicted=1.3e-5,
-        size_of="relative error of the correction at step 1 with b2 = 0.999 (its root is in the step)",
+        size_of="relative error of the correction at step 1 with b2 = 0.999 (the step uses its root)",
         measure=_bias_correction_in_float32,
         source="optax.scale_by_adam and torch.optim.Adam source; found here",
-        to_torch="-jnp.expm1(count * math.log(b2)) for 1 - b2**count",
+        to_torch="-jnp.expm1(count * math.log(b2)) in place of 1 - b2**count",
         to_jax="1 - float(numpy.float32(b2) ** numpy.float32(step))",
     ),
     KnownDivergence(
         id="D68",
         name="zero-gradient-noise",
-        trigger="a bias that softmax cancels (of attention's keys, or V.bias of additive attention), in float32",
+        trigger="a bias that the softmax cancels (key bias, or V.bias of additive attention), in float32",
         predicted=2.0,
-        size_of="relative L2 difference of its gradients, zero in theory: two independent roundings",
+        size_of="relative L2 difference in its gradients, zero in theory: two independent rounding errors",
         measure=_gradient_of_nothing,
         source="found here; in theory softmax(scores + constant) = softmax(scores)",
-        to_torch="nothing: compare against the model's largest gradient, or leave the bias out",
-        to_jax="likewise; AdamW divides the noise by its own size, so that the bias walks: give it no gradient",
+        to_torch="nothing to change: compare against the model's largest gradient, or drop the bias",
+        to_jax="likewise; AdamW divides the noise by its own size, so the bias drifts: freeze it",
     ),
     KnownDivergence(
         id="D69",
         name="attention-float64",
         trigger="jax.nn.dot_product_attention or nnx.dot_product_attention in float64",
         predicted=6.1e-8,
-        size_of="relative L2 difference of the outputs: JAX's softmax is float32 whatever the inputs are",
+        size_of="relative L2 difference in the outputs: JAX's softmax is float32 whatever the inputs",
         measure=_attention_in_float64,
         source="jax.nn.dot_product_attention source; found here",
         to_torch="flax.linen.dot_product_attention, or jnp.einsum and jax.nn.softmax",
@@ -159,9 +159,9 @@ FINDINGS = (
     KnownDivergence(
         id="D70",
         name="truncated-normal",
-        trigger="initial weights from a truncated normal: torch cuts at -2 and 2, JAX at -2 and 2 standard deviations",
+        trigger="truncated normal initial weights: torch truncates at -2 and 2, JAX at -2 and 2 standard deviations",
         predicted=0.12,
-        size_of="how much smaller JAX's standard deviation is, as a share of torch's, at 0.02",
+        size_of="how much smaller JAX's standard deviation is relative to torch's, at 0.02",
         measure=_truncated_normal,
         source="torch.nn.init.trunc_normal_ and jax.nn.initializers.truncated_normal documentation",
         to_torch="truncated_normal(std, lower=-2 / std, upper=2 / std)",

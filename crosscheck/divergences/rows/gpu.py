@@ -1,4 +1,4 @@
-"""Rows D48, D49, D55, D63 and D64: what shows on an NVIDIA GPU only."""
+"""Rows D48, D49, D55, D63 and D64: divergences that show only on an NVIDIA GPU."""
 
 import math
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ REPEATS, ROWS, WIDTH = 8, 16_384, 16
 
 @contextmanager
 def _precision_as_shipped() -> Iterator[None]:
-    """Both frameworks as they start: torch multiplies in float32 but for cuDNN's layers, JAX in TF32."""
+    """Both frameworks at their defaults: torch in float32 except in cuDNN's layers, JAX in TF32."""
     defaults = {torch.backends.cuda.matmul: "none", torch.backends.cudnn.rnn: "tf32"}
     before = {switch: switch.fp32_precision for switch in defaults}
     for switch, value in defaults.items():
@@ -45,7 +45,7 @@ def _matmul_in_tf32() -> float:
 @measurement()
 def _gru_in_tf32() -> float:
     inputs = draw(16, 32, 256).astype(np.float32)
-    gru = nn.GRU(256, 256, batch_first=True)  # at a width of 64 cuDNN takes another kernel, in float32
+    gru = nn.GRU(256, 256, batch_first=True)  # at width 64 cuDNN uses a different, float32 kernel
     nn.init.zeros_(gru.bias_hh_l0)  # nnx.GRUCell has none
     read = nnx.jit(lambda rnn, x: rnn(x))
     full = read(nnx.RNN(flax_cell(gru)), jnp.asarray(inputs))
@@ -67,7 +67,7 @@ def _second_moment_of_fused_adamw() -> float:
 
 
 def _embedding_gradients(dtype: str, ids: np.ndarray, upstream: np.ndarray) -> tuple[torch.Tensor, jax.Array]:
-    """The gradient of a table of two rows in torch and in JAX, on the GPU."""
+    """The gradient of a two-row table in torch and in JAX, on the GPU."""
     table = torch.zeros(2, WIDTH, dtype=getattr(torch, dtype), device="cuda", requires_grad=True)
     vectors = F.embedding(torch.tensor(ids, device="cuda"), table)
     vectors.backward(torch.tensor(upstream, device="cuda").to(table.dtype))
@@ -106,9 +106,9 @@ GPU = (
     KnownDivergence(
         id="D48",
         name="tf32-matmul",
-        trigger="a float32 matrix product on an A100 or H100, both frameworks as they start",
+        trigger="a float32 matrix product on an A100 or H100, both frameworks at their defaults",
         predicted=2.9e-4,
-        size_of="relative L2 difference of a 256 x 256 product: torch float32, JAX TF32",
+        size_of="relative L2 difference in a 256 x 256 product: torch float32, JAX TF32",
         measure=_matmul_in_tf32,
         source="jax#12008; jax#18934; pytorch/xla#3553; flax#3128",
         to_torch='jax.config.update("jax_default_matmul_precision", "highest")',
@@ -118,35 +118,35 @@ GPU = (
     KnownDivergence(
         id="D49",
         name="tf32-cudnn-rnn",
-        trigger="nn.GRU or nn.LSTM in float32 on a GPU, torch as it starts",
+        trigger="nn.GRU or nn.LSTM in float32 on a GPU, torch at its defaults",
         predicted=3.0e-4,
-        size_of="relative L2 difference of the outputs over 32 steps: torch's cuDNN in TF32, JAX in float32",
+        size_of="relative L2 difference in the outputs over 32 steps: torch's cuDNN in TF32, JAX in float32",
         measure=_gru_in_tf32,
         source="pytorch#40737; pytorch#179445; transformers#45248",
         to_torch='nnx.RNN under jax.default_matmul_precision("default")',
-        to_jax='torch.backends.cudnn.rnn.fp32_precision = "ieee" (the switch of torch.backends does not reach it)',
+        to_jax='torch.backends.cudnn.rnn.fp32_precision = "ieee" (the switch in torch.backends does not cover it)',
         device="cuda",
     ),
     KnownDivergence(
         id="D55",
         name="gpu-nondeterminism",
-        trigger="the gradient of a gather with equal ids: atomic additions in the order in which threads arrive",
+        trigger="the gradient of a gather with repeated ids: atomic additions in the order that threads arrive",
         predicted=1.0,
-        size_of="share of the entries of a float32 embedding's gradient that are not the same in 8 runs of JAX",
+        size_of="share of entries in a float32 embedding's gradient that vary over 8 runs of JAX",
         measure=_gradients_that_do_not_repeat,
         source="jax#13672; jax#565; jax#4823; jax#4824",
         to_torch="XLA_FLAGS=--xla_gpu_deterministic_ops=true",
-        to_jax="torch sorts the ids of F.embedding; index_add_ is as JAX unless use_deterministic_algorithms(True)",
+        to_jax="torch sorts the ids of F.embedding; index_add_ varies too, unless use_deterministic_algorithms(True)",
         device="cuda",
     ),
     KnownDivergence(
         id="D63",
         name="bf16-embedding-scatter",
-        trigger="a bfloat16 embedding with many equal ids, as of token types, on a GPU (on a CPU torch adds alike)",
+        trigger="a bfloat16 embedding with many equal ids, such as token types, on a GPU (on a CPU torch does it too)",
         predicted=0.148,
-        size_of="relative L2 error of JAX's gradient of a row that 16,384 ids share, torch adding in float32",
+        size_of="relative L2 error of JAX's gradient of a row shared by 16,384 ids; torch sums in float32",
         measure=_bfloat16_embedding_gradient,
-        source="measured on an H100; XLA adds up a scatter in the table's dtype",
+        source="measured on an H100; XLA sums a scatter in the table's dtype",
         to_torch="jnp.take(table.astype(jnp.float32), ids, axis=0).astype(table.dtype)",
         to_jax="torch.zeros_like(table).index_add_(0, ids, upstream) for the gradient",
         device="cuda",
@@ -160,15 +160,15 @@ GPU = (
         measure=_mask_that_cudnn_refuses,
         source="jax#28974",
         to_torch="jnp.broadcast_to(mask, (B, 1, T, T)), or key_value_seq_lengths=lengths",
-        to_jax="nothing to change in torch; pass attn_mask=mask.expand(B, 1, T, T) for the same shape",
+        to_jax="nothing to change in torch; pass attn_mask=mask.expand(B, 1, T, T) to use the same shape",
         device="cuda",
     ),
     KnownDivergence(
         id="D71",
         name="fused-adamw-on-gpu",
-        trigger="torch.optim.AdamW(fused=True) on a GPU: its kernel takes 1 - beta_2 in float32",
+        trigger="torch.optim.AdamW(fused=True) on a GPU: its kernel computes 1 - beta_2 in float32",
         predicted=1.3e-5,
-        size_of="relative L2 difference of the second moment after one step at beta_2 = 0.999",
+        size_of="relative L2 difference in the second moment after one step at beta_2 = 0.999",
         measure=_second_moment_of_fused_adamw,
         source="measured here on an H100, torch 2.11",
         to_torch="(1 - jnp.float32(b2)) in place of 1 - b2",

@@ -1,4 +1,4 @@
-"""One GRU cell in both frameworks, for the rows that pull it apart."""
+"""One GRU cell in both frameworks, for the rows that take it apart."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from crosscheck.divergences.measurement import draw, load
 from shared.arrays import ArrayMapping
 
 WIDTH, HIDDEN, BATCH = 5, 7, 8
-TORCH_STD = 1 / np.sqrt(3 * HIDDEN)  # of torch's own U(-1/sqrt(H), 1/sqrt(H))
+TORCH_STD = 1 / np.sqrt(3 * HIDDEN)  # of torch's default U(-1/sqrt(H), 1/sqrt(H))
 SHAPES = {
     "weight_ih": (3 * HIDDEN, WIDTH),
     "weight_hh": (3 * HIDDEN, HIDDEN),
@@ -21,11 +21,11 @@ SHAPES = {
     "bias_hh": (3 * HIDDEN,),
 }
 LINEN_CELL = linen.GRUCell(HIDDEN, param_dtype=jnp.float64)
-IS_CANDIDATE = np.arange(3 * HIDDEN) >= 2 * HIDDEN  # among the rows of the three stacked gates
+IS_CANDIDATE = np.arange(3 * HIDDEN) >= 2 * HIDDEN  # mask over the rows of the three stacked gates
 
 
 def draw_weights(seed: int = 0) -> ArrayMapping:
-    """Weights of nn.GRUCell of the size that torch draws."""
+    """Weights for nn.GRUCell at the scale torch draws them."""
     return {name: draw(*shape, std=TORCH_STD, seed=seed + i) for i, (name, shape) in enumerate(SHAPES.items())}
 
 
@@ -40,7 +40,7 @@ def cut(stacked: np.ndarray, order: str = "rzn") -> ArrayMapping:
 
 
 def to_linen(weights: ArrayMapping, order: str = "rzn") -> dict[str, dict[str, np.ndarray]]:
-    """Parameters of linen.GRUCell, torch's two biases of r and z added."""
+    """Parameters of linen.GRUCell, with torch's two biases of r and z summed."""
     weight_ih, weight_hh, bias_ih, bias_hh = (cut(weights[name], order) for name in SHAPES)
     inputs = {f"i{g}": {"kernel": weight_ih[g].T, "bias": bias_ih[g] + bias_hh[g]} for g in "rz"}
     hidden = {f"h{g}": {"kernel": weight_hh[g].T} for g in "rz"}

@@ -1,4 +1,4 @@
-"""Rows D25 to D27: the size of initial weights where nobody asked for one."""
+"""Rows D25 to D27: the scale of default initial weights."""
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +33,9 @@ INITIAL = (
     KnownDivergence(
         id="D25",
         name="init-linear",
-        trigger="a linear layer keeps its initial weights: U(±1/sqrt(in)), bias too, or lecun_normal and zeros",
+        trigger="a linear layer's default initial weights: U(±1/sqrt(in)), bias too, or lecun_normal and zeros",
         predicted=0.053,
-        size_of="difference of the standard deviations of 64 -> 256 weights (0.072 in torch, 0.125 in Flax)",
+        size_of="difference in the standard deviations of 64 -> 256 weights (0.072 in torch, 0.125 in Flax)",
         measure=_linear,
         source="flax#3125",
         to_torch='kernel_init=variance_scaling(1 / 3, "fan_in", "uniform"), and a bias_init that draws U(±1/sqrt(in))',
@@ -44,9 +44,9 @@ INITIAL = (
     KnownDivergence(
         id="D26",
         name="init-embed",
-        trigger="an embedding keeps its initial weights: std 1 in torch, 1/sqrt(width) in Flax",
+        trigger="an embedding's default initial weights: std 1 in torch, 1/sqrt(width) in Flax",
         predicted=0.873,
-        size_of="difference of the standard deviations of 1000 rows of 64 (0.999 in torch, 0.126 in Flax)",
+        size_of="difference in the standard deviations of 1000 rows of 64 (0.999 in torch, 0.126 in Flax)",
         measure=_embedding,
         source="torch.nn.Embedding and flax.nnx.Embed documentation",
         to_torch="nnx.Embed(n, width, embedding_init=nnx.initializers.normal(1.0), rngs=rngs)",
@@ -55,12 +55,12 @@ INITIAL = (
     KnownDivergence(
         id="D27",
         name="init-rnn",
-        trigger="a GRU keeps its initial weights: all from U(±1/sqrt(H)) in torch; lecun, orthogonal and zeros in Flax",
+        trigger="a GRU's default initial weights: all from U(±1/sqrt(H)) in torch; lecun, orthogonal and zeros in Flax",
         predicted=0.053,
-        size_of="difference of the standard deviations of recurrent 64 -> 64 weights (0.072 in torch, 0.125 in Linen)",
+        size_of="difference in the standard deviations of recurrent 64 -> 64 weights (0.072 in torch, 0.125 in Linen)",
         measure=_gru,
         source="flax/linen/recurrent.py, torch.nn.GRU documentation",
-        to_torch="draw every kernel and bias by jax.random.uniform(key, shape, minval=-(H**-0.5), maxval=H**-0.5)",
-        to_jax="for each gate nn.init.orthogonal_ on weight_hh and std in ** -0.5 on weight_ih; biases zero",
+        to_torch="draw every kernel and bias with jax.random.uniform(key, shape, minval=-(H**-0.5), maxval=H**-0.5)",
+        to_jax="for each gate, nn.init.orthogonal_ on weight_hh and std in ** -0.5 on weight_ih; zero biases",
     ),
 )

@@ -1,4 +1,4 @@
-"""Rows D44 to D47: gradients at points where a function has none, which exact zeros and ties do reach."""
+"""Rows D44 to D47: gradients at non-differentiable points, which exact zeros and ties do reach."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def _gradient_gap(
     jax_function: Callable[[jax.Array], jax.Array],
     point: list[float],
 ) -> float:
-    """The largest absolute difference of the gradients of both functions at `point`."""
+    """The largest absolute difference in the gradients of both functions at `point`."""
     tensor = torch.tensor(point, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(torch_function(tensor).sum(), tensor)
     return largest_gap(gradient, jax.grad(lambda x: jax_function(x).sum())(jnp.asarray(point)))
@@ -31,7 +31,7 @@ KINKS = (
         name="abs0",
         trigger="|x| at exactly 0, as in an L1 loss on padding",
         predicted=1.0,
-        size_of="difference of the gradients at 0: torch 0, JAX 1",
+        size_of="difference in the gradients at 0: torch 0, JAX 1",
         measure=partial(_gradient_gap, torch.abs, jnp.abs, [0.0]),
         source="torch.abs and jax.numpy.abs, measured",
         to_torch="x * jax.lax.stop_gradient(jnp.sign(x))",
@@ -40,7 +40,7 @@ KINKS = (
     KnownDivergence(
         id="D45",
         name="norm0",
-        trigger="the norm of a vector of zeros",
+        trigger="the norm of a zero vector",
         predicted=math.nan,
         size_of="NaN if jnp.linalg.norm's gradient is NaN where torch's is 0",
         measure=partial(_gradient_gap, torch.linalg.norm, jnp.linalg.norm, [0.0, 0.0, 0.0]),
@@ -51,20 +51,20 @@ KINKS = (
     KnownDivergence(
         id="D46",
         name="clamp-bound",
-        trigger="clamp or clip of a value that lies exactly on the bound",
+        trigger="clamp or clip of a value exactly at the bound",
         predicted=0.5,
-        size_of="difference of the gradients at the bound: JAX 0.5, torch 1.0 (0.0 from 2.14)",
+        size_of="difference in the gradients at the bound: JAX 0.5, torch 1.0 (0.0 from 2.14)",
         measure=partial(_gradient_gap, lambda x: x.clamp(0, 1), lambda x: jnp.clip(x, 0, 1), [1.0]),
         source="pytorch#184572, #184574, #191142",
-        to_torch="jnp.where((0 <= x) & (x <= 1), x, jax.lax.stop_gradient(jnp.clip(x, 0, 1))); from 2.14 with < for <=",
+        to_torch="jnp.where((0 <= x) & (x <= 1), x, jax.lax.stop_gradient(jnp.clip(x, 0, 1))); from 2.14, < not <=",
         to_jax="torch.minimum(torch.maximum(x, low), high), whose gradients split at a tie",
     ),
     KnownDivergence(
         id="D47",
         name="max-dim-ties",
-        trigger="the largest value of an axis occurs more than once",
+        trigger="the maximum along an axis occurs more than once",
         predicted=0.5,
-        size_of="largest difference of the gradients of max(1, 2, 2): torch [0, 1, 0], JAX [0, 0.5, 0.5]",
+        size_of="largest difference in the gradients of max(1, 2, 2): torch [0, 1, 0], JAX [0, 0.5, 0.5]",
         measure=partial(_gradient_gap, lambda x: x.max(dim=0).values, lambda x: x.max(axis=0), [1.0, 2.0, 2.0]),
         source="pytorch#56734; jax#37821",
         to_torch="jnp.take_along_axis(x, x.argmax(axis=axis, keepdims=True), axis=axis)",

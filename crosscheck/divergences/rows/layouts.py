@@ -1,4 +1,4 @@
-"""Rows D01, D02 and D09 to D12: one layer's numbers in another order, so that every shape still fits."""
+"""Rows D01, D02 and D09 to D12: one layer's numbers in a different order, so that every shape still fits."""
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def _stacked_leaves() -> float:
     stack = linen.scan(_Layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)()
     parameters = jax.eval_shape(stack.init, jax.random.key(0), jnp.zeros((1, 8)), None)
     shapes = {leaf.shape for leaf in jax.tree.leaves(parameters)}
-    tensors = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3))).state_dict().values()  # a square: no transpose
+    tensors = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3))).state_dict().values()  # square: no transpose
     return float(sum(tuple(tensor.shape) not in shapes for tensor in tensors))
 
 
@@ -102,9 +102,9 @@ LAYOUT = (
     KnownDivergence(
         id="D01",
         name="linear-transpose",
-        trigger="a square weight of nn.Linear (out, in) is taken for a kernel of nnx.Linear (in, out): no shape error",
+        trigger="a square weight of nn.Linear (out, in) is used as a kernel of nnx.Linear (in, out): no shape error",
         predicted=2.83,
-        size_of="largest absolute difference of a 64 -> 64 layer of torch's initial std, 8 inputs of std 1",
+        size_of="largest absolute difference in a 64 -> 64 layer at torch's initial std, 8 inputs of std 1",
         measure=_untransposed,
         source="Flax guide convert_pytorch_to_flax",
         to_torch="layer.kernel.set_value(weight.T): nnx.Linear computes x @ kernel",
@@ -113,9 +113,9 @@ LAYOUT = (
     KnownDivergence(
         id="D02",
         name="conv-layout",
-        trigger="convolutions: channels first, kernels OIHW in torch; channels last, HWIO in Flax; a flatten after",
+        trigger="convolutions: channels first, kernels OIHW in torch; channels last, HWIO in Flax; then a flatten",
         predicted=3.5,
-        size_of="largest absolute difference of a dense layer after a right 3x3 convolution, its 80 rows not permuted",
+        size_of="largest absolute difference in a dense layer after a correct 3x3 convolution, 80 rows not permuted",
         measure=_flattened_channels_last,
         source="Flax guide convert_pytorch_to_flax",
         to_torch="x.transpose(0, 3, 1, 2).reshape(len(x), -1) before nnx.Linear; kernel = weight.transpose(2, 3, 1, 0)",
@@ -124,9 +124,9 @@ LAYOUT = (
     KnownDivergence(
         id="D09",
         name="mha-packing",
-        trigger="in_proj_weight (3E, E) becomes Flax's (E, H, D) kernels, the width cut as (D, H): every shape fits",
+        trigger="in_proj_weight (3E, E) becomes Flax's (E, H, D) kernels, the width split as (D, H): every shape fits",
         predicted=4.3e-2,
-        size_of="largest absolute difference of self-attention (E 12, H 3, weights of std 0.5 / sqrt(E)) cut dim-major",
+        size_of="largest absolute difference in self-attention (E 12, H 3, weight std 0.5 / sqrt(E)) split dim-major",
         measure=_heads_last,
         source="torch.nn.MultiheadAttention documentation, weight transforms of Bonsai and AXLearn",
         to_torch="q, k, v = (w.T.reshape(E, H, D) for w in np.split(in_proj_weight, 3)); out = out.T.reshape(H, D, E)",
@@ -135,9 +135,9 @@ LAYOUT = (
     KnownDivergence(
         id="D10",
         name="gpt2-conv1d",
-        trigger="a converter transposes every weight, and Hugging Face's GPT-2 stores Conv1D as (in, out) already",
+        trigger="a converter transposes every weight, but Hugging Face's GPT-2 already stores Conv1D as (in, out)",
         predicted=0.71,
-        size_of="largest absolute difference of the outputs of a 64 -> 64 layer of std 0.02, 8 inputs of std 1",
+        size_of="largest absolute difference in the outputs of a 64 -> 64 layer of std 0.02, 8 inputs of std 1",
         measure=_conv1d_transposed,
         source="AXLearn _parameters_to_hf_gpt2_attention",
         to_torch="kernel = weight for c_attn, c_proj and c_fc; q, k, v = np.split(c_attn.weight, 3, axis=1)",
@@ -146,23 +146,23 @@ LAYOUT = (
     KnownDivergence(
         id="D11",
         name="rope-interleave",
-        trigger="rotary positions turn neighbours (x0, x1) here and halves (x0, x8) there; position 0 hides it",
+        trigger="rotary positions rotate neighbours (x0, x1) here and halves (x0, x8) there; position 0 hides it",
         predicted=0.25,
-        size_of="largest absolute difference of attention weights over 32 positions of width 16, torch interleaved",
+        size_of="largest absolute difference in attention weights over 32 positions of width 16, torch interleaved",
         measure=_rotary_pairs,
         source="docstring of MaxText's checker, Transformer Engine's rotary utilities",
-        to_torch="rows of w_q and w_k in halves: w.reshape(H, D // 2, 2, E).swapaxes(1, 2).reshape(H * D, E)",
-        to_jax="rows of w_q and w_k in pairs: w.reshape(H, 2, D // 2, E).transpose(1, 2).reshape(H * D, E)",
+        to_torch="reorder w_q and w_k to halves: w.reshape(H, D // 2, 2, E).swapaxes(1, 2).reshape(H * D, E)",
+        to_jax="reorder w_q and w_k to pairs: w.reshape(H, 2, D // 2, E).transpose(1, 2).reshape(H * D, E)",
     ),
     KnownDivergence(
         id="D12",
         name="scan-stacked",
-        trigger="layers in nn.scan: one leaf holds all of them behind a leading axis, state_dict has one tensor each",
+        trigger="layers in nn.scan: one leaf holds them all along a leading axis, state_dict has one tensor each",
         predicted=6.0,
-        size_of="tensors of three nn.Linear(8, 8) for which the parameters of linen.scan have no leaf of the shape",
+        size_of="count of tensors in three nn.Linear(8, 8) whose shape matches no leaf of the linen.scan parameters",
         measure=_stacked_leaves,
         source="MaxText's tables of scanned and unscanned parameters",
-        to_torch="jax.tree.map(lambda leaf: leaf[i], stacked) is layer i; or a loop over nnx.List(layers), no scan",
-        to_jax="jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers): torch's layers on axis 0, in order",
+        to_torch="jax.tree.map(lambda leaf: leaf[i], stacked) is layer i; or loop over nnx.List(layers) without a scan",
+        to_jax="jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers): torch's layers along axis 0, in order",
     ),
 )

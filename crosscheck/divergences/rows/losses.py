@@ -1,4 +1,4 @@
-"""Rows D30 to D33: what a loss leaves out or divides by, and whose gradient it leaves out."""
+"""Rows D30 to D33: what a loss ignores or divides by, and whose gradient it drops."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,20 +48,20 @@ LOSSES = (
     KnownDivergence(
         id="D30",
         name="ce-ignore-index",
-        trigger="labels of -100: torch leaves them out of the mean, optax reads a class that is not there",
+        trigger="labels of -100: torch excludes them from the mean, optax indexes a class that does not exist",
         predicted=float("nan"),
-        size_of="absolute difference of the mean losses of three labels, one of them -100 (NaN in optax)",
+        size_of="absolute difference between the mean losses of three labels, one of them -100 (NaN in optax)",
         measure=_ignored_label,
         source="torch.nn.CrossEntropyLoss and optax documentation",
         to_torch="kept = labels != -100; losses of jnp.where(kept, labels, 0), then losses.mean(where=kept)",
-        to_jax="F.cross_entropy(logits[kept], labels[kept]): take the ignored ones out on both sides",
+        to_jax="F.cross_entropy(logits[kept], labels[kept]): drop the ignored labels on both sides",
     ),
     KnownDivergence(
         id="D31",
         name="ce-class-weights",
-        trigger="weighted classes: torch divides by the sum of the weights, a mean of weighted losses by their number",
+        trigger="weighted classes: torch divides by the sum of the weights, a mean of weighted losses by their count",
         predicted=2.69,
-        size_of="absolute difference of the mean losses of six labels of classes that weigh 1, 2, 4",
+        size_of="absolute difference between the mean losses of six labels with class weights 1, 2, 4",
         measure=_class_weights,
         source="torch.nn.CrossEntropyLoss documentation",
         to_torch="(w[labels] * losses).sum() / w[labels].sum()",
@@ -70,9 +70,9 @@ LOSSES = (
     KnownDivergence(
         id="D32",
         name="l2-loss",
-        trigger="optax.l2_loss stands where torch has mse_loss: it is half of it",
+        trigger="optax.l2_loss in place of torch's mse_loss: it is half as large",
         predicted=2.0,
-        size_of="absolute difference of the losses of an error of 2 (4.0 in torch, 2.0 in optax)",
+        size_of="absolute difference between the losses for an error of 2 (4.0 in torch, 2.0 in optax)",
         measure=_squared_error,
         source="optax.l2_loss and torch.nn.MSELoss documentation",
         to_torch="optax.squared_error(predictions, targets).mean()",
@@ -81,12 +81,12 @@ LOSSES = (
     KnownDivergence(
         id="D33",
         name="padding-idx",
-        trigger="an embedding with padding_idx is trained: torch keeps that row's gradient at zero, Flax does not",
+        trigger="training an embedding with padding_idx: torch keeps that row's gradient at zero, Flax does not",
         predicted=2.0,
-        size_of="largest absolute difference of the gradients of a sum over four ids, two of them padding",
+        size_of="largest absolute difference in the gradients of a sum over four ids, two of them padding",
         measure=_padding_row,
         source="torch.nn.Embedding and flax.nnx.Embed documentation",
         to_torch="x = embed(ids); x = jnp.where((ids == padding_idx)[..., None], jax.lax.stop_gradient(x), x)",
-        to_jax="nn.Embedding(n, width) without padding_idx, its row set to zero once",
+        to_jax="nn.Embedding(n, width) without padding_idx, with that row zeroed once",
     ),
 )

@@ -1,4 +1,4 @@
-"""Rows D34 to D38: ids beyond the table, positions that skip padding, and what a mask says and does."""
+"""Rows D34 to D38: out-of-range ids, positions that skip padding, and what a mask means and does."""
 
 import math
 
@@ -12,7 +12,7 @@ from torch import nn
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.measurement import draw, largest_gap, measurement
 
-PADDING = 1  # RoBERTa's id of padding
+PADDING = 1  # RoBERTa's padding id
 
 
 @measurement()
@@ -66,7 +66,7 @@ def _mask_added_twice() -> float:
 def _mask_polarity() -> float:
     inputs, mask = draw(2, 5, 7), np.tri(5, dtype=bool)
     attention = nn.MultiheadAttention(7, 1, batch_first=True, dtype=torch.float64)
-    with torch.no_grad():  # projections that leave everything as it is
+    with torch.no_grad():  # identity projections
         attention.in_proj_weight.copy_(torch.eye(7).repeat(3, 1))
         attention.out_proj.weight.copy_(torch.eye(7))
     x = torch.tensor(inputs)
@@ -80,53 +80,53 @@ MASKS = (
     KnownDivergence(
         id="D34",
         name="oob-index",
-        trigger="an id that is not smaller than the number of rows, as after a change of the tokenizer",
+        trigger="an id that is not below the number of rows, for example after changing the tokenizer",
         predicted=math.inf,
-        size_of="infinite if torch raises IndexError where jnp's x[i] answers with the last row (jnp.take: NaN)",
+        size_of="infinite if torch raises IndexError where jnp's x[i] returns the last row (jnp.take: NaN)",
         measure=_id_beyond_the_table,
         source="torch.nn.functional.embedding and jax.numpy.ndarray.at documentation",
-        to_torch="check ids.max() < table.shape[0] on the host; jnp.take(table, ids, axis=0) shows a wrong id as NaN",
+        to_torch="check ids.max() < table.shape[0] on the host; jnp.take(table, ids, axis=0) turns a wrong id into NaN",
         to_jax="table[ids.clamp(max=table.shape[0] - 1)]",
     ),
     KnownDivergence(
         id="D35",
         name="roberta-positions",
-        trigger="positions counted from another number: RoBERTa's from the padding's id + 1, BERT's from 0",
+        trigger="positions with a different start: RoBERTa's from the padding id + 1, BERT's from 0",
         predicted=2.6,
-        size_of="largest absolute difference of the normalised embeddings at tokens that are not padding",
+        size_of="largest absolute difference in the normalised embeddings at non-padding tokens",
         measure=_roberta_positions,
         source="transformers RobertaEmbeddings.create_position_ids_from_input_ids; AXLearn's converter",
-        to_torch="count alike; as RoBERTa: valid = ids != pad; positions = jnp.cumsum(valid, axis=1) * valid + pad",
-        to_jax="pass position_ids=torch.arange(T) to the torch model and train it so",
+        to_torch="count alike; RoBERTa's: valid = ids != pad; positions = jnp.cumsum(valid, axis=1) * valid + pad",
+        to_jax="pass position_ids=torch.arange(T) to the torch model and train it that way",
     ),
     KnownDivergence(
         id="D36",
         name="fully-masked-row",
-        trigger="a query that may attend to nothing",
+        trigger="a query with every key masked",
         predicted=0.7,
         size_of="largest absolute output of that row in JAX, the mean of V, where torch's SDPA gives zeros",
         measure=_fully_masked_row,
         source="torch.nn.functional.scaled_dot_product_attention and jax.nn.dot_product_attention documentation",
         to_torch="jnp.where(mask.any(axis=-1).swapaxes(1, 2)[..., None], outputs, 0.0)",
-        to_jax="mask by scores.masked_fill(~mask, torch.finfo(scores.dtype).min) and take the softmax by hand",
+        to_jax="mask with scores.masked_fill(~mask, torch.finfo(scores.dtype).min) and apply softmax explicitly",
     ),
     KnownDivergence(
         id="D37",
         name="mask-fill",
-        trigger="two masks of finfo.min are added in bfloat16, and a row is hidden by both throughout",
+        trigger="two masks of finfo.min are added in bfloat16, and both hide an entire row",
         predicted=math.nan,
-        size_of="NaN if the sum is -inf and its softmax NaN where one jnp.where gives equal weights",
+        size_of="NaN if the sum is -inf and its softmax NaN where a single jnp.where gives equal weights",
         measure=_mask_added_twice,
         source="toynlp#50; TransformerLens#366; NeMo Automodel#2658",
-        to_torch="add jnp.finfo(dtype).min as often as the torch code does",
-        to_jax="join the masks as booleans and fill once: scores.masked_fill(~(a & b), torch.finfo(scores.dtype).min)",
+        to_torch="add jnp.finfo(dtype).min as many times as the torch code does",
+        to_jax="combine the boolean masks and fill once: scores.masked_fill(~(a & b), torch.finfo(scores.dtype).min)",
     ),
     KnownDivergence(
         id="D38",
         name="mask-polarity",
-        trigger="a boolean mask of nn.MultiheadAttention (True: ignore) given to JAX or to torch's SDPA (True: attend)",
+        trigger="a mask for nn.MultiheadAttention (True: ignore) passed to JAX or to torch's SDPA (True: attend)",
         predicted=3.6,
-        size_of="largest absolute difference of self-attention under the same causal mask, the last row left out",
+        size_of="largest absolute difference in self-attention under the same causal mask, excluding the last row",
         measure=_mask_polarity,
         source="torch.nn.MultiheadAttention and flax.nnx.MultiHeadAttention documentation",
         to_torch="mask=~attn_mask",

@@ -1,4 +1,4 @@
-"""Rows D18 to D23: what a normalising layer adds to the variance, and how it computes and keeps it."""
+"""Rows D18 to D23: what a normalising layer adds to the variance, and how it computes and stores it."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +22,7 @@ def _layer_norm_epsilon() -> float:
 
 @measurement()
 def _rms_norm_epsilon() -> float:
-    inputs = draw(1, 64, std=1e-3).astype(np.float32)  # torch's epsilon is that of the dtype
+    inputs = draw(1, 64, std=1e-3).astype(np.float32)  # torch uses the dtype's epsilon
     return largest_gap(nn.RMSNorm(64)(torch.tensor(inputs)), nnx.RMSNorm(64, rngs=nnx.Rngs(0))(inputs))
 
 
@@ -64,7 +64,7 @@ NORMALISATION = (
         name="ln-eps",
         trigger="layer norm at its default epsilon, 1e-5 in torch, 1e-6 in Flax (Keras 1e-3, BERT 1e-12), small inputs",
         predicted=0.10,
-        size_of="largest absolute difference of the outputs at std 0.01 (1e-5 at std 1)",
+        size_of="largest absolute difference in the outputs at std 0.01 (1e-5 at std 1)",
         measure=_layer_norm_epsilon,
         source="torch.nn.LayerNorm and flax.nnx.LayerNorm documentation",
         to_torch="nnx.LayerNorm(n, epsilon=1e-5)",
@@ -75,7 +75,7 @@ NORMALISATION = (
         name="rms-eps",
         trigger="RMS norm at its default epsilon: the dtype's own in torch (1.19e-7 in float32), 1e-6 in Flax",
         predicted=0.78,
-        size_of="largest absolute difference of the outputs in float32 at std 1e-3",
+        size_of="largest absolute difference in the outputs in float32 at std 1e-3",
         measure=_rms_norm_epsilon,
         source="spd#625, torch.nn.RMSNorm and flax.nnx.RMSNorm documentation",
         to_torch="nnx.RMSNorm(n, epsilon=float(jnp.finfo(x.dtype).eps))",
@@ -84,20 +84,20 @@ NORMALISATION = (
     KnownDivergence(
         id="D20",
         name="ln-fast-variance",
-        trigger="layer, group or batch norm in float32, inputs of a large mean: Flax takes E[x^2] - E[x]^2 by default",
+        trigger="layer, group or batch norm in float32, inputs with a large mean: Flax uses E[x^2] - E[x]^2 by default",
         predicted=928.0,
-        size_of="largest absolute difference of the outputs in float32 at mean 5000 and std 1, epsilon equal",
+        size_of="largest absolute difference in the outputs in float32 at mean 5000 and std 1, equal epsilon",
         measure=_fast_variance,
-        source="flax.nnx.LayerNorm documentation of use_fast_variance, pytorch#51102 (the same fault, mended)",
-        to_torch="nnx.LayerNorm(n, use_fast_variance=False), and so for nnx.GroupNorm and nnx.BatchNorm",
-        to_jax="var = (x.square().mean(-1) - x.mean(-1).square()).clamp(min=0) in a layer of one's own",
+        source="flax.nnx.LayerNorm documentation of use_fast_variance, pytorch#51102 (the same fault, fixed)",
+        to_torch="nnx.LayerNorm(n, use_fast_variance=False), likewise for nnx.GroupNorm and nnx.BatchNorm",
+        to_jax="var = (x.square().mean(-1) - x.mean(-1).square()).clamp(min=0) in a custom layer",
     ),
     KnownDivergence(
         id="D21",
         name="bn-momentum",
-        trigger="batch norm at its default momentum: torch's 0.1 weighs the new batch, Flax's 0.99 the old mean",
+        trigger="batch norm at its default momentum: torch's 0.1 weights the new batch, Flax's 0.99 the old mean",
         predicted=0.126,
-        size_of="largest absolute difference of the running mean after one batch of 4 with mean 1",
+        size_of="largest absolute difference in the running mean after one batch of 4 with mean 1",
         measure=_batch_norm_momentum,
         source="torch.nn.BatchNorm1d and flax.nnx.BatchNorm documentation",
         to_torch="nnx.BatchNorm(n, momentum=0.9)",
@@ -108,18 +108,18 @@ NORMALISATION = (
         name="bn-unbiased",
         trigger="batch norm in training: torch keeps the unbiased variance of the batch, Flax the biased one",
         predicted=0.105,
-        size_of="largest absolute difference of 64 running variances after one batch of 4, momentum equal",
+        size_of="largest absolute difference in 64 running variances after one batch of 4, equal momentum",
         measure=_batch_norm_variance,
         source="torch.nn.BatchNorm1d and flax.nnx.BatchNorm documentation",
         to_torch="layer.var.set_value(layer.var[...] + 0.1 * x.var(0) / (len(x) - 1)) after each training step",
-        to_jax="layer.running_var.sub_(0.1 * x.var(0) / len(x)) after each training step (var of torch is unbiased)",
+        to_jax="layer.running_var.sub_(0.1 * x.var(0) / len(x)) after each training step (torch's var is unbiased)",
     ),
     KnownDivergence(
         id="D23",
         name="gn-eps",
         trigger="group norm at its default epsilon: 1e-5 in torch, 1e-6 in Flax, on small inputs",
         predicted=0.17,
-        size_of="largest absolute difference of the outputs at std 0.01, 4 groups of 16 channels",
+        size_of="largest absolute difference in the outputs at std 0.01, 4 groups of 16 channels",
         measure=_group_norm_epsilon,
         source="torch.nn.GroupNorm and flax.nnx.GroupNorm documentation",
         to_torch="nnx.GroupNorm(n, num_groups=g, epsilon=1e-5)",

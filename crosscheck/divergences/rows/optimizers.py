@@ -41,7 +41,7 @@ def _moved_by_optax(start: np.ndarray, gradients: np.ndarray, optimizer: optax.G
 
 @measurement()
 def _optimizer_gap(make: Callable[..., Optimizer], optimizer: optax.GradientTransformation) -> float:
-    """The largest absolute difference of parameters from N(0, 1) after 1000 steps."""
+    """The largest absolute difference in parameters from N(0, 1) after 1000 steps."""
     start, gradients = draw(SIZE), draw(STEPS, SIZE, std=GRADIENT, seed=1)
     return largest_gap(_moved_by_torch(start, gradients, make), _moved_by_optax(start, gradients, optimizer))
 
@@ -90,13 +90,13 @@ def _gradient_with_other_strides() -> float:
     return relative_gap(start - as_float64(parameter), start - _moved_by_optax(start, gradient[None], optax.sgd(1.0)))
 
 
-AFTER = "largest absolute difference of parameters of N(0, 1) after 1000 steps"
+AFTER = "largest absolute difference in parameters from N(0, 1) after 1000 steps"
 
 OPTIMIZERS = (
     KnownDivergence(
         id="D56",
         name="adamw-decay-default",
-        trigger="AdamW without a weight decay given: torch 1e-2, optax 1e-4",
+        trigger="AdamW at its default weight decay: 1e-2 in torch, 1e-4 in optax",
         predicted=2.7e-2,
         size_of=AFTER + " at learning rate 1e-3",
         measure=partial(_optimizer_gap, partial(torch.optim.AdamW, lr=RATE), optax.adamw(RATE)),
@@ -107,7 +107,7 @@ OPTIMIZERS = (
     KnownDivergence(
         id="D57",
         name="adam-L2",
-        trigger="Adam with weight decay: torch adds it to the gradient (L2), optax decays apart from it",
+        trigger="Adam with weight decay: torch adds it to the gradient (L2), optax decouples it",
         predicted=0.84,
         size_of=AFTER + " at learning rate 1e-3 and decay 1e-2, gradients of 1e-2",
         measure=partial(
@@ -120,9 +120,9 @@ OPTIMIZERS = (
     KnownDivergence(
         id="D58",
         name="rmsprop",
-        trigger="RMSprop as it comes: decay 0.99 in torch, 0.9 in optax; eps outside and inside the root",
+        trigger="RMSprop at its defaults: decay 0.99 in torch, 0.9 in optax; eps outside versus inside the root",
         predicted=4e-2,
-        size_of=AFTER + " at learning rate 1e-3, gradients of 1e-2 (the place of eps alone: 9.9e-3)",
+        size_of=AFTER + " at learning rate 1e-3, gradients of 1e-2 (the position of eps alone: 9.9e-3)",
         measure=partial(_optimizer_gap, partial(torch.optim.RMSprop, lr=RATE), optax.rmsprop(RATE)),
         source="optax#532; torch.optim.RMSprop documentation",
         to_torch="optax.rmsprop(lr, decay=0.99, eps_in_sqrt=False)",
@@ -131,7 +131,7 @@ OPTIMIZERS = (
     KnownDivergence(
         id="D59",
         name="adagrad, nadam",
-        trigger="Adagrad as it comes: sums start from 0 in torch, 0.1 in optax; NAdam has another schedule of momentum",
+        trigger="Adagrad at its defaults: sums start at 0 in torch, 0.1 in optax; NAdam's momentum schedule differs",
         predicted=6e-2,
         size_of=AFTER + " of Adagrad at learning rate 1e-2, torch's default (NAdam at 1e-3: 5.9e-3)",
         measure=partial(_optimizer_gap, torch.optim.Adagrad, optax.adagrad(1e-2)),
@@ -144,7 +144,7 @@ OPTIMIZERS = (
         name="clip-eps",
         trigger="gradients clipped to a norm near 1e-6",
         predicted=0.17,
-        size_of="relative L2 difference of a gradient of norm 5e-6 clipped to 1e-6 (of norm 5 clipped to 1: 2e-7)",
+        size_of="relative L2 difference in a gradient of norm 5e-6 clipped to 1e-6 (of norm 5 clipped to 1: 2e-7)",
         measure=_clipped_small_gradient,
         source="spd#643; spd#821; torch.nn.utils.clip_grad_norm_ documentation",
         to_torch="scale = jnp.minimum(1.0, max_norm / (optax.global_norm(grads) + 1e-6))",
@@ -153,9 +153,9 @@ OPTIMIZERS = (
     KnownDivergence(
         id="D61",
         name="cosine",
-        trigger="more steps than the schedule is long: torch's cosine climbs again, optax's stays",
+        trigger="more steps than the schedule has: torch's cosine climbs again, optax's stays",
         predicted=1.0,
-        size_of="largest difference of the learning rates over twice the length, in units of the first",
+        size_of="largest difference in the learning rates over twice the length, relative to the initial rate",
         measure=_cosine_after_its_end,
         source="torch.optim.lr_scheduler.CosineAnnealingLR and optax.cosine_decay_schedule documentation; spd#642",
         to_torch="lambda step: lr * 0.5 * (1 + jnp.cos(jnp.pi * step / T))",
@@ -164,23 +164,23 @@ OPTIMIZERS = (
     KnownDivergence(
         id="D62",
         name="ema / no-decay groups",
-        trigger="what one side says by a mask or a wrapper the other leaves out: decay of norms and biases, an EMA",
+        trigger="one side's mask or wrapper is missing on the other: no decay for norms and biases, an EMA",
         predicted=1e-2,
-        size_of="largest absolute difference of a norm's weight after 1000 steps: decayed by torch, masked in optax",
+        size_of="largest absolute difference in a norm's weight after 1000 steps: decayed by torch, masked in optax",
         measure=_decay_of_a_scale,
         source="openpi#989; torch.optim param_groups and optax.adamw (mask) documentation",
         to_torch="optax.adamw(lr, weight_decay=1e-2) without a mask",
-        to_jax='{"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0} as a group of its own',
+        to_jax='{"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0} as a separate group',
     ),
     KnownDivergence(
         id="D72",
         name="fused-strides",
-        trigger="torch's SGD, Adam, AdamW or Adagrad with fused=True on a CPU, a gradient that is a transposed view",
+        trigger="torch's SGD, Adam, AdamW or Adagrad with fused=True on a CPU, given a transposed view as gradient",
         predicted=1.4,
-        size_of="relative L2 difference of the first step: the entries of the gradient are read in another order",
+        size_of="relative L2 difference in the first step: the gradient's entries are read in the wrong order",
         measure=_gradient_with_other_strides,
-        source="found here: the fused kernels do not look at strides; pytorch#106951 (where such gradients come from)",
-        to_torch="nothing: JAX arrays have no strides, and torch's step is not that of the formula",
+        source="found here: the fused kernels ignore strides; pytorch#106951 (where such gradients come from)",
+        to_torch="nothing to change: JAX arrays have no strides, and torch's step does not follow the formula",
         to_jax="parameter.grad = gradient.contiguous() for a contiguous parameter, or fused=False",
     ),
 )

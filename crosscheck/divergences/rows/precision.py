@@ -1,4 +1,4 @@
-"""Rows D50 to D54: what a matrix product, a softmax, a compiler and a conversion do to the digits."""
+"""Rows D50 to D54: how a matrix product, a softmax, a compiler and a conversion affect precision."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def _rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
 def _rms_norm_under_jit() -> float:
     arrays = [jnp.asarray(x, jnp.bfloat16) for x in (draw(64, 32), draw(32, std=0.05, seed=1))]
     x, scale = (torch.tensor(as_float64(array)).bfloat16() for array in arrays)
-    # a root and a quotient are rounded alike on all processors; torch.rsqrt rounds bfloat16 once or twice
+    # roots and quotients round the same on all processors; torch.rsqrt rounds bfloat16 once or twice
     eager = x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + EPS) * (1 + scale)
     return largest_gap(eager, jax.jit(_rms_norm)(*arrays))
 
@@ -60,7 +60,7 @@ PRECISION = (
         name="tpu-bf16",
         trigger="a float32 matrix product on a TPU at JAX's default precision",
         predicted=2.3e-3,
-        size_of="relative L2 difference of a 256 x 256 product, JAX's inputs rounded to bfloat16 as one such pass does",
+        size_of="relative L2 difference in a 256 x 256 product, JAX's inputs rounded to bfloat16 as in one such pass",
         measure=_bfloat16_passes,
         source="jax#1856; jax#10413; jax.default_matmul_precision documentation",
         to_torch='jax.config.update("jax_default_matmul_precision", "highest")',
@@ -69,7 +69,7 @@ PRECISION = (
     KnownDivergence(
         id="D51",
         name="softmax-dtype",
-        trigger="attention in bfloat16 by linen.dot_product_attention, whose scores and softmax are bfloat16 too",
+        trigger="attention in bfloat16 with linen.dot_product_attention, whose scores and softmax are bfloat16 too",
         predicted=8.4e-3,
         size_of="relative L2 error of Linen's output against torch's in float64 (torch's own in bfloat16: 3.0e-3)",
         measure=_softmax_in_bfloat16,
@@ -80,9 +80,9 @@ PRECISION = (
     KnownDivergence(
         id="D52",
         name="jit-vs-eager",
-        trigger="a bfloat16 RMSNorm under jax.jit, which keeps digits between its steps",
+        trigger="a bfloat16 RMSNorm under jax.jit, which keeps extra digits between steps",
         predicted=0.0156,
-        size_of="largest absolute difference of jax.jit from torch, whose bits are those of JAX without jit",
+        size_of="largest absolute difference of jax.jit from torch, which matches JAX without jit bit for bit",
         measure=_rms_norm_under_jit,
         source="gemma#367",
         to_torch="normalise in float32 and round once, on both sides: x.astype(jnp.float32) first, x.dtype last",
@@ -91,9 +91,9 @@ PRECISION = (
     KnownDivergence(
         id="D53",
         name="x64-off",
-        trigger="float64 or int64 handed to JAX without jax_enable_x64",
+        trigger="float64 or int64 passed to JAX without jax_enable_x64",
         predicted=5.9e-8,
-        size_of="largest relative change of 1000 numbers that become float32; int64 becomes int32 in the same way",
+        size_of="largest relative change in 1000 numbers that become float32; int64 becomes int32 likewise",
         measure=_float64_without_x64,
         source="JAX documentation, double (64 bit) precision",
         to_torch='jax.config.update("jax_enable_x64", True)',
@@ -102,9 +102,9 @@ PRECISION = (
     KnownDivergence(
         id="D54",
         name="promotion",
-        trigger="a float32 array without axes times a bfloat16 array",
+        trigger="a zero-dimensional float32 array times a bfloat16 array",
         predicted=5.2e-3,
-        size_of="largest relative difference of the products: torch bfloat16, JAX float32",
+        size_of="largest relative difference in the products: torch bfloat16, JAX float32",
         measure=_scalar_promotes,
         source="torch.result_type and JAX type promotion documentation",
         to_torch="x * scalar.astype(x.dtype)",

@@ -1,1 +1,1 @@
-"""Planted faults as data, a file for each idea."""
+"""Planted faults as data, one file per topic."""

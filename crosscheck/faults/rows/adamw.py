@@ -1,4 +1,4 @@
-"""Faults of AdamW: its decay, its bias corrections, its moments, its eps. JAX has the formula, torch its arguments."""
+"""Faults in AdamW: decay, bias corrections, moments and eps. JAX has the formula, torch the arguments."""
 
 from crosscheck.faults.fault import Change, Fault, both_sides
 
@@ -34,7 +34,7 @@ def _decay(value: str) -> str:
 # fmt: off
 DECAY = (
     *both_sides(
-        "decay-in-the-gradient", "optimizer", "the decay is added to the gradient, as L2, and Adam divides it", FILE,
+        "decay-in-the-gradient", "optimizer", "the decay is added to the gradient as L2, so Adam rescales it", FILE,
         ("adamw(", "from torch.optim.adam import adam\n\n        adam("),
         (JAX_MOMENT, "gradients = jax.tree.map(lambda g, w: g + weight_decay * w, gradients, weights)\n"
          f"        weight_decay = 0.0\n        {JAX_MOMENT}"),
@@ -50,7 +50,7 @@ DECAY = (
         (TORCH_DECAY, _decay("0.0")), (JAX_DECAY, "self.config.eps, 0.0"), "LayerNorm", "optimizer", **UPDATE,
     ),
     *both_sides(
-        "decay-halved", "optimizer", "the decay is that of a half of the squares", FILE,
+        "decay-halved", "optimizer", "the decay is halved", FILE,
         (TORCH_DECAY, _decay("self.config.weight_decay / 2")), (JAX_DECAY, f"{JAX_DECAY} / 2"),
         "MLP", "optimizer", **UPDATE,
     ),
@@ -71,24 +71,24 @@ DECAY = (
         (JAX_DECAY, "self.config.eps, -self.config.weight_decay"), "Linear", "optimizer", **UPDATE,
     ),
     _in_jax(
-        "decay-after-the-step", "the weights decay from where the step has brought them",
+        "decay-after-the-step", "the decay is taken from the weights after the step",
         MOVED, f"moved = w - learning_rate * ({ADAM})\n            return moved - learning_rate * weight_decay * moved",
         "MLP",
     ),
     _in_jax(
-        "decay-spares-biases", "tensors of one axis do not decay",
+        "decay-spares-biases", "one-dimensional tensors do not decay",
         "weight_decay * w)", "weight_decay * w * (w.ndim > 1))", "Linear", "D62",
     ),
 )
 
 STEPS = (
     *both_sides(
-        "corrections-left-out", "optimizer", "the moments are not corrected for their start at zero", FILE,
+        "corrections-left-out", "optimizer", "the moments are not bias-corrected", FILE,
         ("return float(step), learning_rate", "return 1e9, learning_rate"),
         (CORRECTIONS, "return 1.0, 1.0, learning_rate"), "MLP", "optimizer", **UPDATE,
     ),
     *both_sides(
-        "steps-counted-from-zero", "optimizer", "the first step divides by 1 - beta^0, that is 0", FILE,
+        "steps-counted-from-zero", "optimizer", "the first step divides by 1 - beta^0 = 0", FILE,
         (TORCH_COUNTERS, "torch.full((len(weights),), step - 2)"),
         (CORRECTIONS, f"step -= 1\n        {CORRECTIONS}"),
         "Linear", "optimizer", **UPDATE,
@@ -114,11 +114,11 @@ STEPS = (
         CORRECTIONS, "return 1 - self.config.beta_1**step, 1.0, learning_rate", "MLP",
     ),
     _in_jax(
-        "corrections-swapped", "each moment is corrected by the other's",
+        "corrections-swapped", "each moment gets the other's correction",
         "correction_1, correction_2, learning_rate = ", "correction_2, correction_1, learning_rate = ", "Linear",
     ),
     _in_torch(
-        "one-counter-for-all", "all tensors share one step counter, which each of them raises",
+        "one-counter-for-all", "all tensors share one step counter, which each increments",
         "list(counters.unbind())", "[counters[0]] * len(weights)", "MLP",
     ),
 )
@@ -140,7 +140,7 @@ MOMENTS = (
         "Linear", "optimizer", **UPDATE,
     ),
     *both_sides(
-        "loss-climbed", "optimizer", "the steps follow the gradient upwards", FILE,
+        "loss-climbed", "optimizer", "the steps ascend the gradient", FILE,
         ("amsgrad=False,\n            maximize=False", "amsgrad=False,\n            maximize=True"),
         (JAX_MOMENT, f"gradients = jax.tree.map(jnp.negative, gradients)\n        {JAX_MOMENT}"),
         "PreNormAttentionBlock", "optimizer", **UPDATE,
@@ -152,12 +152,12 @@ MOMENTS = (
         "Linear", "optimizer", **UPDATE,
     ),
     *both_sides(
-        "moments-returned-swapped", "optimizer", "each moment is kept in the other's place", FILE,
+        "moments-returned-swapped", "optimizer", "each moment is stored in the other's place", FILE,
         ("return weights, (exp_avg, exp_avg_sq)", "return weights, (exp_avg_sq, exp_avg)"),
         ("exp_avg_sq), (exp_avg, exp_avg_sq)", "exp_avg_sq), (exp_avg_sq, exp_avg)"), "MLP", "optimizer", **UPDATE,
     ),
     _in_torch(
-        "first-moment-not-kept", "the first moment is moved in a copy and forgotten",
+        "first-moment-not-kept", "the first moment is updated in a copy and discarded",
         "[exp_avg[name] for name in weights]", "[exp_avg[name].clone() for name in weights]", "Linear",
     ),
     _in_jax(
@@ -169,7 +169,7 @@ MOMENTS = (
         "(jnp.sqrt(v / correction_2) + eps)", "((jnp.sqrt(v) + eps) / jnp.sqrt(correction_2))", "Linear",
     ),
     _in_jax(
-        "first-moment-undamped", "the gradient is added whole, as in SGD's momentum",
+        "first-moment-undamped", "the gradient is added undamped, as in SGD momentum",
         "beta_1 * m + (1 - beta_1) * g", "beta_1 * m + g", "MLP",
     ),
     _in_jax(

@@ -1,4 +1,4 @@
-"""Faults of attention: its scale and softmax, its masks, its heads, and gradients stopped inside it."""
+"""Faults in attention: scale and softmax, masks, heads, and stopped gradients."""
 
 from crosscheck.faults.fault import Fault, alike, both_sides
 
@@ -40,25 +40,25 @@ SCORES = (
         *alike(SCALE, "return A * math.sqrt(n_embd / n_heads)"), "self_attention:not_causal",
     ),
     *both_sides(
-        "attention-head-width-divided-twice", "layer", "the width of one head is divided by the heads again", LAYER,
+        "attention-head-width-divided-twice", "layer", "the head width is divided by the number of heads again", LAYER,
         *alike("queries.shape[-1] * self.num_heads, self.num_heads", "queries.shape[-1], self.num_heads"),
         "Transformer", "blocks.0.attention",
     ),
     *both_sides(
-        "attention-queries-and-keys-swapped", "layer", "keys ask and queries answer", LAYER,
+        "attention-queries-and-keys-swapped", "layer", "queries and keys trade places", LAYER,
         *alike(ATTEND, "self.out_proj(self.apply_attention(keys, queries, values, mask))"),
         "PostNormAttentionBlock", "attention",
     ),
     *both_sides(
-        "attention-keys-and-values-swapped", "layer", "values are matched and keys are averaged", LAYER,
+        "attention-keys-and-values-swapped", "layer", "values are scored and keys are averaged", LAYER,
         *alike(ATTEND, "self.out_proj(self.apply_attention(queries, values, keys, mask))"), "MultiHeadedAttention",
     ),
     *both_sides(
-        "attention-without-output-projection", "layer", "the heads are joined and not projected", LAYER,
+        "attention-without-output-projection", "layer", "the heads are merged but not projected", LAYER,
         *alike(ATTEND, "self.apply_attention(queries, keys, values, mask)"), "PreNormAttentionBlock", "attention",
     ),
     *both_sides(
-        "attention-softmax-over-queries", "layer", "the weights of a key add up to 1, not those of a query", LAYER,
+        "attention-softmax-over-queries", "layer", "each key's weights sum to 1, not each query's", LAYER,
         *alike("masked_softmax(scores, mask, axis=-1)", "masked_softmax(scores, mask, axis=-2)"),
         "MultiHeadedAttention",
     ),
@@ -68,12 +68,12 @@ SCORES = (
         "PreNormAttentionBlock", "attention",
     ),
     *both_sides(
-        "attention-softmax-of-base-two", "layer", "powers of 2 in the softmax without log2(e) in the scores", PARTS,
+        "attention-softmax-of-base-two", "layer", "the softmax uses powers of 2 without log2(e) in the scores", PARTS,
         ("at_least_float32(A), dim", "at_least_float32(A) * math.log(2), dim"),
         ("at_least_float32(A), axis", "at_least_float32(A) * math.log(2), axis"), "attn_softmax",
     ),
     *both_sides(
-        "attention-weights-transposed", "layer", "the weights are applied from the side of the keys", PARTS,
+        "attention-weights-transposed", "layer", "the weights are applied transposed, from the keys' side", PARTS,
         *alike(OUTPUTS, '"...st,...sd->...td", A, V'),
         "ReviewClassifierTransformer", "transformer.blocks.0.attention",
     ),
@@ -91,7 +91,7 @@ HEADS = (
         "MultiHeadedAttention", divergence="D09",
     ),
     *both_sides(
-        "heads-cut-without-transposing", "layer", "heads are cut out of time and width together", PARTS,
+        "heads-cut-without-transposing", "layer", "heads are split across time and width together", PARTS,
         *alike(SPLIT, "return x.reshape(batch_size, n_heads, n_tok, width // n_heads)"), "split_heads",
     ),
     *both_sides(
@@ -101,15 +101,15 @@ HEADS = (
         "merge_heads", divergence="D09",
     ),
     *both_sides(
-        "heads-joined-without-transposing", "layer", "heads are joined as they lie in memory", PARTS,
+        "heads-joined-without-transposing", "layer", "heads are merged in memory order", PARTS,
         *alike(MERGE, "return y.reshape(batch_size, n_tok, n_heads * width)"), "PreNormAttentionBlock", "attention",
     ),
     *both_sides(
-        "head-count-and-width-swapped", "layer", "as many heads as a head should be wide", LAYER,
+        "head-count-and-width-swapped", "layer", "the number of heads is the intended head width", LAYER,
         *alike("self.num_heads = num_heads", "self.num_heads = head_size"), "PostNormAttentionBlock", "attention",
     ),
     *both_sides(
-        "one-head-for-all", "layer", "the width is not cut into heads", LAYER,
+        "one-head-for-all", "layer", "the width is not split into heads", LAYER,
         *alike("attention.split_heads(x, self.num_heads)", "attention.split_heads(x, 1)"), "MultiHeadedAttention",
     ),
 )
@@ -120,7 +120,7 @@ MASKS = (
         *alike("visible = mask != 0", "visible = mask == 0"), "MultiHeadedAttention", divergence="D38",
     ),
     *both_sides(
-        "padding-mask-after-the-softmax", "mask", "hidden keys take their share of the softmax", PARTS,
+        "padding-mask-after-the-softmax", "mask", "hidden keys still take part in the softmax", PARTS,
         (HIDE["torch"], "wide"), (HIDE["jax"], "wide"), "PreNormAttentionBlock", "attention",
     ),
     *both_sides(
@@ -128,7 +128,7 @@ MASKS = (
         (HIDE["torch"], "wide + visible"), (HIDE["jax"], "wide + visible"), "masked_softmax",
     ),
     *both_sides(
-        "padding-mask-filled-with-tiny", "mask", "hidden scores are the smallest positive number, that is 0", PARTS,
+        "padding-mask-filled-with-tiny", "mask", "hidden scores are the smallest positive number, in effect 0", PARTS,
         (HIDE["torch"], "torch.where(visible, wide, torch.finfo(wide.dtype).tiny)"),
         (HIDE["jax"], "jnp.where(visible, wide, jnp.finfo(wide.dtype).tiny)"),
         "Transformer:postnorm", "blocks.0.attention", divergence="D37",
@@ -143,12 +143,12 @@ MASKS = (
         *alike("mask[:, None, None, :]", "mask[:, None, :, None]"), "MultiHeadedAttention",
     ),
     *both_sides(
-        "hidden-row-averages", "mask", "a row that is masked throughout gives the mean of the values", PARTS,
+        "hidden-row-averages", "mask", "a fully masked row gives the mean of the values", PARTS,
         (SHOWN["torch"], "return weights"), (SHOWN["jax"], "return weights"),
         "masked_softmax", case="masked_row", divergence="D36",
     ),
     *both_sides(
-        "hidden-row-not-a-number", "mask", "a row that is masked throughout gives NaN", PARTS,
+        "hidden-row-not-a-number", "mask", "a fully masked row gives NaN", PARTS,
         (f"weights = torch.softmax({HIDE['torch']}, dim=axis)\n    {SHOWN['torch']}",
          "return torch.softmax(torch.where(visible, wide, -math.inf), dim=axis)"),
         (f"weights = jax.nn.softmax({HIDE['jax']}, axis=axis)\n    {SHOWN['jax']}",
@@ -156,7 +156,7 @@ MASKS = (
         "MultiHeadedAttention", case="masked_row", divergence="D36",
     ),
     *both_sides(
-        "causal-mask-sees-the-next", "mask", "a query sees the key after it", PARTS,
+        "causal-mask-sees-the-next", "mask", "a query sees the next key", PARTS,
         (CAUSAL["torch"], "torch.ones(n_tok, n_tok, dtype=torch.bool).tril(1)"),
         (CAUSAL["jax"], "jnp.tril(jnp.ones((n_tok, n_tok), dtype=bool), 1)"), "self_attention",
     ),
@@ -176,7 +176,7 @@ MASKS = (
         "apply_causal_mask", divergence="D38",
     ),
     *both_sides(
-        "causal-mask-always", "mask", "attention that may look ahead does not", PARTS,
+        "causal-mask-always", "mask", "non-causal attention is causal", PARTS,
         *alike("    if causal:", "    if causal is not None:"), "self_attention:not_causal",
     ),
 )
@@ -195,13 +195,13 @@ STOPPED = (
         "PreNormAttentionBlock", "attention", "input gradient",
     ),
     *both_sides(
-        "attention-weights-without-gradient", "layer", "the weights count as constants", PARTS,
+        "attention-weights-without-gradient", "layer", "the weights are treated as constants", PARTS,
         (SHOWN["torch"], "return torch.where(visible, weights.detach(), 0.0)"),
         (SHOWN["jax"], "return jnp.where(visible, jax.lax.stop_gradient(weights), 0.0)"),
         "Transformer", "blocks.1.attention", "input gradient",
     ),
     *both_sides(
-        "softmax-divisor-without-gradient", "layer", "what the softmax divides by counts as a constant", PARTS,
+        "softmax-divisor-without-gradient", "layer", "the softmax divisor is treated as a constant", PARTS,
         (f"torch.softmax({HIDE['torch']}, dim=axis)",
          f"{HIDE['torch']}.exp()\n    weights = weights / weights.sum(dim=axis, keepdim=True).detach()"),
         (f"jax.nn.softmax({HIDE['jax']}, axis=axis)",

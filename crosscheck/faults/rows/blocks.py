@@ -1,4 +1,4 @@
-"""Faults of what a transformer block is made of: its norms, its MLP, its residual paths."""
+"""Faults in the parts of a transformer block: norms, MLP, residual paths."""
 
 from crosscheck.faults.fault import Fault, alike, both_sides
 
@@ -36,7 +36,7 @@ NORMS = (
         "PostNormAttentionBlock", "attention_norm", divergence="D28",
     ),
     *both_sides(
-        "norm-variance-fast", "layer", "the variance is E[x^2] - E[x]^2, which a large mean wipes out", NORM,
+        "norm-variance-fast", "layer", "the variance is E[x^2] - E[x]^2, which a large mean cancels out", NORM,
         (TORCH_VARIANCE, "variance = (x**2).mean(-1, keepdim=True) - x.mean(-1, keepdim=True) ** 2"),
         (JAX_VARIANCE, "variance = (x**2).mean(-1, keepdims=True) - x.mean(-1, keepdims=True) ** 2"),
         "LayerNorm", case="mean_5000", divergence="D20",
@@ -50,7 +50,7 @@ NORMS = (
         "PreNormAttentionBlock", "attention_norm",
     ),
     *both_sides(
-        "norm-without-mean", "layer", "the mean stays, as in RMSNorm", NORM,
+        "norm-without-mean", "layer", "the mean is not subtracted, as in RMSNorm", NORM,
         (TORCH_CENTRED, "centred = x"), (JAX_CENTRED, "centred = x"), "Transformer", "blocks.0.attention_norm",
     ),
     *both_sides(
@@ -67,18 +67,18 @@ NORMS = (
         *alike(") * self.weight + self.bias", " + self.bias) * self.weight"), "LayerNorm",
     ),
     *both_sides(
-        "norm-scale-plus-one", "layer", "the weight is read as the distance from 1, as Gemma stores it", NORM,
+        "norm-scale-plus-one", "layer", "the weight is read as an offset from 1, as in Gemma", NORM,
         *alike("* self.weight + self.bias", "* (1 + self.weight) + self.bias"),
         "Transformer", "blocks.0.attention_norm",
     ),
     *both_sides(
-        "norm-variance-without-gradient", "layer", "the variance counts as a constant", NORM,
+        "norm-variance-without-gradient", "layer", "the variance is treated as a constant", NORM,
         (TORCH_ROOT, "torch.sqrt(variance.detach() + self.eps)"),
         (JAX_ROOT, "jnp.sqrt(jax.lax.stop_gradient(variance) + self.eps)"),
         "PreNormAttentionBlock", "mlp_norm", "input gradient",
     ),
     *both_sides(
-        "norm-mean-without-gradient", "layer", "the mean counts as a constant", NORM,
+        "norm-mean-without-gradient", "layer", "the mean is treated as a constant", NORM,
         (TORCH_CENTRED, "centred = shifted - shifted.mean(dim=-1, keepdim=True).detach()"),
         (JAX_CENTRED, "centred = shifted - jax.lax.stop_gradient(shifted.mean(axis=-1, keepdims=True))"),
         "ReviewClassifierTransformer", "transformer.norm", "input gradient",
@@ -93,12 +93,12 @@ NORMS = (
 
 MLPS = (
     *both_sides(
-        "gelu-by-tanh", "layer", "GELU by its tanh approximation, the default of jax.nn.gelu", BLOCKS_FILE,
+        "gelu-by-tanh", "layer", "GELU uses its tanh approximation, jax.nn.gelu's default", BLOCKS_FILE,
         ('approximate="none"', 'approximate="tanh"'), ("approximate=False", "approximate=True"),
         "ReviewClassifierTransformer", "transformer.blocks.0.mlp", divergence="D24",
     ),
     *both_sides(
-        "gelu-by-sigmoid", "layer", "GELU as x sigmoid(1.702 x), as in CLIP", BLOCKS_FILE,
+        "gelu-by-sigmoid", "layer", "GELU is x sigmoid(1.702 x), as in CLIP", BLOCKS_FILE,
         (TORCH_GELU, "F.silu(1.702 * self.in_proj(x)) / 1.702"),
         (JAX_GELU, "jax.nn.silu(1.702 * self.in_proj(x)) / 1.702"), "PreNormAttentionBlock", "mlp",
     ),
@@ -107,13 +107,13 @@ MLPS = (
         (TORCH_GELU, "F.relu(self.in_proj(x))"), (JAX_GELU, "jax.nn.relu(self.in_proj(x))"), "MLP",
     ),
     *both_sides(
-        "mlp-dropout-before-gelu", "dropout", "dropout stands before the activation", BLOCKS_FILE,
+        "mlp-dropout-before-gelu", "dropout", "dropout comes before the activation", BLOCKS_FILE,
         (f"self.in_dropout({TORCH_GELU})", 'F.gelu(self.in_dropout(self.in_proj(x)), approximate="none")'),
         (f"self.in_dropout({JAX_GELU})", "jax.nn.gelu(self.in_dropout(self.in_proj(x)), approximate=False)"),
         "MLP", mode="train",
     ),
     *both_sides(
-        "mlp-without-last-dropout", "dropout", "what the MLP gives is not dropped", BLOCKS_FILE,
+        "mlp-without-last-dropout", "dropout", "the MLP's output has no dropout", BLOCKS_FILE,
         *alike("return self.out_dropout(self.out_proj(hidden))", "return self.out_proj(hidden)"),
         "PreNormAttentionBlock", "mlp", mode="train",
     ),
@@ -124,7 +124,7 @@ MLPS = (
         "PostNormAttentionBlock", "mlp", mode="train", divergence="D41",
     ),
     *both_sides(
-        "mlp-one-dropout-for-both", "dropout", "the first dropout is used at both places, with its key", BLOCKS_FILE,
+        "mlp-one-dropout-for-both", "dropout", "the first dropout is used in both places, with its key", BLOCKS_FILE,
         *alike("return self.out_dropout(self.out_proj(hidden))", "return self.in_dropout(self.out_proj(hidden))"),
         "MLP", mode="train",
     ),
@@ -136,11 +136,11 @@ RESIDUALS = (
         *alike(PRE_MLP, "return self.mlp(self.mlp_norm(x))"), "PreNormAttentionBlock",
     ),
     *both_sides(
-        "prenorm-residual-of-the-norm", "layer", "what is added to the attention is normalised too", BLOCKS_FILE,
+        "prenorm-residual-of-the-norm", "layer", "the residual added to the attention is normalised too", BLOCKS_FILE,
         *alike(PRE, "x = self.attention_norm(x)\n        x = x + self.attention(x, mask)"), "Transformer", "blocks.0",
     ),
     *both_sides(
-        "prenorm-one-norm-for-both", "layer", "the attention's norm stands before the MLP too", BLOCKS_FILE,
+        "prenorm-one-norm-for-both", "layer", "the attention's norm is used before the MLP too", BLOCKS_FILE,
         *alike(PRE_MLP, "return x + self.mlp(self.attention_norm(x))"), "PreNormAttentionBlock",
     ),
     *both_sides(
@@ -148,7 +148,7 @@ RESIDUALS = (
         *alike(f"{PRE}\n        {PRE_MLP}", f"y{PRE[1:]}\n        return y{PRE_MLP[8:]}"), "PreNormAttentionBlock",
     ),
     *both_sides(
-        "prenorm-residual-without-gradient", "layer", "no gradient flows past the attention", BLOCKS_FILE,
+        "prenorm-residual-without-gradient", "layer", "no gradient flows around the attention", BLOCKS_FILE,
         (PRE, "x = x.detach() + self.attention(self.attention_norm(x), mask)"),
         (PRE, "x = jax.lax.stop_gradient(x) + self.attention(self.attention_norm(x), mask)"),
         "Transformer", "blocks.1", "input gradient",
@@ -158,7 +158,7 @@ RESIDUALS = (
         *alike(POST, "x = x + self.attention_norm(self.attention(x, mask))"), "Transformer:postnorm", "blocks.0",
     ),
     *both_sides(
-        "postnorm-norms-swapped", "layer", "each norm stands at the other's place", BLOCKS_FILE,
+        "postnorm-norms-swapped", "layer", "each norm is in the other's place", BLOCKS_FILE,
         *alike(
             f"{POST}\n        {POST_MLP}",
             "x = self.mlp_norm(x + self.attention(x, mask))\n        return self.attention_norm(x + self.mlp(x))",

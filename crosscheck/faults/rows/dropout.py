@@ -1,4 +1,4 @@
-"""Faults of dropout: its rate, its scale, its masks, and where layers apply it."""
+"""Faults in dropout: rate, scale, masks, and where layers apply it."""
 
 from crosscheck.faults.fault import TORCH_MASK, Change, Fault, alike, both_sides
 
@@ -10,7 +10,7 @@ WHERE = {
 }
 TRAIN = {"mode": "train"}
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 LAYER = (
     *both_sides(
@@ -18,7 +18,7 @@ LAYER = (
         *alike("x / (1.0 - self.rate)", "x"), "MLP", "in_dropout", **TRAIN,
     ),
     *both_sides(
-        "dropout-scaled-by-rate", "dropout", "kept elements are divided by the rate of dropping", FILE,
+        "dropout-scaled-by-rate", "dropout", "kept elements are divided by the drop rate", FILE,
         *alike("x / (1.0 - self.rate)", "x / self.rate"), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
@@ -32,7 +32,7 @@ LAYER = (
         (WHERE["jax"], "return jnp.where(keep, 0.0, x / (1.0 - self.rate))"), "Encoder", "dropout", **TRAIN,
     ),
     *both_sides(
-        "dropout-rate-is-keep-rate", "dropout", "the rate is taken for the share to keep, as in TensorFlow 1", FILE,
+        "dropout-rate-is-keep-rate", "dropout", "the rate is used as the keep rate, as in TensorFlow 1", FILE,
         *alike("rng.keep_threshold(self.rate)", "rng.keep_threshold(1.0 - self.rate)"), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
@@ -41,17 +41,17 @@ LAYER = (
         ("if self.deterministic or self.rate == 0.0:", "if self.rate == 0.0:"), "MLP", "in_dropout",
     ),
     *both_sides(
-        "dropout-scales-in-eval", "dropout", "eval mode scales down though training has scaled up", FILE,
+        "dropout-scales-in-eval", "dropout", "eval mode scales down although training scaled up", FILE,
         *alike("return x\n        keep", "return x * (1.0 - self.rate)\n        keep"), "Attn", "dropout",
     ),
     *both_sides(
-        "dropout-off-in-training", "dropout", "the mode is read the wrong way round", FILE,
+        "dropout-off-in-training", "dropout", "the mode is inverted", FILE,
         ("if not self.training or", "if self.training or"),
         ("if self.deterministic or", "if not self.deterministic or"),
         "DecoderAttn", "dropout", **TRAIN,
     ),
     *both_sides(
-        "dropout-gradient-not-masked", "dropout", "the gradient passes where elements were dropped", FILE,
+        "dropout-gradient-not-masked", "dropout", "the gradient passes through dropped elements", FILE,
         (WHERE["torch"], "dropped = torch.where(keep, x / (1.0 - self.rate), 0.0)\n        "
          "return x + (dropped - x).detach()"),
         (WHERE["jax"], "dropped = jnp.where(keep, x / (1.0 - self.rate), 0.0)\n        "
@@ -77,17 +77,17 @@ MASKS = (
         "MLP", "in_dropout", **TRAIN, divergence="D42",
     ),
     *both_sides(
-        "dropout-key-of-last-name", "dropout", "layers of one name draw one mask wherever they stand", FILE,
+        "dropout-key-of-last-name", "dropout", "layers with the same name draw the same mask at any depth", FILE,
         ("rng.fold_in_name(key, path)", 'rng.fold_in_name(key, path.rpartition(".")[2])'),
         ("jnp.uint32), path)", "jnp.uint32), path[-1:])"), "EncoderDecoder", "encoder.dropout", **TRAIN,
     ),
     *both_sides(
-        "dropout-key-of-jax-path", "dropout", "paths are joined by slashes, as in a Flax tree", FILE,
+        "dropout-key-of-jax-path", "dropout", "paths are joined with slashes, as in a Flax tree", FILE,
         ("rng.fold_in_name(key, path)", 'rng.fold_in_name(key, path.replace(".", "/"))'),
         ('".".join(map(str, path))', '"/".join(map(str, path))'), "PreNormAttentionBlock", "mlp.in_dropout", **TRAIN,
     ),
     *both_sides(
-        "random-key-words-swapped", "dropout", "the lower word of the key stands first", BITS,
+        "random-key-words-swapped", "dropout", "the lower word of the key comes first", BITS,
         ("rng.random_mask(key,", "rng.random_mask(key[::-1],"),
         ("uint32), impl=", "uint32)[::-1], impl="), "Attn", "dropout", **TRAIN,
     ),
@@ -104,24 +104,24 @@ MASKS = (
         "MLP", "in_dropout", **TRAIN,
     ),
     *both_sides(
-        "random-stream-late-by-one", "dropout", "the stream begins at its second element", BITS,
+        "random-stream-late-by-one", "dropout", "the stream starts at its second element", BITS,
         ("threshold, first))", "threshold, first + 1))"),
         ("return (random_bits(key, shape, device, first)", "return (random_bits(key, shape, device, first + 1)"),
         "Attn", "dropout", **TRAIN,
     ),
     Fault(
-        "random-mask-of-signed-bits/torch", "dropout", "torch", "signed bits are compared: the upper half is below 0",
+        "random-mask-of-signed-bits/torch", "dropout", "torch", "signed bits are compared: the upper half is negative",
         (Change(f"torch_impl/{BITS}", TORCH_MASK,
                 "random_bits(key, shape, device, first).to(torch.int32) >> 32 - UNIFORM_BITS < threshold"),),
         "Attn", "dropout", "forward", **TRAIN,
     ),
     Fault(
-        "random-other-checksum/jax", "dropout", "jax", "a layer's name is folded in through Adler-32, not CRC-32",
+        "random-other-checksum/jax", "dropout", "jax", "a layer's name is folded in with Adler-32, not CRC-32",
         (Change(f"jax_impl/{FILE}", "zlib.crc32(name)", "zlib.adler32(name)"),),
         "MLP", "in_dropout", "forward", **TRAIN,
     ),
     Fault(
-        "random-key-split-first/jax", "dropout", "jax", "the key is split before it is used, as is usual in JAX",
+        "random-key-split-first/jax", "dropout", "jax", "the key is split before use, as is usual in JAX",
         (Change(f"jax_impl/{BITS}", "bits(_typed(key),", "bits(jax.random.split(_typed(key))[0],"),),
         "Attn", "dropout", "forward", **TRAIN, divergence="D42",
     ),
@@ -137,7 +137,7 @@ PLACES = (
         *alike("inputs * self.dropout(weights)", "self.dropout(inputs) * weights"), "Attn", **TRAIN,
     ),
     *both_sides(
-        "soft-attention-returns-dropped", "dropout", "the weights that are returned are those after dropout", ATTENTION,
+        "soft-attention-returns-dropped", "dropout", "the returned weights are those after dropout", ATTENTION,
         *alike("outputs = inputs * self.dropout(weights)", "weights = self.dropout(weights)"
                "\n        outputs = inputs * weights"), "Attn", **TRAIN,
     ),

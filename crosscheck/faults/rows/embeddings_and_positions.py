@@ -1,4 +1,4 @@
-"""Faults of the table of token vectors and of the position vectors."""
+"""Faults in token embeddings and position vectors."""
 
 from crosscheck.faults.fault import Change, Fault, alike, both_sides
 
@@ -9,22 +9,22 @@ JAX_TABLE = "table = at_least_float32(self.weight[...])"
 TAKE = "jnp.take(table, ids,"
 ADDED = "return x + self.weight[:, : x.shape[1]]"
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 TOKENS = (
     *both_sides(
-        "padding-row-trained", "layer", "the row of the padding token gets a gradient", EMBEDDING,
+        "padding-row-trained", "layer", "the padding token's row gets a gradient", EMBEDDING,
         (TORCH, "return F.embedding(ids, self.weight)"),
         ("if self.padding_idx is not None:", "if self.padding_idx is None:"),
         "Encoder", "embedding", "parameter gradient", case="one_example", divergence="D33",
     ),
     *both_sides(
-        "padding-index-of-roberta", "layer", "token 1 is taken for the padding, as in RoBERTa", EMBEDDING,
+        "padding-index-of-roberta", "layer", "token 1 is treated as padding, as in RoBERTa", EMBEDDING,
         *alike("self.padding_idx = padding_idx", "self.padding_idx = 1"),
         "Embedding", "", "parameter gradient", divergence="D33",
     ),
     *both_sides(
-        "padding-vectors-zeroed", "layer", "padding is read as zeros whatever its row holds", EMBEDDING,
+        "padding-vectors-zeroed", "layer", "padding is read as zeros whatever its row contains", EMBEDDING,
         (TORCH, f"{TORCH} * (ids != self.padding_idx)[..., None]"),
         (JAX, f"{JAX} * (ids != self.padding_idx)[..., None]"), "Encoder", "embedding", case="one_example",
     ),
@@ -39,7 +39,7 @@ TOKENS = (
         "ReviewClassifierGRU:encoder_only", "encoder_decoder.encoder.embedding",
     ),
     *both_sides(
-        "last-ids-clamped", "layer", "ids are clamped to a table that is taken for shorter than it is", EMBEDDING,
+        "last-ids-clamped", "layer", "ids are clamped as if the table were shorter than it is", EMBEDDING,
         (TORCH, "return F.embedding(ids.clamp(max=len(self.weight) - 3), self.weight, self.padding_idx)"),
         (TAKE, "jnp.take(table, jnp.minimum(ids, len(table) - 3),"), "Embedding", divergence="D34",
     ),
@@ -61,7 +61,7 @@ TOKENS = (
         "Embedding", "", "parameter gradient",
     ),
     Fault(
-        "embedding-out-of-reach/jax", "layer", "jax", "the last rows are out of the table, which gives NaN",
+        "embedding-out-of-reach/jax", "layer", "jax", "the last rows are missing from the table, which gives NaN",
         (Change(f"jax_impl/{EMBEDDING}", TAKE, "jnp.take(table[:-3], ids,"),), "Embedding", "", "forward",
         divergence="D34",
     ),
@@ -69,7 +69,7 @@ TOKENS = (
 
 PLACES = (
     *both_sides(
-        "positions-start-at-one", "position", "position vectors are read from row 1 on", POSITIONS,
+        "positions-start-at-one", "position", "position vectors are read starting from row 1", POSITIONS,
         *alike(ADDED, "return x + self.weight[:, 1 : x.shape[1] + 1]"), "LearnedPositions", divergence="D35",
     ),
     *both_sides(

@@ -1,4 +1,4 @@
-"""Faults of the GRU encoder, its decoder, and the models made of them."""
+"""Faults in the GRU encoder, its decoder, and the models built from them."""
 
 from crosscheck.faults.fault import alike, both_sides
 
@@ -6,7 +6,7 @@ ENCODER, DECODER = "layers/encoder.py", "layers/decoder.py"
 MODEL, CLASSIFIER = "models/encoder_decoder.py", "models/review_classifiers.py"
 STOP = "from jax.lax import stop_gradient\n\n        "
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 LAYERS = (
     *both_sides(
@@ -14,16 +14,16 @@ LAYERS = (
         *alike("return ahead + back,", "return (ahead + back) / 2,"), "Encoder",
     ),
     *both_sides(
-        "encoder-splits-by-parity", "layer", "even features are taken for the forward direction, odd for the other",
+        "encoder-splits-by-parity", "layer", "even features go to the forward direction, odd ones backward",
         ENCODER, ("x.chunk(2, dim=-1)", "(x[..., 0::2], x[..., 1::2])"),
         ("jnp.split(x, 2, axis=-1)", "(x[..., 0::2], x[..., 1::2])"), "EncoderDecoder", "encoder",
     ),
     *both_sides(
-        "encoder-state-of-one-direction", "layer", "the encoder's state is the forward direction's", ENCODER,
+        "encoder-state-of-one-direction", "layer", "the encoder's state is only the forward direction's", ENCODER,
         *alike("h[0::2] + h[1::2]", "h[0::2]"), "Encoder",
     ),
     *both_sides(
-        "encoder-states-by-halves", "layer", "states are summed as if they stood direction by direction", ENCODER,
+        "encoder-states-by-halves", "layer", "states are summed as if grouped by direction", ENCODER,
         *alike("h[0::2] + h[1::2]", "h[: len(h) // 2] + h[len(h) // 2 :]"), "Encoder:two_layers", divergence="D17",
     ),
     *both_sides(
@@ -32,7 +32,7 @@ LAYERS = (
         "encoder_decoder.encoder", divergence="D39",
     ),
     *both_sides(
-        "encoder-initial-state-forgotten", "layer", "the encoder starts from zeros whatever it is given", ENCODER,
+        "encoder-initial-state-forgotten", "layer", "the encoder starts from zeros whatever state it is given", ENCODER,
         *alike("(inputs)), hidden_states, lengths)", "(inputs)), None, lengths)"), "Encoder",
     ),
     *both_sides(
@@ -54,7 +54,7 @@ LAYERS = (
         divergence="D39",
     ),
     *both_sides(
-        "decoder-attention-unused", "layer", "the decoder reads its inputs as they were before the attention", DECODER,
+        "decoder-attention-unused", "layer", "the decoder reads its inputs from before the attention", DECODER,
         *alike("x, _ = self.attention(", "_, _ = self.attention("), "EncoderDecoder", "decoder",
     ),
     *both_sides(
@@ -75,7 +75,7 @@ MODELS = (
         "ReviewClassifierGRU:encoder_only", "encoder_decoder",
     ),
     *both_sides(
-        "model-lengths-kept-from-encoder", "mask", "the model gives the lengths to its decoder alone", MODEL,
+        "model-lengths-kept-from-encoder", "mask", "the model passes the lengths only to its decoder", MODEL,
         *alike("self.encoder(inputs, None, lengths)", "self.encoder(inputs)"), "EncoderDecoder", divergence="D39",
     ),
     *both_sides(
@@ -88,7 +88,7 @@ MODELS = (
                "pooled = self.encoder_decoder(inputs, mask, lengths)[1][-1]"), "ReviewClassifierGRU:no_attention",
     ),
     *both_sides(
-        "classifier-gives-probabilities", "model", "softmax is taken in the model and again in the loss", CLASSIFIER,
+        "classifier-gives-probabilities", "model", "softmax is applied in the model and again in the loss", CLASSIFIER,
         ("return self.classifier(pooled)", "return self.classifier(pooled).softmax(dim=-1)"),
         ("return self.classifier(pooled)", "return nnx.softmax(self.classifier(pooled), axis=-1)"),
         "ReviewClassifierGRU:encoder_only",

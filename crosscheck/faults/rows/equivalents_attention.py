@@ -1,4 +1,4 @@
-"""Harmless changes of attention, norms, blocks, losses and AdamW: other ways to the same numbers."""
+"""Harmless changes to attention, norms, blocks, losses and AdamW: the same numbers, computed differently."""
 
 from crosscheck.faults.fault import Equivalent, alike, both_sides_equal
 
@@ -22,7 +22,7 @@ EQUIVALENTS_ATTENTION: tuple[Equivalent, ...] = (
         "self_attention",
     ),
     *both_sides_equal(
-        "scores-by-matmul", "a matrix product for the einsum", PARTS,
+        "scores-by-matmul", "a matrix product replaces the einsum", PARTS,
         (TORCH_SCORES, "Q @ K.mT"), (JAX_SCORES, "Q @ K.mT"), "PreNormAttentionBlock", dtype="float32",
     ),
     *both_sides_equal(
@@ -30,11 +30,11 @@ EQUIVALENTS_ATTENTION: tuple[Equivalent, ...] = (
         (TORCH_MIN, "-1e30"), (JAX_MIN, "-1e30"), "MultiHeadedAttention",
     ),
     *both_sides_equal(
-        "mask-filled-with-minus-infinity", "hidden scores are -inf, and a hidden row's NaN never gets out", PARTS,
+        "mask-filled-with-minus-infinity", "hidden scores are -inf, and a hidden row's NaN never escapes", PARTS,
         (TORCH_MIN, "-math.inf"), (JAX_MIN, "-math.inf"), "MultiHeadedAttention", case="masked_row",
     ),
     *both_sides_equal(
-        "keys-without-bias", "the bias of the keys adds the same to all scores of a query", LAYER,
+        "keys-without-bias", "the key bias adds the same number to all scores of a query", LAYER,
         (KEYS, "keys = self.split_heads(self.k_proj(hidden_states) - self.k_proj.bias)"),
         (KEYS, "keys = self.split_heads(self.k_proj(hidden_states) - self.k_proj.bias[...])"), "MultiHeadedAttention",
     ),
@@ -50,7 +50,7 @@ EQUIVALENTS_ATTENTION: tuple[Equivalent, ...] = (
         "PostNormAttentionBlock", dtype="bfloat16",
     ),
     *both_sides_equal(
-        "norm-shift-with-gradient", "a gradient flows through the shift, which the mean takes out again", NORM,
+        "norm-shift-with-gradient", "a gradient flows through the shift, which the mean cancels", NORM,
         ("x[..., :1].detach()", "x[..., :1]"), ("jax.lax.stop_gradient(x[..., :1])", "x[..., :1]"), "LayerNorm",
     ),
     *both_sides_equal(
@@ -61,7 +61,7 @@ EQUIVALENTS_ATTENTION: tuple[Equivalent, ...] = (
         "MLP",
     ),
     *both_sides_equal(
-        "pooled-after-the-norm", "all positions are normalised and then one is taken", MODEL,
+        "pooled-after-the-norm", "all positions are normalised, then one is selected", MODEL,
         *alike("self.norm(x[:, 0])", "self.norm(x)[:, 0]"), "Transformer",
     ),
     *both_sides_equal(
@@ -70,12 +70,12 @@ EQUIVALENTS_ATTENTION: tuple[Equivalent, ...] = (
         (JAX_LOG, "logits - jax.nn.logsumexp(logits, -1, keepdims=True)"), "cross_entropy",
     ),
     *both_sides_equal(
-        "mean-divisor-at-least-one", "max(total, 1), the same where a row counts", LOSSES,
+        "mean-divisor-at-least-one", "max(total, 1), the same if any row counts", LOSSES,
         ("(total + (total == 0))", "total.clamp(min=1.0)"), ("(total + (total == 0))", "jnp.maximum(total, 1.0)"),
         "weighted_mean",
     ),
     *both_sides_equal(
-        "adamw-decays-first", "the decay is taken off before the step; in torch by the loop, not the fused kernel",
+        "adamw-decays-first", "the decay comes before the step; in torch in the loop, not the fused kernel",
         OPTIMIZER, ("fused=_may_be_fused(weights, gradients, exp_avg, exp_avg_sq)", "fused=False"),
         (STEP, f"w * (1 - learning_rate * weight_decay){STEP[1:].replace(' + weight_decay * w', '')}"),
         "MLP", mode="train",

@@ -1,4 +1,4 @@
-"""Other ways to compute the same: changes of the recurrent layers that no check may take for a fault."""
+"""Harmless changes to the recurrent layers: the same numbers, computed differently. Every check must accept them."""
 
 from crosscheck.faults.fault import TORCH_MASK, Change, Equivalent, alike, both_sides_equal
 
@@ -7,7 +7,7 @@ ATTENTION, EMBEDDING, POSITIONS = "layers/soft_attention.py", "layers/embedding.
 DROPOUT, BITS = "dropout.py", "random_bits.py"
 NEW_STATE = "return (1 - z) * n + z * h"
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 CELLS = (
     *both_sides_equal(
@@ -24,7 +24,7 @@ CELLS = (
         ("r = jax.nn.sigmoid(x_r + h_r)", "r = 0.5 * (1 + jnp.tanh(0.5 * (x_r + h_r)))"), "GRUCell",
     ),
     *both_sides_equal(
-        "gru-gates-by-slices", "the gates are cut by slices, not in chunks", GRU,
+        "gru-gates-by-slices", "the gates are split by slices, not chunks", GRU,
         ("x_r, x_z, x_n = projected.chunk(3, dim=-1)", "size = self.hidden_size"
          "\n        x_r, x_z, x_n = (projected[..., i * size : (i + 1) * size] for i in range(3))"),
         ("x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)", "size = self.hidden_size"
@@ -38,7 +38,7 @@ CELLS = (
          "\n        n = jnp.tanh(r * (h_n - bias) + (r * bias + x_n))"), "GRUCell",
     ),
     *both_sides_equal(
-        "gru-padding-by-product", "padding is left out by products with 0 and 1, not chosen away", GRU,
+        "gru-padding-by-product", "padding is excluded by multiplying with 0 and 1, not by selection", GRU,
         ("h = torch.where(is_valid, self.step(projected, h), h)",
          "h = is_valid * self.step(projected, h) + ~is_valid * h"),
         ("h = jnp.where(is_valid, self.step(projected, h), h)",
@@ -55,31 +55,31 @@ CELLS = (
 
 LAYERS = (
     *both_sides_equal(
-        "encoder-directions-by-sum", "the directions are summed along an axis of their own", ENCODER,
+        "encoder-directions-by-sum", "the directions are summed along a separate axis", ENCODER,
         ("ahead, back = x.chunk(2, dim=-1)\n        return ahead + back,",
          "return x.unflatten(-1, (2, -1)).sum(dim=-2),"),
         ("ahead, back = jnp.split(x, 2, axis=-1)\n        return ahead + back,",
          "return x.reshape(*x.shape[:-1], 2, -1).sum(axis=-2),"), "Encoder",
     ),
     *both_sides_equal(
-        "soft-attention-products-apart", "inputs and state are multiplied apart, not side by side", ATTENTION,
+        "soft-attention-products-apart", "inputs and state are multiplied separately, not concatenated", ATTENTION,
         ("self.W(torch.cat([inputs, last], dim=-1))", "inputs @ self.W.weight[:, : inputs.shape[-1]].T"
          " + last @ self.W.weight[:, inputs.shape[-1] :].T + self.W.bias"),
         ("self.W(jnp.concatenate([inputs, last], axis=-1))", "inputs @ self.W.kernel[: inputs.shape[-1]]"
          " + last @ self.W.kernel[inputs.shape[-1] :] + self.W.bias"), "Attn",
     ),
     *both_sides_equal(
-        "soft-attention-shifted-score", "V's bias is taken off the score, which the softmax does not see", ATTENTION,
+        "soft-attention-shifted-score", "V's bias is subtracted from the score, which the softmax ignores", ATTENTION,
         ("energy.sum(dim=-1)", "(energy - self.V.bias).sum(dim=-1)"),
         ("energy.sum(axis=-1)", "(energy - self.V.bias).sum(axis=-1)"), "DecoderAttn",
     ),
     *both_sides_equal(
-        "soft-attention-context-by-einsum", "the context is a product of matrices", ATTENTION,
+        "soft-attention-context-by-einsum", "the context is a matrix product", ATTENTION,
         ("return outputs.sum(dim=1) if", 'return torch.einsum("bth,bto->bh", inputs, weights) if'),
         ("return outputs.sum(axis=1) if", 'return jnp.einsum("bth,bto->bh", inputs, weights) if'), "Attn:context",
     ),
     *both_sides_equal(
-        "embedding-by-product", "rows are chosen by a product with ones and zeros", EMBEDDING,
+        "embedding-by-product", "rows are selected by a product with ones and zeros", EMBEDDING,
         ("return F.embedding(ids, self.weight, self.padding_idx)",
          "chosen = F.one_hot(ids, len(self.weight)).to(self.weight.dtype)"
          "\n        padding = (self.weight.detach() - self.weight)[self.padding_idx]"
@@ -88,12 +88,12 @@ LAYERS = (
          "jax.nn.one_hot(ids, len(table), dtype=table.dtype) @ table"), "Embedding",
     ),
     *both_sides_equal(
-        "positions-by-index", "rows are chosen by their numbers", POSITIONS,
+        "positions-by-index", "rows are selected by index", POSITIONS,
         ("self.weight[:, : x.shape[1]]", "self.weight[0, torch.arange(x.shape[1])]"),
         ("self.weight[:, : x.shape[1]]", "self.weight[0, jnp.arange(x.shape[1])]"), "LearnedPositions",
     ),
     *both_sides_equal(
-        "summary-by-first-slice", "position 0 is cut out as a slice of one step", MODEL,
+        "summary-by-first-slice", "position 0 is taken as a slice of one step", MODEL,
         *alike("return x[:, 0],", "return x[:, :1].squeeze(1),"),
         "ReviewClassifierGRU",
     ),

@@ -1,4 +1,4 @@
-"""Faults of the affine map."""
+"""Faults in the affine map."""
 
 from crosscheck.faults.fault import both_sides
 
@@ -6,7 +6,7 @@ FILE = "layers/linear.py"
 TORCH, JAX = "return super().forward(inputs)", "return super().__call__(inputs)"
 STOP = "from jax.lax import stop_gradient\n\n        "
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 LINEAR = (
     *both_sides(
@@ -40,7 +40,7 @@ LINEAR = (
         (JAX, 'return super().__call__(inputs.astype("float32").astype(inputs.dtype))'), "Linear", divergence="D53",
     ),
     *both_sides(
-        "linear-inputs-centred", "layer", "the mean over the features is taken off first", FILE,
+        "linear-inputs-centred", "layer", "the mean over the features is subtracted first", FILE,
         (TORCH, "return super().forward(inputs - inputs.mean(dim=-1, keepdim=True))"),
         (JAX, "return super().__call__(inputs - inputs.mean(axis=-1, keepdims=True))"), "GRUCell", "input_proj",
     ),

@@ -1,4 +1,4 @@
-"""Faults of the loss: what is averaged, over how many rows, and what the logarithm is taken of."""
+"""Faults in the loss: what it averages, over how many rows, and what it takes the logarithm of."""
 
 from crosscheck.faults.fault import Change, Fault, alike, both_sides
 
@@ -29,7 +29,7 @@ CROSS_ENTROPY = (
         (JAX_LOG, "jnp.log(jax.nn.softmax(at_least_float32(logits), axis=-1) + 1e-8)"), "cross_entropy",
     ),
     *both_sides(
-        "loss-in-bits", "loss", "the logarithm is that of base 2", FILE,
+        "loss-in-bits", "loss", "the logarithm is base 2", FILE,
         (TORCH_LOG, f"{TORCH_LOG} / at_least_float32(logits).new_tensor(2.0).log()"),
         (JAX_LOG, f"{JAX_LOG} / jnp.log(2.0)"), "cross_entropy",
     ),
@@ -44,7 +44,7 @@ CROSS_ENTROPY = (
         "cross_entropy", divergence="D30",
     ),
     *both_sides(
-        "loss-without-the-softmax-gradient", "loss", "the normaliser counts as a constant", FILE,
+        "loss-without-the-softmax-gradient", "loss", "the normaliser is treated as a constant", FILE,
         (TORCH_LOG, "logits - at_least_float32(logits).logsumexp(-1, keepdim=True).detach()"),
         (JAX_LOG, "logits - jax.lax.stop_gradient(jax.nn.logsumexp(at_least_float32(logits), -1, keepdims=True))"),
         "cross_entropy", "", "input gradient",
@@ -54,26 +54,26 @@ CROSS_ENTROPY = (
         *alike("logits.argmax(", "logits.argmin("), "predicted_classes",
     ),
     Fault(
-        "loss-labels-counted-from-one/jax", "loss", "jax", "labels are taken for 1 to C, and -1 wraps around silently",
+        "loss-labels-counted-from-one/jax", "loss", "jax", "labels are read as 1 to C, and -1 wraps around silently",
         (Change(f"jax_impl/{FILE}", "labels[..., None]", "labels[..., None] - 1"),), "cross_entropy", "", "forward",
     ),
 )
 
 WEIGHTED_MEAN = (
     *both_sides(
-        "mean-over-filled-rows", "loss", "the sum is divided by the rows of the batch, not by those that count", FILE,
+        "mean-over-filled-rows", "loss", "the sum is divided by all rows of the batch, not the real ones", FILE,
         *alike(MEAN, "return (weights * values).sum() / len(values)"), "weighted_mean", divergence="D31",
     ),
     *both_sides(
-        "mean-without-weights", "loss", "rows that only fill the batch count", FILE,
+        "mean-without-weights", "loss", "rows that only fill the batch are counted", FILE,
         *alike(MEAN, "return (1.0 * values).mean()"), "weighted_mean", divergence="D31",
     ),
     *both_sides(
-        "mean-of-the-sum", "loss", "the rows are added up and not averaged", FILE,
+        "mean-of-the-sum", "loss", "the rows are summed, not averaged", FILE,
         *alike(MEAN, "return (weights * values).sum()"), "weighted_mean",
     ),
     *both_sides(
-        "mean-of-the-other-rows", "loss", "the weights say which rows to leave out", FILE,
+        "mean-of-the-other-rows", "loss", "the weights mark the rows to leave out", FILE,
         *alike(MEAN, "return ((1 - weights) * values).sum() / (total + (total == 0))"), "weighted_mean",
     ),
     *both_sides(
@@ -81,7 +81,7 @@ WEIGHTED_MEAN = (
         *alike(MEAN, "return (weights * values).sum() / (total + 1e-6)"), "weighted_mean",
     ),
     *both_sides(
-        "mean-without-gradient-of-the-rows", "loss", "the divisor alone carries a gradient", FILE,
+        "mean-without-gradient-of-the-rows", "loss", "only the divisor carries a gradient", FILE,
         (MEAN, "return (weights * values).detach().sum() / (total + (total == 0))"),
         (MEAN, "return jax.lax.stop_gradient(weights * values).sum() / (total + (total == 0))"),
         "weighted_mean", "", "input gradient",

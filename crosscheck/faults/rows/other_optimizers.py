@@ -1,4 +1,4 @@
-"""Faults of the optimisers' rules beside AdamW's, each in the run of the model that the rule trains."""
+"""Faults in the optimisers other than AdamW, each in a run of the model it trains."""
 
 from crosscheck.faults.fault import Change, Fault
 
@@ -10,7 +10,7 @@ SQUARES = ", weights, gradients, square_avg"
 # fmt: off
 RULES: tuple[Fault, ...] = (
     Fault(
-        "sgd-dampened/torch", "optimizer", "torch", "the gradient enters the momentum damped",
+        "sgd-dampened/torch", "optimizer", "torch", "the momentum adds the gradient damped",
         (Change(TORCH, "dampening=0.0", "dampening=0.1"),), "ReviewClassifierGRU:no_attention", **UPDATE,
     ),
     Fault(

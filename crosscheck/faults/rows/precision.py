@@ -1,4 +1,4 @@
-"""Faults of precision: one step of a path that is computed, or one tensor that is stored, in fewer digits."""
+"""Precision faults: one step computed, or one tensor stored, with fewer digits."""
 
 from crosscheck.faults.fault import Change, Fault, both_sides
 
@@ -47,7 +47,7 @@ ATTENTION = (
 
 REST_OF_A_MODEL = (
     *both_sides(
-        "norm-in-bfloat16", "precision", "mean and variance are those of bfloat16 entries", NORM,
+        "norm-in-bfloat16", "precision", "mean and variance are computed from bfloat16 entries", NORM,
         ("x = at_least_float32(inputs)", "x = inputs.bfloat16()"),
         ("x = at_least_float32(inputs)", "x = inputs.astype(jnp.bfloat16)"),
         "PreNormAttentionBlock", "attention_norm", dtype="float32",
@@ -59,7 +59,7 @@ REST_OF_A_MODEL = (
         "LayerNorm", case="mean_5000", divergence="D53",
     ),
     *both_sides(
-        "widening-narrows", "precision", "what widens bfloat16 to float32 narrows float64 to it", "precision.py",
+        "widening-narrows", "precision", "widening bfloat16 to float32 also narrows float64 to float32", "precision.py",
         ("x.to(torch.promote_types(x.dtype, torch.float32))", "x.float()"),
         ("x.astype(jnp.promote_types(x.dtype, jnp.float32))", "x.astype(jnp.float32)"),
         "PostNormAttentionBlock", "attention", divergence="D53",
@@ -104,7 +104,7 @@ LOSS = (
         "cross_entropy", divergence="D53",
     ),
     *both_sides(
-        "mean-in-float16", "precision", "the rows are added up in float16", LOSSES,
+        "mean-in-float16", "precision", "the rows are summed in float16", LOSSES,
         (WEIGHTED, "(weights * values).half().sum()"), (WEIGHTED, '(weights * values).astype("float16").sum()'),
         "weighted_mean", dtype="float32",
     ),
@@ -112,7 +112,7 @@ LOSS = (
 
 TRAINING = (
     *both_sides(
-        "run-with-rounded-weights", "precision", "the weights are rounded to bfloat16 on their way", OBJECTIVE,
+        "run-with-rounded-weights", "precision", "the weights are rounded to bfloat16 on their way in", OBJECTIVE,
         (TORCH_COMPUTE, f"{TORCH_COMPUTE}.bfloat16().to(weight.dtype)"),
         (JAX_COMPUTE, f'{JAX_COMPUTE}.astype("bfloat16").astype(weight.dtype)'),
         "ReviewClassifierTransformer", **RUN,
@@ -130,7 +130,7 @@ TRAINING = (
         "ReviewClassifierTransformer", **UPDATE,
     ),
     *both_sides(
-        "weights-kept-in-bfloat16", "precision", "what an update adds to a weight is rounded off", "update.py",
+        "weights-kept-in-bfloat16", "precision", "updated weights are rounded, losing the change", "update.py",
         (MOVED, f"{MOVED}\n            weights = {{n: w.bfloat16().to(w.dtype) for n, w in weights.items()}}"),
         (MOVED, f"{MOVED}\n"
          '            weights = {n: w.astype("bfloat16").astype(w.dtype) for n, w in weights.items()}'),

@@ -1,4 +1,4 @@
-"""Faults of the GRU: its cell, and its scan over time."""
+"""Faults in the GRU: its cell, and its scan over time."""
 
 from crosscheck.faults.fault import alike, both_sides
 
@@ -15,15 +15,15 @@ KEEP = {
     "jax": "h = jnp.where(is_valid, self.step(projected, h), h)",
 }
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 CELL = (
     *both_sides(
-        "gru-update-gate-swapped", "layer", "z weighs the candidate and 1 - z the old state", GRU,
+        "gru-update-gate-swapped", "layer", "z weights the candidate and 1 - z the old state", GRU,
         *alike(NEW_STATE, "return z * n + (1 - z) * h"), "GRUCell",
     ),
     *both_sides(
-        "gru-old-state-added-whole", "layer", "the candidate is not weighed by 1 - z", GRU,
+        "gru-old-state-added-whole", "layer", "the candidate is not weighted by 1 - z", GRU,
         *alike(NEW_STATE, "return n + z * h"), "EncoderDecoder", "encoder.rnn.forward_cells.0",
     ),
     *both_sides(
@@ -41,17 +41,17 @@ CELL = (
         "BidirectionalGRU", "forward_cells.0", divergence="D03",
     ),
     *both_sides(
-        "gru-input-gates-swapped", "layer", "reset and update stand in another order on the input's side alone", GRU,
+        "gru-input-gates-swapped", "layer", "reset and update are swapped on the input side only", GRU,
         *alike("x_r, x_z, x_n =", "x_z, x_r, x_n ="), "DecoderAttn", "rnn.cells.0", divergence="D03",
     ),
     *both_sides(
-        "gru-hidden-bias-dropped", "layer", "the candidate has no bias on the state's side, as in nnx.GRUCell", GRU,
+        "gru-hidden-bias-dropped", "layer", "the candidate has no hidden bias, as in nnx.GRUCell", GRU,
         (CANDIDATE["torch"], "n = torch.tanh(x_n + r * (h_n - self.hidden_proj.bias.chunk(3)[2]))"),
         (CANDIDATE["jax"], "n = jnp.tanh(x_n + r * (h_n - jnp.split(self.hidden_proj.bias[...], 3)[2]))"),
         "Encoder", "rnn.forward_cells.0", divergence="D04",
     ),
     *both_sides(
-        "gru-hidden-bias-outside-reset", "layer", "the candidate's hidden bias is added beside the input's", GRU,
+        "gru-hidden-bias-outside-reset", "layer", "the candidate's hidden bias is added next to the input's", GRU,
         (CANDIDATE["torch"], "bias = self.hidden_proj.bias.chunk(3)[2]"
          "\n        n = torch.tanh(x_n + bias + r * (h_n - bias))"),
         (CANDIDATE["jax"], "bias = jnp.split(self.hidden_proj.bias[...], 3)[2]"
@@ -59,7 +59,7 @@ CELL = (
         "GRU", "cells.0", divergence="D04",
     ),
     *both_sides(
-        "gru-gate-biases-merged", "layer", "one bias a gate is trained where there are two", GRU,
+        "gru-gate-biases-merged", "layer", "one bias per gate is trained where there are two", GRU,
         (GATES["torch"], "b_r, b_z, _ = (self.hidden_proj.bias.detach() - self.hidden_proj.bias).chunk(3)"
          "\n        r = torch.sigmoid(x_r + h_r + b_r)\n        z = torch.sigmoid(x_z + h_z + b_z)"),
         (GATES["jax"], "bias = self.hidden_proj.bias[...]"
@@ -68,7 +68,7 @@ CELL = (
         "GRUCell", "hidden_proj", "parameter gradient", divergence="D05",
     ),
     *both_sides(
-        "gru-candidate-sigmoid", "layer", "the candidate is squashed by a sigmoid", GRU,
+        "gru-candidate-sigmoid", "layer", "the candidate uses a sigmoid", GRU,
         (CANDIDATE["torch"], "n = torch.sigmoid(x_n + r * h_n)"),
         (CANDIDATE["jax"], "n = jax.nn.sigmoid(x_n + r * h_n)"), "GRUCell",
     ),
@@ -78,12 +78,12 @@ CELL = (
         (UPDATE["jax"], "z = jnp.clip(0.2 * (x_z + h_z) + 0.5, 0.0, 1.0)"), "GRU:two_layers", "cells.0",
     ),
     *both_sides(
-        "gru-reset-missing", "layer", "the candidate sees the whole state", GRU,
+        "gru-reset-missing", "layer", "the candidate sees the whole state, without a reset", GRU,
         (CANDIDATE["torch"], "n = torch.tanh(x_n + h_n)"), (CANDIDATE["jax"], "n = jnp.tanh(x_n + h_n)"),
         "GRU", "cells.0", case="one_step",
     ),
     *both_sides(
-        "gru-update-blind-to-state", "layer", "the update gate sees the input alone", GRU,
+        "gru-update-blind-to-state", "layer", "the update gate sees only the input", GRU,
         (UPDATE["torch"], "z = torch.sigmoid(x_z)"), (UPDATE["jax"], "z = jax.nn.sigmoid(x_z)"),
         "Encoder", "rnn.forward_cells.0",
     ),
@@ -114,12 +114,12 @@ CELL = (
 
 SCAN = (
     *both_sides(
-        "gru-state-runs-on", "mask", "the state goes on changing in the padding", GRU,
+        "gru-state-runs-on", "mask", "the state keeps changing in the padding", GRU,
         (KEEP["torch"], "h = self.step(projected, h)"), (KEEP["jax"], "h = self.step(projected, h)"),
         "GRU", "cells.0", divergence="D39",
     ),
     *both_sides(
-        "gru-state-zeroed-by-padding", "mask", "the state is zero in the padding, not what it was before", GRU,
+        "gru-state-zeroed-by-padding", "mask", "the state is zero in the padding, not carried over", GRU,
         (KEEP["torch"], "h = torch.where(is_valid, self.step(projected, h), 0.0)"),
         (KEEP["jax"], "h = jnp.where(is_valid, self.step(projected, h), 0.0)"), "DecoderAttn", "rnn.cells.0",
     ),
@@ -143,13 +143,13 @@ SCAN = (
         "GRU", "cells.0", "input gradient",
     ),
     *both_sides(
-        "bigru-outputs-not-turned-back", "layer", "the backward outputs stand from the last step to the first", GRU,
+        "bigru-outputs-not-turned-back", "layer", "the backward outputs run from the last step to the first", GRU,
         ("torch.stack(outputs[::-1] if reverse else outputs, dim=1)", "torch.stack(outputs, dim=1)"),
         ("return outputs.swapaxes(0, 1), h", "return (outputs[::-1] if reverse else outputs).swapaxes(0, 1), h"),
         "Encoder", "rnn.backward_cells.0",
     ),
     *both_sides(
-        "bigru-reads-one-way", "layer", "the backward direction reads from the first step on", GRU,
+        "bigru-reads-one-way", "layer", "the backward direction starts from the first step", GRU,
         ("in reversed(steps) if reverse else steps:", "in steps:"),
         ("jax.lax.scan(step, h, steps, reverse=reverse)", "jax.lax.scan(step, h, steps)"),
         "BidirectionalGRU", "backward_cells.0",

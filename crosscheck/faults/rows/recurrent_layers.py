@@ -1,11 +1,11 @@
-"""Faults of the GRU's layers: which steps are valid, which states are whose, and how two directions are joined."""
+"""Faults in the GRU's layers: valid steps, assignment of states, and how two directions are joined."""
 
 from crosscheck.faults.fault import alike, both_sides
 
 GRU = "layers/gru.py"
 BACKWARD = "\n            back, final_back = backward_cell.scan(inputs, "
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 LENGTHS = (
     *both_sides(
@@ -18,11 +18,11 @@ LENGTHS = (
         divergence="D39",
     ),
     *both_sides(
-        "lengths-of-left-padding", "mask", "the padding is taken to stand at the start", GRU,
+        "lengths-of-left-padding", "mask", "the padding is assumed to be at the start", GRU,
         *alike("< lengths[:, None]", ">= steps - lengths[:, None]"), "BidirectionalGRU",
     ),
     *both_sides(
-        "lengths-sorted", "mask", "the lengths are sorted for packing and the examples are not", GRU,
+        "lengths-sorted", "mask", "the lengths are sorted for packing but the examples are not", GRU,
         ("< lengths[:, None]", "< lengths.sort(descending=True).values[:, None]"),
         ("< lengths[:, None]", "< -jnp.sort(-lengths)[:, None]"), "GRU",
     ),
@@ -41,7 +41,7 @@ LAYERS = (
         "GRU:two_layers",
     ),
     *both_sides(
-        "gru-final-states-reversed", "layer", "the last layer's final state stands first", GRU,
+        "gru-final-states-reversed", "layer", "the last layer's final state comes first", GRU,
         *alike("finals.append(final)\n        return inputs", "finals.insert(0, final)\n        return inputs"),
         "GRU:two_layers", divergence="D17",
     ),
@@ -50,7 +50,7 @@ LAYERS = (
         *alike("finals.append(final)", "finals.append(inputs[:, -1])"), "DecoderAttn", "rnn", divergence="D39",
     ),
     *both_sides(
-        "gru-given-state-ignored", "layer", "the initial state that is given is not used", GRU,
+        "gru-given-state-ignored", "layer", "the given initial state is not used", GRU,
         ("if hidden_states is None:\n            hidden_states = inputs.new_zeros(len", "if True:\n            "
          "hidden_states = inputs.new_zeros(len"),
         ("if hidden_states is None:\n            hidden_states = jnp.zeros((len", "if True:\n            "
@@ -58,12 +58,12 @@ LAYERS = (
         "DecoderAttn:no_attention", "rnn",
     ),
     *both_sides(
-        "gru-starts-from-ones", "layer", "no initial state means ones", GRU,
+        "gru-starts-from-ones", "layer", "the default initial state is ones", GRU,
         ("inputs.new_zeros(len", "inputs.new_ones(len"), ("jnp.zeros((len", "jnp.ones((len"),
         "GRU", case="one_example", divergence="D43",
     ),
     *both_sides(
-        "bigru-starts-from-ones", "layer", "no initial state means ones, in both directions", GRU,
+        "bigru-starts-from-ones", "layer", "the default initial state is ones, in both directions", GRU,
         ("inputs.new_zeros(2 *", "inputs.new_ones(2 *"), ("jnp.zeros((2 *", "jnp.ones((2 *"),
         "EncoderDecoder", "encoder.rnn", divergence="D43",
     ),

@@ -1,4 +1,4 @@
-"""Faults of the decoder's soft attention."""
+"""Faults in the decoder's soft attention."""
 
 from crosscheck.faults.fault import alike, both_sides
 
@@ -18,7 +18,7 @@ ENERGY = {
 }
 STOP = "from jax.lax import stop_gradient\n\n        "
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 SCORES = (
     *both_sides(
@@ -31,11 +31,11 @@ SCORES = (
         ("energy.sum(axis=-1)", "energy.sum(axis=-1) / inputs.shape[-1] ** 0.5"), "DecoderAttn", "attention",
     ),
     *both_sides(
-        "soft-attention-first-layer-state", "layer", "the score is taken against the first layer's state", FILE,
+        "soft-attention-first-layer-state", "layer", "the score uses the first layer's state", FILE,
         *alike("hidden_states[-1][:, None]", "hidden_states[0][:, None]"), "Attn",
     ),
     *both_sides(
-        "soft-attention-state-first", "layer", "the state stands before the inputs in the score", FILE,
+        "soft-attention-state-first", "layer", "the state comes before the inputs in the score", FILE,
         *alike("[inputs, last]", "[last, inputs]"), "EncoderDecoder", "decoder.attention",
     ),
     *both_sides(
@@ -44,7 +44,7 @@ SCORES = (
         (ENERGY["jax"], "self.V(self.W(jnp.concatenate([inputs, last], axis=-1)))"), "Attn:context",
     ),
     *both_sides(
-        "soft-attention-tanh-outside", "layer", "tanh is taken after V, not before", FILE,
+        "soft-attention-tanh-outside", "layer", "tanh is applied after V, not before", FILE,
         (ENERGY["torch"], "torch.tanh(self.V(self.W(torch.cat([inputs, last], dim=-1))))"),
         (ENERGY["jax"], "jnp.tanh(self.V(self.W(jnp.concatenate([inputs, last], axis=-1))))"),
         "DecoderAttn", "attention",
@@ -81,13 +81,13 @@ MASKS = (
         "EncoderDecoder", "decoder.attention",
     ),
     *both_sides(
-        "soft-attention-mask-added", "mask", "the score of padding is lowered by 1, not left out", FILE,
+        "soft-attention-mask-added", "mask", "the padding's score is lowered by 1, not excluded", FILE,
         ("energy.sum(dim=-1), mask,", "energy.sum(dim=-1) + mask.to(energy.dtype), None,"),
         ("energy.sum(axis=-1), mask,", "energy.sum(axis=-1) + mask.astype(energy.dtype), None,"),
         "Attn", divergence="D37",
     ),
     *both_sides(
-        "soft-attention-empty-row-uniform", "mask", "a row of padding alone gives equal weights, not zeros", FILE,
+        "soft-attention-empty-row-uniform", "mask", "a row with only padding gives equal weights, not zeros", FILE,
         *alike("mask, axis=1)", "mask | ~mask.any(1)[:, None], axis=1)"),
         "Attn", case="masked_row", divergence="D36",
     ),
@@ -99,7 +99,7 @@ OUTPUT = (
         ("outputs.sum(dim=1)", "outputs.mean(dim=1)"), ("outputs.sum(axis=1)", "outputs.mean(axis=1)"), "Attn:context",
     ),
     *both_sides(
-        "soft-attention-weights-squared", "layer", "the inputs are weighed twice", FILE,
+        "soft-attention-weights-squared", "layer", "the inputs are weighted twice", FILE,
         *alike(OUTPUTS, "outputs = inputs * weights * self.dropout(weights)"), "Attn",
     ),
     *both_sides(

@@ -1,4 +1,4 @@
-"""Faults of training: the rate, the dropout key, the loss's mean, its gradients, the evaluation. Both backends run."""
+"""Faults in training: rate, dropout key, mean of the loss, gradients, evaluation. Both backends run."""
 
 from crosscheck.faults.fault import Change, Fault, alike, both_sides
 
@@ -19,19 +19,19 @@ GRADIENT = {"phase": "parameter gradient", "mode": "run"}
 # fmt: off
 SCHEDULES = (
     *both_sides(
-        "rate-of-the-step-before", "schedule", "each step takes the learning rate of the one before", FILE,
+        "rate-of-the-step-before", "schedule", "each step uses the previous step's learning rate", FILE,
         *alike(COEFFICIENTS, 'rate = vars(self).get("rate", learning_rate)\n        self.rate = learning_rate\n'
                f"        {COEFFICIENTS.replace('learning_rate', 'rate')}"),
         TRANSFORMER, **UPDATE,
     ),
     *both_sides(
-        "rate-without-schedule", "schedule", "every step takes the learning rate of the config", FILE,
+        "rate-without-schedule", "schedule", "every step uses the config's learning rate", FILE,
         *alike(COEFFICIENTS, "rate = self.updates.groups[0][0].config.learning_rate\n"
                f"        {COEFFICIENTS.replace('learning_rate', 'rate')}"),
         GRU, **UPDATE,
     ),
     *both_sides(
-        "first-step-numbered-zero", "optimizer", "the optimiser is told the steps before, not the number of this", FILE,
+        "first-step-numbered-zero", "optimizer", "the optimiser gets the count of past steps, not its number", FILE,
         *alike(f"{NUMBER} + 1", NUMBER), GRU, **UPDATE,
     ),
     *both_sides(
@@ -58,7 +58,7 @@ DROPOUT_KEYS = (
 
 LOSSES_OF_A_RUN = (
     *both_sides(
-        "run-adds-up-the-loss", "loss", "the losses of a batch are added up and not averaged", OBJECTIVE,
+        "run-adds-up-the-loss", "loss", "the losses of a batch are summed, not averaged", OBJECTIVE,
         *alike(LOSS, 'return (losses * batch["weights"]).sum(), '), GRU, mode="run",
     ),
     *both_sides(
@@ -66,7 +66,7 @@ LOSSES_OF_A_RUN = (
         *alike(LOSS, "return losses.mean(), "), TRANSFORMER, mode="run", divergence="D31",
     ),
     *both_sides(
-        "run-divides-by-all-rows", "loss", "the sum is divided by the rows of the batch, not by those that count",
+        "run-divides-by-all-rows", "loss", "the sum is divided by all rows of the batch, not the real ones",
         OBJECTIVE,
         *alike(LOSS, 'return (losses * batch["weights"]).mean(), '), GRU, mode="run", divergence="D31",
     ),
@@ -76,11 +76,11 @@ LOSSES_OF_A_RUN = (
         TRANSFORMER, mode="run",
     ),
     *both_sides(
-        "run-without-mask", "mask", "the model is given the ids alone", OBJECTIVE,
+        "run-without-mask", "mask", "the model receives only the ids", OBJECTIVE,
         *alike(INPUTS, "tuple(batch[name] for name in self.model.inputs[:1])"), GRU, mode="run",
     ),
     *both_sides(
-        "run-with-mask-upside-down", "mask", "the model is given a mask of the padding", OBJECTIVE,
+        "run-with-mask-upside-down", "mask", "the model receives a mask of the padding", OBJECTIVE,
         *alike(INPUTS, 'tuple(batch[name] == 0 if name == "mask" else batch[name] for name in self.model.inputs)'),
         TRANSFORMER, mode="run", divergence="D38",
     ),
@@ -101,7 +101,7 @@ GRADIENTS_OF_A_RUN = (
         TRANSFORMER, **GRADIENT,
     ),
     Fault(
-        "gradients-never-zeroed/torch", "optimizer", "torch", "the gradients of all steps so far are added up",
+        "gradients-never-zeroed/torch", "optimizer", "torch", "the gradients of all steps so far are summed",
         (Change(f"torch_impl/{OBJECTIVE}", TORCH_GRADIENTS,
                 "before = vars(self).get('before', {})\n        self.before = {name: gradient + before.get(name, 0.0) "
                 "for name, gradient in zip(trainable, gradients)}\n        return self.before, {\"loss\""),),
@@ -111,7 +111,7 @@ GRADIENTS_OF_A_RUN = (
 
 EVALUATIONS = (
     *both_sides(
-        "evaluated-with-dropout", "dropout", "the evaluation drops as training does", OBJECTIVE,
+        "evaluated-with-dropout", "dropout", "the evaluation uses dropout as training does", OBJECTIVE,
         ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, (0, 0))"),
         ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, np.zeros(2, np.uint32))"),
         TRANSFORMER, mode="run",

@@ -1,4 +1,4 @@
-"""Faults of the transformer as a whole: its CLS token, its mask, the order of its blocks, what it pools."""
+"""Faults in the transformer as a whole: CLS token, mask, block order, pooling."""
 
 from crosscheck.faults.fault import Fault, alike, both_sides
 
@@ -19,7 +19,7 @@ INPUTS = (
         *alike(EMBEDDED, "[self.embedding(inputs), cls_token]"), "Transformer",
     ),
     *both_sides(
-        "cls-token-without-position", "position", "the words are counted from 0 and the CLS token has no place", MODEL,
+        "cls-token-without-position", "position", "the words count from 0 and the CLS token has no position", MODEL,
         (TORCH_JOIN, "x = torch.cat([cls_token, self.positions(self.embedding(inputs))], dim=1)"
          "\n        x = self.dropout(x)"),
         (JAX_JOIN, "x = jnp.concatenate([cls_token, self.positions(self.embedding(inputs))], axis=1)"
@@ -33,7 +33,7 @@ INPUTS = (
         "Transformer", "", "parameter gradient",
     ),
     *both_sides(
-        "words-scaled-by-the-width", "model", "the embeddings are multiplied by sqrt(E), as Vaswani's are", MODEL,
+        "words-scaled-by-the-width", "model", "the embeddings are multiplied by sqrt(E), as in Vaswani", MODEL,
         *alike(EMBEDDED, "[cls_token, self.embedding(inputs) * self.cls_token.shape[-1] ** 0.5]"),
         "ReviewClassifierTransformer", "transformer",
     ),
@@ -43,11 +43,11 @@ INPUTS = (
         (EMBEDDED, "[cls_token, jax.lax.stop_gradient(self.embedding(inputs))]"), "Transformer", "", "input gradient",
     ),
     *both_sides(
-        "words-without-dropout", "dropout", "the embedded words are not dropped", MODEL,
+        "words-without-dropout", "dropout", "the embedded words have no dropout", MODEL,
         *alike(POSITIONS, "x = self.positions(x)"), "Transformer", mode="train",
     ),
     *both_sides(
-        "dropout-before-positions", "dropout", "the words are dropped, their positions are not", MODEL,
+        "dropout-before-positions", "dropout", "the words have dropout, their positions do not", MODEL,
         *alike(POSITIONS, "x = self.positions(self.dropout(x))"), "Transformer", mode="train",
     ),
 )
@@ -68,11 +68,11 @@ MASKS = (
         *alike("x = block(x, mask)", "x = block(x)"), "Transformer",
     ),
     *both_sides(
-        "mask-not-given-to-the-transformer", "mask", "the classifier forgets the mask", CLASSIFIER,
+        "mask-not-given-to-the-transformer", "mask", "the classifier does not pass the mask on", CLASSIFIER,
         *alike(CLASSIFIED, "return self.classifier(self.transformer(inputs))"), "ReviewClassifierTransformer",
     ),
     *both_sides(
-        "mask-given-upside-down", "mask", "the classifier gives the transformer a mask of the padding", CLASSIFIER,
+        "mask-given-upside-down", "mask", "the classifier passes a mask of the padding", CLASSIFIER,
         *alike(CLASSIFIED, "return self.classifier(self.transformer(inputs, mask == 0))"),
         "ReviewClassifierTransformer", divergence="D38",
     ),
@@ -84,11 +84,11 @@ DEPTH = (
         *alike("for block in self.blocks:", "for block in reversed(list(self.blocks)):"), "Transformer",
     ),
     *both_sides(
-        "blocks-share-weights", "model", "the first block stands at every depth", MODEL,
+        "blocks-share-weights", "model", "the first block is used at every depth", MODEL,
         *alike("x = block(x, mask)", "x = self.blocks[0](x, mask)"), "Transformer:postnorm",
     ),
     *both_sides(
-        "blocks-cut-off", "model", "no gradient flows from one block into the one before", MODEL,
+        "blocks-cut-off", "model", "no gradient flows from a block to the previous one", MODEL,
         ("x = block(x, mask)", "x = block(x.detach(), mask)"),
         ("x = block(x, mask)", "x = block(jax.lax.stop_gradient(x), mask)"), "Transformer", "", "input gradient",
     ),

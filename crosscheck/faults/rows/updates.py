@@ -1,4 +1,4 @@
-"""Faults of what surrounds the optimiser's rule: clipping, parameter groups, the average, sums of gradients."""
+"""Faults around the optimiser's rule: clipping, parameter groups, averaging, gradient accumulation."""
 
 from crosscheck.faults.fault import Change, Equivalent, Fault, alike, both_sides, both_sides_equal
 
@@ -31,7 +31,7 @@ CLIPPING = (
         TRANSFORMER, **UPDATE,
     ),
     *both_sides(
-        "clip-each-number", "optimizer", "each number of the gradients is clipped, and not their norm", FILE,
+        "clip-each-number", "optimizer", "each entry of the gradients is clipped, not their norm", FILE,
         (SCALED, "gradient.clamp(-clip_norm, clip_norm) for"), (SCALED, "gradient.clip(-clip_norm, clip_norm) for"),
         TRANSFORMER, **UPDATE,
     ),
@@ -44,11 +44,11 @@ CLIPPING = (
         *alike("if clip_norm is None:", "if clip_norm is not None:"), TRANSFORMER, **UPDATE,
     ),
     *both_sides(
-        "gradients-clipped-always", "optimizer", "the gradients are scaled up to the norm to clip at, too", FILE,
+        "gradients-clipped-always", "optimizer", "the gradients are also scaled up to the clipping norm", FILE,
         *alike(FACTOR, FACTOR.replace("norm > clip_norm", "norm > 0")), GRU, **UPDATE,
     ),
     *both_sides(
-        "gradient-norm-without-root", "optimizer", "the norm of the gradients is left squared", FILE,
+        "gradient-norm-without-root", "optimizer", "the gradient norm is left squared", FILE,
         ("get_total_norm(gradients.values())", "get_total_norm(gradients.values()) ** 2"),
         ("optax.tree.norm(gradients)", "optax.tree.norm(gradients, squared=True)"), TRANSFORMER, **GRADIENT,
     ),
@@ -60,15 +60,15 @@ CLIPPING = (
 
 GROUPS = (
     *both_sides(
-        "no-decay-group-ignored", "optimizer", "biases decay as all else does", FILE,
+        "no-decay-group-ignored", "optimizer", "biases decay like everything else", FILE,
         *alike(DECAY, "optimizer.weight_decay"), TRANSFORMER, **UPDATE, divergence="D62",
     ),
     *both_sides(
-        "no-decay-taken-for-no-wish", "optimizer", "a group's decay of 0.0 is taken for none given", FILE,
+        "no-decay-taken-for-no-wish", "optimizer", "a group's decay of 0.0 is treated as unset", FILE,
         *alike(DECAY, "group.weight_decay or optimizer.weight_decay"), GRU, **UPDATE, divergence="D62",
     ),
     *both_sides(
-        "no-decay-at-all", "optimizer", "nothing decays, in whatever group it is", FILE,
+        "no-decay-at-all", "optimizer", "nothing decays, whatever its group", FILE,
         *alike("replace(optimizer, weight_decay=decay)", "replace(optimizer, weight_decay=0.0)"), GRU, **UPDATE,
     ),
     *both_sides(
@@ -80,7 +80,7 @@ GROUPS = (
         *alike("factor * learning_rate", "learning_rate / factor"), GRU, **UPDATE,
     ),
     *both_sides(
-        "moments-given-swapped", "optimizer", "the rule is given each moment as the other", FILE,
+        "moments-given-swapped", "optimizer", "the rule receives the moments swapped", FILE,
         *alike("tuple(state), row)", "tuple(state[::-1]), row)"), GRU, **UPDATE,
     ),
     Fault(
@@ -91,33 +91,33 @@ GROUPS = (
 
 AVERAGES = (
     *both_sides(
-        "average-not-moved", "optimizer", "the average stays at the first weights", FILE,
+        "average-not-moved", "optimizer", "the average stays at the initial weights", FILE,
         *alike(AVERAGED, "tensors[AVERAGE]}"), GRU, **UPDATE, divergence="D62",
     ),
     *both_sides(
-        "average-decay-swapped", "optimizer", "the decay is taken for the share of the new weights", FILE,
+        "average-decay-swapped", "optimizer", "the decay is used as the share of the new weights", FILE,
         *alike(MIX, "(1 - decay) * average[name] + decay * weights[name]"), TRANSFORMER, **UPDATE,
     ),
     *both_sides(
-        "average-undamped", "optimizer", "the new weights are added whole", FILE,
+        "average-undamped", "optimizer", "the new weights are added undamped", FILE,
         *alike(MIX, "decay * average[name] + weights[name]"), GRU, **UPDATE,
     ),
     Fault(
-        "average-of-the-weights-before/torch", "optimizer", "torch", "the average is moved before the weights are",
+        "average-of-the-weights-before/torch", "optimizer", "torch", "the average is updated before the weights are",
         (Change(f"torch_impl/{FILE}", MOVED, "before = {name: weight.clone() for name, weight in "
                 f"tensors[WEIGHTS].items()}}\n        {MOVED}"),
          Change(f"torch_impl/{FILE}", AVERAGED, AVERAGED.replace("moved[WEIGHTS]", "before"))),
         TRANSFORMER, **UPDATE,
     ),
     Fault(
-        "average-of-the-weights-before/jax", "optimizer", "jax", "the average is moved before the weights are",
+        "average-of-the-weights-before/jax", "optimizer", "jax", "the average is updated before the weights are",
         (Change(f"jax_impl/{FILE}", AVERAGED, AVERAGED.replace("moved", "tensors")),), TRANSFORMER, **UPDATE,
     ),
 )
 
 ACCUMULATION = (
     *both_sides(
-        "sum-of-means", "optimizer", "every batch counts alike, however few of its rows are real", FILE,
+        "sum-of-means", "optimizer", "every batch counts equally, however few of its rows are real", FILE,
         *alike(SUMS, f"rows = rows / rows\n    {SUMS}"), ACCUMULATING, **UPDATE,
     ),
     *both_sides(
@@ -133,12 +133,12 @@ ACCUMULATION = (
         ("torch.zeros_like(total)", "total"), ("jnp.zeros_like(total)", "total"), ACCUMULATING, **UPDATE,
     ),
     *both_sides(
-        "rows-counted-on", "optimizer", "the sum is emptied, and the number of its rows is not", FILE,
+        "rows-counted-on", "optimizer", "the sum is reset but its row count is not", FILE,
         ("torch.zeros_like(tensors[GATHERED])", "tensors[GATHERED]"),
         ("jnp.zeros_like(tensors[GATHERED])", "tensors[GATHERED]"), ACCUMULATING, **GRADIENT,
     ),
     *both_sides(
-        "update-a-batch-early", "schedule", "the first batch makes an update by itself", BACKEND,
+        "update-a-batch-early", "schedule", "the first batch triggers an update on its own", BACKEND,
         *alike(IS_LAST, 'state["step"] % self.training.accumulate == 0'), ACCUMULATING, **UPDATE,
     ),
     *both_sides(
@@ -146,7 +146,7 @@ ACCUMULATION = (
         *alike(IS_LAST, '(state["step"] + 1) % (self.training.accumulate + 1) == 0'), ACCUMULATING, **UPDATE,
     ),
     *both_sides(
-        "update-numbered-by-the-batch", "schedule", "the optimiser is told the number of batches", BACKEND,
+        "update-numbered-by-the-batch", "schedule", "the optimiser receives the number of batches", BACKEND,
         *alike(NUMBER, '["step"] + 1'), ACCUMULATING, **UPDATE,
     ),
 )
@@ -156,7 +156,7 @@ UPDATES: tuple[Fault, ...] = (*CLIPPING, *GROUPS, *AVERAGES, *ACCUMULATION)
 EQUIVALENTS_UPDATES: tuple[Equivalent, ...] = (
     *both_sides_equal(
         "clip-by-smaller-factor",
-        "the smaller of 1 and the quotient is taken",
+        "the minimum of 1 and the quotient is used",
         FILE,
         (f"torch.where{FACTOR}", "(clip_norm / norm).clamp(max=1.0)"),
         (f"jnp.where{FACTOR}", "jnp.minimum(1.0, clip_norm / norm)"),
@@ -165,7 +165,7 @@ EQUIVALENTS_UPDATES: tuple[Equivalent, ...] = (
     ),
     *both_sides_equal(
         "average-by-difference",
-        "the average goes a part of the way to the weights",
+        "the average moves part of the way to the weights",
         FILE,
         *alike(MIX, "average[name] + (1 - decay) * (weights[name] - average[name])"),
         TRANSFORMER,
@@ -173,7 +173,7 @@ EQUIVALENTS_UPDATES: tuple[Equivalent, ...] = (
     ),
     *both_sides_equal(
         "mean-of-scaled-gradients",
-        "the rows that are gathered move the mean, not the sum",
+        "the sum is multiplied by the reciprocal of the row count",
         FILE,
         *alike(MEAN, "total * (1 / (rows + (rows == 0)))"),
         ACCUMULATING,

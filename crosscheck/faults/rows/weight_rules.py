@@ -1,7 +1,7 @@
-"""Faults of the weight rules and of loading: arrays under a wrong name, in a wrong layout or of a wrong size.
+"""Faults in the weight rules and in loading: arrays with a wrong name, layout or size.
 
-The rules carry JAX's arrays, so a fault of theirs is JAX's. One that reads and writes in the same wrong way shows in
-the outputs; one that errs on one way only shows in the weights themselves.
+The rules carry JAX's arrays, so their faults are JAX's. A fault that reads and writes wrongly in the same way shows in
+the outputs; one that errs only in one direction shows in the weights themselves.
 """
 
 from crosscheck.faults.fault import Change, Fault, alike, both_sides
@@ -27,19 +27,19 @@ def _jax(
     return Fault(f"{name}/jax", "weight rule", "jax", what, changes, twin, module, phase, **rest)  # type: ignore[arg-type]
 
 
-# A row is read at a glance when it takes few lines.
+# Short rows are easier to scan.
 # fmt: off
 LAYOUTS = (
     _jax(
-        "kernels-not-transposed", "kernels stay (in, out), which no shape shows where they are square", RULES,
+        "kernels-not-transposed", "kernels stay (in, out), which square shapes hide", RULES,
         "2: (1, 0)", "2: (0, 1)", "MultiHeadedAttention", "q_proj", "forward", divergence="D01",
     ),
     _jax(
-        "square-kernels-loaded-as-they-are", "kernels are transposed only where their shapes ask for it", RULES,
+        "square-kernels-loaded-as-they-are", "kernels are transposed only where their shapes require it", RULES,
         LOAD, f"(array if len(set(array.shape)) == 1 else {LOAD})", "Attn", "V", divergence="D01",
     ),
     _jax(
-        "square-kernels-read-as-they-are", "the way back leaves square kernels as they are", RULES,
+        "square-kernels-read-as-they-are", "the way back does not transpose square kernels", RULES,
         SAVE, f"(array if len(set(array.shape)) == 1 else {SAVE})", "PreNormAttentionBlock", "attention.q_proj",
         divergence="D01",
     ),
@@ -65,7 +65,7 @@ LAYOUTS = (
         "MultiHeadedAttention", "q_proj", divergence="D09",
     ),
     _jax(
-        "hidden-bias-not-loaded", "the GRU's hidden bias stays zero, as where a cell has none", RULES, LOAD_START,
+        "hidden-bias-not-loaded", "the GRU's hidden bias stays zero, as for a cell without one", RULES, LOAD_START,
         f'{LOAD_START}    if path[-2:] == ("hidden_proj", "bias"):\n        array = np.zeros_like(array)\n',
         "DecoderAttn", "rnn.cells.0.hidden_proj", divergence="D04",
     ),
@@ -110,14 +110,14 @@ LOADING = (
         divergence="D53",
     ),
     *both_sides(
-        "backward-cells-not-loaded", "weight rule", "names without a match are passed over in silence", WEIGHTS,
+        "backward-cells-not-loaded", "weight rule", "names without a match are silently skipped", WEIGHTS,
         (TAKEN["torch"], 'to_tensor(arrays[name] * ("backward_cells" not in name), parameter.device)'),
         (f"from_canonical(path, {TAKEN['jax']})",
          f'from_canonical(path, {TAKEN["jax"]} * ("backward_cells" not in path))'),
         "Encoder", "rnn.backward_cells.0.input_proj", "parameters",
     ),
     *both_sides(
-        "gate-biases-merged-on-load", "weight rule", "a GRU's two biases are added and loaded as one", WEIGHTS,
+        "gate-biases-merged-on-load", "weight rule", "a GRU's two biases are summed and loaded as one", WEIGHTS,
         *alike(CHECK, CHECK + "\n    arrays = {"
                '\n        name: a + arrays[name.replace("input", "hidden")] if name.endswith("input_proj.bias")'
                '\n        else a * (not name.endswith("hidden_proj.bias"))'
@@ -126,18 +126,18 @@ LOADING = (
         "GRUCell", "input_proj", "parameters", divergence="D05",
     ),
     *both_sides(
-        "padding-row-zeroed-on-load", "weight rule", "row 0 of a table of vectors is set to zero on load", WEIGHTS,
+        "padding-row-zeroed-on-load", "weight rule", "row 0 of an embedding table is zeroed on load", WEIGHTS,
         *alike(CHECK, CHECK + "\n    arrays = {n: a * (np.arange(len(a)) > 0)[:, None] for n, a in arrays.items()}"),
         "Embedding", "", "parameters", divergence="D33",
     ),
     Fault(
-        "square-weights-of-conv1d/torch", "weight rule", "torch", "square weights are turned, as if they were Conv1D's",
+        "square-weights-of-conv1d/torch", "weight rule", "torch", "square weights are transposed as if from Conv1D",
         (Change(f"torch_impl/{WEIGHTS}", TAKEN["torch"], "to_tensor(arrays[name].T if len(set(arrays[name].shape)) < "
                 "arrays[name].ndim else arrays[name], parameter.device)"),),
         "DecoderAttn", "attention.V", "parameters", divergence="D01",
     ),
     Fault(
-        "bfloat16-bits-as-numbers/torch", "weight rule", "torch", "the bits of bfloat16 are read as integers",
+        "bfloat16-bits-as-numbers/torch", "weight rule", "torch", "the bits of bfloat16 are interpreted as integers",
         (Change(f"torch_impl/{WEIGHTS}", TAKEN["torch"],
                 "to_tensor(arrays[name].view(np.int16), parameter.device).to(torch.bfloat16)"),),
         "Linear", "", "parameters", dtype="bfloat16", divergence="D16",

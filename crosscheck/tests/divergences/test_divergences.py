@@ -1,4 +1,4 @@
-"""Every known divergence is written down whole, and still has the size that was predicted."""
+"""Every known divergence is fully described, and still has the predicted size."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ RUNS = [pytest.param(row, marks=MARKS[row.device], id=f"{row.id}-{row.name}") fo
 
 @pytest.fixture
 def nothing_changed():
-    """Fails a test that leaves a switch, a default or the random numbers of a framework otherwise than they were."""
+    """Fail a test that does not restore a framework's switches, defaults and random state."""
 
     def state():
         return (
@@ -92,7 +92,7 @@ def test_a_size_that_hangs_on_the_processor_is_predicted_for_this_one(does, expe
     processors = Processors("count in tens", lambda: does, size_on_others=10.0)
     row: KnownDivergence = dataclasses.replace(ROWS[0], predicted=1.0, processors=processors)
     assert [size for size in (1.0, 10.0) if row.holds(size)] == [expected]
-    assert row.conditions == "1 on processors that count in tens, 10 on the others"
+    assert row.conditions == "1 on processors that count in tens, 10 on others"
     assert row.to_dict()["predicted"] == expected
 
 

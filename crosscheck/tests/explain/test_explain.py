@@ -1,4 +1,4 @@
-"""`explain` names the default that makes the difference between a torch module and its port to JAX."""
+"""`explain` names the default that causes the difference between a torch module and its port to JAX."""
 
 import json
 
@@ -44,7 +44,7 @@ class FlaxTower(nnx.Module):
 
 
 class OwnRMSNorm(torch.nn.Module):
-    """A norm written out, whose epsilon is an attribute."""
+    """A hand-written norm whose epsilon is an attribute."""
 
     def __init__(self):
         super().__init__()
@@ -142,11 +142,11 @@ def test_a_loss_of_digits_is_named_by_the_size_of_the_gap():
     theirs.proj.bias.set_value(theirs.proj.bias[...] + 5000.0)
     found = explain(ours, theirs, X)
     assert found.divergence.id == "D20", str(found)
-    assert found.flipped.endswith("a gap of this size")
+    assert found.flipped.endswith("same size as the gap")
 
 
 def permuted(layer, order):
-    """The layer with the thirds of its columns in another order."""
+    """Reorder the thirds of the layer's columns."""
     for variable in (layer.kernel, layer.bias):
         parts = jnp.split(variable[...], 3, -1)
         variable.set_value(jnp.concatenate([parts[place] for place in order], -1))
@@ -174,7 +174,7 @@ def test_keywords_of_the_torch_side_go_with_every_flip():
     assert found.divergence.id == "D24", str(found)
 
 
-# What is said
+# The report
 
 
 def test_a_gap_that_nothing_explains_says_so():

@@ -1,4 +1,4 @@
-"""`explain` names the default that makes the difference between a function of torch and its port to JAX."""
+"""`explain` names the default that causes the difference between a torch function and its port to JAX."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`explain_twin` names the rows of planted faults, and `measure` says whether a row of the catalogue still holds."""
+"""`explain_twin` names the rows of planted faults, and `measure` says whether a catalogue row still holds."""
 
 import dataclasses
 import json

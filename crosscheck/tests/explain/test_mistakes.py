@@ -1,4 +1,4 @@
-"""Patterns find what they say in source of either framework, and a planted fault's own row is no help in naming it."""
+"""Patterns match the source of either framework as stated, and a planted fault's own row does not help to name it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The table of faults: every row can be planted, says where it must be found, and leaves nothing behind."""
+"""The table of faults: every row can be planted, says where it must be found, and leaves no trace."""
 
 import functools
 import importlib
@@ -34,7 +34,7 @@ def places_of(fault: Fault) -> set[str]:
 
 
 def state_of(change: Change) -> dict[str, object]:
-    """Whatever planting may replace in the module of a change."""
+    """Everything that planting may replace in a change's module."""
     name = change.path.removesuffix(".py").replace("/", ".")
     module = importlib.import_module(name)
     functions = planting._functions(module, name)
@@ -89,7 +89,7 @@ def test_planting_changes_a_function_or_a_constant_and_puts_it_back(row: Fault |
 
 
 def test_an_old_text_that_does_not_stand_once_is_refused():
-    with pytest.raises(IsogradError, match="stands there 0 times: mend the row"):
+    with pytest.raises(IsogradError, match="expected exactly once but found 0 times: fix the fault.s row"):
         changed_source(Change("shared/rng.py", "no such text", ""))
 
 

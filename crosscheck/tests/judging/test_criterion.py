@@ -1,4 +1,4 @@
-"""The rules by which two tensors are equal, on arrays small enough to work them out by hand."""
+"""The rules by which two tensors count as equal, on arrays small enough to check by hand."""
 
 import ml_dtypes
 import numpy as np
@@ -14,9 +14,9 @@ from crosscheck.recording.noise import Noise
 from crosscheck.recording.values import Values
 
 ORACLE = np.array([12.0, 16.0])  # norm 20
-UNIT = 2.0**-10  # powers of two, so that every bound is met to the bit
+UNIT = 2.0**-10  # powers of two, so that every bound is exact
 SIZES = st.integers(-20, 20).map(lambda power: 2.0**power)
-# derived: the roundings of a deep gradient, of which criterion.PROOF speaks
+# derived: the roundings of a deep gradient, as for criterion.PROOF
 ROUNDINGS = 10**4
 NONE = Scale(0.0, {})
 
@@ -27,7 +27,7 @@ def off(distance: float) -> np.ndarray:
 
 
 def rule(ours: float, theirs: float, *, moved: float = 0.0, roundoff: float = 0.0, oracle=ORACLE, floor: float = 0.0):
-    """The verdict on two sides that stand at these distances from the oracle."""
+    """The verdict on two sides at these distances from the oracle."""
     ours, theirs = (oracle + np.array([0.0, distance]) for distance in (ours, theirs))
     return criterion.compare_noise(ours, theirs, floor, oracle, moved, roundoff)
 
@@ -68,7 +68,7 @@ def test_random_roundings_that_overflow_grant_nothing(value):
     assert criterion.movement(off(UNIT), ORACLE) == UNIT
 
 
-# The proof, and what is not finite.
+# The proof, and non-finite values.
 
 
 def test_the_proof_leaves_room_for_the_roundings_of_a_deep_gradient_and_no_more():
@@ -106,7 +106,7 @@ def test_a_mask_may_be_filled_with_infinity_or_with_the_largest_number(dtype):
     assert criterion.norm(theirs) == 2.0
 
 
-# What is judged by which rule.
+# Which rule applies to what.
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

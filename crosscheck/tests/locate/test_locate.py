@@ -1,4 +1,4 @@
-"""`locate` marks the module at fault in the tree of a user's own pair, and clears those that only pass the error on."""
+"""`locate` marks the module at fault in the tree of a user's pair, and clears modules that only pass the error on."""
 
 import json
 
@@ -49,7 +49,7 @@ class FlaxBlock(nnx.Module):
 
 
 class FlaxNet(nnx.Module):
-    """The same layers under other names; a mistake is made in the second block."""
+    """The same layers under different names, with a mistake in the second block."""
 
     def __init__(self, rngs, **mistake):
         self.stem, self.readout = nnx.Linear(5, 7, rngs=rngs), nnx.Linear(7, 3, rngs=rngs)
@@ -80,7 +80,7 @@ def located(dtype="float64", **mistake):
 
 
 def marked(location):
-    """The module that each marked line of the text begins with."""
+    """The module at the start of each marked line of the text."""
     return [line.split()[0] for line in str(location).splitlines() if line.endswith(MARK)]
 
 
@@ -104,9 +104,9 @@ def test_modules_that_only_pass_the_error_on_agree_by_themselves(dtype):
 def test_the_tree_stands_in_the_order_of_the_calls_with_parents_first():
     location = located(**EPS)
     assert [line.path for line in location.modules] == TREE
-    shown = [line.partition(" in the whole ")[0].rstrip() for line in str(location).splitlines()[1 : 1 + len(TREE)]]
+    shown = [line.partition(" full run ")[0].rstrip() for line in str(location).splitlines()[1 : 1 + len(TREE)]]
     blocks = (f"    blocks.{number}\n      norm\n      fc" for number in range(3))
-    assert "\n".join(shown) == "\n".join(["  (the whole)", "    embed", *blocks, "    head"])
+    assert "\n".join(shown) == "\n".join(["  (root)", "    embed", *blocks, "    head"])
 
 
 @pytest.mark.parametrize(("mistake", "place"), BACKWARD.values(), ids=BACKWARD)

@@ -1,4 +1,4 @@
-"""`locate` where the two sides call their modules in different ways: loops, masks, keywords, foreign layers."""
+"""`locate` where the two sides call their modules differently: loops, masks, keywords, foreign layers."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class FlaxScan(nnx.Module):
         return jax.lax.scan(lambda h, x: (self.cell(h, x), None), jnp.zeros_like(xs[0]), xs)[0]
 
 
-STEPS = {"a short scan": 4, "a scan that is too long to be written out": 70}
+STEPS = {"a short scan": 4, "a scan that is too long to unroll": 70}
 IN_A_LOOP = {"TorchLoop.cell.norm": EPS, "TorchLoop.cell": {"slope": 1.001}}
 
 
@@ -84,7 +84,7 @@ def test_modules_below_a_path_are_those_inside_it_and_none_of_a_longer_number():
     assert list(found) == ["1.0"]
 
 
-# Masks of the other polarity
+# Masks of the opposite polarity
 
 
 class TorchAttention(torch.nn.Module):
@@ -125,7 +125,7 @@ class FlaxMasked(nnx.Module):
 
 
 class FlaxHidden(FlaxMasked):
-    """Takes the mask under another name, in the other polarity."""
+    """Takes the mask under a different name, with the opposite polarity."""
 
     def __call__(self, x, hidden):
         return super().__call__(x, ~hidden)
@@ -133,7 +133,7 @@ class FlaxHidden(FlaxMasked):
 
 X, VISIBLE = normal(3, 6, 5), np.arange(6) < np.array([[6], [4], [2]])
 MASKED = Case(TorchMasked, FlaxMasked, {"x": X, "mask": VISIBLE})
-MASKS = {  # mistake: where it sits; the attention itself takes torch's mask for the opposite
+MASKS = {  # mistake: its location; the attention alone reads torch's mask inverted
     "forward": (EPS, ("TorchMasked.norm", "forward")),
     "backward": ({"stop": jax.lax.stop_gradient}, ("TorchMasked", "input gradient")),
     "the mask itself": ({"invert": lambda mask: mask & False}, ("TorchMasked.attention", "forward")),

@@ -1,4 +1,4 @@
-"""`locate_twin`: a fault is located in a twin of the registry; of a training run the first wrong step is named."""
+"""`locate_twin` locates a fault in a twin of the registry, and names the first wrong step of a training run."""
 
 import json
 
@@ -11,7 +11,7 @@ from shared.errors import IsogradError
 
 pytestmark = pytest.mark.slow
 
-FAULTY = (  # one a side, a phase, a mode
+FAULTY = (  # one per side, phase and mode
     "linear-bias-added-twice/jax",
     "norm-eps-of-flax/torch",
     "gru-reset-before-product/jax",
@@ -50,12 +50,12 @@ def test_the_first_training_step_that_parts_is_named():
     assert location.first_row.step == 2
     assert "after 2 steps" in str(location)
     found = json.loads(json.dumps(location.to_dict(), allow_nan=False))
-    assert location.cause == ""  # made from one state, this step is right
+    assert location.cause == ""  # repeated from the same state, this step is right
     assert (found["step"], found["mode"], found["modules"]) == (2, "run of 3 steps", [])
     assert {row["tensor"].partition("/")[0] for row in found["rows"] if row["verdict"] == "DISAGREES"} == {"2", "3"}
 
 
-PARTING = {  # a fault -> the twin that is trained, what its run shows, and the module at fault and the phase
+PARTING = {  # a fault -> the trained twin, what its run shows, and the module at fault with its phase
     "gelu-by-tanh/jax": ("ReviewClassifierTransformer", "loss", "transformer.blocks.0.mlp", "forward"),
     "linear-bias-frozen/torch": (
         "ReviewClassifierGRU:encoder_only",
@@ -75,7 +75,7 @@ def test_the_module_at_fault_is_named_where_a_run_parts_in_the_loss_or_a_gradien
     lines = str(location).splitlines()
     assert lines[0].endswith(f"{twin}.{module} is at fault ({phase})")
     assert lines[-1] == location.to_dict()["cause"]
-    assert lines[-1].startswith(f"from one state the model differs: {twin}.{module}, {phase}")
+    assert lines[-1].startswith(f"from the same state the model differs: {twin}.{module}, {phase}")
 
 
 def test_a_run_that_parts_around_the_model_is_no_modules_fault():
@@ -102,7 +102,7 @@ WRONG = {
     "a twin that no backend trains": (
         ["Linear"],
         {"steps": 2},
-        "Linear can't be trained by itself: expected one of",
+        "Linear can't be trained on its own: expected one of",
     ),
     "no steps": (["ReviewClassifierGRU"], {"steps": 0}, "steps: expected at least 1, got 0"),
 }

@@ -1,4 +1,4 @@
-"""A user's own torch modules and their Flax NNX ports: equal ones agree, a planted mistake is found where it sits."""
+"""A user's own torch modules and their Flax NNX ports: equal ones agree, a planted mistake is located."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import crosscheck
 
 
 class TorchImages(torch.nn.Module):
-    """Channels first, layers in a Sequential, the ReLU in place."""
+    """Channels first, layers in a Sequential, in-place ReLU."""
 
     def __init__(self):
         super().__init__()
@@ -101,7 +101,7 @@ class FlaxSequences(nnx.Module):
 
 
 class Tokens(nnx.Embed):
-    """As torch's padding_idx does, gives the row of the padding no gradient from here."""
+    """Gives the padding row no gradient, as torch's padding_idx does."""
 
     def __init__(self, pad, rngs):
         super().__init__(11, 6, param_dtype=jnp.float64, rngs=rngs)
@@ -144,11 +144,11 @@ CASES = {
         FlaxImages,
         normal(2, 3, 9, 7),
         {
-            "another epsilon": ({"eps": 1e-3}, ("TorchImages.net.1", "forward")),
+            "a different epsilon": ({"eps": 1e-3}, ("TorchImages.net.1", "forward")),
             "batch statistics in eval mode": ({"statistics": False}, ("TorchImages.net.1", "forward")),
-            "another number of groups": ({"groups": 3}, ("TorchImages.net.4", "forward")),
-            "a leak in the activation": ({"slope": 0.01}, ("TorchImages.net", "forward")),
-            "a bias forgotten": ({"head_bias": False}, ("TorchImages", "forward")),
+            "a different number of groups": ({"groups": 3}, ("TorchImages.net.4", "forward")),
+            "a leaky activation": ({"slope": 0.01}, ("TorchImages.net", "forward")),
+            "a missing bias": ({"head_bias": False}, ("TorchImages", "forward")),
         },
         {r"^net\.layers\.": "net."},
     ),
@@ -157,14 +157,14 @@ CASES = {
         FlaxSequences,
         {"ids": IDS, "mask": MASK},
         {
-            "another epsilon": ({"eps": 1e-6}, (f"{ROOT}.blocks.1.norm", "forward")),
+            "a different epsilon": ({"eps": 1e-6}, (f"{ROOT}.blocks.1.norm", "forward")),
             "softmax over the queries": ({"axis": -2}, (f"{ROOT}.blocks.1", "forward")),
-            "the mask turned round": ({"keep": False}, (f"{ROOT}.blocks.1", "forward")),
+            "an inverted mask": ({"keep": False}, (f"{ROOT}.blocks.1", "forward")),
             "the other GELU": ({"approximate": True}, (f"{ROOT}.blocks.1", "forward")),
-            "a kernel transposed": ({"transposed": True}, (f"{ROOT}.blocks.1.v", "forward")),
-            "a gradient stopped": ({"stop": jax.lax.stop_gradient}, (f"{ROOT}.blocks.1", "input gradient")),
+            "a transposed kernel": ({"transposed": True}, (f"{ROOT}.blocks.1.v", "forward")),
+            "a stopped gradient": ({"stop": jax.lax.stop_gradient}, (f"{ROOT}.blocks.1", "input gradient")),
             "a gradient of the padding row": ({"pad": None}, (f"{ROOT}.tokens", "parameter gradient")),
-            "a tie cut": ({"tied": False}, (f"{ROOT}.tokens", "parameter gradient")),
+            "an untied head": ({"tied": False}, (f"{ROOT}.tokens", "parameter gradient")),
         },
     ),
 }
@@ -193,11 +193,11 @@ def test_a_mistake_is_found_at_its_module_and_in_its_phase(name, mistake):
     ("dtype", "mistake"),
     [
         ("float32", None),
-        ("float32", "another epsilon"),
+        ("float32", "a different epsilon"),
         ("bfloat16", None),
-        ("bfloat16", "another number of groups"),
+        ("bfloat16", "a different number of groups"),
         ("float16", None),
-        ("float16", "a bias forgotten"),
+        ("float16", "a missing bias"),
     ],
 )
 def test_below_float64_noise_passes_and_a_mistake_does_not(dtype, mistake):

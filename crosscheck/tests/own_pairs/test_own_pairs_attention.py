@@ -1,4 +1,4 @@
-"""torch.nn.MultiheadAttention against both of Flax's, whose weights are packed otherwise and whose masks keep."""
+"""torch.nn.MultiheadAttention against both of Flax's, which pack weights differently and have inverted masks."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ class TorchAttention(torch.nn.Module):
 
 
 def exact_attention(query, key, value, mask=None, **_):
-    """Flax's own calls jax.nn.dot_product_attention, whose logits are float32 whatever the dtype."""
+    """Flax's module calls jax.nn.dot_product_attention, whose logits are float32 whatever the dtype."""
     weights = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(query.shape[-1])
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(jnp.where(mask, weights, -jnp.inf)), value)
 
@@ -76,7 +76,7 @@ def attention_pair(style, **options):
 
 
 def attention_arrays(arrays):
-    """torch's stacked projections as Flax's, one for each role: (in, heads, size)."""
+    """torch's stacked projections as Flax's, one per role: (in, heads, size)."""
     flat = {("norm", "scale"): arrays["norm.weight"], ("norm", "bias"): arrays["norm.bias"]}
     flat |= {("out", "kernel"): arrays["out.weight"].T, ("out", "bias"): arrays["out.bias"]}
     stacked = zip(*(np.split(arrays[f"attn.in_proj_{kind}"], 3) for kind in ("weight", "bias")), strict=True)
@@ -119,6 +119,6 @@ def test_modules_are_told_apart_by_themselves_where_both_sides_call_them_alike(s
     found = locate(*pair, ours, torch_arguments={"mask": mask}, jax_arguments={"mask": jnp.asarray(mask)}, **how)
     assert found.first_divergence[:2] == ("TorchAttention.attn", "forward")
     alone = {line.path: line.by_itself for line in found.modules}
-    assert alone["attn"] is None  # the two take other arguments
-    assert (style == "linen") == (alone["norm"] is None)  # a Linen module can't be called by itself
+    assert alone["attn"] is None  # the two take different arguments
+    assert (style == "linen") == (alone["norm"] is None)  # a Linen module can't be called on its own
     assert style == "linen" or alone["norm"].agrees

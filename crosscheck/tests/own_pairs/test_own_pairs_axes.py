@@ -1,4 +1,4 @@
-"""Channels first on one side and last on the other: squares, swapped height and width, and tensors of other sizes."""
+"""Channels first on one side and last on the other: squares, swapped height and width, tensors of different sizes."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ IMAGES = normal(2, 3, 6, 6)
 
 
 class TorchSound(torch.nn.Module):
-    """Seven channels of seven steps: the shape does not tell one axis from the other after the second layer."""
+    """Seven channels of seven steps: after the second layer, the shape can't tell the axes apart."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class TorchSound(torch.nn.Module):
         self.norm, self.head = torch.nn.LayerNorm(7), torch.nn.Linear(7, 2)
 
     def forward(self, x):
-        h = torch.tanh(self.square(self.front(x)[..., :-2]))  # what looks ahead is cut off
+        h = torch.tanh(self.square(self.front(x)[..., :-2]))  # cut off the look-ahead
         return self.head(torch.tanh(self.norm(h.mT)).mean(1))
 
 

@@ -1,4 +1,4 @@
-"""What goes in and out of a user's own modules: nesting of any kind, masks, keywords of one side."""
+"""Inputs and outputs of a user's own modules: any nesting, masks, keywords of only one side."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class Output:
     scale: Any = None
 
 
-CALLS = {  # what a function returns, which both frameworks can run, and its inputs
+CALLS = {  # a function that both frameworks can run, and its inputs
     "a tuple in a tuple": (lambda x: (x * 2, (x, x + 1)), X),
     "None among the outputs": (lambda x: (x * 2, None, {"a": None}), X),
     "a dataclass with None": (lambda x: Output(x * 2, {"h": x}), X),

@@ -1,4 +1,4 @@
-"""Mistakes of users' own ports that are known divergences are named, also where only one layer of several has them."""
+"""Mistakes in users' ports that are known divergences are named, even if only one layer of several has them."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def float64_in_jax():
 
 
 class TorchNorms(torch.nn.Module):
-    """Several layers of each kind: the mistake is made in one of them."""
+    """Several layers of each kind, with the mistake in one of them."""
 
     def __init__(self):
         super().__init__()
@@ -107,7 +107,7 @@ class FlaxCell(nnx.Module):
 
 
 class TorchRotary(torch.nn.Module):
-    """Rotary positions by halves, fewer heads of keys than of queries."""
+    """Rotary positions in halves, with fewer key heads than query heads."""
 
     def __init__(self):
         super().__init__()
@@ -149,9 +149,9 @@ MISTAKES = {
     "one epsilon of three": (NORMS, {"eps": (1e-5, 1e-6, 1e-5)}, "D18", "in TorchNorms.norms.1"),
     "two epsilons of three": (NORMS, {"eps": (1e-6, 1e-5, 1e-6)}, "D18", "in TorchNorms.norms.0, TorchNorms.norms.2"),
     "one GELU of three": (NORMS, {"approximate": (False, True, False)}, "D24", "in TorchNorms (call 2)"),
-    "channels last when flattened": (POOLED, {"is_last": True}, "D02", "channels last before they are flattened"),
-    "four gates in another order": (LSTM, {"order": "ifog"}, "D03", "the order (0, 1, 3, 2) in TorchLSTM.cell"),
-    "rotary pairs": (ROTARY, {"is_paired": True}, "D11", "neighbours, not halves, in heads of 4"),
+    "channels last when flattened": (POOLED, {"is_last": True}, "D02", "channels moved last before flattening"),
+    "four gates in a different order": (LSTM, {"order": "ifog"}, "D03", "the order (0, 1, 3, 2) in TorchLSTM.cell"),
+    "rotary pairs": (ROTARY, {"is_paired": True}, "D11", "interleaved, not in halves, heads of 4"),
 }
 
 
@@ -172,7 +172,7 @@ class TorchTable(torch.nn.Module):
 
 
 class FlaxTable(nnx.Module):
-    """The caller sees to the row of the padding, so the table by itself is another than torch's."""
+    """The caller handles the padding row, so the table on its own differs from torch's."""
 
     def __init__(self, rngs, scale=2.0):
         self.table = nnx.Embed(9, 5, param_dtype=jnp.float64, rngs=rngs)

@@ -1,4 +1,4 @@
-"""Attention whose kernels have an axis of heads in Flax, (in, heads, size), where torch's are plain matrices."""
+"""Attention whose Flax kernels have a heads axis, (in, heads, size), where torch's are plain matrices."""
 
 import functools
 
@@ -20,7 +20,7 @@ F64 = {"param_dtype": jnp.float64}
 
 
 class TorchHeads(torch.nn.Module):
-    """Attention to a memory, whose projections are called as Flax calls them."""
+    """Attention to a memory, with projections named as in Flax."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ class LinenReader(linen.Module):
 
 
 def reader_pair(**mistake):
-    """Both with the same weights: torch's matrices are cut into Flax's (in, heads, size) and (heads, size, out)."""
+    """Both with the same weights: torch's matrices are split into Flax's (in, heads, size) and (heads, size, out)."""
     ours, theirs = drawn(TorchReader()), LinenReader(**mistake)
     arrays = {name: p.detach().numpy() for name, p in ours.named_parameters()}
     shapes = traverse_util.flatten_dict(jax.eval_shape(LinenReader().init, jax.random.key(0), *READ.values())["params"])
@@ -105,7 +105,7 @@ class TorchMix(torch.nn.Module):
 
 
 class FlaxMix(nnx.Module):
-    """A weight of its own for an einsum, which no rule of Flax's turns round."""
+    """A custom weight for an einsum, which none of Flax's rules transpose."""
 
     def __init__(self, weight):
         self.wq = nnx.Param(weight)

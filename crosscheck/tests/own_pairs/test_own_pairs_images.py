@@ -1,4 +1,4 @@
-"""Convolutions that slide under the image, in both of Flax's layouts, and biases and kernels that were ported wrong."""
+"""Transposed convolutions, in both of Flax's layouts, and incorrectly ported biases and kernels."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ SIZES = {"up1": (3, (4, 4), ((2, 2), (2, 2))), "up2": (2, (2, 3), ((1, 1), (1, 2
 
 
 class TorchDecoder(torch.nn.Module):
-    """The first layer's kernel has as many channels in as out, so that its shape says nothing."""
+    """The first layer's kernel has as many channels in as out, so that its shape is ambiguous."""
 
     def __init__(self):
         super().__init__()

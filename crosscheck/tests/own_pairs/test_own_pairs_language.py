@@ -1,4 +1,4 @@
-"""Language models as users port them: what differs by convention is no fault, and mistakes are located and named."""
+"""Language models as users port them: differing conventions are no fault, and mistakes are located and named."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ F64 = {"param_dtype": jnp.float64}
 
 
 class TorchAttention(torch.nn.Module):
-    """Its mask hides, as many a torch model's does."""
+    """Its mask marks what to hide, as in many torch models."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +32,7 @@ class TorchAttention(torch.nn.Module):
 
 
 class TorchNorm(torch.nn.Module):
-    """RMSNorm as it is written by hand, its epsilon in the middle of it."""
+    """RMSNorm as written by hand, with an epsilon in the middle."""
 
     def __init__(self):
         super().__init__()
@@ -70,7 +70,7 @@ class TorchDecoder(torch.nn.Module):
 
 
 class FlaxAttention(nnx.Module):
-    """Its mask keeps."""
+    """Its mask marks what to keep."""
 
     def __init__(self, rngs, scale, hides):
         self.qkv, self.out = nnx.Linear(WIDTH, 3 * WIDTH, rngs=rngs), nnx.Linear(WIDTH, WIDTH, rngs=rngs)
@@ -118,7 +118,7 @@ class FlaxDecoder(nnx.Module):
 
 DECODER = Case(TorchDecoder, FlaxDecoder, {"ids": np.arange(14).reshape(2, 7) % TOKENS})
 SECOND = ({}, {"eps": 1e-6})
-LOCATED = {  # a mask that keeps where torch's hides is no fault beside these
+LOCATED = {  # a mask of the opposite polarity is not blamed in any of these
     "an epsilon": ({"blocks": SECOND}, "TorchDecoder.blocks.1.norm"),
     "no scale of the scores": ({"blocks": ({}, {"scale": 1.0})}, "TorchDecoder.blocks.1.attn"),
     "a dropped residual": ({"blocks": ({"residual": 0.0}, {})}, "TorchDecoder.blocks.0"),
@@ -138,7 +138,7 @@ def test_a_mask_of_the_other_polarity_is_not_blamed_for_a_mistake_elsewhere(mist
 
 
 NAMED = {
-    "the tie is cut": ({"is_tied": False}, "D13", "no gradient of the head"),
+    "the tie is cut": ({"is_tied": False}, "D13", "no gradient from the head"),
     "positions from 1": ({"first": 1}, "D35", "positions one place later"),
     "positions from 2": ({"first": 2}, "D35", "positions two places later"),
     "an epsilon in the middle of a norm": ({"eps": 1e-5}, "D19", "RMSNorm written out with eps 1e-05"),

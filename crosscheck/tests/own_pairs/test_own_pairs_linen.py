@@ -89,7 +89,7 @@ class FlaxLayer(nn.Module):
 
 
 class RematStack(nn.Module):
-    """Three layers, each computed anew on the way back."""
+    """Three layers, each recomputed in the backward pass."""
 
     eps: float = 1e-5
     stop: bool = False
@@ -104,7 +104,7 @@ class RematStack(nn.Module):
 
 
 class ScanStack(nn.Module):
-    """Three layers with stacked parameters, in one loop."""
+    """Three layers with stacked parameters, in a single loop."""
 
     eps: float = 1e-5
     stop: bool = False
@@ -193,7 +193,7 @@ def test_a_mistake_inside_a_loop_or_checkpoint_is_found_in_its_layer(style, mist
 
 
 def test_a_module_without_its_variables_is_refused():
-    with pytest.raises(IsogradError, match=r"SetupMLP has no variables: give compare module.bind\(variables\)"):
+    with pytest.raises(IsogradError, match=r"SetupMLP has no variables: pass module.bind\(variables\)"):
         crosscheck.compare(drawn(TorchMLP()), SetupMLP(), INPUTS)
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers of both frameworks, whose parameters pair up by layouts=: gates apart, and one bias for two."""
+"""Recurrent layers of both frameworks, matched with layouts=: separate gates, and one bias for two."""
 
 import functools
 
@@ -76,7 +76,7 @@ RECURRENT = {  # torch's layer, the port, the layout of its cell, the rules
 
 
 def recurrent_pair(name, dtype="float64", scale=1.0):
-    """A layer of torch's, its port with the same weights, and how to compare the two."""
+    """A torch layer, its port with the same weights, and how to compare the two."""
     kind, port, layout, rules = RECURRENT[name]
     layouts = {"rnn": f"torch.nn.{kind.__name__}", **({CELL: layout} if layout else {})}
     ours = drawn(TorchRecurrent(kind), dtype)
@@ -85,7 +85,7 @@ def recurrent_pair(name, dtype="float64", scale=1.0):
 
 
 def filled(port, layout, canonical, scale):
-    """The port with these weights; where it holds one bias for two, with their sum."""
+    """The port with these weights, using their sum where it has one bias for two."""
     if layout is None:
         module = port(scale)
         jax_impl.load_arrays(module, {f"rnn.{name}": array for name, array in canonical.items()})
@@ -157,7 +157,7 @@ def test_weights_that_do_not_fit_their_layout_are_listed():
 
 
 class TorchBothWays(torch.nn.Module):
-    """Two layers, both ways, of sequences with lengths of their own."""
+    """Two bidirectional layers on sequences of different lengths."""
 
     def __init__(self, kind):
         super().__init__()
@@ -205,7 +205,7 @@ def test_layers_that_run_both_ways_are_told_from_those_that_run_one_way():
 
 def test_a_layout_that_can_be_read_only_is_refused_by_name():
     how = {"layouts": {"rnn": ("torch.nn.GRU", "flax.nnx.MultiHeadAttention")}}
-    with pytest.raises(IsogradError, match=r"flax.nnx.MultiHeadAttention, but not written to it: fill these by hand"):
+    with pytest.raises(IsogradError, match=r"flax.nnx.MultiHeadAttention can be read but not written: fill these"):
         copy_weights(drawn(TorchRecurrent(torch.nn.GRU)), FlaxBothWays(), **how)
 
 
@@ -218,7 +218,7 @@ def test_the_cell_that_has_no_hidden_bias_is_refused_with_the_reason():
 @pytest.mark.parametrize("style", ["linen", "nnx"])
 def test_a_layer_without_gates_agrees_with_its_port(style):
     ours, module = drawn(TorchRecurrent(torch.nn.RNN)), LinenRecurrent(linen.SimpleCell)
-    if style == "nnx":  # whose cell computes in float32 unless it is told otherwise
+    if style == "nnx":  # whose cell computes in float32 by default
         theirs = NNXRecurrent(functools.partial(nnx.SimpleCell, dtype=jnp.float64))
     else:
         theirs = (module, module.init(jax.random.key(0), STEPS))

@@ -1,4 +1,4 @@
-"""Pairs that can't be compared are refused in one clear sentence; numbers that are none are found where they arise."""
+"""Pairs that can't be compared are refused in one clear sentence; non-finite numbers are found where they arise."""
 
 import jax
 import jax.numpy as jnp
@@ -53,10 +53,10 @@ def pair_of(**options):
 
 
 LINEN = linen.Dense(3, param_dtype=jnp.float64)
-REFUSED = {  # a torch module, a JAX module, inputs, options, and what is said
+REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
     "no inputs": (net, FlaxNet, None, {}, "expected inputs for the two modules, got none"),
-    "the sides swapped": (FlaxNet, net, X, {}, r"expected torch's module, got the JAX module FlaxNet: the call is"),
-    "torch twice": (net, net, X, {}, r"expected JAX's module, got the torch module TorchNet: the call is"),
+    "the sides swapped": (FlaxNet, net, X, {}, r"expected a torch module, got the JAX module FlaxNet: call compare"),
+    "torch twice": (net, net, X, {}, r"expected a JAX module, got the torch module TorchNet: call compare"),
     "parameters of another size": (
         lambda: net(hidden=8),
         FlaxNet,
@@ -70,7 +70,7 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and what is said
         FlaxNet,
         X,
         {"rules": {r"^fc\d": "fc1"}},
-        "rules give one name to several parameters of the JAX module: fc1.bias, fc1.weight, fc2.bias, fc2.weight",
+        "rules map several parameters of the JAX module to the same name: fc1.bias, fc1.weight, fc2.bias, fc2.weight",
     ),
     "float64 against float32": (
         net,
@@ -114,7 +114,7 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and what is said
         lambda: lambda x: x,
         X,
         {},
-        r"the outputs of function do not pair up: torch has \['output\[0\]', 'output\[1\]'\], JAX has \['output'\]",
+        r"the outputs of function do not match: torch has \['output\[0\]', 'output\[1\]'\], JAX has \['output'\]",
     ),
     "an output that is no tensor": (
         lambda: lambda x: (x, 3),
@@ -172,7 +172,7 @@ def test_nan_on_both_sides_at_the_same_places_is_no_proof_and_the_report_says_so
     negative = int((X < 0).sum())
     assert not report.agrees
     assert f"{negative} not finite" in str(report)
-    assert "NaN on both sides at the same places" in str(report.first_row)
+    assert "NaN on both sides at the same positions" in str(report.first_row)
 
 
 def test_nan_on_one_side_is_found_beside_nan_on_both():

@@ -1,4 +1,4 @@
-"""Layers that NNX runs in loops and checkpoints, stacked or apart: they agree, and a mistake is found in its layer."""
+"""Layers that NNX runs in loops and checkpoints, stacked or separate: they agree, and a mistake's layer is found."""
 
 import functools
 
@@ -62,7 +62,7 @@ class FlaxLayer(nnx.Module):
 
 
 class RematLayer(FlaxLayer):
-    """A checkpoint that was made with the class, before any comparison began."""
+    """A checkpoint created with the class, before any comparison."""
 
     @nnx.remat
     def __call__(self, x):
@@ -92,7 +92,7 @@ class DecoratedStack(nnx.Module):
 
 
 class JittedStack(Stack):
-    """A program of its own inside the program."""
+    """A jitted function inside the program."""
 
     @nnx.jit
     def __call__(self, x):

@@ -1,4 +1,4 @@
-"""What a user's own modules do beside computing: writes in place, caches, layers that are shared or frozen."""
+"""Side effects of a user's own modules: in-place writes, caches, shared or frozen layers."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ X = normal(3, 5)
 
 
 class Writing(torch.nn.Module):
-    """Writes into its input, into a residual, and into what an in-place layer gives back."""
+    """Writes to its input, to a residual, and to the output of an in-place layer."""
 
     def __init__(self):
         super().__init__()
@@ -102,7 +102,7 @@ def test_what_a_module_writes_into_a_cache_reaches_its_caller():
 
 
 class TorchShared(torch.nn.Module):
-    """One layer under two names, called three times; one layer frozen."""
+    """One layer under two names, called three times; another layer frozen."""
 
     def __init__(self):
         super().__init__()
@@ -125,9 +125,7 @@ class FlaxShared(nnx.Module):
 
 
 def test_shared_and_frozen_layers_agree_and_a_layer_that_is_not_frozen_is_found():
-    rules = {
-        r"^again\.": "zeroth."
-    }  # Flax takes the first name in the order of the alphabet, torch in that of the code
+    rules = {r"^again\.": "zeroth."}  # Flax uses the first name alphabetically, torch the first in the code
     ours = drawn(TorchShared())
     theirs, thawed = (
         copy_weights(ours, FlaxShared(nnx.Rngs(0), freeze), rules) for freeze in (jax.lax.stop_gradient, lambda x: x)

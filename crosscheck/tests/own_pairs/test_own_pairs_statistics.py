@@ -1,4 +1,4 @@
-"""What batch normalisation averages over batches is compared in train mode, and so is what hooks do to a module."""
+"""Batch normalisation's running averages are compared in train mode, and so are changes that hooks make to a module."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ X = normal(4, 5, 3)
 
 
 class TorchAveraging(torch.nn.Module):
-    """One layer of statistics called twice, one with another momentum."""
+    """One layer with running statistics called twice, another with a different momentum."""
 
     def __init__(self):
         super().__init__()
@@ -59,7 +59,7 @@ def test_running_statistics_agree_up_to_the_divisor_of_the_variance_which_the_re
     assert {row.tensor.removesuffix(" (biased)") for row in report.rows if row.kind == "running statistic"} == {
         f"{layer}.running_{what}" for layer in ("bn", "other") for what in ("mean", "var")
     }
-    assert dtype != "float64" or "2 running variances are Flax's biased ones, torch's unbiased (D22)" in str(report)
+    assert dtype != "float64" or "2 running variances are biased in Flax, unbiased in torch (D22)" in str(report)
 
 
 @pytest.mark.parametrize("momentum", [0.03, 0.99])
@@ -144,7 +144,10 @@ def test_names_that_do_not_pair_up_come_with_an_example_of_a_rule():
 
 @pytest.mark.parametrize(
     ("rules", "words"),
-    [({"(": "x"}, r"'\(' is none: missing \)"), ([("a", "b")], "rules must be a dict, .*, got list")],
+    [
+        ({"(": "x"}, r"'\(' is not a valid regular expression: missing \)"),
+        ([("a", "b")], "rules must be a dict of .*, got list"),
+    ],
 )
 def test_rules_that_can_not_be_read_are_one_sentence(rules, words):
     with pytest.raises(IsogradError, match=words):
@@ -152,7 +155,7 @@ def test_rules_that_can_not_be_read_are_one_sentence(rules, words):
 
 
 def test_a_class_in_the_place_of_a_module_is_one_sentence():
-    with pytest.raises(IsogradError, match="got the class TorchPositions: make one of it first"):
+    with pytest.raises(IsogradError, match="got the class TorchPositions: create an instance first"):
         crosscheck.compare(TorchPositions, POSITIONS.pair()[1], X)
 
 

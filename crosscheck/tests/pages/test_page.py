@@ -1,4 +1,4 @@
-"""The page of a check shows all that was found, and does so in a browser."""
+"""The page of a check shows all findings, and works in a browser."""
 
 import json
 import re
@@ -148,7 +148,7 @@ def test_the_page_holds_every_row_in_short(wrong):
 
 @pytest.fixture(scope="module")
 def dom(reports, tmp_path_factory):
-    """The page after its scripts ran: the first report's fold opened by its link, a heading clicked, a chart read."""
+    """The page after its scripts ran: the first report opened by its link, a heading clicked, a chart read."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser is installed: expected one of {', '.join(BROWSERS)} on the PATH")

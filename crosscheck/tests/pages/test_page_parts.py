@@ -72,7 +72,7 @@ def test_a_module_shows_its_worst_tensor_of_each_phase():
         row("parameter gradient", "a.bias", "a", PROOF / 4),
     ]
     tree = tree_of(report(*rows))
-    assert tree.headings == ["forward", "gradient of parameters"]
+    assert tree.headings == ["forward", "parameter gradient"]
     assert [cell.row for cell in tree.nodes[1].cells] == rows[1:]
 
 

@@ -1,4 +1,4 @@
-"""Weights and running statistics go from a torch module into its NNX or Linen port, or every misfit is told."""
+"""Weights and running statistics go from a torch module into its NNX or Linen port, or every mismatch is reported."""
 
 import jax
 import jax.numpy as jnp

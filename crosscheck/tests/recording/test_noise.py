@@ -1,4 +1,4 @@
-"""Random roundings: what they move and what they leave, and how much noise a gradient that is zero is granted."""
+"""Random rounding: what it moves and what it leaves, and how much noise a zero gradient is allowed."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from crosscheck.recording.values import Options
 ROUNDOFF = criterion.unit_roundoff(np.dtype("bfloat16"))
 X = torch.linspace(-2, 3, 12, dtype=torch.float64).reshape(3, 4)
 INDEX = torch.tensor([2, 0])
-LEFT = {  # operations that move numbers from place to place
+LEFT = {  # operations that only move numbers around
     "cat": lambda x: torch.cat([x, x]),
     "stack": lambda x: torch.stack([x, x]),
     "where": lambda x: torch.where(x > 0, x, -x),
@@ -32,7 +32,7 @@ LEFT = {  # operations that move numbers from place to place
     "relu": lambda x: x.relu(),
     "tril": lambda x: x.tril(),
     "views": lambda x: x.T[1:].unsqueeze(0),
-    "reshape in another order": lambda x: x.T.reshape(2, 6),
+    "reshape in a different order": lambda x: x.T.reshape(2, 6),
     "comparisons": lambda x: x > 0.3,
 }
 MOVED = {
@@ -87,7 +87,7 @@ def test_the_operations_without_rounding_are_torchs_own_names():
 
 
 class ZeroInTheory(torch.nn.Module):
-    """One number is added to all logits of a softmax: it has no effect, so its gradient is 0."""
+    """One number is added to all logits of a softmax, which has no effect, so its gradient is 0."""
 
     def __init__(self):
         super().__init__()

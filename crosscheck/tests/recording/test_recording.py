@@ -1,4 +1,4 @@
-"""One side on record: a file that another machine compares with its own side, and what is said of a bad one."""
+"""Recordings of one side: a file to compare on another machine, and the messages for a bad file."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def pair_of(dtype="float64", **mistake):
 
 @pytest.fixture
 def files(tmp_path):
-    """Both sides of an equal pair in float64 in files."""
+    """Both sides of an equal float64 pair, as files."""
     for side, module in zip(("torch", "jax"), pair_of(), strict=True):
         crosscheck.record(module, X, tmp_path / side)
     return tmp_path
@@ -118,7 +118,7 @@ def test_inputs_that_no_file_holds_must_be_given_again(tmp_path):
 
     inputs = {"state": State(X, X + 1), "x": X}
     recording = crosscheck.record(function, inputs, tmp_path / "torch")
-    with pytest.raises(IsogradError, match="holds no inputs: give compare the ones it was made with"):
+    with pytest.raises(IsogradError, match="has no inputs: pass the inputs it was recorded with"):
         crosscheck.compare(tmp_path / "torch", function)
     for ours in (tmp_path / "torch", recording):
         assert crosscheck.compare(ours, function, inputs).agrees
@@ -144,12 +144,12 @@ def without_an_array(path):
     checkpoint.save(path, {name: arrays[name] for name in list(arrays)[1:]}, metadata)
 
 
-DAMAGE = {  # what has happened to the file of the torch side, and what is said
+DAMAGE = {  # damage to the file of the torch side, and the message
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole safetensors file"),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "missing": (Path.unlink, "there is no such file"),
     "torch's own file": (lambda path: torch.save({"a": torch.ones(2)}, path), "this is a torch or zip file"),
-    "foreign": (lambda path: safetensors.numpy.save_file({"a": np.ones(2)}, path), "got 'a file of another kind'"),
+    "foreign": (lambda path: safetensors.numpy.save_file({"a": np.ones(2)}, path), "got 'a different kind of file'"),
     "of another version": (another_version, "expected 'isograd recording 1', got 'isograd recording 99'"),
     "without an array": (without_an_array, "the file lacks"),
     "of the other side": (lambda path: path.write_bytes((path.parent / "jax").read_bytes()), "swap the two"),
@@ -165,9 +165,9 @@ def test_a_file_that_is_no_use_is_refused_in_one_sentence(files, damage):
     assert "\n" not in str(caught.value)
 
 
-REFUSED = {  # how a file in float64, in eval mode and without updates is compared, and what is said
-    "other inputs": ({"inputs": X + 1}, r"recorded with other inputs \(0 differ\)"),
-    "inputs by other names": ({"inputs": {"x": X}}, r"recorded with other inputs \(0, x differ\)"),
+REFUSED = {  # options for comparing a float64 file in eval mode without updates, and the message
+    "other inputs": ({"inputs": X + 1}, r"recorded with different inputs \(0 differ\)"),
+    "inputs by other names": ({"inputs": {"x": X}}, r"recorded with different inputs \(0, x differ\)"),
     "train mode": ({"train": True}, "recorded with train=False, so it can't be compared with train=True"),
     "updates": ({"updates": 2}, "recorded with updates=0, so it can't be compared with updates=2"),
 }

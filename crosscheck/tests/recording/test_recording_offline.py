@@ -1,4 +1,4 @@
-"""Each side is recorded where the other framework can't be imported, and compared where only one can, or neither."""
+"""Each side is recorded where the other framework can't be imported, and compared where only one or neither can."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ JAX = """
 
 
 def run_without(framework: str, code: str, folder: Path) -> str:
-    """What a Python prints in which the framework can't be imported."""
+    """The output of a Python process in which the framework can't be imported."""
     script = SCRIPT.format(blocked=BLOCKED[framework], folder=str(folder), code=code)
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def run_without(framework: str, code: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The torch side and the JAX side in files, each made without the other framework; and what each run printed."""
+    """Files of the torch side and the JAX side, each made without the other framework, and the output of each run."""
     folder = tmp_path_factory.mktemp("recordings")
     made = {
         "jax": f"""{TORCH}

@@ -1,4 +1,4 @@
-"""What a run check covers: clipping, parameter groups, the average, sums of gradients, and the whole state."""
+"""A run check covers clipping, parameter groups, the average, accumulated gradients, and the full state."""
 
 import numpy as np
 import pytest

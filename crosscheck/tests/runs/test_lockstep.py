@@ -1,4 +1,4 @@
-"""Both backends, one run: equal starts, equal loss curves, states that change hands, and the same bits every time."""
+"""Both backends, one run: equal starts, equal loss curves, states exchanged between them, and reproducible bits."""
 
 import functools
 
@@ -33,16 +33,16 @@ MODELS = {
     "prenorm": ("ReviewClassifierTransformer", {**TRANSFORMER_SIZES, "num_layers": 2}),
     "postnorm": ("ReviewClassifierTransformer", {**TRANSFORMER_SIZES, "num_layers": 1, "block": "postnorm"}),
 }
-WITH_DROPOUT = ("attention", "postnorm")  # all the places where masks are drawn
+WITH_DROPOUT = ("attention", "postnorm")  # covers every place that draws masks
 ALL_AT_ONCE = TrainingConfig(
     clip_norm=0.3, groups=(ParameterGroup(("*.bias",), weight_decay=0.0),), accumulate=3, average_decay=0.9
-)  # a run is handed over within an update: HANDOVER is no multiple of 3
+)  # a run is handed over within an update: HANDOVER is not a multiple of 3
 TRAININGS = pytest.mark.parametrize("training", [NOTHING_ELSE, ALL_AT_ONCE], ids=["plain", "all_at_once"])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _settings_of_jax():
-    """A float64 backend turns x64 on for the process; the tests of other files find it as it was."""
+    """A float64 backend turns on x64 for the process; restore the settings for the tests of other files."""
     before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
     yield
     jax.config.update("jax_enable_x64", before[0])
@@ -60,7 +60,7 @@ def make_backend(name: str, model: str, dropout: float, dtype: str, training: Tr
 
 
 def make_batch(step: int) -> Batch:
-    """Padded rows whose class can be learnt; every third batch is filled up with rows that do not count."""
+    """Padded rows whose class can be learnt; every third batch is filled up with rows of weight 0."""
     generator = np.random.default_rng(step % 9)
     lengths = generator.integers(1, LENGTH + 1, BATCH).astype(np.int32)
     mask = np.arange(LENGTH) < lengths[:, None]

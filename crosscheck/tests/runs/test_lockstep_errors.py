@@ -1,4 +1,4 @@
-"""How a step of two runs is judged: the error of each group of tensors, its bound, and the first that is beyond it."""
+"""How a step of two runs is judged: the error of each group of tensors, its bound, and the first one beyond it."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from crosscheck.criterion import unit_roundoff
 from crosscheck.runs.lockstep import BOUNDS, Step, by_group, group_error
 
 ONES = np.ones(4, np.float32)  # norm 2
-# derived: what the project promises of a whole run (see BOUNDS), and in bfloat16 no more than that it is of the size
+# derived: the project's promise for a whole run (see BOUNDS), and for bfloat16 only the order of magnitude
 ROUNDINGS = {"float64": 10**5, "float32": 2 * 10**3, "bfloat16": 2**8}
 NOT_FINITE = [np.nan, np.inf, -np.inf]
 

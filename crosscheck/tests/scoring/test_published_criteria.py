@@ -1,4 +1,4 @@
-"""Published criteria catch what they look at, and let through what they can't see: values made by hand."""
+"""Published criteria catch what they look at, and miss what they can't see, on handmade values."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from crosscheck.scoring import published_criteria
 from crosscheck.scoring.published_criteria import CRITERIA
 
 X = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, 4.0]])
-MIXED = X + np.array([1.0, -1.0, 0.0])  # another tensor with the same mean
+MIXED = X + np.array([1.0, -1.0, 0.0])  # a different tensor with the same mean
 
 
 def values(output=X, gradient=X):

@@ -59,7 +59,7 @@ HONEST = (
     "adamw-decays-first/jax",
     "clip-by-smaller-factor/torch",
 )
-SEEDS = (0, 1, 2, 3, 28, 44, 58, 75, 86, 100)  # other dtypes, both modes, two cases
+SEEDS = (0, 1, 2, 3, 28, 44, 58, 75, 86, 100)  # different dtypes, both modes, two cases
 LINEAR = Check("Linear", "odd_sizes", "float64", "eval", "cpu")
 
 
@@ -95,7 +95,7 @@ def test_unchanged_twins_with_another_seed_raise_no_alarm(seed):
 
 
 def test_a_fault_is_planted_on_top_of_another():
-    """One takes the bias off, the other adds it once more: together they are harmless, and apart again afterwards."""
+    """One subtracts the bias, the other adds it again: together they are harmless, and both are undone afterwards."""
     less, more = FAULTS["linear-bias-dropped/torch"], FAULTS["linear-bias-added-twice/torch"]
     with planted(less.changes):
         assert not LINEAR.run().agrees
@@ -107,7 +107,7 @@ def test_a_fault_is_planted_on_top_of_another():
 
 def test_a_fault_that_does_not_fit_leaves_nothing_planted():
     fits = FAULTS["linear-bias-dropped/torch"].changes
-    with pytest.raises(IsogradError, match="mend the row"), planted((*fits, Change(fits[0].path, "no such text", ""))):
+    with pytest.raises(IsogradError, match="fix the fault"), planted((*fits, Change(fits[0].path, "no such text", ""))):
         pass
     assert LINEAR.run().agrees
 
@@ -124,7 +124,7 @@ def test_weights_that_are_refused_with_a_sentence_count_as_caught(monkeypatch):
 def test_a_fault_that_can_not_be_planted_does_not_count_as_caught():
     fault = FAULTS["linear-bias-dropped/torch"]
     stale = replace(fault, changes=(replace(fault.changes[0], old="no such text"),))
-    with pytest.raises(IsogradError, match="mend the row"):
+    with pytest.raises(IsogradError, match="fix the fault's row"):
         score.try_fault(stale)
 
 

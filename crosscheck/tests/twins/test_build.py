@@ -1,4 +1,4 @@
-"""Building a twin: drawn, without memory or with zeros, by one function a side, with one error for wrong arguments."""
+"""Building a twin: with drawn weights, abstract or zeros, by one function a side, with one error for bad arguments."""
 
 import jax
 import numpy as np

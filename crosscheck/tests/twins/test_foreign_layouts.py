@@ -1,4 +1,4 @@
-"""Weights of torch.nn.GRU, nn.MultiheadAttention and Flax's cells go in and out of our layers without losing a bit."""
+"""Weights of torch.nn.GRU, nn.MultiheadAttention and Flax's cells convert to our layers and back bit for bit."""
 
 import jax
 import ml_dtypes
@@ -20,21 +20,21 @@ from torch_impl.weights import parameter_shapes, to_numpy
 
 pytestmark = pytest.mark.usefixtures("float64_in_jax")
 
-OURS = {  # layout -> twin and arguments whose canonical form it holds
+OURS = {  # layout -> twin and arguments that it is a layout of
     "torch.nn.GRU": ("GRU", {"input_size": 5, "hidden_size": 7, "num_layers": 3}),
     "torch.nn.GRU(bidirectional=True)": ("BidirectionalGRU", {"input_size": 5, "hidden_size": 7, "num_layers": 2}),
     "torch.nn.MultiheadAttention": ("MultiHeadedAttention", {"head_size": 5, "num_heads": 3}),
     "flax.linen.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
     "torch.nn.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
 }
-BARE = {  # layers that have no twin and no gates: the places of their cells
+BARE = {  # layers without a twin or gates: the paths of their cells
     "torch.nn.RNN": ("cells.0.",),
     "torch.nn.RNN(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),
     "torch.nn.RNNCell": ("",),
     "flax.linen.SimpleCell": ("",),
     "flax.nnx.SimpleCell": ("",),
 }
-LSTMS = {  # layers that have no twin: the places of their cells, of four gates each
+LSTMS = {  # layers without a twin: the paths of their cells, with four gates each
     "torch.nn.LSTM": ("cells.0.",),
     "torch.nn.LSTM(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),
     "torch.nn.LSTMCell": ("",),
@@ -55,7 +55,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def pair_of(layout: str):
-    """Both twins in float64, empty of meaning until weights are loaded."""
+    """Both twins in float64, with meaningless values until weights are loaded."""
     name, arguments = OURS[layout]
     return [build.build_twin(TWINS[name], arguments) for build in (torch_build, jax_build)]
 
@@ -119,7 +119,7 @@ def test_the_weights_of_torch_gru_give_its_outputs_in_both_twins(layout, layers)
 
 def test_the_weights_of_torch_attention_give_its_outputs_in_both_twins():
     theirs = torch.nn.MultiheadAttention(15, 3, batch_first=True, dtype=torch.float64)
-    torch.nn.init.normal_(theirs.in_proj_bias)  # which torch draws as zeros
+    torch.nn.init.normal_(theirs.in_proj_bias)  # torch initialises it to zero
     torch.nn.init.normal_(theirs.out_proj.bias)
     canonical = from_foreign("torch.nn.MultiheadAttention", state_of(theirs))
     x = normal(4, 6, 15)

@@ -1,4 +1,4 @@
-"""On a GPU: twins agree with TF32 off and in bfloat16, both draw the same bits, and a run repeats to the bit."""
+"""On a GPU: twins agree with TF32 off and in bfloat16, both draw the same bits, and runs are reproducible."""
 
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ def test_both_frameworks_draw_the_bits_of_numpy_on_a_gpu(shape):
 
 
 def test_a_torch_run_on_a_gpu_repeats_to_the_bit():
-    """JAX's does not: XLA adds up the gradient of an embedding with atomics (D55)."""
+    """JAX's run does not repeat: XLA sums an embedding's gradient with atomics (D55)."""
     model = ModelConfig("ReviewClassifierGRU", SIZES)
     options = {"model": model, "optimizer": AdamWConfig(learning_rate=1e-2), "device": "cuda"}
     finals = []
@@ -49,7 +49,7 @@ def test_a_torch_run_on_a_gpu_repeats_to_the_bit():
 
 
 def batch(step):
-    """64 rows that use each of 37 tokens many times: the embedding's gradient is where atomics would show."""
+    """64 rows that use each of 37 tokens many times, so that atomics would show in the embedding's gradient."""
     generator = np.random.default_rng(step)
     lengths = generator.integers(1, 33, 64).astype(np.int32)
     mask = np.arange(32) < lengths[:, None]

@@ -1,6 +1,6 @@
-"""What the constructors of a twin draw is of one law on both sides; no check sees it, since both get equal weights.
+"""Constructors of both twins draw from the same distribution; no check sees it, since both sides get equal weights.
 
-Where weights come by (seed, name), as in every run, shared/initial_weights.py answers for them.
+Where weights come from (seed, name), as in every run, the tests of shared/initial_weights.py cover them.
 """
 
 import math
@@ -19,8 +19,8 @@ from torch_impl import build as torch_build
 
 CLASSES = [name for name, twin in TWINS.items() if not twin.function]
 UNIFORM_GAP = 20.0  # derived: the largest of n uniform numbers stays 20 / n of its bound below it once in e^20 draws
-NORMAL_GAP = 6.0  # derived: of standard errors, 1 / sqrt(n) for the quotient of two deviations: once in 5e8 draws
-# derived: a uniform number lies within sqrt(3) deviations, and of 50 normal ones the largest, as a rule, does not
+NORMAL_GAP = 6.0  # derived: in standard errors, 1 / sqrt(n) for the ratio of two deviations: once in 5e8 draws
+# derived: a uniform number lies within sqrt(3) deviations; the largest of 50 normal ones usually does not
 BOUNDED, MANY = 2.0, 50
 
 LINEAR, CELL = "bound = in_features**-0.5 if", "self.input_proj = Linear(input_size, 3 * hidden_size, bound=hidden"

@@ -1,6 +1,6 @@
-"""Every optimiser's rule in three updates of a twin: both sides are proven equal, and a mistake in one is seen.
+"""Every optimiser's rule over three updates of a twin: the sides are proven equal, and a mistake in one is caught.
 
-The faults of AdamW are in crosscheck/faults; here stand those of the other rules.
+AdamW's faults are in crosscheck/faults; those of the other rules are here.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from crosscheck.twins.pair import build_pair
 from crosscheck.twins.suite import UPDATES
 from shared.configs.optimizer import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, RMSpropConfig, SGDConfig
 
-# Gradients that are zero in theory are noise, which moves the weights by rate / eps times as much at most.
+# Gradients that are zero in theory are noise, which moves the weights by at most rate / eps times as much.
 EPS, DECAY, MOMENTUM = 1e-3, 0.1, 0.9
 CONFIGS: dict[str, OptimizerConfig] = {
     "sgd": SGDConfig(),
@@ -30,7 +30,7 @@ CONFIGS: dict[str, OptimizerConfig] = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """In one side's rule `old` becomes `new`."""
+    """Replaces `old` by `new` in one side's rule."""
 
     rule: str
     what: str

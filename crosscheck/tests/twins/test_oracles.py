@@ -1,4 +1,4 @@
-"""Both twins agree with the frameworks' own layers and with finite differences, in float64, forwards and backwards."""
+"""Both twins agree with the frameworks' own layers and with finite differences, in float64, forward and backward."""
 
 import numpy as np
 import pytest
@@ -22,11 +22,11 @@ OPTIONS = Options(np.dtype("float64"))
 SIDES = {"torch": torch_side, "jax": jax_side}
 WITH_REFERENCE = [
     (reference, case) for reference in REFERENCES for case in cases(TWINS[reference.twin]) if case != "masked_row"
-]  # nn.MultiheadAttention gives NaN for a row that is masked throughout, where ours gives zeros
+]  # nn.MultiheadAttention gives NaN for a fully masked row, ours gives zeros
 
 
 def assert_proven(ours: Values, theirs: Values) -> None:
-    """The criterion of a proof, on everything that was computed."""
+    """Apply the proof's criterion to everything that was computed."""
     gradients = [*theirs.input_gradients.values(), *theirs.parameter_gradients.values()]
     largest = max(map(criterion.norm, gradients))
     for attribute in ("outputs", "input_gradients", "parameter_gradients"):
@@ -68,7 +68,7 @@ def test_self_attention_agrees_with_torchs_functional_with_identity_projections(
     "name", ["GRU", "Attn", "MultiHeadedAttention", "LayerNorm", "PreNormAttentionBlock", "Encoder"]
 )
 def test_a_gradient_is_the_slope_of_central_differences(name):
-    """Along a random direction, Richardson's step takes the error of a difference to the fourth power of the step."""
+    """Along a random direction, Richardson extrapolation makes the error fourth order in the step."""
     pair = crosscheck.build_pair(name)
     generator = np.random.default_rng(0)
     floats = {f"input {n}": a for n, a in pair.inputs.items() if a.dtype == np.float64}
@@ -76,12 +76,12 @@ def test_a_gradient_is_the_slope_of_central_differences(name):
     with full_precision():
         values = torch_side.evaluate(pair.torch, as_call(pair.inputs), OPTIONS)
     gradients = {**values.parameter_gradients, **values.input_gradients}
-    if name == "Encoder":  # the row of padding is read by the forward pass, and has no gradient by design
+    if name == "Encoder":  # the forward pass reads the padding row, which has no gradient by design
         directions["embedding.weight"][0] = 0.0
     slope = sum(float((gradients[n] * direction).sum()) for n, direction in directions.items())
     coarse, fine = (_central_difference(pair, directions, step) for step in (2e-3, 1e-3))
     extrapolated = (4 * fine - coarse) / 3
-    # The two differences bracket the truncation error; what extrapolation leaves is far below their distance.
+    # The two differences bracket the truncation error; extrapolation leaves far less than their distance.
     assert abs(extrapolated - slope) <= abs(fine - coarse) / 100
 
 

@@ -1,4 +1,4 @@
-"""One stream of random numbers: numpy, torch, JAX and `jax.random` draw the same, from any element on."""
+"""One stream of random numbers: numpy, torch, JAX and `jax.random` draw the same, starting from any element."""
 
 import itertools
 import math
@@ -29,8 +29,8 @@ DRAWS = ("random_bits", "random_uniform", "random_bernoulli", "random_normal")
 EXTRA = {"random_bernoulli": (0.3,)}
 
 # derived: jax.random.normal computes log(1 - x * x) in float32. x * x is rounded by at most 2**-25, and by at most
-# (1 - |x|)**2, which together is worst at |x| = 1 - 2**-12.5: 2**-13.5 of 1 - x * x. There the normal is 3.76 and moves
-# by 1 / 3.76**2 of a relative change of 1 - x * x: 2**-13.5 / 14.1. The rest is the rounding of its polynomial.
+# (1 - |x|)**2; which together is worst at |x| = 1 - 2**-12.5: 2**-13.5 of 1 - x * x. There the normal is 3.76 and moves
+# by 1 / 3.76**2 of a relative change in 1 - x * x: 2**-13.5 / 14.1. The rest is the rounding of its polynomial.
 JAX_NORMAL = 2**-17
 
 
@@ -39,7 +39,7 @@ def jax_key(key: rng.Key) -> jax.Array:
 
 
 def drawn(draw: str, key: rng.Key, shape: tuple[int, ...], *extra: float, first: int = 0) -> np.ndarray:
-    """The numbers of numpy."""
+    """numpy's numbers."""
     return getattr(rng, draw)(key, math.prod(shape), *extra, first=first).reshape(shape)
 
 
@@ -83,7 +83,7 @@ def test_normal_numbers_are_equal_from_any_element_on(key, shape, first):
 @CASES
 def test_a_mask_is_true_where_the_upper_bits_are_below_the_threshold(key, shape, threshold, first):
     upper = drawn("random_bits", key, shape, first=first) >> 9
-    for bound in (threshold, *upper.ravel()[-1:].tolist()):  # where the last element is not below, by one
+    for bound in (threshold, *upper.ravel()[-1:].tolist()):  # at the second, the last element is just not below
         assert_all_draw(upper < bound, "random_mask", key, bound, first=first)
 
 
@@ -132,7 +132,7 @@ def test_a_part_of_a_stream_is_a_slice_of_the_whole(key, first, size):
 
 @pytest.mark.parametrize("length", [2**32 + 8, 2**40 + 19])
 def test_jax_random_goes_on_in_the_same_way_beyond_two_to_the_32(length):
-    """Its program for a GPU, where threefry is not a loop, computes on a CPU too, and only the slice that is used."""
+    """JAX's GPU program, where threefry is not a loop, also runs on a CPU, and computes only the slice that is used."""
 
     def end(key: jax.Array) -> jax.Array:
         return jax.random.bits(key, (length,), "uint32")[length - 16 :]
@@ -148,7 +148,7 @@ def every_uniform(*_: object, **__: object) -> np.ndarray:
 
 @pytest.fixture
 def every_normal(monkeypatch) -> np.ndarray:
-    """The normal of each of the 2**23 uniform numbers, which all three draw instead of random ones."""
+    """The normal number for each of the 2**23 uniform ones, which all three use instead of random ones."""
     monkeypatch.setattr(rng, "random_uniform", every_uniform)
     monkeypatch.setattr(torch_side, "random_uniform", lambda *of: torch.from_numpy(every_uniform()).to(of[2]))
     monkeypatch.setattr(jax_side, "random_uniform", lambda *_: jax.numpy.asarray(every_uniform()))

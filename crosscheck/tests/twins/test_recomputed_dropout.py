@@ -1,4 +1,4 @@
-"""Recomputed activations have the dropout masks of (seed, step, path) again, and the gradients of a plain run."""
+"""Recomputed activations reuse the dropout masks of (seed, step, path), and give the gradients of a plain run."""
 
 import functools
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from crosscheck.twins.pair import Pair, build_pair
 from shared import rng
 from shared.arrays import Arrays
 
-KEY = rng.fold_in(rng.key_from_seed(3), 17)  # of a seed and a step
+KEY = rng.fold_in(rng.key_from_seed(3), 17)  # from a seed and a step
 NEXT_KEY = rng.fold_in(rng.key_from_seed(3), 18)
 
 
@@ -30,7 +30,7 @@ def pair(request) -> Pair:
 
 
 def torch_gradients(pair: Pair, key: rng.Key, recomputed: bool) -> Arrays:
-    """The gradient of the sum of the squared outputs by parameter."""
+    """The gradient of the sum of squared outputs, by parameter."""
     module = pair.torch.train()
     torch_impl.seed_dropout(module, key)
     called = functools.partial(checkpoint, module, use_reentrant=False) if recomputed else module
@@ -66,7 +66,7 @@ def jax_gradient(pair: Pair, key: rng.Key, recomputed: bool) -> tuple[Callable[[
 
 
 def torch_draws(pair: Pair, recomputed: bool) -> int:
-    """How often a mask is drawn."""
+    """How many times a mask is drawn."""
     with pytest.MonkeyPatch.context() as patch:
         drawn = []
         draw = torch_impl.dropout.random_mask
@@ -76,7 +76,7 @@ def torch_draws(pair: Pair, recomputed: bool) -> int:
 
 
 def jax_draws(pair: Pair, recomputed: bool) -> int:
-    """How often the program draws random bits."""
+    """How many times the program draws random bits."""
     gradient, parameters = jax_gradient(pair, KEY, recomputed)
     return str(jax.make_jaxpr(gradient)(parameters)).count("random_bits[")
 
@@ -92,7 +92,7 @@ def test_recomputed_activations_give_the_same_bits_in_torch(pair):
 
 
 def test_recomputed_activations_give_the_same_gradients_in_jax(pair):
-    """XLA may fuse, and so round, the two programs differently."""
+    """XLA may fuse the two programs differently, and so round differently."""
     plain, recomputed = jax_gradients(pair, KEY, False), jax_gradients(pair, KEY, True)
     floor = max(map(norm, plain.values()))
     assert all(prove(plain[name], recomputed[name], floor).agrees for name in plain)

@@ -1,4 +1,4 @@
-"""Threefry against its published vectors, keys from seeds and names, and the threshold of dropout."""
+"""Threefry against its published vectors, keys from seeds and names, and the dropout threshold."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from shared import rng
 from torch_impl import random_bits as torch_bits
 
 ONES = 0xFFFFFFFF
-KNOWN_ANSWERS = [  # threefry2x32 of 20 rounds, of the Random123 library: key, counter, result
+KNOWN_ANSWERS = [  # threefry2x32 with 20 rounds, from the Random123 library: key, counter, result
     ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
     ((ONES, ONES), (ONES, ONES), (0x1CB996FC, 0xBB002BE7)),
     ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
@@ -64,7 +64,7 @@ def test_the_threshold_keeps_what_jaxs_bernoulli_keeps(rate):
     uniform = ((bits >> 9) | 0x3F800000).view(np.float32) - np.float32(1)
     kept = (bits >> 9) < rng.keep_threshold(rate)
     np.testing.assert_array_equal(kept, uniform < np.float32(1 - rate))
-    with jax.enable_x64(False):  # else JAX draws float64
+    with jax.enable_x64(False):  # otherwise JAX draws float64
         theirs = jax.random.bernoulli(jax_key((7, 8)), 1 - rate, (20_000,))
     np.testing.assert_array_equal(kept, np.asarray(theirs))
 

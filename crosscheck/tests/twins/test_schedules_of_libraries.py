@@ -1,4 +1,4 @@
-"""Learning-rate schedules are those of torch, optax and transformers, update by update over a whole run of 1000."""
+"""Learning-rate schedules match those of torch, optax and transformers at every update of a run of 1000."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ FALL = HORIZON - WARMUP
 RATE, FINAL, FACTOR = 3e-4, 0.1, 0.7
 UNIT = np.finfo(np.float64).eps / 2
 
-# derived: a rate is some 10 operations on numbers up to the full rate, one rounding each; the angle of the cosine, up
-# to pi, is rounded too, on both sides
+# derived: a rate takes about 10 operations on numbers up to the full rate, with one rounding each; the cosine's angle,
+# up to pi, is rounded too, on both sides
 CLOSED = 16 * UNIT * RATE
-# derived: torch multiplies the rate of the update before: up to 5 roundings of numbers up to the full rate, which the
+# derived: torch multiplies the previous update's rate: up to 5 roundings of numbers up to the full rate, which the
 # factors of later updates, at most 1, do not enlarge
 STEPWISE = 5 * UPDATES * UNIT * RATE
 
@@ -52,7 +52,7 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def warmed(after: Callable) -> Callable:
-    """A warm-up from 0, which `LinearLR` refuses, and then the scheduler that `after` makes."""
+    """A warm-up from 0, which `LinearLR` refuses, followed by the scheduler that `after` makes."""
 
     def make(optimizer):
         warmup = of_torch.LambdaLR(optimizer, lambda k: min(1.0, k / WARMUP))

@@ -1,6 +1,6 @@
-"""Every layer and model against its formula, written again with torch's own operations, dropout included.
+"""Every layer and model against its formula, rewritten with torch's own operations, dropout included.
 
-That twins agree says nothing of a mistake made twice; here each stands against an independent form of itself.
+Agreement between twins can't reveal a mistake made twice; here each is compared with an independent implementation.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ class Weights:
         return {n.removeprefix(self.prefix): a for n, a in self.arrays.items() if n.startswith(self.prefix)}
 
     def count(self, name: str) -> int:
-        """How many numbered modules stand below a name."""
+        """The number of numbered modules below a name."""
         return len({key.split(".")[1] for key in self.named() if key.startswith(f"{name}.")})
 
     def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Every twin agrees with its twin, in every case, mode and dtype; and both behave as SPEC says at the edges."""
+"""Every pair of twins agrees, in every case, mode and dtype; and both behave as SPEC says in edge cases."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Canonical arrays: both frameworks give and take the same names, layouts and bytes, and refuse what does not fit."""
+"""Canonical arrays: both frameworks read and write the same names, layouts and bytes, and refuse what does not fit."""
 
 import functools
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("float64_in_jax")
 CLASSES = [name for name, twin in TWINS.items() if not twin.function]
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float64": np.float64}
 SIDES = {"torch": (torch_build, torch_weights), "jax": (jax_build, jax_weights)}
-MODEL = "MultiHeadedAttention"  # square weights, which a forgotten transposition would leave in shape
+MODEL = "MultiHeadedAttention"  # square weights, whose shape a missing transpose would not change
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Jobs side by side end as jobs one after the other would."""
+"""Parallel jobs give the same outcome as sequential ones."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def test_what_a_job_raises_is_raised(jobs):
 
 
 def test_a_killed_worker_is_one_sentence():
-    with pytest.raises(IsogradError, match="one of 2 worker processes was killed, perhaps for want of memory"):
+    with pytest.raises(IsogradError, match="one of 2 worker processes was killed, perhaps for lack of memory"):
         list(run_all(kill_at_three, MANY))
 
 
@@ -72,5 +72,5 @@ def test_workers_end_with_their_parent(tmp_path, number):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         assert parent.stdout.readline().startswith(b"started in ")
         parent.send_signal(number)
-        parent.stdout.read()  # until nobody holds the other end: a worker that goes on would hold it for ever
+        parent.stdout.read()  # until nobody holds the other end: a surviving worker would hold it forever
     assert parent.returncode != 0

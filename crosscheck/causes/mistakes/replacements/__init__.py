@@ -1,4 +1,4 @@
-"""What the replacements of mistakes call, for tensors of either framework."""
+"""Helpers that the replacements of mistakes call, for tensors of either framework."""
 
 from crosscheck.causes.mistakes.replacements.masks import hidden_rows, seen_if_hidden
 from crosscheck.causes.mistakes.replacements.optimizers import adamw, rooted

@@ -1,4 +1,4 @@
-"""Optimisers with one thing changed, in torch."""
+"""Optimisers with one change, in torch."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ def adamw(
     weights: Any, gradients: Any, means: Any, squares: Any, variant: str, state_steps: Any, lr: float, beta1: float,
     beta2: float, eps: float, weight_decay: float, **_: Any,
 ) -> None:  # fmt: skip
-    """AdamW in torch, in place, but with "L2", with "eps inside" the root, or with biases "spared" by the decay."""
+    """In-place AdamW in torch, but with "L2" decay, with "eps inside" the root, or with biases "spared" from decay."""
     for w, g, m, v, before in zip(weights, gradients, means, squares, state_steps, strict=True):
         step = float(before) + 1
         g = g + weight_decay * w if variant == "L2" else g
@@ -23,7 +23,7 @@ def rooted(
     weights: Any, gradients: Any, squares: Any, lr: float, eps: float, weight_decay: float, alpha: float | None = None,
     **_: Any,
 ) -> None:  # fmt: skip
-    """RMSprop, or without `alpha` Adagrad, in torch, in place, but with eps inside of the root."""
+    """In-place RMSprop in torch, or Adagrad without `alpha`, but with eps inside the root."""
     kept, added = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
     for w, g, s in zip(weights, gradients, squares, strict=True):
         g = g + weight_decay * w

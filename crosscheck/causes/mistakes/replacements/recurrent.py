@@ -11,18 +11,18 @@ from crosscheck.causes.mistakes.replacements.values import stopped, where
 
 
 def ordered(states: Any, order: Callable[[int], Sequence[int]]) -> Any:
-    """States in another order: a list of them, or an array by its first axis."""
+    """Reordered states: a list of them, or an array along its first axis."""
     indices = list(order(len(states)))
     return [states[i] for i in indices] if isinstance(states, list | tuple) else states[np.array(indices)]
 
 
 def with_states(result: tuple[Any, Any], order: Callable[[int], Sequence[int]]) -> tuple[Any, Any]:
-    """Outputs and states of a layer, the states in another order."""
+    """A layer's outputs and reordered states."""
     return result[0], ordered(result[1], order)
 
 
 def by_direction(number: int) -> Sequence[int]:
-    """The even ones first."""
+    """Even ones first."""
     return [*range(0, number, 2), *range(1, number, 2)]
 
 
@@ -32,17 +32,17 @@ def by_layer(number: int) -> Sequence[int]:
 
 
 def backwards(number: int) -> Sequence[int]:
-    """The last first."""
+    """Last first."""
     return range(number)[::-1]
 
 
 def in_pairs(number: int) -> Sequence[int]:
-    """Each two neighbours exchanged."""
+    """Neighbours swapped in pairs."""
     return [index ^ 1 for index in range(number)]
 
 
 def last_output(result: tuple[Any, Any], step: int) -> tuple[Any, Any]:
-    """Outputs and final state of a scan, the state taken from the output of a step."""
+    """A scan's outputs and final state, with the state taken from one step's output."""
     return result[0], result[0][:, step]
 
 
@@ -59,7 +59,7 @@ def candidate(projection: Any, h: Any) -> Any:
 
 
 def without_candidate_bias(projection: Any, h: Any) -> Any:
-    """A hidden projection without its candidate's bias."""
+    """A hidden projection without the candidate's bias."""
     projected, bias = projection(h), candidate_bias(projection)
     return projected - (torch.nn.functional.pad if isinstance(bias, torch.Tensor) else jnp.pad)(
         bias, (2 * len(bias), 0)
@@ -67,7 +67,7 @@ def without_candidate_bias(projection: Any, h: Any) -> Any:
 
 
 def frozen_bias(projection: Any, x: Any, gates: int) -> Any:
-    """A projection whose bias is not trained in the first gates of three."""
+    """A projection whose bias is not trained in the first `gates` of three."""
     bias = projection.bias if isinstance(projection.bias, torch.Tensor) else projection.bias[...]
     size = gates * len(bias) // 3
     frozen = (stopped(bias) - bias)[:size]
@@ -76,5 +76,5 @@ def frozen_bias(projection: Any, x: Any, gates: int) -> Any:
 
 
 def unless_zero(projected: Any, h: Any) -> Any:
-    """Zero where the state is: a cell that skips its projection then."""
+    """Zero where the state is zero, as in a cell that then skips its projection."""
     return where((h != 0).sum(-1)[..., None] != 0, projected, 0.0)
