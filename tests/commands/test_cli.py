@@ -77,7 +77,7 @@ BAD = {  # command line: what the one sentence must hold
     "unknown dtype": ([*SMALL, "--dtype", "float16"], "unknown dtype 'float16'.*'bfloat16'"),
     "unknown device": ([*SMALL, "--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'"),
     "no such data": ([*SMALL, "--data", "nowhere"], "data folder nowhere: expected a folder with .* no such folder"),
-    "data is a file": ([*SMALL, "--data", "file"], "data folder file: .* got a file; give the folder"),
+    "data is a file": ([*SMALL, "--data", "file"], "data folder file: .* got a file; pass the folder"),
     "no data in the folder": ([*SMALL, "--data", "empty"], "data folder empty: expected .* an empty folder"),
     "malformed data": ([*SMALL, "--data", "malformed"], r"train\.csv, line 2: expected a label out of 1, 2, got '3'"),
     "data that is not built in": (["train", "reviews-5"], "yelp_polarity is not built in.*--data FOLDER.*--data hub"),
@@ -135,7 +135,7 @@ BAD = {  # command line: what the one sentence must hold
     "evaluating a file": (["eval", "file"], "expected a run folder with config.json, got file"),
     "a check into a file": (["check", "GRU", "--out", "file"], "--out file: expected a folder to write to"),
     "porting a folder without weights": (["port", "empty", "new.pt"], "no weights in the folder empty"),
-    "porting a binary file": (["port", "binary.txt", "new.pt", "--model", "GRU"], "can't read binary.txt: not a whole"),
+    "porting a binary file": (["port", "binary.txt", "new.pt", "--model", "GRU"], "can't read binary.txt: not a valid"),
     "porting a foreign zip": (
         ["port", "foreign.zip", "new.safetensors", "--model", "GRUCell"]
         + ["--arguments", '{"input_size": 2, "hidden_size": 3}'],
@@ -179,7 +179,7 @@ def test_a_backend_that_is_not_installed_is_said_so(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert ended.returncode == 2
     assert re.fullmatch(
-        r"isograd: the jax backend needs jax, flax, optax, and 'flax' is not installed: .*\n", ended.stderr
+        r"isograd: the jax backend needs jax, flax, optax, but 'flax' is not installed: .*\n", ended.stderr
     )
     assert not (tmp_path / "new").exists()
 
