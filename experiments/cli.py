@@ -1,4 +1,4 @@
-"""The command line: one console script, `isograd`, with a subcommand a file; `python -m experiments` is the same."""
+"""The command line: one console script, `isograd`, one file per subcommand; `python -m experiments` is the same."""
 
 import dataclasses
 import errno
@@ -44,9 +44,9 @@ NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "RES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, said in one sentence) or 128 + a signal."""
+    """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, named in one sentence) or 128 + signal."""
     _set_defaults_of_jax()
-    if arguments is None:  # a process of our own
+    if arguments is None:  # called as a program
         keep_freed_memory()
         _open_closed_streams()
     try:
@@ -59,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.code)
     except ModuleNotFoundError as error:
         return _fail(_missing(error), BAD_INPUT)
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of our output is gone
         return BAD_INPUT
     except OSError as error:
         return _fail(_reason(error), BAD_INPUT)
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
-        return _fail(f"not enough memory: a smaller batch or model needs less ({_first_line(error)})", BAD_INPUT)
+        return _fail(f"not enough memory: use a smaller batch or model ({_first_line(error)})", BAD_INPUT)
     finally:
         _drop_what_nobody_reads()
 
@@ -83,7 +83,7 @@ def _run(arguments: Sequence[str]) -> int | None:
 
 
 def _with_plain_names(command: Callable) -> Callable:
-    """The help shows `train EXPERIMENT --steps INT`, not `train STR --steps {None}|INT`: words say what None means."""
+    """Make the help show `train EXPERIMENT --steps INT`, not `train STR --steps {None}|INT`; its text explains None."""
     from tyro.conf import arg
 
     for name, parameter in inspect.signature(command).parameters.items():
@@ -114,20 +114,20 @@ def _plain_name(kind: Any) -> str | None:
 
 
 def _set_defaults_of_jax() -> None:
-    """Compiled programs are kept between commands; set before jax is imported, unless the user chose otherwise."""
+    """Cache compiled programs between commands, unless the user chose otherwise; must run before jax is imported."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def _open_closed_streams() -> None:
-    """Streams that were closed before the start take what is written and show it to nobody."""
+    """Redirect streams that were closed at startup to the null device."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process lives
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  open until the process exits
 
 
 def _drop_what_nobody_reads() -> None:
-    """Text left for a reader who has gone, or for a full disk: Python would fail on it once more when it ends."""
+    """Discard buffered output that can't be written (closed pipe, full disk): Python would fail on it again at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -137,20 +137,20 @@ def _drop_what_nobody_reads() -> None:
 
 def _fail(sentence: str, code: int) -> int:
     if sentence:
-        with suppress(OSError):  # nobody reads it
+        with suppress(OSError):  # stderr is closed
             print(f"isograd: {sentence}", file=sys.stderr)
     return code
 
 
 def _missing(error: ModuleNotFoundError) -> str:
     name = (error.name or "").split(".")[0]
-    if not name or (Path(__file__).parents[1] / name).exists():  # a part of isograd: a bug
+    if not name or (Path(__file__).parents[1] / name).exists():  # a module of isograd: a bug
         raise error
     return f"this command needs {name!r}, which is not installed: pip install {name}"
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Of numpy, of torch on a CPU or a GPU, and of JAX, each by the words of its own error."""
+    """Recognise the out-of-memory errors of numpy, torch (CPU and GPU) and JAX by their messages."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
@@ -161,5 +161,5 @@ def _first_line(error: Exception) -> str:
 def _reason(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}: make room, then go on with `isograd train --resume RUN`"
+        return f"the disk is full{where}: free some space, then resume with `isograd train --resume RUN`"
     return f"{error.strerror or error}{where}"

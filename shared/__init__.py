@@ -1,1 +1,1 @@
-"""What both frameworks agree on: names, configurations, data, weights and files, in numpy alone."""
+"""What both frameworks share: names, configurations, data, weights and files, in numpy alone."""

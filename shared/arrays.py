@@ -5,4 +5,4 @@ from collections.abc import Mapping
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-ArrayMapping = Mapping[str, np.ndarray]  # what is only read
+ArrayMapping = Mapping[str, np.ndarray]  # read-only

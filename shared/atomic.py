@@ -1,4 +1,4 @@
-"""Atomic writes: a file or a folder appears whole under its name, or the old one stays as it was."""
+"""Atomic writes: a file or a folder appears whole under its name, or the old one stays unchanged."""
 
 import glob
 import os
@@ -11,15 +11,15 @@ from pathlib import Path
 
 from shared.errors import IsogradError
 
-SETTLING_SECONDS = 0.2  # after which nothing more is expected from the threads of a failed write
-TRIES = 25  # of removing what cannot be removed
+SETTLING_SECONDS = 0.2  # for the threads of a failed write to finish
+TRIES = 25  # to remove what keeps reappearing
 
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on success it is synced to disk and takes the name `path`.
+    """Yield a temporary path next to `path` to write to; on success it is synced to disk and renamed to `path`.
 
-    Missing parent folders are made. Raises IsogradError if the disk is full or the place can't be written to.
+    Missing parent folders are created. Raises IsogradError if the disk is full or the place is not writable.
     """
     with _temporary(Path(path)) as temporary:
         yield temporary
@@ -29,7 +29,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` at which to make a folder; on success it takes the place of `path`.
+    """Yield a temporary path next to `path` at which to create a folder; on success it replaces `path`.
 
     A folder can't be replaced in one step: for a moment the old one is at `set_aside(path)`, where `standing` finds it.
     """
@@ -47,17 +47,17 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 def set_aside(path: Path) -> Path:
-    """Where the old folder of that name stands while the new one takes its place."""
+    """Where the old folder is kept while the new one takes its place."""
     return path.with_name(f".{path.name}.old")
 
 
 def standing(path: Path) -> Path | None:
-    """The folder, or the old one that a process killed between two renames left aside; None if there is neither."""
+    """The folder, or the old one set aside by a process killed between two renames; None if there is neither."""
     return next((folder for folder in (path, set_aside(path)) if folder.is_dir()), None)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder that has one writer; call it before writing there."""
+    """Remove what killed processes left in a folder with a single writer; call it before writing there."""
     for temporary in folder.glob(".*.tmp"):
         _remove(temporary)
     for old in folder.glob(".*.old"):
@@ -69,7 +69,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder so that no half of it is ever seen under its name."""
+    """Remove a folder so that it is never seen half removed under its name."""
     hidden = _temporary_name(path)
     path.rename(hidden)
     _remove(hidden)
@@ -83,12 +83,12 @@ def _temporary(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(path.parent)
     except BaseException as error:
-        _remove_for_good(path.parent, f"{glob.escape(temporary.name)}*")  # a library's own temporary beside it, too
+        _remove_for_good(path.parent, f"{glob.escape(temporary.name)}*")  # and a library's own temporary next to it
         if not isinstance(error, OSError):
             raise
         raise IsogradError(
             f"could not write {_by_own_names(path)}: {error.strerror or error}; nothing was changed there: "
-            "make room or choose another place, then try again"
+            "free some space or choose a different place, then try again"
         ) from error
 
 
@@ -97,7 +97,7 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _by_own_names(path: Path) -> Path:
-    """The path as it would be called at the end, of a member of a folder that is still temporary."""
+    """The final path of a member of a folder that is still temporary."""
     return Path(*(re.sub(r"^\.(.+)\.\d+\.tmp$", r"\1", part) for part in path.parts))
 
 
@@ -109,7 +109,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_for_good(folder: Path, pattern: str) -> None:
-    """Remove what is there, again until it stays away: threads of a library that failed may still be writing to it."""
+    """Remove what is there until it stays away: threads of a library that failed may still be writing to it."""
     for _ in range(TRIES):
         for leftover in folder.glob(pattern):
             _remove(leftover)

@@ -1,4 +1,4 @@
-"""What the runner asks of a backend, and how to load one by name without importing the other framework."""
+"""What the runner requires of a backend, and how to load one by name without importing the other framework."""
 
 import importlib
 from types import ModuleType
@@ -11,7 +11,7 @@ from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
-Batch = dict[str, Any]  # numpy arrays, or what `to_device` made of them
+Batch = dict[str, Any]  # numpy arrays, or what `to_device` returns
 Metrics = dict[str, Any]  # arrays on the device, fetched only when a line is logged
 State = Any  # opaque to the runner
 
@@ -29,29 +29,29 @@ class Backend(Protocol):
     compile_seconds: float  # spent in compilation so far, never counted as training time
 
     def init_state(self) -> State:
-        """Initial weights by (seed, parameter name), all else zero, step 0."""
+        """Initial weights by (seed, parameter name), everything else zero, step 0."""
 
     def to_device(self, batch: Batch) -> Batch:
-        """What the model and the loss need of a batch, on the device; from any thread, ahead of its step."""
+        """Move what the model and the loss need of a batch to the device; from any thread, ahead of its step."""
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
-        """One batch, and an update after each `accumulate` of them; uses up the state.
+        """Train on one batch, with an update after every `accumulate` of them; consumes the state.
 
-        Metrics, before the update: the loss and what else its row of LOSSES shows, as weighted means; gradient_norm,
-        before clipping, of the mean gradients of all batches that the update has so far.
+        Metrics, before the update: the loss and the other figures in its row of LOSSES, as weighted means;
+        gradient_norm, before clipping, of the mean gradients of all batches in the update so far.
         """
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
-        """The gradients of what trains, by name, that `train_step` would find in this batch; changes nothing."""
+        """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
-        """Without dropout, by the averaged weights where there are any: losses and predictions, shaped like weights."""
+        """Losses and predictions, shaped like weights; no dropout, and the averaged weights if there are any."""
 
     def fetch(self, metrics: Metrics) -> dict[str, np.ndarray]:
         """Wait for the device and copy metrics to the host."""
 
     def snapshot(self, state: State) -> State:
-        """A copy on the device that later steps leave as it is; it does not wait for the device."""
+        """A copy on the device that later steps don't change; does not wait for the device."""
 
     def state_to_arrays(self, state: State) -> dict[str, np.ndarray]:
         """weights/NAME, exp_avg/NAME, ... in canonical names and layouts, and step: see shared/training_state.py."""
@@ -60,7 +60,7 @@ class Backend(Protocol):
         """The inverse of `state_to_arrays`; arrays may come from the other backend."""
 
     def memory(self) -> dict[str, int]:
-        """steady_bytes and peak_bytes: of the device where it says, of the process on a CPU."""
+        """steady_bytes and peak_bytes: of the device if it reports them, of the process on a CPU."""
 
     def describe(self) -> dict[str, str]:
         """Versions and the name of the device, for the run's config.json."""
@@ -77,7 +77,7 @@ def load_backend(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Backend:
-    """Import one framework and make its backend; IsogradError if it is unknown, not installed or has no such device."""
+    """Import one framework and create its backend; IsogradError if unknown, not installed or without the device."""
     module = find_backend(name, dtype=dtype, device=device)
     check_choice("dropout_rng", training.dropout_rng, DROPOUT_RNGS)
     options = {"model": model, "optimizer": optimizer, "training": training, "loss": loss, "seed": seed}
@@ -85,7 +85,7 @@ def load_backend(
 
 
 def find_backend(name: str, *, dtype: str, device: str) -> ModuleType:
-    """The module of a backend, imported, its device found: what can be refused before any data is read."""
+    """Import the module of a backend and find its device: all that can be rejected before any data is read."""
     check_choice("backend", name, PACKAGES)
     check_choice("dtype", dtype, DTYPES)
     check_choice("device", device, DEVICES)
@@ -95,7 +95,7 @@ def find_backend(name: str, *, dtype: str, device: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] not in PACKAGES[name]:
             raise
         raise IsogradError(
-            f"the {name} backend needs {', '.join(PACKAGES[name])}, and {error.name!r} is not installed: "
+            f"the {name} backend needs {', '.join(PACKAGES[name])}, but {error.name!r} is not installed: "
             f"pip install 'isograd[{name}]'"
         ) from error
     module.find_device(device)

@@ -1,4 +1,4 @@
-"""Checkpoint files: named arrays and JSON metadata in one safetensors file, to the byte, written atomically."""
+"""Checkpoint files: named arrays and JSON metadata in one safetensors file, byte-exact, written atomically."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from shared.errors import IsogradError
 
 Metadata = dict[str, Any]
 
-HEADER_ENTRY = "isograd"  # where the metadata stands in the header, as JSON text
+HEADER_ENTRY = "isograd"  # of the metadata in the header, as JSON text
 DTYPES = {
     np.dtype(dtype)
     for dtype in (
@@ -28,17 +28,17 @@ DTYPES = {
 
 
 def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) -> None:
-    """Write arrays and JSON-able metadata; a failed write leaves the file that was there.
+    """Write arrays and JSON-serialisable metadata; a failed write leaves the existing file unchanged.
 
-    Raises IsogradError if a dtype has no place in the format, or the disk is full.
+    Raises IsogradError if the format does not support a dtype, or the disk is full.
     """
     _check_dtypes(path, arrays)
-    # safetensors writes memory as it lies: only contiguous arrays come back the same
+    # safetensors writes raw memory: only contiguous arrays survive the round trip
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     header = {HEADER_ENTRY: json.dumps(metadata, default=_plain)}
     with new_file(path) as temporary:
         temporary.touch()
-        mode = temporary.stat().st_mode  # as the umask has it: safetensors makes files that only their owner reads
+        mode = temporary.stat().st_mode  # as the umask allows: safetensors creates files that only their owner can read
         try:
             safetensors.numpy.save_file(contiguous, temporary, metadata=header)
         except safetensors.SafetensorError as error:
@@ -47,9 +47,9 @@ def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) ->
 
 
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
-    """ArrayMapping in their own dtypes, and the metadata: of a foreign file the texts of its header.
+    """The arrays in their own dtypes, and the metadata; for a foreign file, the texts of its header.
 
-    Raises IsogradError if the file is missing, empty, truncated or of another format.
+    Raises IsogradError if the file is missing, empty, truncated or in a different format.
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
@@ -73,7 +73,7 @@ def _check_dtypes(path: str | Path, arrays: ArrayMapping) -> None:
     ]
     if foreign:
         raise IsogradError(
-            f"can't write {path}: safetensors has no place for {', '.join(foreign)}: "
+            f"can't write {path}: safetensors does not support {', '.join(foreign)}: "
             "cast them to float64, float32, bfloat16 or an integer type"
         )
 
@@ -88,7 +88,9 @@ def _reason(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         if file.read(2) in (b"PK", b"\x80\x02"):
             return "this is a torch or zip file, not safetensors: `isograd port` can convert a torch state dict"
-    return f"not a whole safetensors file ({error}): it is truncated or of another format; use an earlier checkpoint"
+    return (
+        f"not a valid safetensors file ({error}): it is truncated or in a different format; use an earlier checkpoint"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 
 class IsogradError(ValueError):
-    """A mistake that the user can mend; the command line prints it as it is and exits with code 2."""
+    """A mistake that the user can fix; the command line prints it as is and exits with code 2."""
 
 
 class WeightsError(IsogradError, KeyError):

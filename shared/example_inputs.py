@@ -1,4 +1,4 @@
-"""Seeded example inputs of a twin, from the shapes that the registry describes, in every case that means something."""
+"""Seeded example inputs for a twin, from the shapes in the registry, in every case that makes sense."""
 
 from collections.abc import Callable, Mapping
 from math import prod
@@ -10,16 +10,16 @@ from shared.registry import BATCH, CLASSES, KEYS, STEPS, Twin
 
 Inputs = dict[str, np.ndarray]
 Sizes = Mapping[str, Any]
-SCORES, LARGE = {"logits", "scores"}, 1000.0  # what a softmax is given, and a number whose exponential overflows
+SCORES, LARGE = {"logits", "scores"}, 1000.0  # inputs of a softmax, and a number whose exponential overflows
 
 
 def example_inputs(
     twin: Twin, case: str = "odd_sizes", seed: int = 0, arguments: Mapping[str, Any] | None = None
 ) -> Inputs:
-    """The inputs of one of `cases(twin)`, for other constructor arguments than the registry's if they are given.
+    """The inputs of one of `cases(twin)`, for different constructor arguments than the registry's if given.
 
-    Floats are float64; ids, lengths and labels int64; masks bool, that of masked_row 1 and 0 in int64. One step has
-    T = 1; one example has B = 1 and nothing that may be left out.
+    Floats are float64; ids, lengths and labels int64; masks bool, but 1 and 0 in int64 for masked_row. One step has
+    T = 1; one example has B = 1 and no optional inputs.
     """
     own = twin.arguments if arguments is None else arguments
     batch = 1 if case == "one_example" else BATCH
@@ -29,7 +29,7 @@ def example_inputs(
 
 
 def cases(twin: Twin) -> list[str]:
-    """The names of the cases that mean something for a twin; a variant shares all but its own branch with the twin."""
+    """The names of the cases that make sense for a twin; a variant shares all but its own branch with the twin."""
     if twin.name != twin.public_name:
         return ["odd_sizes"]
     applies = {
@@ -45,17 +45,17 @@ def cases(twin: Twin) -> list[str]:
 
 def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Generator) -> Inputs:
     lengths = generator.integers(1, sizes["T"] + 1, sizes["B"])
-    lengths[-1] = sizes["T"] if sizes["B"] > 1 else (sizes["T"] + 1) // 2  # an only example has padding too
+    lengths[-1] = sizes["T"] if sizes["B"] > 1 else (sizes["T"] + 1) // 2  # a single example has padding too
     mask, rows = np.arange(sizes["T"]) < lengths[:, None], np.arange(sizes["B"])
     makers = {
         "ids": lambda: np.where(mask, generator.integers(1, sizes["vocabulary_size"], mask.shape), 0),
         "mask": lambda: mask,
         "lengths": lambda: lengths,
         "causal mask": lambda: np.tri(sizes["T"], dtype=bool),
-        "labels": lambda: generator.permutation(rows % sizes["num_classes"]),  # every class where there is room
-        "weights": lambda: np.where(rows % 2 == 0, 2 / (2 + rows), 0.0),  # 1, 0, 1/2, 0, ...; 0: only fills the batch
+        "labels": lambda: generator.permutation(rows % sizes["num_classes"]),  # every class if there are enough rows
+        "weights": lambda: np.where(rows % 2 == 0, 2 / (2 + rows), 0.0),  # 1, 0, 1/2, 0, ...; 0: padding
         "token labels": lambda: generator.integers(0, sizes["num_classes"], mask.shape),
-        "token weights": lambda: mask / (1 + rows[:, None]),  # padding counts for nothing
+        "token weights": lambda: mask / (1 + rows[:, None]),  # padding has no weight
     }
     return {
         name: makers[text]() if text in makers else generator.standard_normal(_shape(text, sizes))
@@ -73,8 +73,8 @@ def _as_they_are(twin: Twin, inputs: Inputs) -> Inputs:
 
 
 def _masked_row(twin: Twin, inputs: Inputs) -> Inputs:
-    inputs["mask"] = inputs["mask"].astype(np.int64)  # as tokenizers give it
-    inputs["mask"][0] = 0  # one example is padding throughout
+    inputs["mask"] = inputs["mask"].astype(np.int64)  # as tokenizers return it
+    inputs["mask"][0] = 0  # one example is all padding
     return inputs
 
 
@@ -83,7 +83,7 @@ def _large_scores(twin: Twin, inputs: Inputs) -> Inputs:
 
 
 def _no_real_row(twin: Twin, inputs: Inputs) -> Inputs:
-    inputs["weights"] = np.zeros_like(inputs["weights"])  # the batch is filled up throughout
+    inputs["weights"] = np.zeros_like(inputs["weights"])  # the batch is all padding
     return inputs
 
 

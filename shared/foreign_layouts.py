@@ -1,7 +1,7 @@
-"""Foreign layouts: how other libraries name, stack and turn the weights of our layers, as tables that read both ways.
+"""Foreign layouts: how other libraries name, stack and transpose the weights of our layers, as two-way tables.
 
 A row says that one block of a foreign array is one block of a canonical array, so a table only renames, slices and
-transposes, and its inverse is free. What a layout can't hold is refused with the reason, never approximated.
+transposes, and its inverse is free. What a layout can't hold is rejected with the reason, never approximated.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from shared.foreign_tables import BOTH_WAYS, LAYOUTS, REFUSED, WHOLE, Block, Row
 
 
 def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Canonical arrays of foreign ones (names of nested trees joined by "/"); refused layouts raise IsogradError.
+    """Canonical arrays of foreign ones (names of nested trees joined by "/"); unsupported layouts raise IsogradError.
 
     Raises one WeightsError that lists every missing and unused name.
     """
@@ -46,13 +46,13 @@ def to_foreign(layout: str, canonical: Mapping[str, np.ndarray]) -> Arrays:
         elif any(piece.tobytes()):
             raise IsogradError(
                 f"{layout} can't hold these weights: it has no place for part {row.canonical_block[0] + 1} of "
-                f"{row.canonical_block[1]} of {row.canonical}, which must be zero, and is not"
+                f"{row.canonical_block[1]} of {row.canonical}, which must be zero, but is not"
             )
     return _joined(layout, blocks)
 
 
 def _rows(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> list[Row]:
-    """The table with its layers written out, as many as the arrays have; a row outside of them stands once."""
+    """The table with its layers written out, as many as the arrays have; a row outside of them appears once."""
     if layout in REFUSED:
         raise IsogradError(f"{layout} can't be converted: {REFUSED[layout]}")
     check_choice("layout", layout, [*LAYOUTS, *REFUSED])
@@ -80,7 +80,7 @@ def _owner(row: Row) -> str | None:
 
 
 def _depth(name: str | None, arrays: Mapping[str, np.ndarray]) -> int:
-    """How many layers of a row there are; at least one, so that a row without any is reported as missing."""
+    """How many layers a row has; at least one, so that a row without any is reported as missing."""
     layers = 1
     while name is not None and "{}" in name and name.format(layers) in arrays:
         layers += 1
@@ -98,7 +98,7 @@ def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarr
 
 
 def _sibling(layout: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """The other form of a layout, one way or both ways, if that is what the arrays' names are."""
+    """A hint at the layout's other form, unidirectional or bidirectional, if the arrays' names fit that."""
     other = layout.removesuffix(BOTH_WAYS) if layout.endswith(BOTH_WAYS) else layout + BOTH_WAYS
     fits = other in LAYOUTS and {row.foreign for row in _rows(other, arrays, foreign=True)} == arrays.keys()
     return f"; these are the names of {other}" if fits else ""

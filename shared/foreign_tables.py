@@ -1,4 +1,4 @@
-"""Which block of another library's array is which block of ours: a table for every foreign layout."""
+"""Which block of another library's array corresponds to which block of ours: one table per foreign layout."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ KINDS = ("GRU", "LSTM", "RNN")
 
 @dataclass(frozen=True)
 class Row:
-    """`{}` stands for the layer; all lists of layers of one module are equally long, those of several need not be.
+    """`{}` stands for the layer; all lists of layers of one module are equally long, across modules they may differ.
 
     No foreign name: the layout has no place for the block, which must then be zero.
 
-    `merged_into` names the array whose same block the layout holds in its stead: only their sum matters.
+    `merged_into` names the array whose corresponding block the layout holds instead: only their sum matters.
     """
 
     foreign: str | None

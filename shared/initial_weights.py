@@ -18,7 +18,7 @@ def normal(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndar
 
 
 def normal_but_padding(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
-    """N(0, 1), with zeros in row 0, which is the padding token's."""
+    """N(0, 1), with zeros in row 0, the padding token's."""
     table = normal(generator, name, shapes)
     table[0] = 0.0
     return table
@@ -35,21 +35,21 @@ def zeros(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarr
 
 
 def uniform_by_hidden_size(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
-    """U(-1 / sqrt(H), 1 / sqrt(H)) in a GRU cell of H units, whose three gates stand on each other."""
+    """U(-1 / sqrt(H), 1 / sqrt(H)) in a GRU cell of H units, whose three gates are stacked."""
     bound = (shapes[name][0] // 3) ** -0.5
     return generator.uniform(-bound, bound, shapes[name])
 
 
 def uniform_by_inputs(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
-    """U(-1 / sqrt(I), 1 / sqrt(I)) in a linear map of I inputs; those of a bias are its weight's."""
+    """U(-1 / sqrt(I), 1 / sqrt(I)) in a linear map of I inputs; for a bias, those of its weight."""
     weight = re.sub(r"bias$", "weight", name)
     if weight not in shapes:
-        raise IsogradError(f"the initial values of {name!r} depend on the inputs of {weight!r}, which is not there")
+        raise IsogradError(f"the initial values of {name!r} depend on the inputs of {weight!r}, which is missing")
     bound = shapes[weight][-1] ** -0.5
     return generator.uniform(-bound, bound, shapes[name])
 
 
-INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a name draws it
+INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a name applies
     (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
     (r"embedding\.weight$", normal_but_padding),
     (r"(positions\.weight|cls_token)$", normal),
@@ -60,7 +60,7 @@ INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a n
 
 
 def initial_weights(shapes: Shapes, seed: int, dtype: np.dtype | type = np.float32) -> dict[str, np.ndarray]:
-    """Draw every parameter of `shapes` (canonical name -> shape); each depends on the seed and its own name only.
+    """Draw every parameter of `shapes` (canonical name -> shape); each depends only on the seed and its own name.
 
     Raises IsogradError for a name that no row of the table matches.
     """

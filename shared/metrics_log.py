@@ -16,7 +16,7 @@ from shared.atomic import new_file
 from shared.errors import IsogradError
 
 FILE = "metrics.jsonl"
-NONFINITE = "nonfinite"  # {"loss": "nan"}: what stands as null in the line, since JSON has no NaN
+NONFINITE = "nonfinite"  # {"loss": "nan"}: what is null in the line, since JSON has no NaN
 SECONDS_BETWEEN_FLUSHES = 60.0  # of the event files; a line of metrics.jsonl is flushed as it is written
 Record = dict[str, Any]
 
@@ -24,7 +24,7 @@ log = logging.getLogger("isograd")
 
 
 class MetricsLog:
-    """Appends records to the run folder: a line is with the system after `write`, and on the disk after `sync`."""
+    """Appends records to the run folder: a line has reached the system after `write`, and the disk after `sync`."""
 
     def __init__(self, folder: str | Path, *, tensorboard: bool = True) -> None:
         self.folder = Path(folder)
@@ -42,11 +42,11 @@ class MetricsLog:
             self._tensorboard.write(plain)
 
     def sync(self) -> None:
-        """Return when every line written so far is on the disk, where a power cut leaves it."""
+        """Return when every line written so far is on disk, safe from a power cut."""
         os.fsync(self._file.fileno())
 
     def truncate_after(self, step: int) -> None:
-        """Drop the records of later steps, before a run goes on from a checkpoint of this one."""
+        """Drop the records of later steps, before a run resumes from a checkpoint of this one."""
         self._file.close()
         truncate_after(self.folder, step)
         self._file = _open(self.folder)
@@ -68,7 +68,7 @@ class MetricsLog:
 
 
 def read(folder: str | Path) -> list[Record]:
-    """The records of a run folder, NaN and infinities restored; a last line that was never finished is ignored."""
+    """The records of a run folder, NaN and infinities restored; an unfinished last line is ignored."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise IsogradError(f"expected a run folder with {FILE}, got {folder}")
@@ -78,13 +78,15 @@ def read(folder: str | Path) -> list[Record]:
         record = _from_line(line)
         if record is not None:
             records.append(record)
-        elif line and number < len(lines):  # only the last line may be half written: it lacks its end
-            raise IsogradError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}; is the file edited?")
+        elif line and number < len(lines):  # only the last line may be half written, without a newline
+            raise IsogradError(
+                f"{path}, line {number}: expected a JSON object, got {line[:60]!r}; was the file edited?"
+            )
     return records
 
 
 def truncate_after(folder: str | Path, step: int) -> None:
-    """Rewrite metrics.jsonl atomically without the records of steps later than `step`; the others stay as they are."""
+    """Rewrite metrics.jsonl atomically without the records of steps later than `step`; the others are unchanged."""
     kept = [record for record in read(folder) if record.get("step", 0) <= step]
     with new_file(Path(folder) / FILE) as temporary:
         temporary.write_bytes("".join(map(_to_line, kept)).encode())
@@ -95,7 +97,7 @@ def _open(folder: Path) -> TextIO:
 
 
 def _mend_last_line(path: Path) -> None:
-    """A process killed while writing left a last line without its end: complete it, or cut it off."""
+    """Complete or cut off a last line that a process killed while writing left without a newline."""
     data = path.read_bytes() if path.exists() else b""
     whole, newline, rest = data.rpartition(b"\n")
     if not rest:
@@ -137,16 +139,16 @@ def _from_line(line: str) -> Record | None:
 
 
 class _EventFiles:
-    """TensorBoard's view of the same records; without tensorboardX it says so once and does nothing.
+    """TensorBoard's view of the same records; without tensorboardX it warns once and does nothing.
 
-    tensorboardX's own SummaryWriter writes from a thread that a full disk ends, and then waits for it for ever.
+    tensorboardX's own SummaryWriter writes from a thread that a full disk kills, and then waits for it forever.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: Any = None
         self._event: Any = None
-        self._flushed = 0.0  # long ago: the first record is to be seen at once
+        self._flushed = 0.0  # long ago: the first record should be visible at once
         self._purge_step: int | None = None
         self._available = True
 

@@ -1,4 +1,4 @@
-"""Memory of this process, for devices that keep no account of their own: how much there is, and that it is kept."""
+"""Memory of this process, for devices that don't report their own: how much it uses, and keeping what it frees."""
 
 import ctypes
 import resource
@@ -10,7 +10,7 @@ KEEPING = {-4: 0, -1: 2**31 - 1, -8: 1}  # glibc's mallopt: no M_MMAP_MAX, the l
 
 
 def process_memory() -> dict[str, int]:
-    """steady_bytes: resident now; peak_bytes: the most that was ever resident."""
+    """steady_bytes: resident now; peak_bytes: the most ever resident."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     steady = int(STATUS.read_text().split()[1]) * resource.getpagesize() if STATUS.exists() else peak
@@ -18,9 +18,9 @@ def process_memory() -> dict[str, int]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what large tensors leave free for the next ones; other C libraries stay as they are.
+    """Let glibc keep the memory of freed large tensors for the next ones; does nothing with other C libraries.
 
-    Given back to the system, as is its habit, every training step pays for the same pages again.
+    By default it is returned to the system, and every training step pays for the same pages again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.configs.validation import check_choice
 
-# No two axes of an array are alike, so that a transposed square can't hide.
+# No two axes of an array have the same size, so that a transposed square can't hide.
 BATCH, STEPS, KEYS = 5, 11, 13  # B, T and S
 VOCABULARY, LENGTH, INPUT, HIDDEN, MLP_WIDTH = 37, 13, 23, 17, 19
 HEADS, HEAD = 3, 7
@@ -16,10 +16,10 @@ CLASSES = 3
 
 @dataclass(frozen=True)
 class Twin:
-    """A pair of classes or functions of one name; `name` may carry a variant after a colon.
+    """A pair of classes or functions with one name; `name` may carry a variant after a colon.
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
-    (0 to 1 a row), "token labels" and "token weights" (the same a token), or the axes of a float array, by B, T, S
+    (0 to 1 per row), "token labels" and "token weights" (the same per token), or the axes of a float array, by B, T, S
     (keys), the name of an argument, or a number. Those named in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
@@ -185,6 +185,6 @@ TWINS: dict[str, Twin] = {twin.name: twin for twin in (*_LAYERS, *_MODELS, *_FUN
 
 
 def find_twin(name: str) -> Twin:
-    """The twin of a name; raises IsogradError with the nearest names if there is none."""
+    """The twin with this name; raises IsogradError with the closest names if there is none."""
     check_choice("twin", name, TWINS)
     return TWINS[name]

@@ -1,21 +1,21 @@
 """One stream of random numbers for both frameworks: threefry-2x32, in the layout that JAX calls partitionable.
 
 A key is two words of 32 bits, and `threefry2x32(key, counter)` turns a counter of two words into two words that look
-random (Salmon et al., SC 2011). Nothing is stored between draws, so an element of a stream depends on its key and its
-position alone, and a part of a stream can be drawn without the rest. With i = 0, 1, 2, ... below 2**63:
+random (Salmon et al., SC 2011). Nothing is stored between draws, so an element of a stream depends only on its key and
+its position, and a part of a stream can be drawn without the rest. With i = 0, 1, 2, ... below 2**63:
 
     bits[i]        x0 ^ x1                           (x0, x1) = threefry2x32(key, (i >> 32, i mod 2**32))
     uniform[i]     (bits[i] >> 9) / 2**23            float32 in [0, 1)
     bernoulli[i]   uniform[i] < float32(p)           as integers: bits[i] >> 9 < threshold(p)
-    normal[i]      sqrt(2) erfinv(2 uniform[i] - 1)  the argument in float32, moved up by 2**-24 as it must not be -1
+    normal[i]      sqrt(2) erfinv(2 uniform[i] - 1)  the argument in float32, moved up by 2**-24 since it must not be -1
     split(key, n)  n keys: threefry2x32(key, (0, i))
     fold_in        one key: threefry2x32(key, (0, number)); a name folds in through its CRC-32
     key_from_seed  (seed >> 32, seed mod 2**32)
 
-numpy, PyTorch and JAX draw numbers that are equal to the bit, and equal to those of `jax.random`, but for its normal:
+numpy, PyTorch and JAX draw bit-identical numbers, equal to those of `jax.random` except for its normal:
 JAX's float32 erfinv is up to 91 units in the last place off (PyTorch's 1). Ours is computed in float64 and is the
 float32 nearest to the true value. Only 2**23 arguments occur, and none has its true value within 38 float64 units of
-the middle between two float32 (both measured over all arguments), so that any decent float64 erfinv gives the same.
+the midpoint of two float32 (both measured over all arguments), so that any decent float64 erfinv gives the same.
 """
 
 import math
@@ -111,14 +111,14 @@ def fold_in_name(key: Key, name: str) -> Key:
 
 
 def threshold(probability: float) -> int:
-    """What the upper 23 bits of an element stay below with this probability; IsogradError unless it is in [0, 1]."""
+    """The bound that an element's upper 23 bits are below with this probability; IsogradError unless in [0, 1]."""
     if not 0 <= probability <= 1:
-        raise IsogradError(f"a probability lies between 0 and 1, got {probability}: pass a number in that range")
+        raise IsogradError(f"a probability must be between 0 and 1, got {probability}: pass a number in that range")
     return math.ceil(float(np.float32(probability)) * 2**UNIFORM_BITS)
 
 
 def _stream(key: Key, size: int, first: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """The places of an answer and the uint32 that belong there, in parts that the processor's cache can hold."""
+    """The slices of an answer and the uint32 that belong there, in chunks that fit the processor's cache."""
     for start in range(0, size, CHUNK):
         stop = min(start + CHUNK, size)
         yield slice(start, stop), _encrypted(key, np.arange(first + start, first + stop, dtype=np.uint64))
@@ -146,7 +146,7 @@ def _encrypted(key: Key, positions: np.ndarray) -> np.ndarray:
 
 
 def keep_threshold(rate: float) -> int:
-    """The `threshold` of the elements that dropout keeps when it drops this share of them."""
+    """The `threshold` of the elements that dropout keeps when it drops this fraction of them."""
     return threshold(1.0 - rate)
 
 

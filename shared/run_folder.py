@@ -1,4 +1,4 @@
-"""Run folders: checkpoints/step-00001000/ and best/, each whole or absent, the same for both backends.
+"""Run folders: checkpoints/step-00001000/ and best/, each complete or absent, the same for both backends.
 
 A checkpoint is weights.safetensors (canonical names), optimizer.safetensors (the moments and the step) and state.json.
 """
@@ -16,10 +16,10 @@ from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside
 from shared.errors import IsogradError
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-FILES, DIGEST = "files", "sha256"  # in state.json: of the other two files, and of all else that it says
+FILES, DIGEST = "files", "sha256"  # in state.json: of the other two files, and of the rest of its content
 CHECKPOINTS, BEST = "checkpoints", "best"
-PREFIX = "weights/"  # of the weights among the arrays of `Backend.state_to_arrays`
-PORTABLE = ("twin", "arguments", "experiment")  # what of the state also stands in weights.safetensors, for porting
+PREFIX = "weights/"  # of the weights in the arrays of `Backend.state_to_arrays`
+PORTABLE = ("twin", "arguments", "experiment")  # parts of the state that are also in weights.safetensors, for porting
 
 State = dict[str, Any]
 
@@ -27,8 +27,8 @@ State = dict[str, Any]
 def save_checkpoint(run: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
     """Write checkpoints/step-N of a run; arrays as from `Backend.state_to_arrays`, state any JSON.
 
-    `twin`, `arguments` and `experiment` of the state make the weights portable without further words.
-    Raises IsogradError if the disk is full; what was there before is then still there.
+    `twin`, `arguments` and `experiment` of the state make the weights portable without further arguments.
+    Raises IsogradError if the disk is full; the previous content is then still there.
     """
     return _save(run / CHECKPOINTS / f"step-{step:08d}", arrays, state)
 
@@ -39,7 +39,7 @@ def save_best(run: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, A
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], State]:
-    """The arrays and the state of one checkpoint; raises IsogradError if a file is missing or not what was written."""
+    """The arrays and the state of one checkpoint; raises IsogradError if a file is missing or damaged."""
     state = read_state(folder)
     weights, _ = checkpoint.load(folder / WEIGHTS)
     others, _ = checkpoint.load(folder / OPTIMIZER)
@@ -47,7 +47,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], State]:
 
 
 def read_state(folder: Path) -> State:
-    """The state of a checkpoint whose files have the sizes and digests that were written, else IsogradError."""
+    """The state of a checkpoint; raises IsogradError unless all its files have their recorded sizes and digests."""
     state, written = _read_sealed(folder)
     for name in (WEIGHTS, OPTIMIZER):
         found = _fingerprint(folder / name) if (folder / name).is_file() else "no such file"
@@ -59,14 +59,14 @@ def read_state(folder: Path) -> State:
 
 
 def _read_sealed(folder: Path) -> tuple[State, dict[str, str]]:
-    """The state, and what the other files should be; nothing of state.json is believed unless its digest is right."""
+    """The state, and what the other files should be; state.json is not trusted unless its digest is right."""
     try:
         state = json.loads((folder / STATE).read_text())
         if state.pop(DIGEST) != _digest(state):
-            raise ValueError("it is damaged: its digest is another one")
+            raise ValueError("it is damaged: its digest does not match")
         return state, state.pop(FILES)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise IsogradError(f"{folder} is not a whole checkpoint ({STATE}: {error}): use an earlier one") from error
+        raise IsogradError(f"{folder} is not a complete checkpoint ({STATE}: {error}): use an earlier one") from error
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -78,13 +78,13 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """The newest checkpoint that is whole, and a note on each newer one that is not; IsogradError if there is none."""
+    """The newest intact checkpoint, and a note on each newer one that is not; IsogradError if there is none."""
     notes = []
     for folder in reversed(list_checkpoints(run)):
         try:
             read_state(folder)
         except IsogradError as error:
-            notes.append(f"passed over a damaged checkpoint: {error}")
+            notes.append(f"skipped a damaged checkpoint: {error}")
         else:
             return folder, notes
     raise IsogradError(f"{run} has no usable checkpoint: {'; '.join(notes) or 'none was written'}")
@@ -96,7 +96,7 @@ def best_checkpoint(run: Path) -> Path | None:
 
 
 def keep_last(run: Path, count: int) -> list[Path]:
-    """Remove all but the newest `count` checkpoints and the newest whole one; best/ stays. Returns what was removed."""
+    """Remove all but the newest `count` checkpoints and the newest intact one; keep best/. Returns what was removed."""
     folders = list_checkpoints(run)
     newest_whole = next((folder for folder in reversed(folders) if _is_whole(folder)), None)
     removed = [folder for folder in folders[: max(len(folders) - count, 0)] if folder != newest_whole]

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: plain Python functions of the updates done, so that both backends are given one float.
+"""Learning-rate schedules: plain Python functions of the updates done, so that both backends get the same float.
 
 What follows a warm-up counts from its end, as in `optax.join_schedules` and torch's `SequentialLR`: the full rate is
-reached once, at update `warmup`, and no decay has gone by before.
+reached once, at update `warmup`, with no decay before it.
 """
 
 import math
@@ -47,7 +47,7 @@ def step(learning_rate: float, every: int, factor: float) -> Schedule:
 def epoch(learning_rate: float, updates_of_an_epoch: Updates, factor: float, warmup: int) -> Schedule:
     """rate(k) = learning_rate factor^n, n = the epochs of the data that ended since the warm-up.
 
-    The rate changes between two epochs only: a warm-up that ends within an epoch leaves the rest of it undecayed, and
+    The rate changes only between two epochs: a warm-up that ends within an epoch leaves the rest of it undecayed, and
     an update that begins in one epoch and ends in the next has the rate of the first.
     """
     return lambda k: learning_rate * factor ** ((k + warmup) // updates_of_an_epoch - warmup // updates_of_an_epoch)
@@ -73,8 +73,8 @@ def make_schedule(
 ) -> Schedule:
     """The schedule of a run of `updates` updates, whose full rate is `learning_rate`.
 
-    `updates_of_an_epoch` is a fraction where one update takes several batches and an epoch can't be cut into such.
-    Raises IsogradError that names every setting out of its range.
+    `updates_of_an_epoch` is a fraction if one update takes several batches and they don't divide an epoch evenly.
+    Raises one IsogradError that names every setting out of range.
     """
     check_choice("schedule", config.name, SCHEDULES)
     horizon = updates if config.horizon is None else config.horizon
@@ -91,7 +91,7 @@ def _check_settings(config: ScheduleConfig, horizon: int) -> None:
         f"a warmup of 0 to {horizon} updates (the horizon), got {config.warmup}": _is_count(config.warmup)
         and config.warmup <= max(horizon, 0),
         f"every to be at least 1 update, got {config.every}": _is_count(config.every) and config.every >= 1,
-        f"a final part of 0 to 1, got {config.final}": 0 <= config.final <= 1,
+        f"a final fraction of 0 to 1, got {config.final}": 0 <= config.final <= 1,
         f"a finite factor of at least 0, got {config.factor}": 0 <= config.factor < math.inf,
     }
     problems = [expected for expected, held in holds.items() if not held]

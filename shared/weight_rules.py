@@ -25,7 +25,7 @@ def canonical_name(path: Path) -> str:
 
 
 def to_canonical(path: Path, array: np.ndarray) -> np.ndarray:
-    """Permute a JAX array into PyTorch's layout; contiguous, since safetensors writes other memory silently wrong."""
+    """Permute a JAX array into PyTorch's layout; contiguous, since safetensors silently writes other memory wrong."""
     return np.asarray(array.transpose(_axes(path, array.ndim)), order="C")
 
 
@@ -46,7 +46,7 @@ def check_names(expected: Mapping[str, Shape], arrays: Mapping[str, np.ndarray],
 
 
 def check_arrays(expected: Mapping[str, Shape], arrays: Mapping[str, np.ndarray], owner: str) -> None:
-    """As `check_names`, and the same error lists every array that does not hold floats, which a weight must."""
+    """Like `check_names`; the same error also lists every array that does not hold floats, as weights must."""
     others = [f"{name} ({array.dtype})" for name, array in arrays.items() if array.dtype not in FLOATS]
     _refuse(owner, {**_misfits(expected, arrays), "not floats": others})
 

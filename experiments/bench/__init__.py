@@ -1,4 +1,4 @@
-"""Every benchmark by name; each returns rows in which sides that were timed in turn stand beside each other."""
+"""Every benchmark by name; each returns rows that compare sides timed in turn."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What dropout costs: training steps with masks of each kind and with none, and the masks by themselves."""
+"""The cost of dropout: training steps with each kind of mask and with none, and drawing the masks alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,14 +17,14 @@ EXPERIMENTS = {"cpu": ("reviews-5-small", "reviews-2-small"), "cuda": ("reviews-
 NONE = "none"
 RATE = 0.3
 MILLIONS = {"cpu": 1, "cuda": 64}  # elements of a mask, in units of 2**20
-TOGETHER = 8  # masks that are begun before any is waited for: a GPU is never idle between two
-UNIT = 2**20 / 1e6  # so that figures are for a million elements
+TOGETHER = 8  # masks launched before waiting for any, so that a GPU never idles in between
+UNIT = 2**20 / 1e6  # scales figures to a million elements
 KEY = (1, 2)
 Masks = dict[str, Callable[[], Any]]
 
 
 def bench_dropout(options: Options) -> list[Row]:
-    """Rows for the steps, whose ratios are to no dropout, and for the masks, in milliseconds for a million elements."""
+    """Rows for steps (ratios to no dropout) and for masks (milliseconds per million elements)."""
     names = options.experiments or EXPERIMENTS[options.device]
     steps = [row for name in names for backend in PACKAGES for row in _steps(name, backend, options)]
     return steps + [row for backend in PACKAGES for row in _masks(backend, options)]
@@ -58,7 +58,7 @@ def _masks(backend: str, options: Options) -> list[Row]:
 
 
 def _block_of(mask: Callable[[], Any], wait: Callable[[Any], object], millions: float) -> Callable[[], Cost]:
-    """Blocks of masks, several begun together; the first, which compile and warm up, are drawn here."""
+    """Blocks of masks, several launched together; the first ones, which compile and warm up, are drawn here."""
 
     def draw(times: int) -> None:
         for _ in range(times):

@@ -1,11 +1,11 @@
-"""What all benchmarks are told: where they run, and how long."""
+"""Options shared by all benchmarks: where they run, and for how long."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Options:
-    """`experiments`: those of the catalogue whose steps are timed; none: the benchmark's own choice."""
+    """`experiments` are the catalogue entries whose steps are timed; if empty, the benchmark's defaults."""
 
     device: str = "cpu"
     dtype: str = "float32"

@@ -1,4 +1,4 @@
-"""The result of benchmarks: a JSON document that says what it was measured on, and a table."""
+"""Benchmark results: a JSON document that records what they were measured on, and a table."""
 
 import os
 import platform
@@ -11,8 +11,8 @@ from experiments.bench.workload import experiment_for
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
 
-ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they change times; the threads are torch's: JAX takes all cores
-WIDTH = 140  # of the table, also where no terminal says how wide it is
+ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they affect times; the thread count is torch's: JAX uses all cores
+WIDTH = 140  # of the table, with or without a terminal
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "case": lambda row: row["case"],
     "backend": lambda row: row["backend"],
@@ -28,7 +28,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 
 def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict[str, Any]:
-    """Rows by benchmark; milliseconds are medians over the rounds, ratios medians of those within a round."""
+    """Rows by benchmark; milliseconds are medians over the rounds, ratios are medians of those within a round."""
     smallest = experiment_for("reviews-1-small", options)
     return {
         "command": command,
@@ -45,7 +45,7 @@ def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict
 
 
 def print_table(rows: list[Row]) -> None:
-    """One line for each side; a column that no row fills is left out."""
+    """Print one line per side; columns that are empty in every row are omitted."""
     from rich.console import Console
     from rich.table import Table
 

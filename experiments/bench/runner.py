@@ -1,7 +1,7 @@
-"""What the runner costs: a training step with all that surrounds it against the bare compiled step.
+"""The overhead of the runner: a full training step against the bare compiled step.
 
-Counted are prefetched batches, logged metrics with TensorBoard, and a checkpoint written in the background every
-`checkpoint_every` steps; validations are not.
+Prefetching, logging with TensorBoard, and a checkpoint written in the background every `checkpoint_every` steps are
+included; validation is not.
 """
 
 import tempfile
@@ -20,12 +20,12 @@ from shared.backend import PACKAGES, Backend
 from shared.metrics_log import MetricsLog
 
 EXPERIMENTS = {"cpu": ("reviews-5-small",), "cuda": ("reviews-5",)}
-GOAL = 1.03  # the runner's step over the bare one
+GOAL = 1.03  # for the ratio of the runner's step to the bare one
 BARE, RUNNER = "bare step", "runner"
 
 
 def bench_runner(options: Options) -> list[Row]:
-    """A row for each side of each backend; the runner's ratio says what it costs."""
+    """One row per side and backend; the runner's ratio is its overhead."""
     names = options.experiments or EXPERIMENTS[options.device]
     return [row for name in names for backend in PACKAGES for row in _rows(name, backend, options)]
 
@@ -44,22 +44,22 @@ def _rows(name: str, backend_name: str, options: Options) -> list[Row]:
 
 
 def _without_validation(prepared: Prepared) -> Prepared:
-    """A run whose end and whose validations lie beyond the steps that are taken."""
+    """The same run with its end and its validations beyond the timed steps."""
     far = 3 * prepared.experiment.checkpoint_every
     return replace(prepared, experiment=replace(prepared.experiment, steps=far, evaluate_every=far))
 
 
 class RunnerSteps:
-    """Runs of the runner, each in a folder of its own, that go on with one state."""
+    """Successive runs of the runner on one state, each in its own folder."""
 
     def __init__(self, backend: Backend, prepared: Prepared) -> None:
         self.backend, self.prepared = backend, prepared
         self.state = backend.init_state()
 
     def block(self) -> Cost:
-        """The cost of a step, from right after one checkpoint to right after the next: there the device is waited for.
+        """The cost of a step, from right after one checkpoint to right after the next; both wait for the device.
 
-        A few steps before them warm up; the last checkpoint, which nothing covers, comes after them.
+        A few warm-up steps come first; the final checkpoint, which overlaps with no step, comes last.
         """
         every = self.prepared.experiment.checkpoint_every
         stretch = _Stretch(every + 1, 2 * every + 1)
@@ -71,7 +71,7 @@ class RunnerSteps:
 
 
 class _Stretch(Progress):
-    """Notes the moments at which the runner has handed two of its steps to the device."""
+    """Records when the runner hands the first and the last timed step to the device."""
 
     def __init__(self, first: int, last: int) -> None:
         self.first, self.last = first, last

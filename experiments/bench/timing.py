@@ -1,7 +1,7 @@
-"""Sides of a comparison timed in turn: medians on the wall and in CPU time, and ratios within each round.
+"""Sides of a comparison timed in turn: medians of wall-clock and CPU time, and ratios within each round.
 
-Work of others slows neighbouring blocks alike, so a ratio is taken within a round and its median over the rounds. CPU
-time is that of all threads of this process: it leaves others out, but counts what a background thread does for free.
+Other processes slow neighbouring blocks alike, so ratios are taken within a round, and their median over the rounds.
+CPU time covers all threads of this process: it ignores other processes, but counts background work that is free.
 """
 
 import time
@@ -13,31 +13,31 @@ Row = dict[str, Any]
 
 
 class Cost(NamedTuple):
-    """Seconds, of a moment or of one unit of work."""
+    """Seconds, at a point in time or per unit of work."""
 
     wall: float
     cpu: float
 
 
 def now() -> Cost:
-    """This moment."""
+    """The current wall-clock and CPU time."""
     return Cost(time.perf_counter(), time.process_time())
 
 
 def cost(began: Cost, ended: Cost, units: float) -> Cost:
-    """What one of the units between two moments cost."""
+    """The cost per unit of work between two points in time."""
     return Cost((ended.wall - began.wall) / units, (ended.cpu - began.cpu) / units)
 
 
 def timed(work: Callable[[], object], units: float) -> Cost:
-    """The cost of a unit of some work that ends when the device has ended it."""
+    """The cost per unit of work that returns once the device has finished it."""
     began = now()
     work()
     return cost(began, now(), units)
 
 
 def in_turn(sides: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """A block of every side in each round, in an order that turns from round to round."""
+    """Time one block of every side per round, rotating the order from round to round."""
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides) if number % 2 == 0 else reversed(sides):
@@ -46,7 +46,7 @@ def in_turn(sides: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, list
 
 
 def rows_of(costs: dict[str, list[Cost]], base: str) -> list[Row]:
-    """A row for each side; ratios are to the side `base`."""
+    """One row per side; ratios are relative to the side `base`."""
     return [{"side": name, **_against(costs[name], costs[base])} for name in costs]
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark trains: an experiment of the catalogue on random token ids, so that no data are needed."""
+"""The workload of a benchmark: a catalogue experiment on random token ids, so that no data is needed."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,13 +14,13 @@ from shared.configs.experiment import Experiment
 from shared.data import Examples
 from shared.tasks.classification import LabelledTexts
 
-SIZES = {"vocabulary_size": 128, "num_classes": 3}  # where an experiment leaves them to its data
-BATCHES = 8  # of an epoch
+SIZES = {"vocabulary_size": 128, "num_classes": 3}  # if the experiment takes them from its data
+BATCHES = 8  # per epoch
 BLOCK_SECONDS = 0.3  # or one step, if that takes longer
 
 
 def experiment_for(name: str, options: Options) -> Experiment:
-    """The experiment with every size settled."""
+    """The experiment with every size filled in."""
     experiment = find_experiment(name)
     sizes = {**SIZES, "sequence_length": experiment.length}
     arguments = {key: sizes[key] if value is None else value for key, value in experiment.model.arguments.items()}
@@ -29,7 +29,7 @@ def experiment_for(name: str, options: Options) -> Experiment:
 
 
 def random_data(experiment: Experiment) -> Prepared:
-    """An experiment ready for the runner: reviews of random ids, half as long as they may be or longer."""
+    """An experiment ready for the runner: reviews of random ids, at least half as long as the maximum."""
     random, arguments = np.random.default_rng(experiment.seed), experiment.model.arguments
     lengths = random.integers(experiment.length // 2, experiment.length + 1, BATCHES * experiment.batch_size)
     ids = random.integers(1, arguments["vocabulary_size"], lengths.sum(), dtype=np.int32)
@@ -39,7 +39,7 @@ def random_data(experiment: Experiment) -> Prepared:
 
 
 class BareStep:
-    """The compiled update of a backend in a tight loop, on one batch that is on the device already."""
+    """A backend's compiled update in a tight loop, on one batch that is already on the device."""
 
     def __init__(self, backend: Any, prepared: Prepared) -> None:
         rate = prepared.experiment.optimizer.learning_rate
@@ -58,11 +58,11 @@ class BareStep:
         return timed(lambda: self.run(steps), steps)
 
     def steps_of_a_block(self) -> int:
-        """How many fill a block; the first steps, which compile and warm up, are taken here."""
+        """How many steps fill a block; the first ones, which compile and warm up, run here."""
         self.run(2)
         return max(1, round(BLOCK_SECONDS / self.block(2).wall))
 
 
 def first_batch(prepared: Prepared) -> Batch:
-    """Of the first epoch."""
+    """The first batch of the first epoch."""
     return next(prepared.data.epoch(prepared.experiment, "train", 0).start_at(0))

@@ -1,4 +1,4 @@
-"""Every experiment by name; one file for each family."""
+"""Every experiment by name; one file per family."""
 
 from experiments.catalogue.lockstep import LOCKSTEP
 from experiments.catalogue.reviews import REVIEWS, SIDE_BY_SIDE
@@ -11,6 +11,6 @@ __all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name; raises IsogradError with the nearest names."""
+    """The experiment with this name; raises IsogradError with the closest names."""
     check_choice("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name]

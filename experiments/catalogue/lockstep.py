@@ -1,4 +1,4 @@
-"""Lockstep: the small reviews with dropout, each trained with all that an update can have, to certify both backends."""
+"""Lockstep: the small reviews with dropout, each with every feature of an update, to certify both backends."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import AdamWConfig, ParameterGroup, ScheduleConfig, TrainingConfig
 
 DROPOUT = 0.3
-UNDECAYED = {  # biases, norms and what is looked up
+UNDECAYED = {  # biases, norms and embeddings
     GRU: ("*.bias", "*embedding.weight"),
     TRANSFORMER: ("*.bias", "*norm.weight", "*embedding.weight", "*positions.weight", "*cls_token"),
 }
@@ -30,9 +30,9 @@ def _in_lockstep(experiment: Experiment) -> Experiment:
 
 
 def _without_effect(model: ModelConfig) -> tuple[str, ...]:
-    """Biases that shift all scores of a softmax alike: in theory their gradient is 0, and nothing depends on them.
+    """Biases that shift all scores of a softmax equally: in theory their gradient is 0, and nothing depends on them.
 
-    Adam divides what noise they have by its own size: in float32 they would wander off, by another way on each side.
+    Adam divides their noise by its own size: in float32 they would drift, differently on each side.
     """
     if model.twin == TRANSFORMER:
         return ("*attention.k_proj.bias",)

@@ -1,4 +1,4 @@
-"""Reviews, SPEC.md E1: seven classifiers of Yelp Polarity, and each scaled down for built-in data on a CPU."""
+"""Reviews, SPEC.md E1: seven classifiers for Yelp Polarity, each also scaled down for built-in data on a CPU."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from shared.configs.optimizer import AdamWConfig
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table of E1."""
+    """A row of table E1."""
 
     number: int
     title: str
@@ -34,9 +34,9 @@ ROWS = (
     Row(7, "Transformer, 2 layers, post-norm", TRANSFORMER, 0.3, {"num_layers": 2, "block": "postnorm"}),
 )
 
-COMPARED = {  # rows that differ in one thing, which a report sets side by side
+COMPARED = {  # rows that differ in one thing, shown side by side in a report
     (1, 2): "dropout",
-    (2, 3): "a decoder behind the encoder",
+    (2, 3): "a decoder after the encoder",
     (3, 4): "soft attention in the decoder",
     (5, 6): "the number of layers",
     (5, 7): "normalisation before or after",
@@ -60,7 +60,7 @@ def _full(row: Row) -> Experiment:
 
 
 def _small(row: Row) -> Experiment:
-    """None stands for what the data and its vocabulary decide: see experiments/training/preparation.py."""
+    """None marks sizes that follow from the data and the vocabulary: see experiments/training/preparation.py."""
     return Experiment(
         name=f"reviews-{row.number}-small",
         title=f"{row.title}, dropout {row.dropout}, small",

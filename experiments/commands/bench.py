@@ -30,16 +30,16 @@ def bench(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Time what isograd does against what it stands beside, in turns and with both backends, on random data.
+    """Time the runner and dropout against their baselines, in turn, with both backends, on random data.
 
     Args:
-        names: runner (against the bare compiled step), dropout (masks of both kinds and none); all of them.
+        names: runner (against the bare compiled step), dropout (both kinds of masks and none); default: all.
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
-        experiment: Whose steps are timed (small ones on a CPU, full ones on a GPU).
-        batch_size: Examples in a batch.
-        rounds: Blocks of each side, whose median counts.
-        out: A folder for bench.json.
+        experiment: Experiments whose steps are timed (default: small ones on a CPU, full ones on a GPU).
+        batch_size: Examples per batch.
+        rounds: Timed blocks per side; the median counts.
+        out: Folder for bench.json.
         json: Print JSON.
     """
     typed = command_line("bench", bench, dict(locals()))
@@ -71,7 +71,7 @@ def _check_sizes(batch_size: int | None, rounds: int) -> None:
 
 
 def _load_frameworks(device: str, dtype: str) -> None:
-    """Both, torch first, or IsogradError; on a GPU that they share, JAX must not take three quarters of it."""
+    """Load both, torch first, or raise IsogradError; JAX must not reserve three quarters of a GPU they share."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     for name in PACKAGES:
         find_backend(name, dtype=dtype, device=device)

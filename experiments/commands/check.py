@@ -1,4 +1,4 @@
-"""`isograd check`: crosscheck twins; exit code 1 where any two disagree."""
+"""`isograd check`: crosscheck twins; exit code 1 if any pair disagrees."""
 
 import json as json_format
 from pathlib import Path
@@ -12,7 +12,7 @@ from shared.backend import DEVICES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
-SEEDS = 100  # unchanged pairs, unless the user says how many
+SEEDS = 100  # default number of unchanged pairs
 
 
 def check(
@@ -26,15 +26,15 @@ def check(
     out: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Prove that twins agree: everything inside, outputs, gradients, optimiser steps, in each dtype.
+    """Prove that twins agree in each dtype: outputs, intermediates, gradients, optimiser steps.
 
     Args:
-        patterns: Names of twins, * and ? allowed (all of them).
+        patterns: Names of twins, * and ? allowed (default: all).
         dtype: float64, float32, bfloat16, float16.
         device: cpu or cuda.
-        faults: Plant every known fault instead (or those that the patterns name) and score the checks themselves.
-        seeds: Unchanged pairs that must raise no alarm, with --faults and all of them (100).
-        out: A folder for report.html and report.json; with --faults for faults.html, faults.md and faults.json.
+        faults: Plant every known fault instead (or those matching the patterns) and score the checks themselves.
+        seeds: With --faults and no patterns: unchanged pairs that must raise no alarm (default: 100).
+        out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json.
         json: Print JSON: every tensor with its error and bound.
     """
     given = dict(locals())
@@ -65,9 +65,7 @@ def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json:
     if seeds is not None and seeds < 0:
         raise IsogradError(f"--seeds: expected at least 0, got {seeds}")
     if seeds and patterns:
-        raise IsogradError(
-            "--seeds: unchanged pairs are checked beside all faults only: leave out --seeds or the names"
-        )
+        raise IsogradError("--seeds checks unchanged pairs only with all faults: remove --seeds or the names")
     with counting("planting", quiet=json) as progress:
         scores = measured_here(score(patterns, SEEDS if seeds is None else seeds, progress=progress))
     page = write_scores(scores, out, command) if out is not None else None

@@ -11,7 +11,7 @@ from experiments.training.folder import CONFIG, check_folder
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # these models are so small that threads only wait for one another
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the models are so small that more threads only wait for each other
 EXPERIMENTS = ("reviews-4-small", "reviews-5-small")  # one GRU, one Transformer
 DTYPES = ("float64", "float32")
 REPORT = "report"
@@ -21,7 +21,7 @@ def demo(*, out: Path = Path("runs/demo")) -> int:
     """Crosscheck every twin, train a GRU and a Transformer with both backends, and draw all four runs.
 
     Args:
-        out: Where runs and report go; replaced each time.
+        out: Folder for the runs and the report; replaced each time.
     """
     started = time.monotonic()
     _make_room(out)
@@ -42,12 +42,14 @@ def demo(*, out: Path = Path("runs/demo")) -> int:
 
 
 def _make_room(out: Path) -> None:
-    """Remove what an earlier demonstration left; never anything else."""
+    """Remove the output of an earlier demo; never anything else."""
     ours = {f"{experiment}-{backend}" for experiment in EXPERIMENTS for backend in PACKAGES}
     present = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
     foreign = sorted(present - ours - {"check", REPORT})
     if foreign or (out.exists() and not out.is_dir()):
-        raise IsogradError(f"{out} holds other things ({', '.join(foreign) or 'it is a file'}): choose another --out")
+        raise IsogradError(
+            f"{out} is not a demo folder ({', '.join(foreign) or 'it is a file'}): choose a different --out"
+        )
     check_folder(out)
     for name in ours & present:
         if (out / name / CONFIG).is_file():

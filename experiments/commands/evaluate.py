@@ -10,7 +10,7 @@ from experiments.training.run_config import RunConfig, read_config
 from shared.backend import find_backend
 from shared.run_folder import best_checkpoint, latest_checkpoint, load_checkpoint
 
-SHOWN = 12  # characters of the name of a metric
+SHOWN = 12  # characters of a metric's name
 
 
 def evaluate_command(
@@ -28,11 +28,11 @@ def evaluate_command(
 
     Args:
         run: The run folder.
-        backend: torch or jax (the run's own).
-        data: A folder or hub, in place of the run's data.
-        device: cpu or cuda (the run's own).
-        dtype: float32, float64 or bfloat16 (the run's own).
-        newest: The newest checkpoint, not the best.
+        backend: torch or jax (default: the run's).
+        data: A folder or hub, instead of the run's data.
+        device: cpu or cuda (default: the run's).
+        dtype: float32, float64 or bfloat16 (default: the run's).
+        newest: Evaluate the newest checkpoint instead of the best.
         json: Print JSON.
     """
     config = read_config(run)

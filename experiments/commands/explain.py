@@ -1,4 +1,4 @@
-"""`isograd explain`: which known default, flipped, removes a gap; exit code 1 at a gap, or where a size has moved."""
+"""`isograd explain`: which known default, flipped, closes a gap; exit code 1 if there is a gap or a size has moved."""
 
 from experiments.commands.options import check_options
 from experiments.progress.display import counting, print_json
@@ -17,21 +17,21 @@ def explain_command(
     device: str = "cpu",
     json: bool = False,
 ) -> int:
-    """Name the known divergence behind a disagreement of two twins, or measure a row of the catalogue anew.
+    """Name the known divergence behind a disagreement of two twins, or re-measure a row of the catalogue.
 
     Args:
-        twin: A name of `isograd list twins`.
+        twin: A name from `isograd list twins`.
         divergence: A row of the catalogue, such as D18, or `all` (`isograd list divergences`).
         fault: Plant this fault first (`isograd list faults`).
         dtype: float64, float32, bfloat16 or float16.
         case: The kind of input.
-        train: With dropout on, and optimiser steps after it.
+        train: With dropout on, and optimiser steps afterwards.
         device: cpu or cuda.
         json: Print JSON.
     """
     check_options("explain", explain_command, dict(locals()))
     if (twin is None) == (divergence is None):
-        raise IsogradError("expected a twin or --divergence ID, one of the two: `isograd explain --divergence D18`")
+        raise IsogradError("expected either a twin or --divergence ID, such as `isograd explain --divergence D18`")
     if divergence is not None:
         return _measure(divergence, json)
     from crosscheck.explain import explain_twin

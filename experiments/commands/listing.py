@@ -1,4 +1,4 @@
-"""`isograd list`: the twins, experiments, datasets, optimizers, faults and known divergences there are."""
+"""`isograd list`: the available twins, experiments, datasets, optimizers, faults and known divergences."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -80,14 +80,14 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "faults": faults,
     "divergences": divergences,
 }
-QUICK = ("twins", "experiments", "datasets", "optimizers")  # what is shown unasked: the others need both frameworks
+QUICK = ("twins", "experiments", "datasets", "optimizers")  # shown by default: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:
-    """Show the twins, experiments, datasets, optimizers, faults or known divergences there are.
+    """List twins, experiments, datasets, optimizers, faults or known divergences.
 
     Args:
-        what: twins, experiments, datasets, optimizers, faults or divergences (all but the last two).
+        what: twins, experiments, datasets, optimizers, faults or divergences (default: all but the last two).
         json: Print JSON.
     """
     if what is not None:

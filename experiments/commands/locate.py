@@ -1,4 +1,4 @@
-"""`isograd locate`: the module at fault in a pair of twins, and every module by itself; exit code 1 if one is."""
+"""`isograd locate`: the module at fault in a pair of twins, and every module in isolation; exit code 1 if one fails."""
 
 from experiments.commands.options import check_options
 from experiments.progress.display import print_json
@@ -19,12 +19,12 @@ def locate_command(
     """Find the first diverging module, phase and tensor of a pair of twins.
 
     Args:
-        twin: A name of `isograd list twins`.
+        twin: A name from `isograd list twins`.
         fault: Plant this fault first (`isograd list faults`).
         dtype: float64, float32, bfloat16 or float16.
         case: The kind of input (`isograd list twins` names each twin's).
-        train: With dropout on, and optimiser steps after it.
-        steps: Train the model so many steps with both backends, and name the first step that parts.
+        train: With dropout on, and optimiser steps afterwards.
+        steps: Train the model for this many steps with both backends, and name the first step that diverges.
         device: cpu or cuda.
         json: Print JSON.
     """

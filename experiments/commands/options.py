@@ -1,4 +1,4 @@
-"""Options of a command: those that have no effect beside another are refused, and all make its command line again."""
+"""Options of a command: reject those that have no effect, and rebuild the command line."""
 
 import inspect
 import shlex
@@ -8,30 +8,30 @@ from typing import Any
 from experiments.training.settings import flag
 from shared.errors import IsogradError
 
-UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> an option -> those that have no effect beside it
+UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> option -> the options that have no effect beside it
     "check": {"faults": ("dtype", "device")},
     "explain": {"divergence": ("fault", "dtype", "case", "train", "device")},
     "locate": {"steps": ("case", "train")},
     "report": {"table": ("out", "json")},
 }
-# command -> an option -> the one without which it has no effect
+# command -> option -> the option that it needs
 NEEDED: dict[str, dict[str, str]] = {"check": {"seeds": "faults"}}
 
 
 def check_options(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Raises IsogradError if one of the arguments `given` to a command has no effect: nothing is ignored in silence."""
+    """Raise IsogradError if an argument `given` to a command has no effect: nothing is silently ignored."""
     changed = _changed(command, given)
     for option, others in UNUSED.get(name, {}).items():
         unused = [flag(other) for other in others if other in changed]
         if option in changed and unused:
-            raise IsogradError(f"`isograd {name} {flag(option)}` makes no use of {', '.join(unused)}: leave it out")
+            raise IsogradError(f"{', '.join(unused)} has no effect with `isograd {name} {flag(option)}`: leave it out")
     for option, needed in NEEDED.get(name, {}).items():
         if option in changed and needed not in changed:
-            raise IsogradError(f"`isograd {name}` makes use of {flag(option)} with {flag(needed)} alone: add it")
+            raise IsogradError(f"{flag(option)} needs {flag(needed)}: add {flag(needed)}")
 
 
 def command_line(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> str:
-    """What to type for the arguments `given` to a command."""
+    """The command line for the arguments `given` to a command."""
     places = [p.name for p in inspect.signature(command).parameters.values() if p.kind is p.POSITIONAL_ONLY]
     words = ["isograd", name, *(word for place in places for word in _words(given[place]))]
     for option, value in _changed(command, given).items():
@@ -41,7 +41,7 @@ def command_line(name: str, command: Callable[..., Any], given: Mapping[str, Any
 
 
 def _changed(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that are not at their defaults."""
+    """The arguments that differ from their defaults."""
     parameters = inspect.signature(command).parameters
     return {name: given[name] for name, parameter in parameters.items() if given[name] != parameter.default}
 

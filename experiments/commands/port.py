@@ -1,4 +1,4 @@
-"""`isograd port`: weights from one framework or format to another, to the byte; exit code 1 if --verify fails."""
+"""`isograd port`: weights from one framework or format to another, byte for byte; exit code 1 if --verify fails."""
 
 from pathlib import Path
 
@@ -14,15 +14,15 @@ def port_command(
     verify: bool = False,
     json: bool = False,
 ) -> int:
-    """Convert the weights of a model of the suite; the format of SRC is recognised.
+    """Convert the weights of a registered model; the format of SRC is detected.
 
     Args:
         src: A torch state_dict file, a safetensors file, an Orbax folder, a checkpoint or a run.
-        dst: What to write.
-        to: torch, safetensors or orbax (as the name DST says).
-        model: The experiment or twin that the weights belong to, where SRC does not say.
-        arguments: Its constructor arguments as JSON, where SRC does not say.
-        verify: Read it again, and run the forward pass on both sides.
+        dst: The file or folder to write.
+        to: torch, safetensors or orbax (default: from the name of DST).
+        model: The experiment or twin that the weights belong to, if SRC does not say.
+        arguments: Its constructor arguments as JSON, if SRC does not say.
+        verify: Read the result back, and run the forward pass on both sides.
         json: Print JSON.
     """
     from experiments.porting.port import port

@@ -14,9 +14,9 @@ def report(
 
     Args:
         runs: Run folders, or folders of run folders; with --table, also folders of lockstep certificates.
-        out: Where the report goes (a folder `report` in the first run).
-        table: Write the table alone to this Markdown file, and no report.
-        json: Print the figures as JSON too.
+        out: Folder for the report (default: `report` in the first run).
+        table: Write only the table, to this Markdown file.
+        json: Also print the figures as JSON.
     """
     check_options("report", report, dict(locals()))
     from experiments.reports.certificate_table import find_certificates, write_certificates

@@ -1,4 +1,4 @@
-"""Both backends train one experiment, each in a process of its own; then one report of the two."""
+"""Train one experiment with both backends, each in its own process, then report on the two."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ from shared.errors import IsogradError
 
 
 class ChildFailed(Exception):
-    """A command started for one backend has ended with this exit code, having said why unless a sentence does."""
+    """A child command failed with this exit code; it printed the reason itself unless a sentence is given."""
 
     def __init__(self, code: int, sentence: str = "") -> None:
         super().__init__(sentence)
@@ -27,7 +27,7 @@ class ChildFailed(Exception):
 
 
 def train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json: bool) -> None:
-    """Each backend in a process of its own, so that memory and time are that backend's alone; then one report."""
+    """Train each backend in its own process, so that memory and time are its own, then write one report."""
     from experiments.reports.report import write_report
 
     find_experiment(experiment)
@@ -49,14 +49,14 @@ def _as_options(given: dict) -> list[str]:
 
 
 def check_both_installed() -> None:
-    """Raise IsogradError with what is missing of either framework."""
+    """Raise IsogradError naming the frameworks that are missing."""
     missing = [name for names in PACKAGES.values() for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise IsogradError(f"--backend both needs torch and jax, and {', '.join(missing)} is not installed")
+        raise IsogradError(f"--backend both needs torch and jax, but {', '.join(missing)} is not installed")
 
 
 def run_command(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
-    """Run an isograd command in a process of its own; it gets the signals that come here, and saves before it ends."""
+    """Run an isograd command in its own process and forward signals to it, so that it saves before it exits."""
     child = subprocess.Popen(
         [sys.executable, "-m", "experiments", *arguments], env={**(environment or {}), **os.environ}
     )
@@ -69,6 +69,6 @@ def run_command(arguments: list[str], environment: Mapping[str, str] | None = No
     with handled_by(pass_on):
         code = child.wait()
     if code < 0:
-        raise ChildFailed(128 - code, f"`isograd {shlex.join(arguments)}` was ended by signal {-code}")
+        raise ChildFailed(128 - code, f"`isograd {shlex.join(arguments)}` was killed by signal {-code}")
     if code or heard:
         raise ChildFailed(code or 128 + heard[0])

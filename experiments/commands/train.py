@@ -1,4 +1,4 @@
-"""`isograd train`: one experiment with one backend or with both, from the start or from where a run was left."""
+"""`isograd train`: one experiment with one backend or both, from scratch or resumed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
 BACKENDS = (*PACKAGES, "both")
-OF_A_RESUMED_RUN = ("backend", "device", "steps", "patience")  # what may change: all else is as the run began
+OF_A_RESUMED_RUN = ("backend", "device", "steps", "patience")  # what may change; everything else keeps its setting
 NO_SETTINGS = Settings()
 
 
@@ -29,15 +29,15 @@ def train(
     quiet: bool = False,
     json: bool = False,
 ) -> int | None:
-    """Train an experiment of the catalogue, or go on with a run.
+    """Train an experiment of the catalogue, or resume a run.
 
     Args:
-        experiment: A name of the catalogue (`isograd list experiments`).
-        settings: What is changed of it.
-        certify: With `--backend both`: run them in lockstep, compare all after every step, name where they part.
-        out: The run folder; left out: runs/EXPERIMENT-BACKEND.
-        stop_at: Save and stop after this step; `--resume` does the rest, in either framework.
-        resume: Go on with the run in this folder, with either backend.
+        experiment: A name from the catalogue (`isograd list experiments`).
+        settings: Changes to the experiment.
+        certify: With `--backend both`: run in lockstep, compare everything after every step, name where they diverge.
+        out: The run folder (default: runs/EXPERIMENT-BACKEND).
+        stop_at: Save and stop after this step; `--resume` continues, in either framework.
+        resume: Resume the run in this folder, with either backend.
         quiet: Show nothing until the end.
         json: Print every record as a JSON line.
     """
@@ -62,19 +62,19 @@ def train(
 
 
 def _folder(experiment: str, kind: str, out: Path | None) -> Path:
-    launch.find_experiment(experiment)  # a name that is wrong must not name a folder
+    launch.find_experiment(experiment)  # an unknown name must not become a folder
     return out or Path("runs") / f"{experiment}-{kind}"
 
 
 def _check_together(certify: bool, resume: Path | None, stop_at: int | None) -> None:
     if certify and (resume is not None or stop_at is not None):
-        raise IsogradError("--certify runs from the beginning to the end: leave out --resume and --stop-at")
+        raise IsogradError("--certify runs from start to finish: leave out --resume and --stop-at")
     if stop_at is not None and stop_at < 0:
         raise IsogradError(f"--stop-at: expected a step of at least 0, got {stop_at}")
 
 
 def _certify(experiment: str, settings: Settings, out: Path | None, progress: Progress, *, json: bool) -> int:
-    """Exit code 1 if the runs part."""
+    """Exit code 1 if the runs diverge."""
     from experiments.training.certificate import certify, describe
 
     if settings.backend != "both":
@@ -92,7 +92,7 @@ def _certify(experiment: str, settings: Settings, out: Path | None, progress: Pr
 
 
 def _tell(folder: Path, progress: Progress) -> None:
-    progress.note(f"the run is in {folder}: `isograd report {folder}` draws it")
+    progress.note(f"the run is in {folder}: plot it with `isograd report {folder}`")
 
 
 def _resume(
@@ -110,7 +110,7 @@ def _resume(
     if experiment not in (None, name):
         raise IsogradError(f"{folder} is a run of {name}, not of {experiment}: leave the experiment out")
     if fixed:
-        raise IsogradError(f"a run goes on as it was begun: {', '.join(fixed)} can't be changed by --resume")
+        raise IsogradError(f"a resumed run keeps its settings: remove {', '.join(fixed)}")
     changes = {name: getattr(settings, name) for name in OF_A_RESUMED_RUN}
     launch.resume(folder, progress, stop_at=stop_at, **changes)
     _tell(folder, progress)

@@ -1,1 +1,1 @@
-"""Weights between file formats, verified."""
+"""Convert weights between file formats, and verify the result."""

@@ -1,4 +1,4 @@
-"""The formats that weights are ported between: how a source is recognised, read and written."""
+"""The formats of weights: how a source is detected, read and written."""
 
 import importlib
 import importlib.util
@@ -17,14 +17,14 @@ from shared.registry import Twin
 from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
 from shared.weight_rules import check_names
 
-FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework whose own it is
+FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework it belongs to
 SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".orbax": "orbax"}
 ORBAX_FILES = ("_METADATA", "default/_METADATA")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Weights on disk: their format, where they lie, and what was passed over on the way to them."""
+    """Weights on disk: their format, their path, and notes on what was skipped to find them."""
 
     format: str
     path: Path
@@ -32,7 +32,7 @@ class Source:
 
 
 def recognise(path: Path) -> Source:
-    """The weights at a file, an Orbax folder, a checkpoint or a run of ours (its best, else its newest checkpoint)."""
+    """The weights in a file, an Orbax folder, a checkpoint or a run (its best checkpoint, else its newest)."""
     if path.is_dir():
         for is_kind, locate in FOLDERS:
             if is_kind(path):
@@ -47,36 +47,36 @@ def recognise(path: Path) -> Source:
 
 
 def format_of(path: Path, to: str | None) -> str:
-    """The format asked for, or else the one that the suffix says."""
+    """The requested format, or else the one that the suffix implies."""
     if to is None and path.suffix not in SUFFIXES:
-        raise IsogradError(f"which format should {path} have? Say --to {', --to '.join(FRAMEWORKS)}")
+        raise IsogradError(f"can't tell the format from the name {path}: add --to {' or --to '.join(FRAMEWORKS)}")
     chosen = SUFFIXES[path.suffix] if to is None else to
     check_choice("format", chosen, FRAMEWORKS)
     return chosen
 
 
 def check_writable(path: Path, chosen: str, source: Path) -> None:
-    """Raise if writing there would destroy something that is not a file or folder of that format."""
+    """Raise if writing would overwrite anything but a file or folder of that format."""
     if path.exists() and path.resolve() == source.resolve():
-        raise IsogradError(f"the source and the destination are both {path}: choose another destination")
+        raise IsogradError(f"the source and the destination are both {path}: choose a different destination")
     is_orbax = path.is_dir() and _is_orbax(path)
     if path.is_dir() and not (chosen == "orbax" and (is_orbax or not any(path.iterdir()))):
-        raise IsogradError(f"{path} is a folder with other contents: choose another destination")
+        raise IsogradError(f"{path} is a folder with other contents: choose a different destination")
     if path.is_file() and chosen == "orbax":
-        raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose another destination")
+        raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose a different destination")
     if path.is_file() and path.stat().st_size and not _is_weights(path):
-        raise IsogradError(f"{path} is a file that holds no weights: choose another destination")
+        raise IsogradError(f"{path} is a file that holds no weights: choose a different destination")
 
 
 def read_metadata(source: Source) -> dict[str, Any]:
-    """What the source says of its model; {} if nothing."""
+    """What the source says about its model; {} if nothing."""
     if source.format == "safetensors":
         return checkpoint.load(source.path)[1]
     return framework_files(source.format).read_metadata(source.path)
 
 
 def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
-    """Raise WeightsError unless these are the weights of the model; safetensors alone does not tell."""
+    """Raise WeightsError unless these weights fit the model; a safetensors file alone does not tell."""
     own = [chosen for chosen, framework in FRAMEWORKS.items() if framework and importlib.util.find_spec(framework)]
     for chosen in own[:1]:
         shapes = framework_files(chosen).parameter_shapes(_abstract(chosen, twin, arguments))
@@ -84,7 +84,7 @@ def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
 
 
 def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:
-    """The canonical arrays of a source, checked against the model where the format has a framework."""
+    """The canonical arrays of a source, checked against the model if the format belongs to a framework."""
     if source.format == "safetensors":
         return checkpoint.load(source.path)[0]
     return framework_files(source.format).read_weights(source.path, _abstract(source.format, twin, arguments))
@@ -93,7 +93,7 @@ def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:
 def write(
     chosen: str, path: Path, arrays: Arrays, twin: Twin, arguments: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> None:
-    """Write the canonical arrays in a format, atomically, with the metadata where the format can carry it."""
+    """Write the canonical arrays in a format, atomically, with metadata if the format can hold it."""
     if chosen == "safetensors":
         checkpoint.save(path, arrays, metadata)
     else:
@@ -125,7 +125,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _is_torch(start: bytes) -> bool:
-    return start.startswith((b"PK", b"\x80")) and start[8:] != b"{"  # a zip, or a pickle of old
+    return start.startswith((b"PK", b"\x80")) and start[8:] != b"{"  # a zip, or an old-style pickle
 
 
 def _is_weights(path: Path) -> bool:

@@ -34,7 +34,7 @@ class Output:
 
 @dataclass(frozen=True)
 class PortReport:
-    """What was ported; `identical` and `outputs` are filled in by a verification."""
+    """What was ported; verification fills in `identical` and `outputs`."""
 
     source: str
     source_format: str
@@ -55,7 +55,7 @@ class PortReport:
         return self.identical is not False and all(output.error <= output.bound for output in self.outputs)
 
     def to_json(self) -> str:
-        """The report for a program."""
+        """The report as JSON."""
         return json.dumps(asdict(self) | {"agrees": self.agrees})
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class PortReport:
             f"{self.parameters:,} parameters in {self.tensors} tensors, {', '.join(self.dtypes)}",
         ]
         if self.identical is not None:
-            lines.append(f"read again: {'every byte is the same' if self.identical else 'BYTES DIFFER'}")
+            lines.append(f"read back: {'every byte is identical' if self.identical else 'BYTES DIFFER'}")
         lines += [
             f"output {output.name}: torch and JAX differ by {output.error:.1e} in float64, bound {output.bound:.0e}: "
             f"{'agrees' if output.error <= output.bound else 'DISAGREES'}"
@@ -115,24 +115,24 @@ def port(
 def find_model(
     source: Source, metadata: Mapping[str, Any], model: str | None, arguments: Mapping[str, Any]
 ) -> tuple[Twin, dict[str, Any]]:
-    """The twin and its constructor arguments: from what the user said, else from the source's own metadata."""
+    """The twin and its constructor arguments: as given by the user, else from the source's metadata."""
     name, known = model, {}
     if name is None:
         name, known = metadata.get("twin"), dict(metadata.get("arguments", {}))
     if name is None:
         raise IsogradError(
-            f"{source.path} does not say which model its weights belong to: say --model with an experiment or a twin "
+            f"{source.path} does not say which model its weights belong to: add --model with an experiment or a twin "
             f"(and --arguments with its constructor arguments as JSON), such as --model {next(iter(EXPERIMENTS))}"
         )
     if model in EXPERIMENTS:
         name, known = EXPERIMENTS[model].model.twin, dict(EXPERIMENTS[model].model.arguments)
     check_choice("model", name, [*EXPERIMENTS, *TWINS])
     if TWINS[name].function:
-        raise IsogradError(f"{name} is a function and has no weights: say --model with an experiment or a class")
+        raise IsogradError(f"{name} is a function and has no weights: pass --model with an experiment or a class")
     known |= arguments
     undecided = [key for key, value in known.items() if value is None]
     if undecided:
-        raise IsogradError(f"{model} takes {', '.join(undecided)} from its data: give them as JSON with --arguments")
+        raise IsogradError(f"{model} takes {', '.join(undecided)} from its data: pass them as JSON with --arguments")
     return TWINS[name], known
 
 

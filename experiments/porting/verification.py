@@ -1,4 +1,4 @@
-"""The proof of a port: the same bytes when read again, and the same outputs of both frameworks in float64."""
+"""The proof of a port: the same bytes when read back, and the same outputs from both frameworks in float64."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from shared.registry import Twin
 
 
 def is_identical(ours: Arrays, theirs: Arrays) -> bool:
-    """Whether names, dtypes, shapes and bytes are all the same."""
+    """Whether names, dtypes, shapes and bytes are all identical."""
     return ours.keys() == theirs.keys() and all(
         array.dtype == theirs[name].dtype
         and array.shape == theirs[name].shape
@@ -25,7 +25,7 @@ def is_identical(ours: Arrays, theirs: Arrays) -> bool:
 
 def forward_differences(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     """Name, relative L2 difference and bound of every output, with the weights in both frameworks, in float64."""
-    for own_format in ("torch", "orbax"):  # both frameworks are needed, and torch comes first in one process
+    for own_format in ("torch", "orbax"):  # both frameworks are needed, torch imported first
         framework_files(own_format)
     crosscheck = importlib.import_module("crosscheck")
     wide = {name: array.astype(np.float64) for name, array in arrays.items()}

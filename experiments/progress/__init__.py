@@ -1,1 +1,1 @@
-"""What the terminal shows while a run goes on."""
+"""What the terminal shows during a run."""

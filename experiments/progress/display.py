@@ -1,4 +1,4 @@
-"""What is shown while a run goes on: a bar on a terminal, plain lines elsewhere, JSON lines, or nothing."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, JSON lines, or nothing."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Shows nothing; the others below add to it. Notes go to stderr, so that stdout holds results only."""
+    """Shows nothing; the subclasses below do. Notes go to stderr, so that stdout holds only results."""
 
     def __enter__(self) -> "Progress":
         return self
@@ -25,16 +25,16 @@ class Progress:
         self.close()
 
     def start(self, title: str, step: int, total: int, task: Task | None = None) -> None:
-        """The run begins, or goes on, after `step` of `total` steps; the figures shown are those of its task."""
+        """The run starts or resumes after `step` of `total` steps; its task determines the figures shown."""
 
     def advance(self, step: int) -> None:
         """A step has been handed to the device."""
 
     def record(self, record: Record) -> None:
-        """A record that was logged."""
+        """A record was logged."""
 
     def note(self, text: str) -> None:
-        """A sentence for the user."""
+        """Show the user a sentence."""
 
     def close(self) -> None:
         """The run has ended."""
@@ -68,7 +68,7 @@ class Lines(Progress):
 
 
 class Bar(Lines):
-    """A bar with the same figures and the time since the start; validations stand above it."""
+    """A bar with the same figures and the time since the start; validations are printed above it."""
 
     def start(self, title: str, step: int, total: int, task: Task | None = None) -> None:
         from rich.console import Console
@@ -110,7 +110,7 @@ class Bar(Lines):
 
 
 def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
-    """The kind that fits the options and the terminal."""
+    """The display that fits the options and the terminal."""
     if json_lines:
         return JsonLines()
     if quiet:
@@ -120,7 +120,7 @@ def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
 
 @contextmanager
 def counting(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """Give a function (done, total, what) that shows how far a number of tasks is: as a bar, or a line now and then."""
+    """Yield a function (done, total, what) that shows the progress of some tasks: a bar, or an occasional line."""
     if quiet or not sys.stderr.isatty():
         yield _count_in_lines(title, quiet)
         return
@@ -145,12 +145,12 @@ def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; numbers that JSON lacks become null."""
+    """Print one JSON document; non-finite numbers become null."""
     print(json.dumps(nonfinite_as_none(value), indent=2, allow_nan=False))
 
 
 def nonfinite_as_none(value: Any) -> Any:
-    """The same with None for each number that JSON lacks."""
+    """The same value with None for each non-finite number."""
     if isinstance(value, dict):
         return {name: nonfinite_as_none(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

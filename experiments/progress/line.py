@@ -1,4 +1,4 @@
-"""What a line of progress says of a record: the figures of the run, the time that is left, the memory."""
+"""A record as a line of progress: the figures of the run, the time left, the memory."""
 
 import time
 from typing import Any
@@ -9,14 +9,14 @@ Record = dict[str, Any]
 
 
 class Pace:
-    """How long a step takes since the first record with totals, without compilation; earlier processes don't count."""
+    """The time per step since the first record with totals, without compilation and without earlier processes."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._first: tuple[int, float] | None = None
 
     def seconds_left(self, record: Record) -> float | None:
-        """Until the last step, validations and all; None where nothing can be said yet."""
+        """Until the last step, including validations; None if it is too early to say."""
         if "compile_seconds" not in record:
             return None
         step, now = record["step"], time.monotonic() - record["compile_seconds"]
@@ -25,7 +25,7 @@ class Pace:
 
 
 def describe(record: Record, task: Task | None, seconds_left: float | None = None) -> str:
-    """The figures of a record in a few words; none for a training record that came without its speed."""
+    """The figures of a record in a few words; empty for a training record without a speed."""
     if record["kind"] == "lockstep":
         return f"loss {record['loss']:.4f}, largest difference {record['difference']:.1e} ({record['where']})"
     if task is None:

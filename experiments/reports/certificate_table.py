@@ -9,7 +9,7 @@ from experiments.training.certificate import CERTIFICATE
 from shared.atomic import new_file
 from shared.errors import IsogradError
 
-QUANTITIES = {  # of the certificates -> how the table calls them
+QUANTITIES = {  # name in a certificate -> name in the table
     "loss": "loss (absolute)",
     "gradients": "gradients",
     "gradient_sum": "sum of gradients",
@@ -24,12 +24,12 @@ QUANTITIES = {  # of the certificates -> how the table calls them
 
 
 def find_certificates(folders: Sequence[Path]) -> list[Path]:
-    """Every certificate in the folders and below them, in the order of their paths."""
+    """Every certificate in or below the folders, sorted by path."""
     return sorted({path for folder in folders for path in folder.rglob(CERTIFICATE)})
 
 
 def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
-    """Write the table as Markdown, with the commands that made its rows."""
+    """Write the table as Markdown, with the commands that produced its rows."""
     certificates = [_read(path) for path in paths]
     found = [name for name in QUANTITIES if any(name in certificate["largest"] for certificate in certificates)]
     header = ["experiment", "model", "dtype", "device", "steps", *(QUANTITIES[name] for name in found), "bound", ""]
@@ -38,9 +38,9 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
     lines = [
         "# Lockstep certificates",
         "",
-        "Both backends train on the same batches from the same weights, dropout on, and all that they hold is compared",
-        "after every step. Each figure is the largest over all steps: of losses the absolute difference, of the rest",
-        "the L2 norm of the difference of all tensors together, by that of the values.",
+        "Both backends train on the same batches from the same weights, with dropout on, and their whole state is",
+        "compared after every step. Each figure is the largest over all steps: for losses the absolute difference,",
+        "for the rest the L2 norm of the difference over all tensors, divided by that of the values.",
         "",
         *("| " + " | ".join(row) + " |" for row in rows),
         "",
@@ -63,16 +63,14 @@ def _read(path: Path) -> dict[str, Any]:
         certificate = json.loads(path.read_text("utf-8"))
         _row(certificate, QUANTITIES)
     except (ValueError, TypeError, KeyError) as error:
-        raise IsogradError(
-            f"{path}: expected a certificate as `isograd train --certify` writes it ({error})"
-        ) from error
+        raise IsogradError(f"{path}: expected a certificate written by `isograd train --certify` ({error})") from error
     return certificate
 
 
 def _row(certificate: dict[str, Any], quantities: Iterable[str]) -> list[str]:
     experiment, largest, parting = certificate["experiment"], certificate["largest"], certificate["parting"]
     figures = [_figure(largest[name]["difference"]) if name in largest else "" for name in quantities]
-    verdict = "one run" if parting is None else f"parts at step {parting['step']}"
+    verdict = "agrees" if parting is None else f"diverges at step {parting['step']}"
     ran_on = certificate["versions"]["device"]
     place = [experiment["name"], experiment["title"], certificate["dtype"], ran_on, f"{certificate['steps']:,}"]
     return [*place, *figures, f"{certificate['bound']:g}", verdict]

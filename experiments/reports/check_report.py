@@ -1,4 +1,4 @@
-"""What a check of many twins found: a table for the terminal, data for a program, and a page."""
+"""The results of a check of many twins: a table for the terminal, JSON, and a page."""
 
 import platform
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from shared.checkpoint import write_json
 DATA, PAGE = "report.json", "report.html"
 COLUMNS = ("twin", "dtype", "cases", "worst error", "bound", "verdict")
 NUMBERS = ("cases", "worst error", "bound")
-WIDTH = 110  # where the output is no terminal
+WIDTH = 110  # if the output is not a terminal
 
 
 def print_table(reports: Sequence[Any]) -> None:
-    """The table, then every disagreement in full."""
+    """Print the table, then every disagreement in full."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -37,7 +37,7 @@ def print_table(reports: Sequence[Any]) -> None:
 
 
 def time_of_parts(reports: Sequence[Any]) -> str:
-    """One sentence: the seconds that each part of the work took, over all workers; what is left is comparing."""
+    """One sentence: the seconds that each part of the work took, over all workers; the rest is comparing."""
     parts: dict[str, float] = {}
     for report in reports:
         for part, seconds in report.parts.items():
@@ -52,7 +52,7 @@ def _cells(line: Any) -> tuple[str, ...]:
 
 
 def collect(reports: Sequence[Any]) -> dict[str, Any]:
-    """Everything as data, after `$defs/check` of crosscheck/report_schema.json: every report with all its tensors."""
+    """All reports with all their tensors as data, following `$defs/check` of crosscheck/report_schema.json."""
     return {
         "agrees": all(report.agrees for report in reports),
         "comparisons": len(reports),
@@ -64,7 +64,7 @@ def collect(reports: Sequence[Any]) -> dict[str, Any]:
 
 
 def write_check(reports: Sequence[Any], out: Path, command: str = "") -> Path:
-    """Write report.json and report.html into `out`; returns the page to open. `command` is what was run."""
+    """Write report.json and report.html into `out`; returns the page to open. `command` is the one that was run."""
     from crosscheck.pages.page import render
 
     page = render(reports, command=command)

@@ -1,4 +1,4 @@
-"""What planting faults found: a table for the terminal, one in Markdown for the README, and a page."""
+"""The results of planting faults: a table for the terminal, one in Markdown for the README, and a page."""
 
 import platform
 from pathlib import Path
@@ -8,23 +8,23 @@ from shared.atomic import new_file
 from shared.checkpoint import write_json
 
 DATA, TABLE, PAGE = "faults.json", "faults.md", "faults.html"
-SHOWN = 20  # names of a list that went wrong
+SHOWN = 20  # names per list of failures
 INTRODUCTION = """\
 Faults are planted one at a time in one of two implementations that agree. A fault is caught if a comparison of the two
-reports it, and located if the comparison names its module and phase; of those that are a row of the catalogue it is
-told how many are named. Published criteria judge the same faults. What is equal must raise no alarm: variants of
-another form, and unchanged pairs with other weights and inputs."""
+reports it, and located if the comparison names its module and phase; for those in the catalogue, the number named
+correctly is given. Published criteria judge the same faults. Equal implementations must raise no alarm: equivalent
+variants, and unchanged pairs with different weights and inputs."""
 
 
 def passed(scores: dict[str, Any]) -> bool:
-    """True if the score keeps all that the project promises of its checks."""
+    """True if the score meets every promise that the project makes about its checks."""
     from crosscheck.faults.promises import broken_promises
 
     return not broken_promises(scores)
 
 
 def measured_here(scores: dict[str, Any]) -> dict[str, Any]:
-    """The score with the device that faults are planted on, and the versions."""
+    """The score with the device it was measured on, and the versions."""
     from crosscheck.recording.record import versions
 
     found = {"python": platform.python_version(), **versions("torch"), **versions("jax")}
@@ -38,13 +38,13 @@ def summary(scores: dict[str, Any]) -> str:
         f"{scores['killed']} of {total} faults are caught, {scores['located']} at the right module and phase",
         f"{scores['named']} of {scores['known']} faults that the catalogue knows are named right",
         f"{equal['alarms']} false alarms in {equal['checked']} equivalent variants, "
-        f"{seeds['alarms']} in {seeds['checked']} unchanged pairs with other seeds",
+        f"{seeds['alarms']} in {seeds['checked']} unchanged pairs with different seeds",
     ]
     return "\n".join(lines)
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Tables by kind of fault and by published criterion, then every name that went wrong."""
+    """Tables by kind of fault and by published criterion, then the names of all failures."""
     from rich.console import Console
     from rich.table import Table
 
@@ -70,7 +70,7 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 
 def markdown(scores: dict[str, Any], command: str) -> str:
-    """The same as a page of Markdown."""
+    """The same as Markdown."""
     criteria = [("isograd", "float64 proof, measured noise", *_own(scores))] + [
         (row["name"], row["rule"], f"{row['caught']} of {row['of']}", f"{row['alarms']} of {row['honest']}")
         for row in scores["criteria"]
@@ -87,9 +87,9 @@ def markdown(scores: dict[str, Any], command: str) -> str:
 
 
 def write_scores(scores: dict[str, Any], folder: Path, command: str) -> Path:
-    """Write faults.json, faults.md and faults.html, which name the command, into the folder, each whole or not at all.
+    """Write faults.json, faults.md and faults.html, which name the command, into the folder, each atomically.
 
-    Returns the page to open; `scores` are those that `measured_here` gives.
+    Returns the page to open; `scores` come from `measured_here`.
     """
     from crosscheck.pages.page import render
 
@@ -110,7 +110,7 @@ def _own(scores: dict[str, Any]) -> tuple[str, str]:
 def _wrong(scores: dict[str, Any]) -> list[tuple[str, list[str]]]:
     found = [
         ("not caught", scores["survivors"]),
-        ("caught, but found elsewhere", scores["misplaced"]),
+        ("caught, but located elsewhere", scores["misplaced"]),
         ("named wrong or not at all", scores["unnamed"]),
         ("false alarms", scores["equivalents"]["names"] + scores["seeds"]["names"]),
     ]

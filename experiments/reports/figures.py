@@ -1,4 +1,4 @@
-"""Figures of runs: one colour an experiment, one line style a backend, iterations on every horizontal axis."""
+"""Figures of runs: one colour per experiment, one line style per backend, iterations on every x-axis."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from shared.tasks.task import Figure
 
 SIZE = (7.0, 4.4)  # inches
 COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c", "#e08e0b", "#7b4bb7", "#0f8b8d", "#8c564b", "#5c6670")
-STYLES: dict[str, dict[str, Any]] = {  # JAX lies dashed on top, so that equal curves show both
+STYLES: dict[str, dict[str, Any]] = {  # JAX is dashed and on top, so that equal curves show both
     "torch": {"linestyle": "-", "linewidth": 2.6, "alpha": 0.55, "zorder": 2},
     "jax": {"linestyle": (0, (4, 2.5)), "linewidth": 1.5, "alpha": 1.0, "zorder": 3},
 }
 OTHER_STYLE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.8}
-SMOOTHED_FROM = 100  # steps; shorter curves are drawn as they are
+SMOOTHED_FROM = 100  # steps; shorter curves are not smoothed
 WINDOWS = 40  # a smoothed curve averages over this fraction of its steps
 STYLE_OF_PAGE: dict[Any, Any] = {
     "font.size": 11,
@@ -38,7 +38,7 @@ class Drawn:
 
 
 def draw_all(runs: Sequence[Run]) -> list[Drawn]:
-    """Training loss, validation loss and the first figure of all runs; the difference of backends of pairs."""
+    """Training loss, validation loss and the first figure of all runs; the difference of backends in pairs."""
     window = window_of(runs)
     smoothing = f" Averaged over {window} steps; the faint lines are single steps." if window > 1 else ""
     figures = [
@@ -48,8 +48,8 @@ def draw_all(runs: Sequence[Run]) -> list[Drawn]:
     ]
     if pairs(runs):
         caption = (
-            "Absolute difference of the training losses of torch and jax, step by step, from equal weights and seeds. "
-            "The axis is logarithmic; steps of equal losses have no point."
+            "Absolute difference of the training losses of torch and jax at each step, from equal weights and seeds. "
+            "The axis is logarithmic; steps with equal losses have no point."
         )
         plot = _differences(runs)
         figures.append(_draw("loss_difference", caption, "|loss of torch − loss of jax|", plot, runs, lines=False))
@@ -57,7 +57,7 @@ def draw_all(runs: Sequence[Run]) -> list[Drawn]:
 
 
 def _draw_figure(figure: Figure, runs: Sequence[Run]) -> Drawn:
-    """The validations of the runs whose checkpoints this figure decides."""
+    """The validations of the runs whose best checkpoint is chosen by this figure."""
     title = f"validation {figure.title}"
     caption = f"V{title[1:]}; the circle marks the best of each run."
     decided = [run for run in runs if run.task.figures[0] == figure]
@@ -71,7 +71,7 @@ def _draw(
         (axes,) = panels
         plot(axes)
         axes.set(xlabel="iteration (updates)", ylabel=label)
-        handles = _handles(runs) if lines else None  # otherwise one for each label that was plotted
+        handles = _handles(runs) if lines else None  # otherwise one per plotted label
         axes.figure.legend(
             handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9, handlelength=3
         )
@@ -80,7 +80,7 @@ def _draw(
 
 
 def _handles(runs: Sequence[Run]) -> list[Any]:
-    """The colours of the experiments and the lines of the backends: shorter than a legend of all runs."""
+    """Legend entries for the experiments' colours and the backends' lines: fewer than one per run."""
     from matplotlib.lines import Line2D
 
     colours = {run.experiment: _colour(runs, run) for run in runs}
@@ -100,7 +100,7 @@ def draw(
     size: tuple[float, float] = SIZE,
     shared: bool = False,
 ) -> Drawn:
-    """A figure whose panels stand in a row and are filled by `plot`; `shared` gives them equal axes."""
+    """A figure with a row of panels, filled by `plot`; `shared` gives them equal axes."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -116,7 +116,7 @@ def draw(
 def _svg(figure: Any) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]  # without the XML declaration, which a page can't hold
+    return text.getvalue()[text.getvalue().index("<svg") :]  # without the XML declaration, which HTML can't contain
 
 
 def _png(figure: Any) -> bytes:
@@ -181,5 +181,5 @@ def _style(runs: Sequence[Run], run: Run) -> dict[str, Any]:
 
 
 def style(run: Run) -> dict[str, Any]:
-    """The line of a backend."""
+    """The line style of a run's backend."""
     return STYLES.get(run.backend, OTHER_STYLE)

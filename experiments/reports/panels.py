@@ -1,4 +1,4 @@
-"""Figures of several panels: an experiment by itself, two experiments side by side, memory."""
+"""Figures with several panels: one experiment, two experiments side by side, memory."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from experiments.reports.summary import MEBIBYTE
 
 WIDE = (10.0, 3.6)  # inches
 TRAIN, VALIDATION = "#8a94a3", "#1f6feb"
-BAR = 0.32  # inches for each bar
+BAR = 0.32  # inches per bar
 STEADY, PEAK = "#1f6feb", "#c3d9fb"
 
 
@@ -21,7 +21,7 @@ def draw_experiments(runs: Sequence[Run]) -> list[Drawn]:
 
 
 def draw_side_by_side(runs: Sequence[Run]) -> list[Drawn]:
-    """The pairs of experiments that differ in one thing, where both are among the runs."""
+    """The pairs of experiments that differ in one thing, if both are among the runs."""
     first = {run.experiment: run for run in reversed(runs)}
     pairs = [(first[a], first[b], what) for (a, b), what in SIDE_BY_SIDE.items() if a in first and b in first]
     return [_draw_pair(*pair) for pair in pairs]
@@ -41,7 +41,7 @@ def draw_memory(runs: Sequence[Run]) -> Drawn:
         panel.set_xlabel("memory [MiB]")
         panel.figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
 
-    caption = "Memory: of the GPU, or on a CPU of the whole process, libraries and compiler included."
+    caption = "Memory: of the GPU, or on a CPU of the whole process, including libraries and compiler."
     return draw("memory", caption, plot, size=(WIDE[0], 1.2 + BAR * len(runs)))
 
 
@@ -84,13 +84,13 @@ def _curves(panel: Any, run: Run, name: str, window: int) -> None:
 
 
 def _difference(a: Run, b: Run) -> str:
-    """What the second gains or loses against the first at the best validation."""
+    """How the second compares with the first at the best validation."""
     if a.best is None or b.best is None:
         return ""
     figure = a.task.figures[0]
     before, after = (figure.show.format(run.best[figure.name]) for run in (a, b) if run.best)
     return (
-        f"From the first to the second the best validation {figure.title} goes from {before} to {after}, the loss "
-        f"there from {a.best['loss']:.4f} to {b.best['loss']:.4f}, and the time of training from "
+        f"From the first to the second, the best validation {figure.title} goes from {before} to {after}, the loss "
+        f"there from {a.best['loss']:.4f} to {b.best['loss']:.4f}, and the training time from "
         f"{a.train_seconds:.1f} s to {b.train_seconds:.1f} s ({a.backend}, {b.backend})."
     )

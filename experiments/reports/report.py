@@ -40,7 +40,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
 
 
 def write_results(folders: Sequence[Path], path: Path, command: str) -> None:
-    """Write the table alone, as Markdown, with what it was measured on and by which command: a file to commit."""
+    """Write only the table, as Markdown to commit, with what it was measured on and the command."""
     runs = _in_order([read_run(folder) for folder in folders])
     conditions = sorted({_settings(run) for run in runs})
     content = {"conditions": conditions, "command": command, **_words(runs)}
@@ -72,22 +72,22 @@ def _settings(run: Run) -> str:
     config, experiment = run.config, run.config.experiment
     versions = ", ".join(f"{name} {version}" for name, version in config.versions.items())
     return (
-        f"{config.data_origin} ({config.counts['train']:,} {run.task.unit} to train on, "
-        f"{config.counts['validation']:,} to validate on); {config.tokenizer_origin}; "
+        f"{config.data_origin} ({config.counts['train']:,} {run.task.unit} for training, "
+        f"{config.counts['validation']:,} for validation); {config.tokenizer_origin}; "
         f"length {experiment.length}, batch {experiment.batch_size}, seed {experiment.seed}, {_update(experiment)}; "
         f"{versions}"
     )
 
 
 def _update(experiment: Experiment) -> str:
-    """How the weights are updated, as far as it is not the plain rule at a constant rate."""
+    """How the weights are updated, beyond the plain rule at a constant rate."""
     optimizer, training, schedule = experiment.optimizer, experiment.training, experiment.schedule
     warmup = f" after a warm-up of {schedule.warmup} updates" if schedule.warmup else ""
     parts = {
         f"{type(optimizer).__name__.removesuffix('Config')} rate {optimizer.learning_rate:g}": True,
         f"{schedule.name}{warmup}": schedule.name != "constant" or schedule.warmup,
         f"clipped to {training.clip_norm}": training.clip_norm is not None,
-        f"{training.accumulate} batches an update": training.accumulate > 1,
+        f"{training.accumulate} batches per update": training.accumulate > 1,
         f"weights averaged with decay {training.average_decay}": training.average_decay is not None,
     }
     return ", ".join(text for text, is_so in parts.items() if is_so)

@@ -1,4 +1,4 @@
-"""Runs read back from their folders, and how far the loss curves of two backends are apart."""
+"""Runs read back from their folders, and how far apart the loss curves of two backends are."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from shared.tasks.task import Figure, Task, merit
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read."""
+    """A run, read from its folder."""
 
     folder: Path
     config: RunConfig
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def backend(self) -> str:
-        """What made its steps: "torch", or "torch then jax" of a run that was handed over."""
+        """The backend of its steps: "torch", or "torch then jax" for a run that was handed over."""
         parts = {0: self.config.backend}
         for part in self.config.resumed:
             earlier = {step: name for step, name in parts.items() if step < part["step"]}
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def train_seconds(self) -> float:
-        """Wall-clock of the updates, without evaluation, checkpoints and compilation."""
+        """Wall-clock time of the updates, without evaluation, checkpoints and compilation."""
         return float((self.validation or self.train)[-1].get("seconds", float("nan")))
 
     @property
@@ -58,11 +58,11 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run; raises IsogradError if the folder holds none, or nothing was logged yet."""
+    """Read a run; raises IsogradError if the folder holds none or nothing is logged yet."""
     config, records = read_config(folder), read(folder)
     train, validation = ([record for record in records if record["kind"] == kind] for kind in ("train", "validation"))
     if not train:
-        raise IsogradError(f"{folder} has no step logged yet: train it first")
+        raise IsogradError(f"{folder} has no logged steps yet: train it first")
     return Run(folder, config, train, validation)
 
 
@@ -72,14 +72,14 @@ def expand_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         below = sorted(path.parent for path in folder.rglob(CONFIG))
         if (folder / CONFIG).is_file() or not below:
-            read_config(folder)  # says what is wrong if this is no run
+            read_config(folder)  # raises an error that says why this is not a run
             below = [folder]
         found += [path for path in below if path not in found]
     return found
 
 
 def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Runs of one experiment that differ in the backend alone: (torch, jax)."""
+    """Runs of one experiment that differ only in the backend: (torch, jax)."""
     torch, jax = ([run for run in runs if run.backend == name] for name in ("torch", "jax"))
     return [(a, b) for a in torch for b in jax if _same_run(a.config, b.config)]
 
@@ -89,22 +89,22 @@ def _same_run(a: RunConfig, b: RunConfig) -> bool:
 
 
 def figures_of(runs: Sequence[Run]) -> list[Figure]:
-    """The figures of all their tasks, each once."""
+    """The figures of all their tasks, without duplicates."""
     return list(dict.fromkeys(figure for run in runs for figure in run.task.figures))
 
 
 def loss_differences(a: Run, b: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The steps that both runs have, and the absolute difference of their training losses there."""
+    """The steps that both runs logged, and the absolute difference of their training losses there."""
     first, second = ({record["step"]: record["loss"] for record in run.train} for run in (a, b))
     steps = np.array(sorted(first.keys() & second.keys()), np.int64)
     return steps, np.array([abs(first[step] - second[step]) for step in steps.tolist()], np.float64)
 
 
 def describe_pair(a: Run, b: Run) -> str:
-    """One sentence on the largest difference of two loss curves."""
+    """One sentence on the largest difference between two loss curves."""
     steps, differences = loss_differences(a, b)
     if not len(steps):
-        return f"{a.experiment}: the two runs have no step in common"
+        return f"{a.experiment}: the two runs have no steps in common"
     largest = int(differences.argmax())
     return (
         f"{a.experiment}, {a.config.dtype}: the losses of {a.backend} and {b.backend} differ by at most "

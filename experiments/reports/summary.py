@@ -8,12 +8,12 @@ import numpy as np
 from experiments.reports.runs import Run
 
 MEBIBYTE = 2**20
-NEIGHBOURS = 25  # steps before a step that its loss is compared with
+NEIGHBOURS = 25  # preceding steps that a loss is compared with
 SPIKE = 2.0  # a loss this many times the median of its neighbours is counted as a spike
 
 
 def row(run: Run) -> dict[str, Any]:
-    """What the table shows of a run; seconds, bytes and fractions, not yet formatted."""
+    """A run's entries in the table: seconds, bytes and fractions, not yet formatted."""
     config, best = run.config, run.best or {}
     totals, names = (run.validation or run.train)[-1], [figure.name for figure in run.task.figures]
     return {
@@ -40,7 +40,7 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def note(run: Run) -> str:
-    """Over- or underfit and instability, computed: the gap at the best validation, loss spikes, gradient norms."""
+    """Overfitting, underfitting and instability: the gap at the best validation, loss spikes, gradient norms."""
     losses = np.array([record["loss"] for record in run.train])
     norms = np.array([record["gradient_norm"] for record in run.train])
     parts = [_gap(run)] if run.best else []
@@ -62,7 +62,7 @@ def _gap(run: Run) -> str:
 
 
 def _compared(run: Run) -> tuple[str, str]:
-    """The key and the words of what both training and validation have: the task's first such figure, or the loss."""
+    """Key and title of the task's first figure that both training and validation have, or of the loss."""
     both = [figure for figure in run.task.figures if figure.name in run.train[-1]]
     return (both[0].name, both[0].title) if both else ("loss", "loss")
 
@@ -78,7 +78,7 @@ def _means_of_the_last_epoch(run: Run, names: Sequence[str]) -> dict[str, float]
 
 
 def _throughput(run: Run) -> float | None:
-    """The median over the log lines: the first ones may hold a warm-up."""
+    """The median over the log lines: the first ones may include warm-up."""
     name = f"{run.task.unit}_per_second"
     speeds = [record[name] for record in run.train if name in record]
     return float(np.median(speeds)) if speeds else None

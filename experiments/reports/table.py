@@ -1,4 +1,4 @@
-"""The table of a report: a row a run, columns for the figures of the tasks there are, and what each heading means."""
+"""The table of a report: one row per run, columns for the figures of their tasks, and what each heading means."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,20 +8,20 @@ from experiments.reports.summary import MEBIBYTE
 from shared.tasks.task import Figure
 
 LOSS = Figure("loss", "loss", "L", higher_is_better=False)
-OFTEN_EQUAL = ("dtype", "baseline", "steps")  # said once where they are, so that the table stays narrow
+OFTEN_EQUAL = ("dtype", "baseline", "steps")  # if they are, stated once, to keep the table narrow
 PREFIXES = {"base": "baseline", "val": "validation", "train": "train"}  # index of a symbol -> prefix of a row's entry
 MEANINGS = {
     "P": "trainable parameters",
     "best at": "the iteration of the best validation",
-    "t_train": "wall-clock of the updates, without evaluation, checkpoints and compilation",
-    "t_eval": "wall-clock of all evaluations together, without compilation",
-    "t_compile": "wall-clock of compilation (less where compiled programs were found in the cache)",
-    "speed": "{units} of training a second, the median over the run",
-    "M_steady, M_peak": "memory in use at the end and at most: of the GPU, or on a CPU of the whole process",
+    "t_train": "wall-clock time of the updates, without evaluation, checkpoints and compilation",
+    "t_eval": "wall-clock time of all evaluations, without compilation",
+    "t_compile": "wall-clock time of compilation (less if compiled programs were cached)",
+    "speed": "training {units} per second, the median over the run",
+    "M_steady, M_peak": "memory in use at the end, and peak memory: of the GPU, or on a CPU of the whole process",
 }
 OF_FIGURES = {
-    "base": "{titles} on the validation split of a model that ignores its inputs",
-    "val": "{titles} on the validation split at the best validation ({best}); the best of the column is bold",
+    "base": "{titles} on the validation split for a model that ignores its inputs",
+    "val": "{titles} on the validation split at the best validation ({best}); the column's best is bold",
     "train": "mean {titles} over the training batches of the last epoch, dropout on",
 }
 
@@ -57,7 +57,7 @@ AFTER = (
 
 
 def table_of(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Headings, cells and symbols; columns in which all runs are equal may be said in one sentence (`equal`)."""
+    """Headings, cells and symbols; columns in which all runs are equal may go into one sentence (`equal`)."""
     columns = _columns(_figures(runs), rows)
     shared = [column for column in columns if _is_often_equal(column) and _is_equal(column, rows)]
     shown = [column for column in columns if column not in shared]
@@ -72,7 +72,7 @@ def table_of(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> dict[str, A
 
 
 def _figures(runs: Sequence[Run]) -> list[Figure]:
-    """The figures of all tasks, with the loss behind the first."""
+    """The figures of all tasks, with the loss after the first."""
     first, *others = figures_of(runs)
     return [first, LOSS, *others]
 
@@ -95,7 +95,7 @@ def _there(figures: Sequence[Figure], index: str, rows: Sequence[dict[str, Any]]
 
 
 def _symbols(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the headings mean, in the order of the columns."""
+    """The meanings of the headings, in the order of the columns."""
     first, *_ = figures = _figures(runs)
     best = f"{'highest' if first.higher_is_better else 'lowest'} {first.title}, then lowest loss"
     units = " or ".join(dict.fromkeys(run.task.unit for run in runs))
@@ -144,7 +144,7 @@ def _text(entry: dict[str, Any], column: Column) -> str:
 
 
 def _lines(heading: str) -> tuple[str, str, str]:
-    """A heading as a symbol, its index, and its unit: "t_train [s]" as t, train and [s]."""
+    """A heading split into symbol, index and unit: "t_train [s]" as t, train and [s]."""
     symbol, _, unit = heading.partition(" [")
     letter, _, index = symbol.partition("_")
     return letter, index, f"[{unit}" if unit else ""

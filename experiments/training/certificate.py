@@ -1,6 +1,6 @@
-"""The lockstep certificate of an experiment: both backends on the same batches, compared after every step, and written.
+"""The lockstep certificate of an experiment: both backends on the same batches, compared after every step.
 
-Folder: lockstep.jsonl (a line a step) and certificate.json (the largest differences, and where the runs part).
+Folder: lockstep.jsonl (one line per step) and certificate.json (the largest differences, and where the runs diverge).
 """
 
 import json
@@ -27,9 +27,9 @@ SHOWN = {1, 2, 5}  # steps whose differences the certificate keeps: these times 
 
 
 def certify(name: str, settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Run both backends in lockstep and write the certificate; stops at the step after which the runs have parted.
+    """Run both backends in lockstep and write the certificate; stops at the step after which the runs have diverged.
 
-    Raises IsogradError for what `launch.start` refuses.
+    Raises IsogradError for whatever `launch.start` rejects.
     """
     experiment = resolve(name, settings)
     _check_certifiable(settings)
@@ -46,14 +46,14 @@ def certify(name: str, settings: Settings, folder: Path, progress: Progress) -> 
 
 
 def _check_certifiable(settings: Settings) -> None:
-    """Raise for runs that are not meant to be equal."""
+    """Raise for runs that are not expected to be equal."""
     from crosscheck.runs.lockstep import BOUNDS
 
     dtype = settings.place.dtype
     if dtype not in BOUNDS:
         raise IsogradError(
-            f"--certify: expected --dtype {' or '.join(BOUNDS)}, got {dtype}, whose roundings part two runs: "
-            f"compare them with --backend both alone"
+            f"--certify: expected --dtype {' or '.join(BOUNDS)}, got {dtype}, whose rounding makes two runs "
+            f"diverge: compare them with --backend both without --certify"
         )
     if settings.dropout_rng == "native":
         raise IsogradError("--certify needs equal dropout masks: leave out --dropout-rng native")
@@ -98,7 +98,7 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
 
 
 def _record(step: Any) -> Record:
-    """What progress shows of a step."""
+    """The record of a step for the progress display."""
     where, difference = max(step.differences.items(), key=lambda item: _size(item[1]))
     return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": difference, "where": where}
 
@@ -115,7 +115,7 @@ def _parting(step: int, place: tuple[str, str], cause: Any, sentence: str) -> di
 
 
 def _largest(steps: list[Any]) -> dict[str, dict[str, Any]]:
-    """For the loss and each group the largest difference of the run, its step and its tensor."""
+    """For the loss and each group, the largest difference of the run, its step and its tensor."""
     found = {}
     for group in steps[0].differences:
         worst = max(steps, key=lambda step: _size(step.differences[group]))
@@ -140,14 +140,14 @@ def _command(experiment: str, settings: Settings) -> str:
 
 
 def describe(certificate: dict[str, Any]) -> list[str]:
-    """A verdict, the largest difference of each group, and where the runs part."""
+    """A verdict, the largest difference of each group, and where the runs diverge."""
     parting, bound, steps = certificate["parting"], certificate["bound"], certificate["steps"]
     title = f"{certificate['experiment']['name']}, {certificate['dtype']}, {certificate['device']}"
     if parting is None:
-        lines = [f"{title}: torch and jax are one run over {steps:,} steps, no difference above {bound:g}"]
+        lines = [f"{title}: torch and jax agree over {steps:,} steps, no difference above {bound:g}"]
     else:
         where = f"{parting['group']} {parting['tensor']}" if parting["group"] != "loss" else "the loss"
-        lines = [f"{title}: torch and jax part at step {parting['step']} in {where}; {parting['sentence']}"]
+        lines = [f"{title}: torch and jax diverge at step {parting['step']} in {where}; {parting['sentence']}"]
     for group, worst in certificate["largest"].items():
         where = f"  {worst['tensor']}" if worst["tensor"] else ""
         lines.append(f"  {group:12} {worst['difference']:8.1e} at step {worst['step']}{where}")

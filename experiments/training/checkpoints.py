@@ -27,13 +27,13 @@ from shared.run_folder import (
 from shared.tasks.task import Figure, merit
 
 KEPT = 3
-TOGETHER = 2  # snapshots in memory: a step may be a new best and the time of a checkpoint, too
+TOGETHER = 2  # snapshots in memory: a step may be both a new best and due for a checkpoint
 
 
 class Checkpoints:
-    """Saves what the runner hands over; the best validation has the best first figure, then the lowest loss.
+    """Saves the runner's snapshots; the best validation has the best first figure, then the lowest loss.
 
-    A save returns at once, unless two are unfinished; one is written at a time, in the order given, and an error is
+    A save returns at once unless two are unfinished; they are written one at a time, in order, and an error is
     raised by the next call, such as `check`. Leaving the context waits for the last one.
     """
 
@@ -46,7 +46,7 @@ class Checkpoints:
     ) -> None:
         self.folder, self.figures = folder, figures
         self._to_arrays = to_arrays
-        self._sync_log = sync_log  # a checkpoint must not know of steps that the log could lose with the power
+        self._sync_log = sync_log  # a checkpoint must not hold steps that the log could lose in a power cut
         for place in (folder, folder / CHECKPOINTS):
             remove_leftovers(place)
         self._best = self._merit_of(best_checkpoint(folder))
@@ -62,16 +62,16 @@ class Checkpoints:
             self.wait()
 
     def save(self, snapshot: State, state: dict[str, Any]) -> None:
-        """Write checkpoints/step-N from a snapshot that nothing else changes, and prune the older ones."""
+        """Write checkpoints/step-N from a snapshot that nothing else modifies, and prune the older ones."""
         self._write_later(self._save, snapshot, state)
 
     def check(self) -> None:
-        """Raise the error of a write that has failed by now; waits for nothing."""
+        """Raise the error of a write that has failed by now, without waiting."""
         while self._unfinished and self._unfinished[0].done():
             self._unfinished.pop(0).result()
 
     def wait(self) -> None:
-        """Return when all is on the disk; raises the error of a write that failed."""
+        """Return when everything is on disk; raises the error of a write that failed."""
         while self._unfinished:
             self._unfinished.pop(0).result()
 
@@ -82,13 +82,13 @@ class Checkpoints:
 
     def _write(self, write: Callable[[Arrays, dict[str, Any]], None], snapshot: State, state: dict) -> None:
         arrays = self._finite_arrays(snapshot, state)
-        if not self.folder.is_dir():  # a write would make it again, with nothing else of the run in it
-            raise IsogradError(f"training stopped: expected the run folder {self.folder}, which was moved or removed")
+        if not self.folder.is_dir():  # a write would recreate it without the rest of the run
+            raise IsogradError(f"training stopped: the run folder {self.folder} was moved or removed")
         try:
             self._sync_log()
             write(arrays, state)
         except (IsogradError, OSError) as error:
-            go_on = f"go on with `isograd train --resume {self.folder}`"
+            go_on = f"resume with `isograd train --resume {self.folder}`"
             raise IsogradError(f"training stopped: {error}; {self._kept()}; then {go_on}") from error
 
     def _save(self, arrays: Arrays, state: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class Checkpoints:
         return arrays
 
     def diverged(self, what: str) -> IsogradError:
-        """The sentence that ends a run whose numbers are no longer finite."""
+        """The error that ends a run whose numbers are no longer finite."""
         return IsogradError(
             f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate or --dtype float32"
         )
@@ -116,7 +116,7 @@ class Checkpoints:
         return f"the last good checkpoint is {saved}" if saved else "no checkpoint had been written yet"
 
     def is_best(self, record: Record) -> bool:
-        """Whether a validation is better than every earlier one of the run."""
+        """Whether a validation is better than all earlier ones of the run."""
         return self._best is None or merit(record, self.figures) > self._best
 
     def save_best(self, snapshot: State, state: dict[str, Any]) -> None:
@@ -127,11 +127,11 @@ class Checkpoints:
     def _merit_of(self, best: Path | None) -> tuple[float, float] | None:
         try:
             return merit(read_state(best)["validation"], self.figures) if best else None
-        except (IsogradError, KeyError):  # damaged: the next validation takes its place
+        except (IsogradError, KeyError):  # damaged: the next validation replaces it
             return None
 
     def newest_path(self) -> Path | None:
-        """The newest whole checkpoint; None if there is none."""
+        """The newest intact checkpoint; None if there is none."""
         try:
             return latest_checkpoint(self.folder)[0]
         except IsogradError:
@@ -139,7 +139,7 @@ class Checkpoints:
 
 
 def newest_checkpoint(run: Path) -> tuple[Arrays, dict[str, Any], list[str]] | None:
-    """What to go on from, with notes on damaged ones that were passed over; IsogradError if all are damaged."""
+    """The checkpoint to resume from, with notes on damaged ones that were skipped; IsogradError if all are damaged."""
     if not list_checkpoints(run):
         return None
     path, notes = latest_checkpoint(run)

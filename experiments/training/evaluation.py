@@ -1,4 +1,4 @@
-"""Metrics of a state over the whole of the validation split: the mean loss, and the figures of the task."""
+"""Metrics of a state over the whole validation split: the mean loss, and the figures of the task."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ def evaluate(backend: Backend, state: State, prepared: Prepared) -> dict[str, An
 
 
 def _mean_loss(scored: list[Scored]) -> float:
-    """The weighted mean over all batches, summed in float64; what only fills a batch is left out, whatever it is."""
+    """The weighted mean over all batches, summed in float64; padding rows are left out, whatever they hold."""
     real = [part.batch["weights"] > 0 for part in scored]
     weights = np.concatenate([part.batch["weights"][rows] for part, rows in zip(scored, real, strict=True)])
     losses = np.concatenate([part.losses[rows] for part, rows in zip(scored, real, strict=True)])

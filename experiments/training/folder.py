@@ -1,4 +1,4 @@
-"""The folder of a run: can it be written to, is it unused, and the lock that keeps a second process out."""
+"""The folder of a run: whether it is writable and unused, and the lock that keeps a second process out."""
 
 import errno
 import os
@@ -9,17 +9,17 @@ from pathlib import Path
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system without them, such as some of clusters
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks, as on some clusters
 
 
 def check_unused(folder: Path) -> None:
-    """Raise unless a new run may go here."""
+    """Raise unless a new run may start here."""
     if folder.exists() and not folder.is_dir():
-        raise IsogradError(f"expected a folder for the run, got the file {folder}: choose another one with --out")
+        raise IsogradError(f"expected a folder for the run, got the file {folder}: choose a different one with --out")
     if folder.is_dir() and not _is_unused(folder):
         is_run = (folder / CONFIG).is_file()
-        hint = f"go on with its run by `isograd train --resume {folder}`, or " if is_run else ""
-        raise IsogradError(f"{folder} is not empty: {hint}choose another folder with --out")
+        hint = f"resume its run with `isograd train --resume {folder}`, or " if is_run else ""
+        raise IsogradError(f"{folder} is not empty: {hint}choose a different folder with --out")
 
 
 def _is_unused(folder: Path) -> bool:
@@ -31,7 +31,7 @@ def _is_unused(folder: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder; the system releases it when the process ends, however it ends."""
+    """Lock the run folder; the system releases it when the process exits, however it exits."""
     if os.name == "nt":
         yield
         return
@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise IsogradError(
-                f"{folder} is in use by another isograd process: wait for it, or choose another folder with --out"
+                f"{folder} is in use by another isograd process: wait for it, or choose a different folder with --out"
             ) from error
         except OSError as error:
             if error.errno not in NO_LOCKS:
@@ -56,4 +56,4 @@ def check_folder(path: Path) -> None:
     if not existing.is_dir():
         raise IsogradError(f"--out {path}: expected a folder to write to, got the file {existing}")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise IsogradError(f"--out {path}: the folder {existing} can't be written to: choose another one")
+        raise IsogradError(f"--out {path}: the folder {existing} can't be written to: choose a different one")

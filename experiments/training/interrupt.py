@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, schedulers some time before they kill, a closed terminal
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's warning before it kills, a closed terminal
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-ONE_PRESS = 0.5  # seconds in which it is the first signal again, which many send to a process and to its group
-PATIENCE = 2.0  # seconds that a second signal leaves to a write, or to a compiler that Python can't interrupt
+ONE_PRESS = 0.5  # seconds in which a repeat counts as the first signal: many signal a process and its group
+PATIENCE = 2.0  # seconds that a second signal leaves a write, or a compiler that Python can't interrupt
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped by a signal after its state was saved; the message says how to go on."""
+    """The run was stopped by a signal after its state was saved; the message says how to resume."""
 
     def __init__(self, sentence: str, code: int) -> None:
         super().__init__(sentence)
-        self.code = code  # the exit code that shells know the signal by: 130 or 143
+        self.code = code  # the exit code that shells use for the signal: 130 or 143
 
 
 class Request:
@@ -31,7 +31,7 @@ class Request:
         self._made_at = 0.0
 
     def make(self, number: int) -> None:
-        """The first signal; a later one means at once, which is a KeyboardInterrupt."""
+        """Note the first signal; a later one stops at once, with a KeyboardInterrupt."""
         if not self.made:
             self.number, self._made_at = number, time.monotonic()
         elif time.monotonic() - self._made_at > ONE_PRESS:
@@ -48,9 +48,9 @@ class Request:
 
 @contextmanager
 def on_interrupt(notify: Callable[[str], None]) -> Iterator[Request]:
-    """Turn the signals into a request while the block runs, less those that are ignored, as SIGHUP is under `nohup`.
+    """Turn the signals into a request while the block runs, except ignored ones, such as SIGHUP under `nohup`.
 
-    Outside of the main thread nothing changes.
+    Does nothing outside the main thread.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
@@ -63,7 +63,7 @@ def on_interrupt(notify: Callable[[str], None]) -> Iterator[Request]:
 
 @contextmanager
 def handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Give the signals that are not ignored this handler while the block runs."""
+    """Install this handler for the signals that are not ignored while the block runs."""
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, handle) for number in heard}
     try:
@@ -75,7 +75,7 @@ def handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 @contextmanager
 def _watched(notify: Callable[[str], None]) -> Iterator[None]:
-    """A thread sees each signal as it comes: Python's handlers wait while the main thread is in a compiler."""
+    """Watch signals in a thread: Python's handlers don't run while the main thread is in a compiler."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     thread = threading.Thread(target=_watch, args=(reader, notify), name="signals", daemon=True)
@@ -85,7 +85,7 @@ def _watched(notify: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(previous)
-        writer.close()  # the end that the thread reads
+        writer.close()  # the thread reads end of file and ends
         thread.join()
         reader.close()
 
@@ -94,7 +94,7 @@ def _watch(reader: socket.socket, notify: Callable[[str], None]) -> None:
     if not reader.recv(1):
         return
     began = time.monotonic()
-    with suppress(OSError):  # the terminal may have gone
+    with suppress(OSError):  # the terminal may be gone
         notify("stopping after this step; press Ctrl-C again to stop at once")
     while (number := reader.recv(1)) and time.monotonic() - began <= ONE_PRESS:
         pass
@@ -107,5 +107,5 @@ def _watch(reader: socket.socket, notify: Callable[[str], None]) -> None:
         has_ended = False
     if not has_ended:
         with suppress(OSError):
-            notify("stopped at once: what was saved before is whole")
+            notify("stopped at once: earlier checkpoints are intact")
         os._exit(128 + number[0])

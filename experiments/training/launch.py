@@ -1,4 +1,4 @@
-"""Start a run in a new folder, or go on with one: everything is checked before anything is written."""
+"""Start a run in a new folder, or resume one: everything is checked before anything is written."""
 
 import importlib.metadata
 import math
@@ -30,7 +30,7 @@ from shared.tasks.table import task_of
 
 
 def start(name: str, settings: Settings, folder: Path, progress: Progress, *, stop_at: int | None = None) -> None:
-    """Train an experiment from the beginning into a new run folder; `stop_at` a step leaves the rest to `resume`."""
+    """Train an experiment from scratch in a new run folder; `stop_at` a step leaves the rest to `resume`."""
     experiment, place = resolve(name, settings), settings.place
     check_unused(folder)
     check_folder(folder)
@@ -59,7 +59,7 @@ def resume(
     patience: int | None = None,
     stop_at: int | None = None,
 ) -> None:
-    """Go on from the newest good checkpoint, with either backend; records of later steps are dropped."""
+    """Resume from the newest good checkpoint, with either backend; records of later steps are dropped."""
     config = read_config(folder)
     with locked(folder):
         longer = Settings(steps=steps, patience=patience)
@@ -85,19 +85,19 @@ def resume(
 
 
 def _ended(folder: Path, prepared: Prepared, step: int) -> str:
-    """Why nothing is left to do after this step; empty if something is."""
+    """Why the run is complete at this step; empty if it is not."""
     total = total_steps(prepared)
     if step >= total:
-        return f"step {step} of {total}; ask for more with --steps"
+        return f"step {step} of {total}; raise --steps to continue"
     history = [record for record in read(folder) if record["step"] <= step] if step else []
     patience = Patience(prepared.experiment.patience, prepared.task.figures, history)
     if not patience.is_spent:
         return ""
-    return f"stopped early at step {step} of {total}, {patience}; ask for more with --patience"
+    return f"stopped early at step {step} of {total}, {patience}; raise --patience to continue"
 
 
 def resolve(name: str, settings: Settings) -> Experiment:
-    """The experiment of the catalogue with its settings; raises IsogradError for what is unknown or out of range."""
+    """The catalogue's experiment with these settings; raises IsogradError for anything unknown or out of range."""
     experiment = find_experiment(name)
     check_settings(settings)
     return with_settings(experiment, settings)
@@ -112,29 +112,29 @@ def prepared_for(experiment: Experiment, settings: Settings, progress: Progress)
 
 
 def _with_horizon(prepared: Prepared) -> Prepared:
-    """The schedule's end is settled when the run begins: a later `--steps` does not bend it."""
+    """Fix the end of the schedule when the run starts: a later `--steps` does not change it."""
     experiment = prepared.experiment
     schedule = experiment.schedule
     if schedule.horizon is None:
-        schedule = replace(schedule, horizon=max(total_updates(prepared), schedule.warmup))  # a trial may end earlier
+        schedule = replace(schedule, horizon=max(total_updates(prepared), schedule.warmup))  # a trial may end early
     return replace(prepared, experiment=replace(experiment, schedule=schedule))
 
 
 def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str | None = None) -> Prepared:
-    """The data of a run again; of other data (`data`) only the validation split is used, so any will do."""
+    """Reload the data of a run; of different `data` only the validation split is used, so any will do."""
     source = config.data_source if data is None else data
     prepared = prepare(config.experiment, source, folder / TOKENIZER, _tokenising(progress))
     if data is None and prepared.data.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
             f"fingerprint {config.data_fingerprint[:12]}, got {prepared.data.fingerprint[:12]}: "
-            "bring the old files back"
+            "restore the original files"
         )
     return replace(prepared, experiment=config.experiment)
 
 
 def backend_for(experiment: Experiment, name: str, dtype: str, device: str) -> Backend:
-    """The backend of that name, with the experiment's model and all that trains it."""
+    """The backend with this name, with the experiment's model and everything that trains it."""
     return load_backend(
         name,
         model=experiment.model,

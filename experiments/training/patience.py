@@ -1,4 +1,4 @@
-"""Early stopping: a run ends after so many validations without a better one."""
+"""Early stopping: a run ends after a number of validations without improvement."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from shared.tasks.task import Figure, merit
 
 
 class Patience:
-    """Counts the validations since the best; `limit` None never ends. A resumed run counts those of its log first."""
+    """Counts validations since the best; `limit` None never stops. A resumed run first counts those in its log."""
 
     def __init__(self, limit: int | None, figures: Sequence[Figure], history: Sequence[Record] = ()) -> None:
         self.limit, self.figures = limit, figures
@@ -29,4 +29,4 @@ class Patience:
         return self.limit is not None and self.since_best >= self.limit
 
     def __str__(self) -> str:
-        return f"{self.since_best} validations without a better one"
+        return f"{self.since_best} validations without improvement"

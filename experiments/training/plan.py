@@ -1,4 +1,4 @@
-"""The plan of a run, which follows from its experiment alone: its steps, the batch and the learning rate of each."""
+"""The plan of a run, determined by its experiment alone: its steps, and the batch and learning rate of each."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -15,18 +15,18 @@ def steps_of_an_epoch(prepared: Prepared) -> int:
 
 
 def total_steps(prepared: Prepared) -> int:
-    """`steps` of the experiment, or as many as its epochs have."""
+    """The experiment's `steps`, or else the number in its epochs."""
     experiment = prepared.experiment
     return experiment.epochs * steps_of_an_epoch(prepared) if experiment.steps is None else experiment.steps
 
 
 def total_updates(prepared: Prepared) -> int:
-    """How often the weights change; batches that are too few for a last update change nothing."""
+    """How often the weights change; leftover batches, too few for an update, change nothing."""
     return max(1, total_steps(prepared) // prepared.experiment.training.accumulate)
 
 
 def rate_by_step(prepared: Prepared) -> Callable[[int], float]:
-    """The learning rate of the update that a step belongs to, by the steps done before it."""
+    """The learning rate of a step's update, as a function of the steps before it."""
     experiment = prepared.experiment
     accumulate = experiment.training.accumulate
     schedule = make_schedule(

@@ -1,4 +1,4 @@
-"""From an experiment of the catalogue to one that can start: its task loads the data and settles the open sizes."""
+"""Prepare an experiment of the catalogue to run: its task loads the data and fills in the open sizes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from shared.tasks.task import Data, Report, Task
 
 @dataclass(frozen=True)
 class Prepared:
-    """An experiment with all its sizes, and what it is trained and validated on."""
+    """An experiment with all its sizes, and its training and validation data."""
 
     experiment: Experiment
     data: Data
@@ -25,21 +25,21 @@ class Prepared:
 def prepare(
     experiment: Experiment, source: str | None, vocabulary: Path | None = None, report: Report | None = None
 ) -> Prepared:
-    """Load the data of an experiment; sizes that it leaves open (None) follow from them.
+    """Load the data of an experiment; sizes that it leaves open (None) follow from the data.
 
     Raises IsogradError where the data is missing, malformed, or does not fit the experiment.
     """
     task = task_of(experiment)
     if task.couples_rows and experiment.training.accumulate > 1:
         raise IsogradError(
-            f"the loss of {experiment.task} compares the rows of a batch with each other, so that --accumulate would "
+            f"the loss of {experiment.task} compares the rows of a batch with each other, so --accumulate would "
             "change it: leave it out"
         )
     return Prepared(*task.load(experiment, source, vocabulary, report))
 
 
 def with_buckets(experiment: Experiment) -> Experiment:
-    """Batches padded to quarters of the length; models that read padding are told the lengths (packed semantics)."""
+    """Pad batches to quarters of the length; models that read padding are given the lengths (packed semantics)."""
     model = experiment.model
     if find_twin(model.twin).reads_lengths:
         model = replace(model, inputs=(*(name for name in model.inputs if name != "lengths"), "lengths"))

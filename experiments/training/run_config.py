@@ -29,7 +29,7 @@ class RunConfig:
     data_fingerprint: str
     tokenizer_origin: str
     tokenizer_fingerprint: str
-    counts: dict[str, int]  # split -> how many of the task's units it has
+    counts: dict[str, int]  # split -> number of the task's units
     parameters: int
     baseline: dict[str, float] = field(default_factory=dict)  # what a model must beat, by the name of a figure
     versions: dict[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
 
 
 def read_config(folder: Path) -> RunConfig:
-    """Read config.json; raises IsogradError if this is no run folder or the file is not as it was written."""
+    """Read config.json; raises IsogradError if this is not a run folder or the file was altered."""
     path = folder / CONFIG
     if not path.is_file():
         found = [part.name for part in sorted(folder.glob("*/")) if (part / CONFIG).is_file()]
@@ -53,16 +53,16 @@ def read_config(folder: Path) -> RunConfig:
         values = _as_today(values)
         config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
         if wrong := _wrong_types(config):
-            raise TypeError(f"values of another type: {', '.join(wrong)}")
+            raise TypeError(f"values of the wrong type: {', '.join(wrong)}")
         if wrong := problems_of(config.experiment):
             raise ValueError(f"values out of range: {'; '.join(wrong)}")
         return config
     except (ValueError, TypeError, KeyError) as error:
-        raise IsogradError(f"{path}: expected the configuration of a run as isograd writes it, got {error}") from error
+        raise IsogradError(f"{path}: expected a run configuration written by isograd, got {error}") from error
 
 
 def _as_today(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a config.json that was written before there were tasks, under today's names."""
+    """Rename the fields of a config.json written before there were tasks."""
     if "training_examples" not in values:
         return values
     kept = {name: value for name, value in values.items() if name not in BEFORE_TASKS}
@@ -72,7 +72,7 @@ def _as_today(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrong_types(part: Any, place: str = "") -> list[str]:
-    """The fields of a dataclass, and of those within it, whose values are not of the type that they have there."""
+    """The fields of a dataclass, including nested ones, whose values have the wrong type."""
     values = {name: (getattr(part, name), kind) for name, kind in get_type_hints(type(part)).items()}
     inner = [_wrong_types(part, f"{at}.") for name in values for at, part in _parts(values[name][0], place + name)]
     outer = [

@@ -1,4 +1,4 @@
-"""The loop of a run: data order, schedule, evaluation, logging and checkpoints; a backend does the rest."""
+"""The training loop: data order, schedule, evaluation, logging and checkpoints; a backend does the rest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,9 +24,9 @@ MUST_BE_FINITE = ("loss", "gradient_norm")
 
 
 class Runner:
-    """One run, from the step of `state` to its last; every figure that is logged was fetched and checked first.
+    """One run, from the step of `state` to the last; every logged figure is fetched and checked.
 
-    `history` holds the records of the steps that are done already, if a run is resumed.
+    `history` holds the records of the steps already done, if a run is resumed.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Runner:
         self.rate = rate_by_step(prepared)
 
     def run(self, state: State, step: int, stop_at: int | None = None) -> State:
-        """Train from `step` to the end, or to `stop_at`, where the run is saved as Ctrl-C saves it.
+        """Train from `step` to the end, or to `stop_at`, where the run is saved as on Ctrl-C.
 
         Raises IsogradError when a loss is not finite, Interrupted after Ctrl-C or SIGTERM.
         """
@@ -71,17 +71,17 @@ class Runner:
         if self.patience.is_spent:
             self.progress.note(f"stopped early at step {self.step} of {self.total}: {self.patience}")
         elif self.step < self.total:
-            self.progress.note(f"{self._stopped()}, as asked: {self._go_on()}")
+            self.progress.note(f"{self._stopped()}, as requested: {self._go_on()}")
         return self.state
 
     def _stopped(self) -> str:
         return f"stopped at step {self.step} of {self.total}"
 
     def _go_on(self) -> str:
-        return f"go on with `isograd train --resume {self.folder}`"
+        return f"resume with `isograd train --resume {self.folder}`"
 
     def _on_device(self, batch: Batch) -> tuple[Batch, int]:
-        """The batch where the step wants it, and its real units; runs in the prefetching thread."""
+        """The batch on the device, and its number of real units; runs in the prefetching thread."""
         return self.backend.to_device(batch), int(np.count_nonzero(batch["weights"]))
 
     def _train_on(self, batch: Batch, units: int) -> None:
@@ -98,8 +98,8 @@ class Runner:
         at_end = self.step >= self.total
         evaluates = at_end or self.step % self.experiment.evaluate_every == 0
         if self.pending.is_full:
-            self._write_pending(leave=1)  # the newest: the device must have work while its predecessors are written
-        stops = request.made or bool(self.unread)  # read once, after the wait: a later request is for the next step
+            self._write_pending(leave=1)  # the newest: the device needs work while earlier ones are written
+        stops = request.made or bool(self.unread)  # read once, after the wait: a later request applies to the next step
         if evaluates:
             self._write_pending()
             self._evaluate()
@@ -113,8 +113,8 @@ class Runner:
         if stops and not at_end:
             self.checkpoints.wait()
             if request.made:
-                raise Interrupted(f"{self._stopped()}, which is saved: {self._go_on()}", request.code)
-            raise IsogradError(f"{self._stopped()}, which is saved: {self.unread}; {self._go_on()}")
+                raise Interrupted(f"{self._stopped()} and saved: {self._go_on()}", request.code)
+            raise IsogradError(f"{self._stopped()} and saved: {self.unread}; {self._go_on()}")
 
     def _write_pending(self, leave: int = 0) -> None:
         if records := self.pending.fetch(leave):
@@ -138,7 +138,7 @@ class Runner:
         self.log.write(record)
         try:
             self.progress.record(record)
-        except OSError as error:  # its reader has gone, or a disk is full: nothing that was done is lost by it
+        except OSError as error:  # the reader is gone, or a disk is full: no work is lost
             self.progress = Progress()
             self.unread = f"its output can't be written ({error.strerror or error})"
 
@@ -163,10 +163,10 @@ class Runner:
 
 
 def _spent(history: Sequence[Record]) -> Record:
-    """The last record that says what the run has taken so far."""
+    """The last record with the totals of the run so far."""
     return next((record for record in reversed(history) if "seconds" in record), {})
 
 
 def _numbers(metrics: Record) -> Record:
-    """What equal runs have in common, so no times; JSON has no NaN: a rate over no example at all is left out."""
+    """What equal runs have in common, so no times; JSON has no NaN, so a rate over no examples is left out."""
     return {name: value for name, value in metrics.items() if np.isfinite(value) and name != "evaluation_seconds"}

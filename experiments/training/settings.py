@@ -1,4 +1,4 @@
-"""What `isograd train` may change of an experiment, checked and applied; the ranges of its numbers."""
+"""The settings that `isograd train` may change, checked and applied; the ranges of its numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,28 +18,28 @@ from shared.tasks.table import TASKS
 
 @dataclass(frozen=True)
 class Settings:
-    """What is changed of an experiment of the catalogue, and what it runs on; what is left out is as it was.
+    """Changes to an experiment of the catalogue, and what it runs on; anything left out keeps its value.
 
     Args:
-        backend: torch, jax, or both, one after the other and then a report (torch, or that of the resumed run).
-        data: A folder with the dataset's files, or hub; left out: the built-in data.
+        backend: torch, jax, or both in turn and then a report (default: torch, or the resumed run's).
+        data: A folder with the dataset's files, or hub (default: the built-in data).
         vocab: A vocab.txt or tokenizer.json.
-        steps: The number of batches, in place of the epochs.
-        batch_size: Examples in a batch.
-        learning_rate: The learning rate, at its highest where there is a schedule.
-        seed: Of the weights, the order of the data and dropout.
+        steps: The number of batches, instead of epochs.
+        batch_size: Examples per batch.
+        learning_rate: The learning rate; with a schedule, its peak.
+        seed: Seed of the weights, the data order and dropout.
         optimizer: sgd, adam, adamw, rmsprop or adagrad (`isograd list optimizers`), at the experiment's learning rate.
         schedule: constant, linear, cosine, step or epoch.
-        warmup: Updates in which the rate rises from 0.
-        decay_every: With `--schedule step`: the updates of a stair.
-        decay_factor: With `--schedule step` or `epoch`: what the rate is multiplied by after each stair or epoch.
-        decay_to: With `--schedule linear` or `cosine`: the part of the rate that is left at the end.
-        clip_norm: The largest norm of all gradients together; larger ones are scaled down to it.
-        accumulate: Batches whose gradients make one update.
+        warmup: Updates over which the rate rises from 0.
+        decay_every: With `--schedule step`: updates between two decays.
+        decay_factor: With `--schedule step` or `epoch`: the factor of each decay of the rate.
+        decay_to: With `--schedule linear` or `cosine`: the fraction of the rate left at the end.
+        clip_norm: The largest global norm of the gradients; larger ones are scaled down to it.
+        accumulate: Batches whose gradients are accumulated into one update.
         average_decay: Evaluate a moving average of the weights with this decay.
         dropout_rng: shared (the same masks in both frameworks) or native (each framework's own).
-        bucketing: Pad batches to quarters of the length: the same result for each example in less time.
-        patience: Stop after so many validations without a better one.
+        bucketing: Pad batches to quarters of the length: the same results in less time.
+        patience: Stop after this many validations without improvement.
         dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
         device: cpu or cuda.
     """
@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The settings that were not left out."""
+        """The settings that were given."""
         return {name: value for name, value in vars(self).items() if value is not None and value is not False}
 
     @property
@@ -78,14 +78,14 @@ class Settings:
 
 
 class Place(NamedTuple):
-    """What a run is computed with, which no experiment says."""
+    """What a run is computed with, which no experiment specifies."""
 
     backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
 
 
-COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")  # no settings, but held in a run's config.json
+COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")  # not settings, but part of a run's config.json
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("steps", lambda steps: steps >= 1, "at least 1"),
     ("steps", lambda steps: steps < 2**63, "a number below 2**63"),
@@ -96,7 +96,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("warmup", lambda updates: updates >= 0, "at least 0"),
     ("decay_every", lambda updates: updates >= 1, "at least 1"),
     ("decay_factor", lambda factor: 0 <= factor < float("inf"), "a finite number of at least 0"),
-    ("decay_to", lambda part: 0 <= part <= 1, "a part of the learning rate, from 0 to 1"),
+    ("decay_to", lambda part: 0 <= part <= 1, "a fraction of the learning rate, from 0 to 1"),
     ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
@@ -108,7 +108,7 @@ MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type o
     float: (lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
 }
 CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
-OF_SCHEDULES = {  # schedule -> the settings that it takes beside the warm-up
+OF_SCHEDULES = {  # schedule -> the settings that it takes besides the warm-up
     "constant": (),
     "linear": ("decay_to",),
     "cosine": ("decay_to",),
@@ -130,7 +130,7 @@ PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise one IsogradError with every setting that is out of range, or the first that is no known name."""
+    """Raise one IsogradError with every setting that is out of range, or for the first unknown name."""
     problems = [f"{flag(name)}: {problem}" for name, problem in _out_of_range(vars(settings))]
     if problems:
         raise IsogradError("; ".join(problems))
@@ -140,7 +140,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def problems_of(experiment: Experiment) -> list[str]:
-    """What an experiment that was read from a file holds out of range."""
+    """The out-of-range values of an experiment that was read from a file."""
     values: dict[str, Any] = {}
     for place in PLACES:
         values |= vars(getattr(experiment, place) if place else experiment)
@@ -160,7 +160,7 @@ def problems_of(experiment: Experiment) -> list[str]:
 
 
 def _out_of_range(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The names of RANGES whose values are not right, and what is wrong with them; None is a value left out."""
+    """The names in RANGES with invalid values, and what is wrong with them; None means left out."""
     return [
         (name, f"expected {expected}, got {values[name]}")
         for name, is_right, expected in RANGES
@@ -169,7 +169,7 @@ def _out_of_range(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
-    """The experiment with what the settings change."""
+    """The experiment with the settings applied."""
     if settings.optimizer not in (None, experiment.optimizer.name):
         rule = OPTIMIZERS[str(settings.optimizer)](learning_rate=experiment.optimizer.learning_rate)
         experiment = replace(experiment, optimizer=rule)
@@ -186,7 +186,7 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
 
 
 def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
-    """Raise for settings that the schedule would pass over, and for stairs that lead nowhere."""
+    """Raise for settings that the schedule would ignore, and for decays that change nothing."""
     taken = OF_SCHEDULES[schedule.name]
     ignored = [
         flag(name)
@@ -196,7 +196,7 @@ def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
     ]
     if ignored:
         names = " and no ".join(dict.fromkeys(ignored))
-        raise IsogradError(f"the {schedule.name} schedule has no {names}: leave it out or choose another --schedule")
+        raise IsogradError(f"the {schedule.name} schedule has no {names}: leave it out or change --schedule")
     if "decay_factor" in taken and schedule.factor == 1:
         raise IsogradError(
             f"the {schedule.name} schedule multiplies the rate by a factor: expected --decay-factor, such as 0.5"
@@ -204,5 +204,5 @@ def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
 
 
 def flag(option: str) -> str:
-    """The option as it is typed."""
+    """The option as typed on the command line."""
     return f"--{option.replace('_', '-')}"

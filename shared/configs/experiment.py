@@ -1,4 +1,4 @@
-"""What an experiment is: the model, its data, how it is trained; frozen, and written as JSON into every run folder."""
+"""An experiment: the model, its data and its training; frozen, and written as JSON into every run folder."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` says otherwise.
+    """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` is set.
 
-    A step is one batch; with `training.accumulate` batches an update. `task` is a row of shared/tasks/table.py;
-    `patience` ends a run after so many validations without a better one.
+    A step is one batch; `training.accumulate` batches make an update. `task` is a row of shared/tasks/table.py;
+    `patience` ends a run after this many validations without improvement.
     """
 
     name: str

@@ -1,15 +1,15 @@
-"""Checks of sizes and names that both twins make when they are built."""
+"""Checks of sizes and names that both twins perform when they are built."""
 
 import difflib
 from collections.abc import Iterable
 
 from shared.errors import IsogradError
 
-SHOWN = 12  # choices that are listed where none is near
+SHOWN = 12  # choices listed if none is close
 
 
 def check_heads(embed_dim: int, num_heads: int) -> None:
-    """Raise unless the width can be cut into heads of equal width."""
+    """Raise unless the width can be split into heads of equal width."""
     if num_heads < 1 or embed_dim % num_heads:
         raise IsogradError(
             f"embed_dim must be divisible by num_heads, got embed_dim {embed_dim} and num_heads {num_heads}: "
@@ -18,7 +18,7 @@ def check_heads(embed_dim: int, num_heads: int) -> None:
 
 
 def check_choice(what: str, got: str, choices: Iterable[str]) -> None:
-    """Raise unless `got` is one of `choices`; names the nearest ones."""
+    """Raise unless `got` is one of `choices`; suggests the closest ones."""
     choices = list(choices)
     if got not in choices:
         nearest = difflib.get_close_matches(got, choices, n=3, cutoff=0.4)

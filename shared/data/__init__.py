@@ -1,4 +1,4 @@
-"""Reviews on their way to a model: sources of texts, tokenizers, numpy batches and the metrics of a classifier."""
+"""From reviews to a model's inputs: sources of texts, tokenizers, numpy batches and the metrics of a classifier."""
 
 from shared.data.batches import batches, check_batch, number_of_batches
 from shared.data.examples import Examples, tokenise

@@ -1,4 +1,4 @@
-"""Batches of constant shape in a seeded order that both backends share; every example exactly once an epoch."""
+"""Batches of constant shape in a seeded order that both backends share; every example exactly once per epoch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def batches(
     bucket_lengths: Sequence[int] | None = None,
     start: int = 0,
 ) -> Iterator[Batch]:
-    """Yield the batches of one epoch from number `start` on, in an order that depends on (seed, epoch) alone.
+    """Yield the batches of one epoch from number `start` on, in an order that depends only on (seed, epoch).
 
-    B = `batch_size` always: rows that only fill a batch up have weight 0 and no tokens. T = `length`, or with
-    `bucket_lengths` the smallest of them (or `length`) that holds every example of the batch.
+    B is always `batch_size`: padding rows have weight 0 and no tokens. T = `length`, or with
+    `bucket_lengths` the smallest of them (or `length`) that fits every example of the batch.
     ids (B,T) int32, mask (B,T) bool, lengths (B,) int32, labels (B,) int32, weights (B,) float32.
     """
     _check_arguments(examples, batch_size, length, bucket_lengths)
@@ -44,7 +44,7 @@ def batches(
 def number_of_batches(
     examples: Examples, batch_size: int, *, length: int, bucket_lengths: Sequence[int] | None = None
 ) -> int:
-    """How many batches an epoch has."""
+    """The number of batches in an epoch."""
     _check_arguments(examples, batch_size, length, bucket_lengths)
     _, counts = np.unique(_padded_lengths(examples, length, bucket_lengths), return_counts=True)
     return int((-(-counts // batch_size)).sum())
@@ -69,7 +69,7 @@ def _padded_lengths(examples: Examples, length: int, bucket_lengths: Sequence[in
 
 
 def _plan(padded: np.ndarray, batch_size: int, seed: int, epoch: int, shuffle: bool) -> list[np.ndarray]:
-    """The examples of each batch: a permutation, grouped by padded length where there are several, groups shuffled."""
+    """The examples of each batch: a permutation, grouped by padded length if there are several, groups shuffled."""
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(padded)) if shuffle else np.arange(len(padded))
     groups = [order[padded[order] == bucket] for bucket in np.unique(padded)]
@@ -92,7 +92,7 @@ def _batch(examples: Examples, rows: np.ndarray, batch_size: int, width: int) ->
 
 
 def _positions(examples: Examples, rows: np.ndarray) -> np.ndarray:
-    """Where the tokens of these rows lie in the flat array, one row after the other."""
+    """The positions of these rows' tokens in the flat array, row after row."""
     starts, ends = examples.offsets[rows], examples.offsets[rows + 1]
     before = np.cumsum(ends - starts) - (ends - starts)  # tokens of the rows before each row
     return np.repeat(starts - before, ends - starts) + np.arange((ends - starts).sum())
@@ -110,10 +110,10 @@ SHAPES = {  # name: (dtype, axes)
 def check_batch(
     batch: Mapping[str, np.ndarray], vocabulary_size: int, sequence_length: int, number_of_classes: int | None = None
 ) -> None:
-    """Raise one IsogradError with all that is wrong: names, dtypes, shapes, token ids, labels."""
+    """Raise one IsogradError that lists every problem: names, dtypes, shapes, token ids, labels."""
     missing = [name for name in SHAPES if name not in batch]
     if missing:
-        raise IsogradError(f"batch: expected the arrays {', '.join(SHAPES)}, missing are {', '.join(missing)}")
+        raise IsogradError(f"batch: expected the arrays {', '.join(SHAPES)}, missing {', '.join(missing)}")
     problems = _wrong_shapes(batch, sequence_length)
     if not problems:
         problems += _out_of_range("token id", batch["ids"], vocabulary_size, "the vocabulary has {} tokens")
@@ -133,7 +133,7 @@ def _wrong_shapes(batch: Mapping[str, np.ndarray], sequence_length: int) -> list
             shape = ", ".join(f"{axis}={sizes[axis]}" if axis in sizes else axis for axis in axes)
             problems.append(f"expected {name} {np.dtype(dtype)} ({shape}), got {array.dtype} {array.shape}")
     if sizes.get("T", 0) > sequence_length:
-        problems.append(f"expected at most {sequence_length} tokens a row, got {sizes['T']}")
+        problems.append(f"expected at most {sequence_length} tokens per row, got {sizes['T']}")
     return problems
 
 
@@ -142,4 +142,6 @@ def _out_of_range(what: str, array: np.ndarray, limit: int, sentence: str) -> li
     if not len(wrong):
         return []
     where = tuple(map(int, wrong[0]))
-    return [f"{what} {array[where]} at position {where} is out of range, {sentence.format(limit)} ({len(wrong)} such)"]
+    return [
+        f"{what} {array[where]} at position {where} is out of range, {sentence.format(limit)} ({len(wrong)} in total)"
+    ]

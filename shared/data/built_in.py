@@ -15,7 +15,7 @@ TRAINING_EXAMPLES = 640
 
 
 def verbal_arithmetic(seed: int) -> dict[str, Reviews]:
-    """All 800 expressions, labelled 0 (negative), 1 (zero) or 2 (positive): 640 to train on, 160 to test on."""
+    """All 800 expressions, labelled 0 (negative), 1 (zero) or 2 (positive): 640 for training, 160 for testing."""
     rows = [
         (f"{left} {operation} {right}", 1 + int(np.sign(a + sign * b)))
         for a, left in enumerate(NUMBERS)

@@ -1,4 +1,4 @@
-"""The cache: a folder of things that can be made again, so that a run never fails for want of it."""
+"""The cache: a folder of files that can be rebuilt, so that no run fails for lack of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("isograd")
 
 
 def cache_folder() -> Path:
-    """$ISOGRAD_CACHE, else the user's cache folder of this platform."""
+    """$ISOGRAD_CACHE, else this platform's cache folder for the user."""
     if chosen := os.environ.get("ISOGRAD_CACHE"):
         return Path(chosen)
     if sys.platform == "darwin":
@@ -26,9 +26,9 @@ def cache_folder() -> Path:
 
 
 def store(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file of the cache atomically; one that can't be written costs a line in the log, not the run."""
+    """Write a cache file atomically; a failure is logged and does not stop the run."""
     try:
         with new_file(path) as temporary, temporary.open("wb") as file:
             write(file)
     except IsogradError as error:
-        log.warning("the cache is left out (%s); set ISOGRAD_CACHE to a writable folder", error)
+        log.warning("not cached (%s): set ISOGRAD_CACHE to a writable folder", error)

@@ -1,4 +1,4 @@
-"""Tokenised examples as flat arrays: made once from texts, kept in a cache on disk, read back without pickle."""
+"""Tokenised examples as flat arrays: built once from texts, cached on disk, read back without pickle."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from shared.data.splits import Reviews, Splits
 from shared.data.vocabulary import TextTokenizer
 from shared.errors import IsogradError
 
-CACHE_FORMAT = 1  # raise it when the arrays or their meaning change
+CACHE_FORMAT = 1  # increment when the arrays or their meaning change
 CHUNK = 2_000  # texts tokenised between two reports of progress
 ARRAYS = {"ids": np.int32, "offsets": np.int64, "labels": np.int32}
-Progress = Callable[[int, int], None]  # (texts done, texts in all)
+Progress = Callable[[int, int], None]  # (texts done, texts in total)
 
 log = logging.getLogger("isograd")
 
@@ -30,7 +30,7 @@ log = logging.getLogger("isograd")
 class Examples:
     """Example i has the token ids `ids[offsets[i] : offsets[i + 1]]` and the label `labels[i]`."""
 
-    ids: np.ndarray  # int32, all examples one after the other
+    ids: np.ndarray  # int32, all examples concatenated
     offsets: np.ndarray  # int64, one more than there are examples
     labels: np.ndarray  # int32
 
@@ -51,9 +51,9 @@ def tokenise(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Examples]:
-    """The examples of each split ("train", "validation", "test" where there is one), cut to `max_length` tokens.
+    """The examples of each split ("train", "validation", "test" if there is one), cut to `max_length` tokens.
 
-    Kept in `cache_dir` under a name made from texts, tokenizer and length; a damaged cache file is made again.
+    Cached in `cache_dir` under a name derived from texts, tokenizer and length; a damaged file is rebuilt.
     """
     key = f"{CACHE_FORMAT} {splits.fingerprint} {tokenizer.fingerprint} {max_length}"
     name = f"examples-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
@@ -111,7 +111,7 @@ def _read(file: Path, expected: Mapping[str, int]) -> dict[str, Examples] | None
         problem: object = "its arrays do not fit together"
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         problem = error
-    log.warning("the cache file %s is damaged (%s) and is made again", file, problem)
+    log.warning("the cache file %s is damaged (%s): rebuilding it", file, problem)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Folders of published review files: a table of formats, the one that a folder has, and reading its parts."""
+"""Folders of published review files: a table of formats, detecting a folder's, and reading its parts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shared.errors import IsogradError
 
 @dataclass(frozen=True)
 class Format:
-    """How a published dataset looks on disk. Patterns of a part are tried in order, each also with `.gz` appended."""
+    """A published dataset's layout on disk. Patterns of a part are tried in order, each also with `.gz` appended."""
 
     name: str
     files: Mapping[str, tuple[str, ...]]  # part -> file name patterns
-    required: tuple[str, ...]  # parts that must be there
+    required: tuple[str, ...]  # parts that must exist
     delimiter: str
     header: tuple[str, ...] | None
     columns: int
@@ -78,12 +78,12 @@ FORMATS = (
 
 
 def read_folder(folder: Path) -> tuple[Format, dict[str, Reviews]]:
-    """The format that the folder has and the reviews of each of its parts.
+    """The format of a folder and the reviews of each of its parts.
 
     Raises IsogradError for a missing folder or file (naming what was looked for) and for a malformed line.
     """
     if not folder.is_dir():
-        got = "a file; give the folder that holds it" if folder.exists() else "no such folder"
+        got = "a file; pass the folder that contains it" if folder.exists() else "no such folder"
         raise IsogradError(f"data folder {folder}: expected a folder with {_looked_for()}; got {got}")
     format = recognise(folder)
     paths = {part: _find(folder, patterns) for part, patterns in format.files.items()}
@@ -94,7 +94,7 @@ def read_folder(folder: Path) -> tuple[Format, dict[str, Reviews]]:
 
 
 def recognise(folder: Path) -> Format:
-    """The first format whose training file is there with its header; else the last whose file is there at all."""
+    """The first format whose training file exists with its header; else the last whose training file exists at all."""
     found = [(format, path) for format in FORMATS if (path := _find(folder, format.files["train"]))]
     if not found:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "an empty folder"
@@ -143,7 +143,7 @@ def _check_header(path: Path, line: int, fields: list[str], header: tuple[str, .
     if tuple(fields) != header:
         raise IsogradError(
             f"{path}, line {line}: expected the header {list(header)}, got {short(fields)}; "
-            f"the formats known are {'; '.join(format.name for format in FORMATS)}"
+            f"the known formats are {'; '.join(format.name for format in FORMATS)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reviews from the Hugging Face hub, through the `datasets` library, which is imported only when asked for."""
+"""Reviews from the Hugging Face hub, through the `datasets` library, which is imported only on demand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PARTS = {"train": "train", "validation": "dev", "test": "test"}  # the hub's nam
 
 
 def load_parts(hub_id: str, text_column: str, label_column: str, number_of_labels: int) -> dict[str, Reviews]:
-    """The labelled parts of a hub dataset; whatever goes wrong on the way is one IsogradError."""
+    """The labelled parts of a hub dataset; any failure becomes one IsogradError."""
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -21,7 +21,7 @@ def load_parts(hub_id: str, text_column: str, label_column: str, number_of_label
     except Exception as error:  # the library raises dozens of types: network, cache, authorisation, scripts
         raise IsogradError(
             f"could not load {hub_id} from the Hugging Face hub ({type(error).__name__}: {error}); "
-            "check the network, or give a local folder with --data FOLDER"
+            "check the network, or pass a local folder with --data FOLDER"
         ) from error
     return {
         ours: _reviews(published[theirs], text_column, label_column, number_of_labels, f"{hub_id}, split {theirs}")
@@ -37,5 +37,5 @@ def _reviews(rows: Any, text_column: str, label_column: str, number_of_labels: i
     texts, labels = tuple(map(str, rows[text_column])), tuple(map(int, rows[label_column]))
     wrong = sorted({label for label in labels if not 0 <= label < number_of_labels})
     if wrong:
-        raise IsogradError(f"{where}: expected labels 0 to {number_of_labels - 1}, got also {wrong}")
+        raise IsogradError(f"{where}: expected labels 0 to {number_of_labels - 1}, also got {wrong}")
     return Reviews(texts, labels)

@@ -1,4 +1,4 @@
-"""What a classifier got right: accuracy, F1 and rates, all computed from one confusion matrix."""
+"""The metrics of a classifier: accuracy, F1 and rates, all computed from one confusion matrix."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, number_of_clas
 
 
 def metrics_of_confusion(counts: np.ndarray) -> dict[str, float]:
-    """The metrics of a confusion matrix (labels in rows); a rate over no example at all is NaN."""
+    """The metrics of a confusion matrix (labels in rows); a rate over no examples is NaN."""
     counts = np.asarray(counts, np.float64)
     if counts.sum() == 0:
-        raise IsogradError("expected at least one example to compute metrics of, got none")
+        raise IsogradError("expected at least one example to compute metrics from, got none")
     metrics = {"accuracy": float(np.trace(counts) / counts.sum()), "f1": _f1(counts)}
     if len(counts) == 2:
         metrics |= {name: _ratio(counts[cell], counts[cell[0]].sum()) for name, cell in RATES.items()}
@@ -46,7 +46,7 @@ def metrics_of_confusion(counts: np.ndarray) -> dict[str, float]:
 def _f1(counts: np.ndarray) -> float:
     """2 TP / (labelled + predicted), of class 1 out of two, else the mean over classes that occur at all."""
     occurrences = counts.sum(axis=0) + counts.sum(axis=1)
-    scores = 2 * np.diag(counts) / np.maximum(occurrences, 1)  # 0 for a class that occurs nowhere
+    scores = 2 * np.diag(counts) / np.maximum(occurrences, 1)  # 0 for a class that never occurs
     return float(scores[1] if len(counts) == 2 else scores[occurrences > 0].mean())
 
 

@@ -1,4 +1,4 @@
-"""Make the next items of an iterator in a background thread while the current one is used."""
+"""Prepare the next items of an iterator in a background thread while the current one is used."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ITEM, ERROR, END = "item", "error", "end"
 
 
 def prefetch(iterator: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """Yield the items in order, up to `depth` of them made ahead; an error is raised where its item would have come.
+    """Yield the items in order, up to `depth` of them ahead of time; an error is raised in its item's place.
 
-    The thread starts with the first `next` and ends with the iterator, also when that is closed or dropped half-way.
+    The thread starts with the first `next` and ends with the iterator, even if that is closed or dropped early.
     """
     filled: queue.SimpleQueue = queue.SimpleQueue()
     slots, stopped = threading.Semaphore(depth), threading.Event()
@@ -43,5 +43,5 @@ def _fill(
             except StopIteration:
                 break
         filled.put((END, None))
-    except BaseException as error:  # whatever it is belongs to the consumer
+    except BaseException as error:  # any error is passed on to the consumer
         filled.put((ERROR, error))

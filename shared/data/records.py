@@ -1,4 +1,4 @@
-"""Delimited text files, plain or gzipped, as records with the line on which each begins; damage is named by line."""
+"""Delimited text files, plain or gzipped, as records with the line on which each begins; damage is reported by line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _next_with_long_fields(reader: Iterator[list[str]]) -> list[str] | None:
-    previous = csv.field_size_limit(LONGEST_FIELD)  # a setting of the whole process: put back at once
+    previous = csv.field_size_limit(LONGEST_FIELD)  # a process-wide setting: restored at once
     try:
         return next(reader, None)
     finally:
@@ -55,11 +55,11 @@ def _lines(path: Path) -> Iterator[str]:
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise IsogradError(
-            f"{path}, after line {number}: expected a whole file, got: {error}; fetch it again"
+            f"{path}, after line {number}: expected a complete file, got: {error}; download it again"
         ) from error
 
 
 def short(value: object, limit: int = 80) -> str:
-    """The value as text, cut so that it fits into a sentence."""
+    """The value as text, shortened to fit into a sentence."""
     text = str(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

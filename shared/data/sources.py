@@ -15,12 +15,12 @@ from shared.errors import IsogradError
 
 @dataclass(frozen=True)
 class Dataset:
-    """A row of the table: what there is to load, and how its labels and columns are called."""
+    """A row of the table: what can be loaded, and the names of its labels and columns."""
 
     description: str
     label_names: tuple[str, ...]
-    vocabulary: str  # the kind of vocabulary when none is given: "words" or "word pieces"
-    validation: splits.ValidationRule  # for the built-in and the hub's parts; a folder's format has its own
+    vocabulary: str  # the kind of vocabulary if none is given: "words" or "word pieces"
+    validation: splits.ValidationRule  # for built-in and hub data; a folder's format has its own
     built_in: Callable[[int], dict[str, Reviews]] | None = None
     hub_id: str | None = None
     text_column: str = "text"
@@ -55,9 +55,9 @@ DATASETS = {
 def load_reviews(dataset: str, source: str | None = None, *, seed: int = 0, validation_size: int = 1000) -> Splits:
     """Load a dataset of the table from `source`: None = built in, "hub" = the Hugging Face hub, else a folder.
 
-    `seed` shuffles what is split here (it is not the seed of a run); `validation_size` holds where validation is drawn
-    from a larger part.
-    Raises IsogradError for an unknown dataset, a source that it lacks, and files that are missing or malformed.
+    `seed` shuffles what is split here (it is not the seed of a run); `validation_size` applies where validation is
+    drawn from a larger part.
+    Raises IsogradError for an unknown dataset, an unavailable source, and files that are missing or malformed.
     """
     entry = _entry(dataset)
     if validation_size < 1:
@@ -79,7 +79,7 @@ def _entry(dataset: str) -> Dataset:
 def _built_in(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
     if entry.built_in is None:
         raise IsogradError(
-            f"{dataset} is not built in; give its folder with --data FOLDER, or --data hub to load {entry.hub_id}"
+            f"{dataset} is not built in; pass its folder with --data FOLDER, or --data hub to load {entry.hub_id}"
         )
     chosen = entry.validation(entry.built_in(seed), seed, size)
     origin = f"{dataset}, built in, split with seed {seed}"
@@ -88,7 +88,7 @@ def _built_in(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
 
 def _from_hub(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
     if entry.hub_id is None:
-        raise IsogradError(f"{dataset} has no dataset on the hub; it is built in, so leave --data out")
+        raise IsogradError(f"{dataset} is not on the hub; it is built in, so leave --data out")
     parts = hub.load_parts(entry.hub_id, entry.text_column, entry.label_column, len(entry.label_names))
     chosen = entry.validation(parts, seed, size)
     origin = f"{dataset} from the Hugging Face hub, {entry.hub_id}"
@@ -100,7 +100,7 @@ def _from_folder(dataset: str, entry: Dataset, folder: Path, seed: int, size: in
     if len(format.labels) != len(entry.label_names):
         raise IsogradError(
             f"{dataset} has {len(entry.label_names)} labels ({', '.join(entry.label_names)}), but {folder} holds "
-            f"{len(format.labels)} ({format.name}); choose an experiment for this data or another folder"
+            f"{len(format.labels)} ({format.name}); choose an experiment for this data or a different folder"
         )
     chosen = format.validation(parts, seed, size)
     origin = f"{dataset} from {folder}, {format.name}"

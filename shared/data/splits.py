@@ -32,7 +32,7 @@ class Reviews:
 
 @dataclass(frozen=True)
 class Splits:
-    """What is trained on and validated on; `origin` is a sentence for the log, `fingerprint` a hash of the content."""
+    """The training and validation data; `origin` is a sentence for the log, `fingerprint` a hash of the content."""
 
     train: Reviews
     validation: Reviews
@@ -40,12 +40,12 @@ class Splits:
     label_names: tuple[str, ...]
     origin: str
     fingerprint: str
-    vocabulary: str  # the kind of vocabulary when none is given: "words" or "word pieces"
+    vocabulary: str  # the kind of vocabulary if none is given: "words" or "word pieces"
     source: str | None  # None = built in, "hub", or a folder
 
     @property
     def folder(self) -> Path | None:
-        """The local folder that the texts come from, if they come from one."""
+        """The local folder that the texts come from, if any."""
         return None if self.source in (None, "hub") else Path(str(self.source))
 
     def parts(self) -> dict[str, Reviews]:
@@ -66,12 +66,12 @@ def share_test_split(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
 
 
 def validate_on_test(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
-    """The test part, whole, is the validation split."""
+    """The whole test part is the validation split."""
     return {"train": parts["train"], "validation": parts["test"]}
 
 
 def validate_on_dev_or_held_out(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
-    """The dev part is the validation split; where none is published, `size` shuffled training examples are held out."""
+    """The dev part is the validation split; if none is published, `size` shuffled training examples are held out."""
     if "dev" in parts:
         chosen = {"train": parts["train"], "validation": parts["dev"]}
     else:
@@ -88,8 +88,8 @@ def make_splits(
     if empty:
         total = sum(len(reviews) for reviews in chosen.values())
         raise IsogradError(
-            f"expected examples to train and to validate on, got none for {' and '.join(empty)} out of {total} "
-            f"({origin}); give more data or a smaller validation size"
+            f"expected examples for training and validation, got none for {' and '.join(empty)} out of {total} "
+            f"({origin}); provide more data or a smaller validation size"
         )
     fingerprint = _fingerprint(chosen, label_names)
     test = chosen.get("test")

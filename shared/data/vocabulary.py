@@ -1,4 +1,4 @@
-"""Texts to token ids: WordPiece as bert-base-uncased does it, or whole words; where the vocabulary is found or made."""
+"""Texts to token ids: WordPiece as in bert-base-uncased, or whole words; where the vocabulary is found or built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES: dict[str, Callable[[Path], Tokenizer]] = {
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A tokenizer with what others must know of it; `origin` is a sentence for the log."""
+    """A tokenizer with what others need to know about it; `origin` is a sentence for the log."""
 
     tokenizer: Tokenizer
     vocabulary_size: int  # largest id + 1
@@ -35,7 +35,7 @@ class TextTokenizer:
     origin: str
 
     def encode_batch(self, texts: Sequence[str], max_length: int | None = None) -> list[np.ndarray]:
-        """int32 ids of each text, special tokens included; a text that is too long is cut, its closing [SEP] kept."""
+        """int32 ids of each text, special tokens included; texts that are too long are truncated, but keep [SEP]."""
         if max_length is None:
             self.tokenizer.no_truncation()
         else:
@@ -43,12 +43,12 @@ class TextTokenizer:
         return [np.asarray(encoding.ids, np.int32) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of one text, special tokens included, whatever its length."""
+        """The token ids of one text, special tokens included, regardless of length."""
         (ids,) = self.encode_batch([text])
         return [int(token) for token in ids]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens left out."""
+        """The text of token ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids)))
 
     def save(self, path: Path) -> None:
@@ -67,7 +67,7 @@ def load_tokenizer(path: str | Path | None, splits: Splits, *, cache_dir: Path |
     """The tokenizer for these texts, from the first of these places that has one.
 
     `path` (a vocab.txt, a tokenizer.json, or a folder with one); the data folder; `vocabs/bert-base-uncased` beside the
-    data folder; the hub, for data from the hub; else it is made from the training texts: whole words for arithmetic,
+    data folder; the hub, for data from the hub; else it is built from the training texts: whole words for arithmetic,
     word pieces for reviews (trained once, then cached in `cache_dir`).
     Raises IsogradError for a vocabulary that is missing, damaged, or whose padding token is not id 0.
     """
@@ -117,7 +117,7 @@ def _from_hub() -> Tokenizer:
         return Tokenizer.from_pretrained(HUB_TOKENIZER)
     except Exception as error:  # the library raises bare Exceptions for every kind of failure
         raise IsogradError(
-            f"could not load {HUB_TOKENIZER} from the Hugging Face hub ({error}); give a vocab.txt with --vocab"
+            f"could not load {HUB_TOKENIZER} from the Hugging Face hub ({error}); pass a vocab.txt with --vocab"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""WordPiece tokenizers as bert-base-uncased has them: from a vocab.txt, from a tokenizer.json, or trained on texts."""
+"""WordPiece tokenizers as in bert-base-uncased: from a vocab.txt, from a tokenizer.json, or trained on texts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RARE_CHARACTERS = 1_000  # more characters than these become [UNK]
 
 
 def from_vocabulary_file(file: Path) -> Tokenizer:
-    """One token a line, its id the number of the line from 0."""
+    """One token per line; its id is the line number, from 0."""
     try:
         lines = file.read_bytes().decode("utf-8").split("\n")  # not splitlines: it also splits at exotic characters
     except (OSError, UnicodeDecodeError) as error:
-        raise IsogradError(f"vocabulary {file}: expected a UTF-8 file with one token a line, got: {error}") from error
+        raise IsogradError(f"vocabulary {file}: expected a UTF-8 file with one token per line, got: {error}") from error
     tokens = [line.rstrip("\r") for line in lines]
     return from_tokens(tokens[:-1] if tokens[-1] == "" else tokens, f"vocabulary {file}")
 
@@ -33,7 +33,7 @@ def from_tokens(tokens: Sequence[str], name: str) -> Tokenizer:
     vocabulary = {token: index for index, token in enumerate(tokens)}
     missing = [token for token in NEEDED if token not in vocabulary]
     if missing:
-        raise IsogradError(f"{name}: expected the tokens {', '.join(NEEDED)}, missing are {', '.join(missing)}")
+        raise IsogradError(f"{name}: expected the tokens {', '.join(NEEDED)}, missing {', '.join(missing)}")
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -44,7 +44,7 @@ def from_tokens(tokens: Sequence[str], name: str) -> Tokenizer:
 
 
 def from_tokenizer_file(file: Path) -> Tokenizer:
-    """A tokenizer.json as it is; its truncation and padding are for the caller to switch off."""
+    """A tokenizer.json unchanged; the caller must switch off its truncation and padding."""
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exceptions for every kind of damage
@@ -54,7 +54,7 @@ def from_tokenizer_file(file: Path) -> Tokenizer:
 
 
 def trained(texts: Sequence[str], cache_dir: Path) -> Tokenizer:
-    """A vocabulary trained on the texts, equal in every process; trained once, then read from the cache."""
+    """A vocabulary trained on the texts, identical in every process; trained once, then read from the cache."""
     digest = hashlib.sha256(f"{LARGEST_VOCABULARY} {LEAST_FREQUENCY} {RARE_CHARACTERS}".encode())
     for text in texts:
         digest.update(text.encode() + b"\0")
@@ -71,7 +71,7 @@ def train_tokens(texts: Sequence[str]) -> list[str]:
     """The tokens in the order of their ids.
 
     The trainer numbers the characters inside words in the order of a randomly seeded hash table, and equal counts are
-    decided by those numbers; given every character as a special token first, it returns the same tokens every time.
+    ordered by those numbers; given every character as a special token first, it returns the same tokens every time.
     """
     normalizer = normalizers.BertNormalizer(lowercase=True)
     counts: dict[str, int] = {}

@@ -1,12 +1,12 @@
 """threefry-2x32 of `shared/rng.py` in Triton: elements of the stream of a key as numbers, or compared to a mask.
 
-Key, first element and threshold are unspecialised scalars: a new one neither compiles anew nor waits for a copy.
+Key, first element and threshold are unspecialised scalars: a new value needs neither recompilation nor a copy.
 """
 
 import triton
 import triton.language as tl
 
-BLOCK = 1024  # elements of one program
+BLOCK = 1024  # elements per program
 PARITY = tl.constexpr(0x1BD11BDA)
 SCALARS = ["key0", "key1", "first", "threshold"]
 

@@ -1,4 +1,4 @@
-"""Classification of texts: one label an example, accuracy and F1."""
+"""Classification of texts: one label per example, accuracy and F1."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class LabelledTexts:
 
     @property
     def baseline(self) -> dict[str, float]:
-        """The accuracy of always answering the commonest label of the training split."""
+        """The accuracy of always predicting the most common label of the training split."""
         commonest = np.bincount(self.examples["train"].labels).argmax()
         return {"accuracy": float(np.mean(self.examples["validation"].labels == commonest))}
 
@@ -92,13 +92,13 @@ class ExampleOrder:
 
 
 class Classification:
-    """One label for each text; labels and weights (B,)."""
+    """One label per text; labels and weights (B,)."""
 
     loss = "cross_entropy"
     unit = "examples"
     figures: tuple[Figure, ...] = (
         Figure("accuracy", "accuracy", "A"),
-        Figure("f1", "F1", "F1", note="of more than two labels: the mean"),
+        Figure("f1", "F1", "F1", note="with more than two labels: the mean"),
     )
     couples_rows = False
 
@@ -124,7 +124,7 @@ class Classification:
     def example_batch(self, twin: Twin, inputs: Batch, seed: int) -> Batch:
         rows = len(next(iter(inputs.values())))
         weights = np.ones(rows, np.float32)
-        weights[-1 - seed % 2 :] = 0.0  # the last row only fills the batch, the last two with every other seed
+        weights[-1 - seed % 2 :] = 0.0  # the last row is padding; with every other seed, the last two
         classes = twin.arguments.get("num_classes", 2)
         labels = np.random.default_rng(seed).integers(0, classes, rows).astype(np.int32)
         return {**inputs, "labels": labels, "weights": weights}
@@ -133,7 +133,7 @@ class Classification:
 def fit_to_data(
     experiment: Experiment, tokenizer: TextTokenizer, splits: Splits, examples: dict[str, Examples]
 ) -> Experiment:
-    """Fill in the model arguments that are None; an experiment with such also gets the length that its data need."""
+    """Fill in the model arguments that are None; such an experiment also gets the length that its data needs."""
     arguments = experiment.model.arguments
     if None not in arguments.values():
         return experiment
@@ -149,7 +149,7 @@ def fit_to_data(
 
 
 def _dataset(experiment: Experiment, source: str | None) -> str:
-    """The experiment's own dataset; where its classes are open, one that has as many labels as the folder."""
+    """The experiment's own dataset; if its classes are open, one with as many labels as the folder."""
     is_open = experiment.model.arguments.get("num_classes", 0) is None
     if not is_open or source in (None, "hub") or not Path(str(source)).is_dir():
         return experiment.dataset
@@ -163,5 +163,5 @@ def _check_vocabulary(experiment: Experiment, tokenizer: TextTokenizer) -> None:
     if size is not None and tokenizer.vocabulary_size > size:
         raise IsogradError(
             f"{experiment.name} has a vocabulary of {size:,} tokens, but {tokenizer.origin} has "
-            f"{tokenizer.vocabulary_size:,}: give a smaller one with --vocab FILE"
+            f"{tokenizer.vocabulary_size:,}: pass a smaller one with --vocab FILE"
         )

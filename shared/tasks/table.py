@@ -9,7 +9,7 @@ TASKS: dict[str, Task] = {"classification": Classification()}
 
 
 def find_task(name: str) -> Task:
-    """The task of that name; raises IsogradError with the nearest names."""
+    """The task with this name; raises IsogradError with the closest names."""
     check_choice("task", name, TASKS)
     return TASKS[name]
 

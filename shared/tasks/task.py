@@ -1,7 +1,7 @@
 """The protocol of a task: its data as batches, its loss, and the figures of a validation.
 
-Every batch holds `labels` and `weights` of one shape, (B,) or (B, T); the loss is the weighted mean. A task is one file
-beside this one and one row in table.py.
+Every batch holds `labels` and `weights` of the same shape, (B,) or (B, T); the loss is the weighted mean. A task is one
+file beside this one and one row in table.py.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ Report = Callable[[int, int], None]  # (done, total) while data is prepared
 
 
 class Figure(NamedTuple):
-    """A figure of a validation: its key in metrics.jsonl, its words, its symbol in tables, how it is printed."""
+    """A figure of a validation: its key in metrics.jsonl, its title, its symbol in tables, how it is printed."""
 
     name: str
     title: str
     symbol: str
     show: str = "{:.4f}"
     higher_is_better: bool = True
-    note: str = ""  # what the title leaves open
+    note: str = ""  # clarifies the title
 
 
 class Scored(NamedTuple):
@@ -54,21 +54,21 @@ class Codec(Protocol):
         """The text of token ids."""
 
     def save(self, path: Path) -> None:
-        """Write the file that `Task.load` and `Task.codec` take."""
+        """Write the file that `Task.load` and `Task.codec` read."""
 
 
 class Epoch(Protocol):
     """The batches of one pass over a split, in an order that depends on (seed, number) alone."""
 
     def __len__(self) -> int:
-        """How many batches there are: the same in every epoch."""
+        """The number of batches: the same in every epoch."""
 
     def start_at(self, batch: int) -> Iterator[Batch]:
         """The batches from number `batch` on."""
 
 
 class Data(Protocol):
-    """What a run is trained and validated on."""
+    """The training and validation data of a run."""
 
     @property
     def origin(self) -> str:
@@ -88,7 +88,7 @@ class Data(Protocol):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Split -> how many of the task's units it has."""
+        """Split -> number of the task's units."""
 
     @property
     def baseline(self) -> Mapping[str, float]:
@@ -114,22 +114,22 @@ class Task(Protocol):
     def load(
         self, experiment: Experiment, source: str | None, vocabulary: Path | None, report: Report | None
     ) -> tuple[Experiment, Data]:
-        """The data, and the experiment with the sizes that it leaves to them (None) filled in.
+        """The data, and the experiment with the sizes that it leaves to the data (None) filled in.
 
-        Raises IsogradError where the data are missing, malformed or do not fit the experiment.
+        Raises IsogradError if the data is missing, malformed or does not fit the experiment.
         """
 
     def codec(self, path: Path) -> Codec:
         """Read what `Codec.save` wrote."""
 
     def metrics(self, experiment: Experiment, scored: Iterable[Scored]) -> dict[str, float]:
-        """The figures of a validation and whatever else it shows; the loss is not the task's affair."""
+        """The figures of a validation and whatever else it shows; the loss is not the task's concern."""
 
     def example_batch(self, twin: Twin, inputs: Batch, seed: int) -> Batch:
-        """Seeded labels and weights beside a model's inputs, rows of weight 0 among them: for cross-checks."""
+        """Seeded labels and weights for a model's inputs, including rows of weight 0: for cross-checks."""
 
 
 def merit(validation: Mapping[str, Any], figures: Sequence[Figure]) -> tuple[float, float]:
-    """What the best validation has most of: the first figure, then a low loss."""
+    """What the best validation maximises: the first figure, then the negative loss."""
     value = validation[figures[0].name]
     return (value if figures[0].higher_is_better else -value), -validation["loss"]

@@ -77,7 +77,7 @@ BAD = {  # command line: what the one sentence must hold
     "unknown dtype": ([*SMALL, "--dtype", "float16"], "unknown dtype 'float16'.*'bfloat16'"),
     "unknown device": ([*SMALL, "--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'"),
     "no such data": ([*SMALL, "--data", "nowhere"], "data folder nowhere: expected a folder with .* no such folder"),
-    "data is a file": ([*SMALL, "--data", "file"], "data folder file: .* got a file; give the folder"),
+    "data is a file": ([*SMALL, "--data", "file"], "data folder file: .* got a file; pass the folder"),
     "no data in the folder": ([*SMALL, "--data", "empty"], "data folder empty: expected .* an empty folder"),
     "malformed data": ([*SMALL, "--data", "malformed"], r"train\.csv, line 2: expected a label out of 1, 2, got '3'"),
     "data that is not built in": (["train", "reviews-5"], "yelp_polarity is not built in.*--data FOLDER.*--data hub"),
@@ -93,17 +93,20 @@ BAD = {  # command line: what the one sentence must hold
     "stairs that lead nowhere": ([*SMALL, "--schedule", "step"], "multiplies the rate .* expected --decay-factor"),
     "a decay without a schedule": (
         [*SMALL, "--decay-factor", "0.5", "--decay-to", "0.1"],
-        "the constant schedule has no --decay-to and no --decay-factor: leave it out or choose another --schedule",
+        "the constant schedule has no --decay-to and no --decay-factor: leave it out or change --schedule",
     ),
     "a decay of another schedule": (
         [*SMALL, "--schedule", "cosine", "--decay-every", "3"],
         "the cosine schedule has no --decay-every",
     ),
-    "a decay out of its range": ([*SMALL, "--schedule", "linear", "--decay-to", "2"], "--decay-to: expected a part"),
+    "a decay out of its range": (
+        [*SMALL, "--schedule", "linear", "--decay-to", "2"],
+        "--decay-to: expected a fraction",
+    ),
     "an average of the past alone": ([*SMALL, "--average-decay", "1"], "--average-decay: .* below 1, got 1"),
     "a certificate in bfloat16": (
         ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "bfloat16"],
-        "--certify: expected --dtype float64 or float32, got bfloat16, whose roundings part two runs",
+        "--certify: expected --dtype float64 or float32, got bfloat16, whose rounding makes two runs diverge",
     ),
     "a certificate of other masks": (
         ["train", "lockstep-2", "--backend", "both", "--certify", "--dropout-rng", "native"],
@@ -113,12 +116,15 @@ BAD = {  # command line: what the one sentence must hold
     "evaluating nothing": (["eval", "empty"], "expected a run folder with config.json, got empty"),
     "reporting nothing": (["report", "empty"], "expected a run folder with config.json, got empty"),
     "run folder is a file": ([*SMALL[:2], "--out", "file"], "expected a folder for the run, got the file file"),
-    "run folder is in use": ([*SMALL[:2], "--out", "malformed"], "malformed is not empty: choose another folder"),
+    "run folder is in use": ([*SMALL[:2], "--out", "malformed"], "malformed is not empty: choose a different folder"),
     "unknown twin": (["check", "LayerNrom"], "unknown twin 'LayerNrom': did you mean 'LayerNorm'"),
     "unknown dtype of a check": (["check", "--dtype", "float8"], "unknown dtype 'float8'"),
     "unknown list": (["list", "modles"], "unknown list 'modles': did you mean 'twins' or 'experiments' or 'datasets'"),
     "reporting no run": (["report"], "expected run folders, got none"),
-    "a table and a page": (["report", "empty", "--table", "t.md", "--out", "o"], "--table` makes no use of --out"),
+    "a table and a page": (
+        ["report", "empty", "--table", "t.md", "--out", "o"],
+        "--out has no effect with `isograd report --table`",
+    ),
     "reporting a file": (["report", "file"], "expected a run folder with config.json, got file"),
     "an empty file of reviews": ([*SMALL, "--data", "hollow"], r"hollow/train\.csv: expected reviews .* got none"),
     "a binary vocabulary": ([*SMALL, "--vocab", "binary.txt"], "vocabulary binary.txt: expected a UTF-8 file"),
@@ -129,14 +135,14 @@ BAD = {  # command line: what the one sentence must hold
     "evaluating a file": (["eval", "file"], "expected a run folder with config.json, got file"),
     "a check into a file": (["check", "GRU", "--out", "file"], "--out file: expected a folder to write to"),
     "porting a folder without weights": (["port", "empty", "new.pt"], "no weights in the folder empty"),
-    "porting a binary file": (["port", "binary.txt", "new.pt", "--model", "GRU"], "can't read binary.txt: not a whole"),
+    "porting a binary file": (["port", "binary.txt", "new.pt", "--model", "GRU"], "can't read binary.txt: not a valid"),
     "porting a foreign zip": (
         ["port", "foreign.zip", "new.safetensors", "--model", "GRUCell"]
         + ["--arguments", '{"input_size": 2, "hidden_size": 3}'],
         "foreign.zip",
     ),
     "porting nothing": (["port", "nowhere", "new", "--to", "torch"], "nowhere"),
-    "demo among other things": (["demo", "--out", "malformed"], "malformed holds other things .*test.csv"),
+    "demo among other things": (["demo", "--out", "malformed"], "malformed is not a demo folder .*test.csv"),
 }
 
 
@@ -173,20 +179,20 @@ def test_a_backend_that_is_not_installed_is_said_so(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert ended.returncode == 2
     assert re.fullmatch(
-        r"isograd: the jax backend needs jax, flax, optax, and 'flax' is not installed: .*\n", ended.stderr
+        r"isograd: the jax backend needs jax, flax, optax, but 'flax' is not installed: .*\n", ended.stderr
     )
     assert not (tmp_path / "new").exists()
 
 
 def test_a_run_is_never_overwritten(run, capsys):
     assert cli.main(["train", "reviews-1-small", "--out", "run"]) == 2
-    assert "run is not empty: go on with its run by `isograd train --resume run`" in capsys.readouterr().err
+    assert "run is not empty: resume its run with `isograd train --resume run`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["--seed", "1"], ["--batch-size", "3"], ["--bucketing"], ["--out", "x"]])
 def test_what_a_run_was_begun_with_can_not_be_changed(run, capsys, options):
     assert cli.main(["train", "--resume", "run", *options]) == 2
-    assert f"{options[0]} can't be changed by --resume" in capsys.readouterr().err
+    assert f"a resumed run keeps its settings: remove {options[0]}" in capsys.readouterr().err
 
 
 def test_a_run_of_another_experiment_is_not_resumed(run, capsys):
@@ -212,7 +218,7 @@ def test_damaged_checkpoints_are_named(run, capsys, change):
 def test_a_config_that_isograd_did_not_write_is_named(run, capsys, text):
     (run / "config.json").write_text(text)
     assert cli.main(["eval", "run"]) == 2
-    assert "config.json: expected the configuration of a run" in capsys.readouterr().err
+    assert "config.json: expected a run configuration written by isograd" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -255,7 +261,7 @@ def test_a_value_of_another_type_in_a_config_is_named(run, capsys, old, new, nam
     path.write_text(path.read_text().replace(old, new))
     for command in (["eval", "run"], ["report", "run"], ["train", "--resume", "run"]):
         assert cli.main(command) == 2
-        assert capsys.readouterr().err.endswith(f"got values of another type: {named}\n")
+        assert capsys.readouterr().err.endswith(f"got values of the wrong type: {named}\n")
 
 
 def test_a_nan_loss_ends_with_exit_code_2_and_names_the_step(monkeypatch, capsys):
@@ -267,7 +273,7 @@ def test_a_nan_loss_ends_with_exit_code_2_and_names_the_step(monkeypatch, capsys
 
 ERRORS = {
     "a mistake": (IsogradError("this and that"), 2, "this and that"),
-    "a full disk": (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full: make room"),
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full: free some space"),
     "a folder without rights": (PermissionError(errno.EACCES, "Permission denied", "x"), 2, r"Permission denied \(x\)"),
     "Ctrl-C": (KeyboardInterrupt(), 130, "stopped"),
     "no memory for numpy": (MemoryError("Unable to allocate 9 GiB"), 2, r"not enough memory: .* \(Unable to allocate"),
@@ -297,7 +303,7 @@ def test_a_bug_is_not_hidden_behind_a_sentence(monkeypatch, bug):
         cli.main([])
 
 
-@pytest.mark.parametrize(("stop_at", "told"), [("3", ["stopped at step 3 of 6, as asked: go on with"]), ("9", [])])
+@pytest.mark.parametrize(("stop_at", "told"), [("3", ["stopped at step 3 of 6, as requested: resume with"]), ("9", [])])
 def test_a_run_tells_that_it_stopped_only_where_it_did(fake, capsys, stop_at, told):
     assert cli.main([*SMALL, "--steps", "6", "--stop-at", stop_at]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "stopped" in line]
@@ -356,7 +362,7 @@ def test_plain_training_shows_validations_and_where_the_run_is(fake, capsys):
     assert cli.main([*SMALL, "--steps", "6"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert re.match(r"step 6/6  validation loss \d", lines[1])
-    assert lines[-1] == "the run is in new: `isograd report new` draws it"
+    assert lines[-1] == "the run is in new: plot it with `isograd report new`"
 
 
 def test_the_default_run_folder_is_named_after_experiment_and_backend(fake, tmp_path):
@@ -491,5 +497,5 @@ def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tmp_path):
         child.send_signal(signal.SIGINT)
         words = child.stderr.read()
     assert child.returncode == 130
-    assert re.search(r"isograd: stopped at step \d+ of 100000, which is saved: .*isograd train --resume run", words)
+    assert re.search(r"isograd: stopped at step \d+ of 100000 and saved: .*isograd train --resume run", words)
     assert latest_checkpoint(tmp_path / "run")[1] == []

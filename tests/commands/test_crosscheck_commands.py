@@ -158,7 +158,7 @@ def test_a_fault_that_survives_or_a_false_alarm_fails(capsys, monkeypatch):
     for words in ("not caught:\n  a/jax", "named wrong or not at all:\n  b/jax", "false alarms:\n  c/jax: A"):
         assert words in out
     assert fault_report.summary(SCORES).splitlines()[-1] == (
-        "1 false alarms in 3 equivalent variants, 0 in 4 unchanged pairs with other seeds"
+        "1 false alarms in 3 equivalent variants, 0 in 4 unchanged pairs with different seeds"
     )
 
 
@@ -173,30 +173,36 @@ BAD = {  # command line: what the one sentence must hold
     "explain: unknown twin": (["explain", "Lineer"], "unknown twin 'Lineer': did you mean 'Linear'"),
     "explain: unknown fault": (["explain", "MLP", "--fault", "?"], r"unknown fault '\?': .* or one of \d+ others\?"),
     "explain: unknown row": (["explain", "--divergence", "D99"], "unknown divergence 'D99': did you mean 'D"),
-    "explain: nothing": (["explain"], "expected a twin or --divergence ID, one of the two"),
-    "explain: both": (["explain", "MLP", "--divergence", "D18"], "expected a twin or --divergence ID, one of the two"),
+    "explain: nothing": (["explain"], "expected either a twin or --divergence ID, such as"),
+    "explain: both": (["explain", "MLP", "--divergence", "D18"], "expected either a twin or --divergence ID, such as"),
     "faults: unknown": (["check", "no-such", "--faults"], "unknown fault 'no-such'"),
     "faults: a twin": (["check", "MLP", "--faults"], "unknown fault 'MLP'"),
     "faults: another device": (
         ["check", FAULT, "--faults", "--device", "cuda"],
-        r"--faults` makes no use of --device: leave",
+        r"--device has no effect with `isograd check --faults`: leave",
     ),
     "faults: another dtype": (
         ["check", FAULT, "--faults", "--dtype", "float16"],
-        r"--faults` makes no use of --dtype: leave",
+        r"--dtype has no effect with `isograd check --faults`: leave",
     ),
     "faults: two more": (
         ["check", FAULT, "--faults", "--dtype", "float16", "--device", "cuda"],
-        "use of --dtype, --device: ",
+        "--dtype, --device has no effect with `isograd check --faults`: leave",
     ),
     "faults: fewer than no seeds": (
         ["check", FAULT, "--faults", "--seeds", "-1"],
         "--seeds: expected at least 0, got -1",
     ),
-    "faults: some and seeds": (["check", "a/jax", "--faults", "--seeds", "9"], "--seeds: unchanged pairs are checked"),
-    "check: seeds": (["check", "MLP", "--seeds", "100"], "`isograd check` makes use of --seeds with --faults alone"),
+    "faults: some and seeds": (
+        ["check", "a/jax", "--faults", "--seeds", "9"],
+        "--seeds checks unchanged pairs only with all faults",
+    ),
+    "check: seeds": (["check", "MLP", "--seeds", "100"], "--seeds needs --faults: add --faults"),
     **{
-        f"explain: a row and {option}": (["explain", "--divergence", "D18", option, *value], f"no use of {option}: ")
+        f"explain: a row and {option}": (
+            ["explain", "--divergence", "D18", option, *value],
+            f"{option} has no effect with ",
+        )
         for option, value in {
             "--fault": [FAULT],
             "--case": ["mask"],
@@ -205,8 +211,14 @@ BAD = {  # command line: what the one sentence must hold
             "--device": ["cuda"],
         }.items()
     },
-    "locate: a run in train mode": (["locate", "MLP", "--steps", "2", "--train"], "--steps` makes no use of --train"),
-    "locate: a run of a case": (["locate", "MLP", "--steps", "2", "--case", "mask"], "--steps` makes no use of --case"),
+    "locate: a run in train mode": (
+        ["locate", "MLP", "--steps", "2", "--train"],
+        "--train has no effect with `isograd locate --steps`",
+    ),
+    "locate: a run of a case": (
+        ["locate", "MLP", "--steps", "2", "--case", "mask"],
+        "--case has no effect with `isograd locate --steps`",
+    ),
     "list: unknown": (["list", "fault"], "unknown list 'fault': did you mean 'faults'"),
 }
 

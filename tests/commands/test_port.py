@@ -278,7 +278,7 @@ def test_verification_reads_again_and_runs_both_frameworks(tmp_path, dtype):
     assert [output.bound for output in report.outputs] == [PROOF]
     assert 0 <= report.outputs[0].error <= PROOF
     assert json.loads(report.to_json())["agrees"] is True
-    assert "every byte is the same" in str(report)
+    assert "every byte is identical" in str(report)
 
 
 def test_verification_fails_where_a_rule_is_wrong(tmp_path, monkeypatch):
@@ -307,7 +307,7 @@ def test_verification_fails_where_a_byte_was_lost(tmp_path, monkeypatch):
 
 SENTENCES = {
     "no such source": ({"src": "missing"}, "does not exist"),
-    "no format": ({"dst": "weights"}, "which format"),
+    "no format": ({"dst": "weights"}, "can't tell the format"),
     "an unknown format": ({"to": "hf"}, "unknown format 'hf'"),
     "no model": ({}, "does not say which model"),
     "an unknown model": ({"model": "ReviewClasifierGRU"}, "did you mean 'ReviewClassifierGRU'"),

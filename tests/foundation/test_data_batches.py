@@ -168,9 +168,9 @@ def test_a_damaged_batch_is_refused_with_expected_and_got(case):
 
 def test_a_batch_that_lacks_an_array_or_is_too_long_is_refused():
     batch = sound_batch()
-    with pytest.raises(IsogradError, match="missing are mask"):
+    with pytest.raises(IsogradError, match="missing mask"):
         check_batch({name: array for name, array in batch.items() if name != "mask"}, 9, 4)
-    with pytest.raises(IsogradError, match="at most 3 tokens a row, got 4"):
+    with pytest.raises(IsogradError, match="at most 3 tokens per row, got 4"):
         check_batch(batch, 9, 3)
 
 

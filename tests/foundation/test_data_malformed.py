@@ -53,7 +53,7 @@ def test_a_truncated_gzip_file_is_named(tmp_path):
     source = folder_of(tmp_path, test__csv=YELP)
     whole = gzip.compress("".join(f'"1","review number {i}"\n' for i in range(5000)).encode())
     (tmp_path / "train.csv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(IsogradError, match=r"train\.csv\.gz, after line [1-9]\d*: expected a whole file"):
+    with pytest.raises(IsogradError, match=r"train\.csv\.gz, after line [1-9]\d*: expected a complete file"):
         load_reviews("yelp_polarity", source)
 
 

@@ -106,7 +106,7 @@ def test_a_missing_folder_and_missing_files_name_what_was_looked_for(tmp_path):
         load_reviews("yelp_polarity", str(tmp_path))
     with pytest.raises(IsogradError, match=r"lacks test\.csv \(or \.gz\)"):
         load_reviews("yelp_polarity", folder_of(tmp_path, train__csv=YELP))
-    with pytest.raises(IsogradError, match="got a file; give the folder"):
+    with pytest.raises(IsogradError, match="got a file; pass the folder"):
         load_reviews("yelp_polarity", str(tmp_path / "train.csv"))
 
 
@@ -168,7 +168,7 @@ def test_hub_trouble_is_one_sentence(monkeypatch):
     with pytest.raises(IsogradError, match=r"could not load stanfordnlp/imdb .*ConnectionError: offline"):
         load_reviews("imdb", "hub")
     pretend_hub(monkeypatch, {"train": Rows(text=["a"], label=[-1])})
-    with pytest.raises(IsogradError, match=r"expected labels 0 to 1, got also \[-1\]"):
+    with pytest.raises(IsogradError, match=r"expected labels 0 to 1, also got \[-1\]"):
         load_reviews("imdb", "hub")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(IsogradError, match="pip install datasets"):

@@ -104,7 +104,7 @@ def test_a_trained_vocabulary_is_the_same_in_every_process():
 
 REFUSED = {
     "a padding token that is not 0": (["[UNK]", "[PAD]", "[CLS]", "[SEP]"], r"\[PAD\] at id 0, got {'\[PAD\]': 1}"),
-    "missing special tokens": (["[PAD]", "[UNK]", "a"], r"missing are \[CLS\], \[SEP\]"),
+    "missing special tokens": (["[PAD]", "[UNK]", "a"], r"missing \[CLS\], \[SEP\]"),
 }
 
 

@@ -45,9 +45,9 @@ REFUSED = [
     (ScheduleConfig("step", factor=-0.5), "expected a finite factor of at least 0, got -0.5:"),
     (ScheduleConfig("step", factor=math.nan), "expected a finite factor of at least 0, got nan:"),
     (ScheduleConfig("step", factor=math.inf), "expected a finite factor of at least 0, got inf:"),
-    (ScheduleConfig("linear", final=-0.5), "expected a final part of 0 to 1, got -0.5:"),
-    (ScheduleConfig("linear", final=1.5), "expected a final part of 0 to 1, got 1.5:"),
-    (ScheduleConfig("linear", final=math.nan), "expected a final part of 0 to 1, got nan:"),
+    (ScheduleConfig("linear", final=-0.5), "expected a final fraction of 0 to 1, got -0.5:"),
+    (ScheduleConfig("linear", final=1.5), "expected a final fraction of 0 to 1, got 1.5:"),
+    (ScheduleConfig("linear", final=math.nan), "expected a final fraction of 0 to 1, got nan:"),
     (ScheduleConfig("step", factor=1e30), "expected finite rates up to update 11, got more: lower factor 1e.30$"),
     (ScheduleConfig("epoch", factor=1e200), "expected finite rates up to update 11, got more: lower factor 1e.200$"),
     (ScheduleConfig("lineal"), "unknown schedule 'lineal': did you mean 'linear'"),
@@ -162,7 +162,7 @@ def test_all_settings_out_of_their_ranges_are_named_at_once():
         schedule_of(config)
     assert str(caught.value) == (
         "schedule step: expected a horizon of at least 1 update, got -3, and a warmup of 0 to -3 updates (the "
-        "horizon), got -2, and every to be at least 1 update, got 0, and a final part of 0 to 1, got 2.0, and a "
+        "horizon), got -2, and every to be at least 1 update, got 0, and a final fraction of 0 to 1, got 2.0, and a "
         "finite factor of at least 0, got -1.0: change these settings"
     )
 

@@ -62,7 +62,7 @@ def test_a_quantity_that_one_run_lacks_is_left_open_and_one_that_all_lack_has_no
     assert [list(row.values())[5:-2] for row in rows] == [["1.0e-01", "5.0e-05", ""], ["not finite", "", "8.0e-08"]]
 
 
-@pytest.mark.parametrize(("parting", "verdict"), [(None, "one run"), ({"step": 7}, "parts at step 7")])
+@pytest.mark.parametrize(("parting", "verdict"), [(None, "agrees"), ({"step": 7}, "diverges at step 7")])
 def test_a_row_names_the_run_and_its_verdict(tmp_path, parting, verdict):
     (row,), text = table_of(tmp_path, certificate_of(["loss"], parting=parting))
     assert list(row.values())[:5] == ["run", "A model", "float32", "a chip", "1,200"]

@@ -100,7 +100,7 @@ def test_the_optimizer_and_what_surrounds_it_is_named(tmp_path):
     page = write_report([plain, other], tmp_path / "report").with_suffix(".md").read_text()
     assert "seed 0, AdamW rate 0.001; numpy 2" in page
     assert (
-        "SGD rate 0.5, cosine after a warm-up of 4 updates, clipped to 2.0, 3 batches an update, "
+        "SGD rate 0.5, cosine after a warm-up of 4 updates, clipped to 2.0, 3 batches per update, "
         "weights averaged with decay 0.9; numpy 2" in page
     )
 

@@ -107,10 +107,10 @@ def test_the_command_prints_the_verdict_and_ends_with_1_where_runs_part(tmp_path
     monkeypatch.chdir(tmp_path)
     options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "2", "--quiet"]
     assert main([*options, "--out", "good"]) == 0
-    assert "are one run over 2 steps" in capsys.readouterr().out
+    assert "agree over 2 steps" in capsys.readouterr().out
     with planted(FAULTS["run-adds-up-the-loss/jax"].changes):
         assert main([*options, "--out", "bad"]) == 1
-    assert "part at step 1 in the loss" in capsys.readouterr().out
+    assert "diverge at step 1 in the loss" in capsys.readouterr().out
 
 
 def test_json_has_a_line_a_step_and_the_certificate_last(tmp_path, capsys):

@@ -37,7 +37,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(whol
     damaged = list_checkpoints(run)[-1]
     HARMS[harm](damaged / name)
     assert cli.main([part for part in RESUME if part != "--quiet"]) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
+    told = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
     assert len(told) == 1
     assert str(damaged.name) in told[0]
     assert name in told[0]

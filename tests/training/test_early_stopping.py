@@ -57,7 +57,7 @@ def test_it_ends_at_the_first_validation_that_spends_the_patience_and_saves(whol
     assert since_best(folder) == 3
     assert read_state(latest_checkpoint(folder)[0])["step"] == last
     assert read_state(best_checkpoint(folder))["step"] == last - 3 * 5
-    assert f"stopped early at step {last} of 400: 3 validations without a better one" in notes
+    assert f"stopped early at step {last} of 400: 3 validations without improvement" in notes
 
 
 @pytest.mark.parametrize("back", [2, 7, 11])
@@ -74,7 +74,7 @@ def test_a_run_that_has_stopped_is_complete_until_more_patience_is_asked_for(who
     before = read(folder)
     launch.resume(folder, notes := Notes())
     last = before[-1]["step"]
-    sentence = f"stopped early at step {last} of 400, 3 validations without a better one; ask for more with --patience"
+    sentence = f"stopped early at step {last} of 400, 3 validations without improvement; raise --patience to continue"
     assert notes.texts == [f"{folder} is complete: {sentence}"]
     assert read(folder) == before
     launch.resume(folder, Progress(), patience=5)

@@ -166,7 +166,7 @@ def test_a_complete_run_is_left_as_it_is_and_goes_on_with_the_other_when_asked_f
     folder, notes = train(tmp_path / "run", EVERYTHING, first, STEPS), Notes()
     before = newest(folder)
     launch.resume(folder, notes, backend=other)
-    assert notes.texts == [f"{folder} is complete: step {STEPS} of {STEPS}; ask for more with --steps"]
+    assert notes.texts == [f"{folder} is complete: step {STEPS} of {STEPS}; raise --steps to continue"]
     assert all((before[name] == array).all() for name, array in newest(folder).items())
     launch.resume(folder, Progress(), backend=other, steps=STEPS + MORE)
     for side in PACKAGES:

@@ -157,7 +157,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_costs_nothing_that_wa
     assert re.search(
         r"could not write run/(best|checkpoints/step-\d+)/(weights|optimizer)\.safetensors: .*No space", words
     )
-    assert "then go on with `isograd train --resume run`" in words
+    assert "then resume with `isograd train --resume run`" in words
     assert leftovers(tmp_path / "run") == []
     for folder in list_checkpoints(tmp_path / "run"):
         read_state(folder)
@@ -175,7 +175,7 @@ def test_a_failed_write_ends_the_run_at_the_next_step_and_not_at_the_next_save(t
 
     monkeypatch.setattr("experiments.training.checkpoints.save_checkpoint", fail)
     after_step(lambda step: failed.wait() and time.sleep(0.1) if step > 10 else None)
-    with pytest.raises(IsogradError, match="No space left on device; no checkpoint had been written yet; then go on"):
+    with pytest.raises(IsogradError, match="No space left on device; no checkpoint had been written yet; then resume"):
         launch.start("reviews-1-small", launch.Settings(steps=30), tmp_path / "run", Progress())
     assert read(tmp_path / "run")[-1]["step"] < 15  # neither the next best/ nor the next checkpoint
 
@@ -249,7 +249,7 @@ def test_a_disk_that_is_full_for_the_records_ends_in_one_sentence_and_the_run_go
     open_log = metrics_log._open
     monkeypatch.setattr(metrics_log, "_open", lambda folder: FullAfter(open_log(folder), lines=17))
     assert cli.main([*NEW, "--quiet"]) == 2
-    assert "the disk is full: make room, then go on with `isograd train --resume" in sentence(capsys)
+    assert "the disk is full: free some space, then resume with `isograd train --resume" in sentence(capsys)
     monkeypatch.setattr(metrics_log, "_open", open_log)
     assert cli.main(RESUME) == 0
     assert_equal_runs(tmp_path / "run", whole)
@@ -263,7 +263,7 @@ def test_a_disk_that_is_full_for_tensorboard_ends_in_one_sentence_and_not_in_a_r
         lambda writer, event: next(rooms, fail_for_room) and fail_for_room(),
     )
     assert cli.main([*NEW, "--quiet"]) == 2
-    assert "the disk is full: make room" in sentence(capsys)
+    assert "the disk is full: free some space" in sentence(capsys)
 
 
 TINY_DISK = """

@@ -44,7 +44,7 @@ def test_a_run_folder_that_can_not_be_written_to_is_refused_before_training(no_t
     (tmp_path / "run").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert cli.main(NEW) == 2
-    assert "can't be written to: choose another one" in sentence(capsys)
+    assert "can't be written to: choose a different one" in sentence(capsys)
     monkeypatch.undo()
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_a_second_process_is_refused_while_the_first_goes_on_until_sigterm_saves
         first.send_signal(signal.SIGTERM)
         words = first.stderr.read()
     assert first.returncode == 128 + signal.SIGTERM
-    step = re.search(r"isograd: stopped at step (\d+) of 100000, which is saved: .*--resume run", words)[1]
+    step = re.search(r"isograd: stopped at step (\d+) of 100000 and saved: .*--resume run", words)[1]
     assert read_state(latest_checkpoint(tmp_path / "run")[0])["step"] == int(step)
     assert [r["step"] for r in read(tmp_path / "run") if r["kind"] == "train"] == list(range(1, int(step) + 1))
 
@@ -119,7 +119,7 @@ def test_ctrl_c_while_jax_compiles_is_heard_at_once_and_saves_the_first_step(tmp
         wait_for(child, "stopping after this step")
         words = child.stderr.read()
     assert child.returncode == 130
-    assert "isograd: stopped at step 1 of 100000, which is saved: go on with `isograd train --resume run`" in words
+    assert "isograd: stopped at step 1 of 100000 and saved: resume with `isograd train --resume run`" in words
     assert read_state(latest_checkpoint(tmp_path / "run")[0])["step"] == 1
     assert leftovers(tmp_path / "run") == []
 
@@ -166,7 +166,7 @@ def test_a_second_signal_ends_at_once_what_hears_none(whole, tmp_path, capsys, w
     assert time.monotonic() - began < 60  # the work in hand takes many minutes
     assert (child.returncode, words.splitlines()[-1:]) == (
         128 + number,
-        ["stopped at once: what was saved before is whole"],
+        ["stopped at once: earlier checkpoints are intact"],
     )
     assert {folder.name for folder in list_checkpoints(tmp_path / "run")} >= {"step-00000010"}
     for folder in list_checkpoints(tmp_path / "run"):
@@ -200,4 +200,4 @@ def test_a_backend_that_is_killed_is_told_with_its_signal(child_does, monkeypatc
     child_does("os.kill(os.getpid(), signal.SIGKILL)")
     monkeypatch.setattr(cli, "_run", lambda arguments: run_command(["train", "a b"]))
     assert cli.main([]) == 128 + signal.SIGKILL
-    assert sentence(capsys) == "isograd: `isograd train 'a b'` was ended by signal 9"
+    assert sentence(capsys) == "isograd: `isograd train 'a b'` was killed by signal 9"

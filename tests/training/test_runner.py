@@ -278,9 +278,7 @@ class Unread(Progress):
 @pytest.mark.parametrize("records", [0, 7, 16])
 def test_a_run_whose_output_nobody_reads_is_saved_before_it_ends(fake, tmp_path, records):
     whole = train(tmp_path / "whole")
-    with pytest.raises(
-        IsogradError, match=r"stopped at step \d+ of 30, which is saved: its output .*Broken pipe.*; go on"
-    ):
+    with pytest.raises(IsogradError, match=r"stopped at step \d+ of 30 and saved: its output .*Broken pipe.*; resume"):
         launch.start("reviews-1-small", Settings(steps=30), tmp_path / "run", Unread(records))
     assert 0 < newest(tmp_path / "run")[1]["step"] < 30
     launch.resume(tmp_path / "run", Progress())
@@ -299,7 +297,7 @@ def test_a_run_folder_that_is_moved_away_ends_the_run_and_is_not_made_again(fake
             run_folder.rename(moved)
 
     fake(after_step=move)
-    with pytest.raises(IsogradError, match="expected the run folder .*run, which was moved or removed"):
+    with pytest.raises(IsogradError, match="the run folder .*run was moved or removed"):
         train(tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert newest(moved)[1]["step"] == 10

@@ -145,7 +145,7 @@ def without_an_array(path):
 
 
 DAMAGE = {  # damage to the file of the torch side, and the message
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole safetensors file"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a valid safetensors file"),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "missing": (Path.unlink, "there is no such file"),
     "torch's own file": (lambda path: torch.save({"a": torch.ones(2)}, path), "this is a torch or zip file"),
