@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from crosscheck.runs import compare_runs
-from crosscheck.runs.compare_runs import ACCUMULATING, TRAINING, compare_runs, optimizer_of, trainable, training_of
+from crosscheck.runs.compare_runs import (
+    ACCUMULATING,
+    TRAINING,
+    _curve,
+    batch_of,
+    compare_runs,
+    optimizer_of,
+    trainable,
+    training_of,
+)
 from shared.configs.optimizer import OPTIMIZERS
 from shared.parameter_groups import by_group
 from shared.registry import TWINS
@@ -15,7 +23,7 @@ STEPS = 4
 
 
 def curve(twin):
-    return compare_runs._curve("torch", twin, STEPS, "float64", "cpu")
+    return _curve("torch", twin, STEPS, "float64", "cpu")
 
 
 def names_of(twin):
@@ -63,7 +71,7 @@ def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
 
 
 def test_batches_of_an_update_have_different_numbers_of_real_rows():
-    first, second = (compare_runs.batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
+    first, second = (batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
     assert first != second > 0
 
 
