@@ -42,7 +42,7 @@ class Backend(Protocol):
         """
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
-        """The gradients of what trains, by name, that `train_step` would find in this batch; changes nothing."""
+        """The gradients of trainable parameters, by name, that `train_step` would find; changes nothing."""
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
         """Without dropout, by the averaged weights where there are any: losses and predictions, shaped like weights."""

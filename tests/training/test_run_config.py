@@ -48,7 +48,7 @@ def test_a_group_written_before_groups_could_be_frozen_trains(tmp_path, config):
     [
         (
             {"rate_factor": 0.5},
-            "out of range: groups: expected frozen groups without settings of their own, "
+            "out of range: groups: expected frozen groups without weight_decay or rate_factor, "
             r"got rate_factor 0\.5 of \('\*embedding\.weight',\)",
         ),
         ({"weight_decay": 0.0}, r"out of range: groups: expected frozen groups .* got weight_decay 0\.0 of "),
