@@ -37,7 +37,7 @@ class Objective:
         self.trainable = trainable_shapes(self.shapes, training.groups)
 
     def gradients(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:
-        """Gradients of the loss by the parameters that train, by name, with the metrics."""
+        """Gradients of the loss with respect to the trainable weights, by name, and the metrics."""
 
         def loss_of(trainable: Tensors) -> tuple[Float[Array, ""], Metrics]:
             return self.loss({**weights, **trainable}, batch, key)

@@ -16,7 +16,7 @@ def by_group(names: Iterable[str], groups: Sequence[ParameterGroup]) -> list[tup
 
     Groups and names keep their order; `*` stands for any letters, dots too, and case counts.
     Raises IsogradError for a pattern that fits no name at all, for a group whose names all go to earlier ones, for a
-    frozen group with settings that only training uses, and if every parameter is frozen.
+    frozen group with a decay or rate of its own, and if every parameter is frozen.
     """
     names = list(names)
     _check_frozen(groups)
@@ -31,13 +31,13 @@ def by_group(names: Iterable[str], groups: Sequence[ParameterGroup]) -> list[tup
 
 
 def trainable_shapes(shapes: Shapes, groups: Sequence[ParameterGroup]) -> Shapes:
-    """The parameters that no frozen group takes, in their order; raises what `by_group` raises."""
+    """The shapes of the parameters that are not frozen, in the given order; raises IsogradError as `by_group` does."""
     frozen = {name for group, found in by_group(shapes, groups) if not group.trainable for name in found}
     return {name: shape for name, shape in shapes.items() if name not in frozen}
 
 
 def unused_settings(groups: Sequence[ParameterGroup]) -> list[str]:
-    """The settings of frozen groups that would have no effect, such as "rate_factor 0.5 of ('*.bias',)"."""
+    """Settings of frozen groups that have no effect there, such as "rate_factor 0.5 of ('*.bias',)"."""
     frozen = [group for group in groups if not group.trainable]
     return [
         f"{field.name} {getattr(group, field.name)!r} of {group.patterns}"
@@ -50,7 +50,7 @@ def unused_settings(groups: Sequence[ParameterGroup]) -> list[str]:
 def _check_frozen(groups: Sequence[ParameterGroup]) -> None:
     if unused := unused_settings(groups):
         raise IsogradError(
-            f"parameter groups: a frozen group has no use for {', '.join(unused)}: leave it out or let the group train"
+            f"parameter groups: a frozen group can't use {', '.join(unused)}: leave it out, or set trainable to True"
         )
 
 
@@ -77,8 +77,8 @@ def _check_some_train(members: Sequence[tuple[ParameterGroup, list[str]]]) -> No
     frozen = [str(group.patterns) for group, _ in members if not group.trainable]
     if frozen and len(frozen) == len(members):
         raise IsogradError(
-            "parameter groups: every parameter is frozen: expected at least one that trains; narrow the patterns of "
-            f"{', '.join(frozen)}"
+            "parameter groups: every parameter is frozen: expected at least one trainable parameter; narrow the "
+            f"patterns of {', '.join(frozen)}"
         )
 
 

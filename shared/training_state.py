@@ -1,7 +1,7 @@
 """The training state as arrays with canonical names: GROUP/NAME for every group of a run, and two counts.
 
 Groups: weights, what the optimiser keeps under PyTorch's names (exp_avg, ...), average (of the weights), gradient_sum.
-Frozen parameters are in weights only: they have no gradients, and are their own average.
+Frozen parameters appear in weights only: they have no gradients, and their average is the weight itself.
 Counts: step (batches so far) and, where several batches make an update, gathered (the real rows in gradient_sum).
 """
 
@@ -22,7 +22,7 @@ MASTER_DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": np.fl
 
 
 def groups_of(optimizer: OptimizerConfig, training: TrainingConfig, shapes: Shapes) -> dict[str, Shapes]:
-    """The shapes of the tensors that a run holds, by group, weights first; what is frozen is in no other group."""
+    """The tensor shapes that a run holds in each group, weights first; only weights include frozen parameters."""
     averages = (AVERAGE,) if training.average_decay is not None else ()
     sums = (GRADIENT_SUM,) if training.accumulate > 1 else ()
     trainable = trainable_shapes(shapes, training.groups)

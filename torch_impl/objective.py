@@ -36,7 +36,7 @@ class Objective:
         self.trainable = trainable_shapes(self.shapes, training.groups)
 
     def gradients(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Tensors, Metrics]:
-        """Gradients of the loss by the parameters that train, by name, with the metrics."""
+        """Gradients of the loss with respect to the trainable weights, by name, and the metrics."""
         weights = {name: weight.detach().requires_grad_(name in self.trainable) for name, weight in weights.items()}
         trainable = {name: weights[name] for name in self.trainable}
         loss, metrics = self.loss(weights, batch, key)

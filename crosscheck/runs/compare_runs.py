@@ -46,11 +46,18 @@ TRAINING = TrainingConfig(
 )
 # Gradient accumulation does not depend on the model and costs JAX a second compilation: only the fastest model runs it.
 ACCUMULATING = "ReviewClassifierGRU:encoder_only"
+# The frozen layers lie between trainable ones, so gradients must still flow through them.
+FREEZING = "ReviewClassifierGRU:no_attention"
+FROZEN = ParameterGroup(("*encoder.rnn.*",), trainable=False)
+TRAININGS = {
+    ACCUMULATING: replace(TRAINING, accumulate=2),
+    FREEZING: replace(TRAINING, groups=(FROZEN, *TRAINING.groups)),
+}
 
 # Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {
     ACCUMULATING: AdamConfig(eps=RATE, weight_decay=DECAY),
-    "ReviewClassifierGRU:no_attention": SGDConfig(momentum=0.9, nesterov=True, weight_decay=DECAY),
+    FREEZING: SGDConfig(momentum=0.9, nesterov=True, weight_decay=DECAY),
     "ReviewClassifierTransformer": AdagradConfig(eps=RATE, weight_decay=DECAY),
     "ReviewClassifierTransformer:postnorm": RMSpropConfig(eps=RATE, weight_decay=DECAY),
 }
@@ -68,7 +75,7 @@ def loss_of(twin: str) -> str:
 
 def training_of(twin: str) -> TrainingConfig:
     """The training settings around the optimiser's rule in a twin's run."""
-    return replace(TRAINING, accumulate=2) if twin == ACCUMULATING else TRAINING
+    return TRAININGS.get(twin, TRAINING)
 
 
 def optimizer_of(twin: str) -> OptimizerConfig:

@@ -99,7 +99,12 @@ def _is_real(name: str) -> bool:
 
 
 def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
-    """The unequal tensor that differs most; one that is zero in theory is measured against the largest norm."""
+    """The unequal tensor that differs most, or one that only one side has.
+
+    A tensor that is zero in theory is measured against the largest norm.
+    """
+    if alone := sorted(ours.keys() ^ theirs.keys()):
+        return alone[0]
     floor = max(map(criterion.norm, ours.values()))
     verdicts = {name: criterion.prove(ours[name], theirs[name], floor) for name in ours}
     wrong = {name: verdict.error for name, verdict in verdicts.items() if not verdict.agrees}

@@ -3,6 +3,7 @@
 from shared.arrays import Arrays
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,10 @@ def by_group(state: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
 def group_error(ours: Arrays, theirs: Arrays) -> tuple[float, str]:
     """|a - b| / |a| over all tensors of a group together, and the tensor that contributes most.
 
-    0 if both are 0, |a - b| if only a is 0, infinite if either is not finite.
+    0 if both are 0, |a - b| if only a is 0, infinite if either is not finite or a tensor is on one side only.
     """
-    parts = {name: difference(ours[name], theirs[name]) for name in ours}
+    alone = ours.keys() ^ theirs.keys()
+    parts = {name: inf if name in alone else difference(ours[name], theirs[name]) for name in {**ours, **theirs}}
     size = norm(np.array([norm(array) for array in ours.values()]))
     error = float(np.linalg.norm(list(parts.values())))
     return error / size if size else error, max(parts, key=lambda name: parts[name])

@@ -153,7 +153,7 @@ def problems_of(experiment: Experiment) -> list[str]:
     if experiment.task not in TASKS:
         found.append(("task", f"expected one of {', '.join(TASKS)}, got {experiment.task}"))
     if unused := unused_settings(experiment.training.groups):
-        found.append(("groups", f"expected frozen groups without settings of their own, got {', '.join(unused)}"))
+        found.append(("groups", f"expected frozen groups without weight_decay or rate_factor, got {', '.join(unused)}"))
     if unknown := set(experiment.model.inputs) - set(INPUTS):
         found.append(("inputs", f"expected some of {', '.join(INPUTS)}, got {sorted(map(str, unknown))}"))
     return [f"{name}: {problem}" for name, problem in found]

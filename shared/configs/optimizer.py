@@ -95,7 +95,7 @@ class ParameterGroup:
     patterns: tuple[str, ...]
     weight_decay: float | None = None  # None: the optimiser's own
     rate_factor: float = 1.0  # times the learning rate
-    trainable: bool = True  # False: frozen, with no gradients, no moments, no decay and no average
+    trainable: bool = True  # False: frozen; no gradients, optimiser state, decay or average
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Frozen parameters in both backends: no gradients, no moments, no decay; what trains moves as if they were given."""
+"""Frozen parameters in both backends: no gradients, moments or decay, and the rest trains as it would without them."""
 
 import functools
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ def trained(backend: Backend, state=None, first: int = 0, last: int = STEPS):
 
 
 def names_of(package: str) -> tuple[set[str], set[str]]:
-    """Those that are frozen, and those that train; told apart without the code that is tested."""
+    """Frozen and trainable names, found without the code under test."""
     names = set(make_backend(package).shapes)
     frozen = {name for name in names if name.endswith("embedding.weight") or "norm." in name}
     return frozen, names - frozen
@@ -105,7 +105,7 @@ def test_frozen_weights_keep_their_bits_and_all_others_move(package, training):
 
 @package
 @pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda config: "-".join((config.name, *config.state)))
-def test_nothing_but_the_weight_is_held_under_a_frozen_name(package, optimizer):
+def test_a_state_holds_only_the_weight_of_a_frozen_parameter(package, optimizer):
     backend, (frozen, trainable) = make_backend(package, EVERYTHING, optimizer), names_of(package)
     arrays = backend.state_to_arrays(backend.init_state())
     assert in_group(arrays, WEIGHTS).keys() == frozen | trainable
@@ -114,7 +114,7 @@ def test_nothing_but_the_weight_is_held_under_a_frozen_name(package, optimizer):
 
 
 @package
-def test_nothing_comes_under_a_frozen_name_with_the_steps(package):
+def test_steps_add_nothing_to_the_state_for_frozen_parameters(package):
     backend = make_backend(package, EVERYTHING)
     start, end = (backend.state_to_arrays(state) for state in (backend.init_state(), trained(backend)))
     assert start.keys() == end.keys()
@@ -123,15 +123,15 @@ def test_nothing_comes_under_a_frozen_name_with_the_steps(package):
 
 
 @package
-def test_gradients_of_what_trains_are_those_of_the_model_that_is_not_frozen(package):
+def test_trainable_gradients_equal_those_of_the_unfrozen_model(package):
     plain, freezing = make_backend(package, PLAIN), make_backend(package)
     whole, found = (backend.gradients_of(backend.init_state(), batch_of(0)) for backend in (plain, freezing))
     assert found.keys() == names_of(package)[1] < whole.keys()
     assert_proven(found, taken(whole, found))
 
 
-def test_in_torch_the_first_step_moves_what_trains_by_the_same_bits_as_without_freezing():
-    """XLA orders the sums of another program anew, which moves last bits; torch has one order for each operation."""
+def test_in_torch_the_first_step_gives_trainable_weights_the_same_bits_as_without_freezing():
+    """JAX is held to float64 proof instead: XLA fuses a different program differently, which moves last bits."""
     plain, freezing = make_backend("torch", PLAIN), make_backend("torch")
     whole, found = (backend.state_to_arrays(trained(backend, last=1)) for backend in (plain, freezing))
     for group in (WEIGHTS, *OPTIMIZER.state):
@@ -139,24 +139,23 @@ def test_in_torch_the_first_step_moves_what_trains_by_the_same_bits_as_without_f
 
 
 @package
-def test_clipping_and_the_norm_that_is_logged_count_what_trains_alone(package):
-    rate, limit = 0.5, 0.1
-    freezing = make_backend(package, replace(FREEZING, clip_norm=limit), SGDConfig(weight_decay=0.0))
-    plain = make_backend(package, PLAIN)
+def test_clipping_and_the_logged_norm_count_trainable_gradients_only(package):
+    plain, rate, factor = make_backend(package, PLAIN), 0.5, 0.3
     whole = plain.gradients_of(plain.init_state(), batch_of(0))
     gradients = taken(whole, names_of(package)[1])
     norm = norm_of(gradients)
-    assert limit < norm < norm_of(whole)
+    assert norm < norm_of(whole)
+    freezing = make_backend(package, replace(FREEZING, clip_norm=factor * norm), SGDConfig(weight_decay=0.0))
     before = in_group(freezing.state_to_arrays(freezing.init_state()), WEIGHTS)
     state, logged = step(freezing, freezing.init_state(), batch_of(0), rate)
     after = in_group(freezing.state_to_arrays(state), WEIGHTS)
     assert_proven({"": logged["gradient_norm"]}, {"": np.float64(norm)})
-    moved = {name: before[name] - rate * limit / norm * gradient for name, gradient in gradients.items()}
+    moved = {name: before[name] - rate * factor * gradient for name, gradient in gradients.items()}
     assert_proven(taken(after, moved), moved)
 
 
 @package
-def test_within_an_update_the_norm_that_is_logged_is_of_what_trains(package):
+def test_the_logged_norm_within_an_update_counts_trainable_gradients_only(package):
     backend, plain = make_backend(package, EVERYTHING), make_backend(package, PLAIN)
     whole = plain.gradients_of(plain.init_state(), batch_of(0))
     _, logged = step(backend, backend.init_state(), batch_of(0))
@@ -198,7 +197,7 @@ def test_a_run_that_trains_elsewhere_and_comes_back_is_the_run_that_stayed(first
 
 
 @package
-def test_an_evaluation_takes_the_average_of_what_trains_and_the_weight_of_what_is_frozen(package):
+def test_evaluation_uses_the_average_of_trainable_and_the_weight_of_frozen_parameters(package):
     backend, plain = make_backend(package, EVERYTHING), make_backend(package, NOTHING_ELSE)
     state = trained(backend)
     arrays, start = backend.state_to_arrays(state), plain.state_to_arrays(plain.init_state())
@@ -209,7 +208,7 @@ def test_an_evaluation_takes_the_average_of_what_trains_and_the_weight_of_what_i
 
 
 @package
-def test_a_state_of_a_run_that_froze_other_parameters_is_refused_with_the_names(package):
+def test_a_state_of_a_run_with_other_frozen_parameters_is_refused_with_the_names(package):
     freezing, plain = make_backend(package), make_backend(package, PLAIN)
     arrays = {backend: backend.state_to_arrays(backend.init_state()) for backend in (freezing, plain)}
     with pytest.raises(WeightsError, match=r"missing .*exp_avg/transformer\.embedding\.weight.* unused none"):
@@ -219,12 +218,12 @@ def test_a_state_of_a_run_that_froze_other_parameters_is_refused_with_the_names(
 
 
 @package
-def test_a_model_of_which_every_parameter_is_frozen_is_refused(package):
-    with pytest.raises(IsogradError, match="every parameter is frozen: expected at least one that trains"):
+def test_freezing_every_parameter_is_refused(package):
+    with pytest.raises(IsogradError, match="every parameter is frozen: expected at least one trainable parameter"):
         make_backend(package, TrainingConfig(groups=(ParameterGroup(("*",), trainable=False),)))
 
 
-def test_torch_records_no_operation_on_frozen_weights_for_autograd(monkeypatch):
+def test_in_torch_frozen_weights_do_not_require_gradients(monkeypatch):
     backend, given, (frozen, _) = make_backend("torch"), {}, names_of("torch")
     loss = backend.objective.loss
 
@@ -240,7 +239,7 @@ def test_torch_records_no_operation_on_frozen_weights_for_autograd(monkeypatch):
     assert not any(tensor.requires_grad for group in backend.groups for tensor in state[group].values())
 
 
-def test_the_gradients_of_jax_have_leaves_for_what_trains_alone_and_no_other_is_computed():
+def test_in_jax_the_gradient_tree_has_only_trainable_leaves_and_no_other_gradient_is_computed():
     backend = make_backend("jax", TrainingConfig(groups=(ALL_BUT_THE_CLASSIFIER,)))
     arguments = backend.init_state()["weights"], backend.to_device(batch_of(0)), backend.key({"step": 0})
     gradients, _ = jax.eval_shape(backend.objective.gradients, *arguments)

@@ -112,7 +112,7 @@ def test_a_group_without_patterns_is_refused():
         by_group(NAMES, [ParameterGroup(())])
 
 
-def test_what_no_frozen_group_takes_trains_in_the_order_of_the_names():
+def test_parameters_outside_frozen_groups_are_trainable_and_keep_their_order():
     shapes = {name: (size,) for size, name in enumerate(NAMES, start=1)}
     assert list(trainable_shapes(shapes, ()).items()) == list(shapes.items())
     assert trainable_shapes(shapes, (FROZEN_NORMS, BIASES)) == {"embedding.weight": (1,), "classifier.bias": (5,)}
@@ -131,11 +131,11 @@ def test_what_no_frozen_group_takes_trains_in_the_order_of_the_names():
         ),
     ],
 )
-def test_a_frozen_group_with_settings_that_only_training_uses_is_refused(settings, named):
+def test_a_frozen_group_with_its_own_decay_or_rate_is_refused(settings, named):
     with pytest.raises(IsogradError) as caught:
         by_group(NAMES, [BIASES, replace(FROZEN_NORMS, **settings)])
     assert str(caught.value) == (
-        f"parameter groups: a frozen group has no use for {named}: leave it out or let the group train"
+        f"parameter groups: a frozen group can't use {named}: leave it out, or set trainable to True"
     )
 
 
@@ -145,6 +145,6 @@ def test_groups_that_freeze_every_parameter_are_refused(groups):
     with pytest.raises(IsogradError) as caught:
         by_group(NAMES, frozen)
     assert str(caught.value) == (
-        "parameter groups: every parameter is frozen: expected at least one that trains; narrow the patterns of "
-        + ", ".join(str(group.patterns) for group in frozen)
+        "parameter groups: every parameter is frozen: expected at least one trainable parameter; narrow the "
+        f"patterns of {', '.join(str(group.patterns) for group in frozen)}"
     )

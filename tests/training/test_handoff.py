@@ -184,9 +184,7 @@ class Notes(Progress):
 
 
 @pytest.mark.parametrize("first", PACKAGES)
-def test_a_run_with_frozen_parameters_is_handed_over_and_no_file_holds_more_of_them_than_the_weight(
-    throughout, tmp_path, first
-):
+def test_a_run_with_frozen_parameters_is_handed_over_and_its_files_hold_only_their_weights(throughout, tmp_path, first):
     folder = train(tmp_path / "run", FROZEN, first, FEW, stops=(2, 4))
     for side in PACKAGES:
         assert_same_run(folder, throughout(FROZEN, side, FEW))

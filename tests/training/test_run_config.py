@@ -19,10 +19,8 @@ BIASES = ParameterGroup(("*.bias",), weight_decay=0.0, rate_factor=0.5)
 def config() -> RunConfig:
     experiment = replace(find_experiment("lockstep-2"), training=TrainingConfig(groups=(FROZEN, BIASES)))
     texts = ("data_origin", "data_fingerprint", "tokenizer_origin", "tokenizer_fingerprint")
-    counts = ("training_examples", "validation_examples", "parameters")
-    return RunConfig(
-        experiment, "torch", "float32", "cpu", None, **dict.fromkeys(texts, ""), **dict.fromkeys(counts, 1)
-    )
+    counts = {"counts": {"train": 1, "validation": 1}, "parameters": 1}
+    return RunConfig(experiment, "torch", "float32", "cpu", None, **dict.fromkeys(texts, ""), **counts)
 
 
 def rewrite_group(folder, **changes) -> None:
@@ -50,7 +48,7 @@ def test_a_group_written_before_groups_could_be_frozen_trains(tmp_path, config):
     [
         (
             {"rate_factor": 0.5},
-            "out of range: groups: expected frozen groups without settings of their own, "
+            "out of range: groups: expected frozen groups without weight_decay or rate_factor, "
             r"got rate_factor 0\.5 of \('\*embedding\.weight',\)",
         ),
         ({"weight_decay": 0.0}, r"out of range: groups: expected frozen groups .* got weight_decay 0\.0 of "),

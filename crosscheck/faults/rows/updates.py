@@ -10,10 +10,11 @@ MOVED = "moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state
 MIX = "decay * average[name] + (1 - decay) * weights[name]"
 SUMS, MEAN = "sums = {name: total + rows", "total / (rows + (rows == 0))"
 NUMBER, IS_LAST = '["step"] // self.training.accumulate + 1', '(state["step"] + 1) % self.training.accumulate == 0'
-GRU, TRANSFORMER, ACCUMULATING = (
+GRU, TRANSFORMER, ACCUMULATING, FREEZING = (
     "ReviewClassifierGRU",
     "ReviewClassifierTransformer",
     "ReviewClassifierGRU:encoder_only",
+    "ReviewClassifierGRU:no_attention",
 )
 UPDATE = {"module": "optimizer", "phase": "update", "mode": "run"}
 GRADIENT = {"phase": "parameter gradient", "mode": "run"}
@@ -89,6 +90,18 @@ GROUPS = (
     ),
 )
 
+FREEZES = (
+    *both_sides(
+        "frozen-decays", "optimizer", "frozen parameters still decay", FILE,
+        *alike("dict(tensors[group]) for", "{name: 0.999 * tensor for name, tensor in tensors[group].items()} for"),
+        FREEZING, **UPDATE,
+    ),
+    *both_sides(
+        "frozen-in-the-norm", "optimizer", "the gradients of frozen parameters count in the norm", "objective.py",
+        *alike("trainable_shapes(self.shapes, training.groups)", "self.shapes"), FREEZING, **GRADIENT,
+    ),
+)
+
 AVERAGES = (
     *both_sides(
         "average-not-moved", "optimizer", "the average stays at the initial weights", FILE,
@@ -152,7 +165,7 @@ ACCUMULATION = (
 )
 # fmt: on
 
-UPDATES: tuple[Fault, ...] = (*CLIPPING, *GROUPS, *AVERAGES, *ACCUMULATION)
+UPDATES: tuple[Fault, ...] = (*CLIPPING, *GROUPS, *FREEZES, *AVERAGES, *ACCUMULATION)
 EQUIVALENTS_UPDATES: tuple[Equivalent, ...] = (
     *both_sides_equal(
         "clip-by-smaller-factor",

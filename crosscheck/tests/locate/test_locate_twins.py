@@ -84,6 +84,14 @@ def test_a_run_that_parts_around_the_model_is_no_modules_fault():
     assert location.cause == ""
 
 
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_a_gradient_that_only_one_side_has_is_named(side):
+    twin = "ReviewClassifierGRU:no_attention"
+    location = locate_twin(twin, fault=f"frozen-in-the-norm/{side}", steps=1)
+    assert location.first_divergence[:2] == (twin, "parameter gradient")
+    assert "encoder.rnn" in location.cause
+
+
 def test_runs_of_equal_twins_agree_in_all_that_they_log_and_hold():
     report = compare_runs("ReviewClassifierTransformer", steps=2)
     assert report.agrees, str(report)

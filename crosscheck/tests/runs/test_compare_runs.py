@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from crosscheck.runs import compare_runs
-from crosscheck.runs.compare_runs import ACCUMULATING, TRAINING, compare_runs, optimizer_of, trainable, training_of
+from crosscheck.runs.compare_runs import (
+    ACCUMULATING,
+    FREEZING,
+    TRAINING,
+    _curve,
+    batch_of,
+    compare_runs,
+    optimizer_of,
+    trainable,
+    training_of,
+)
 from shared.configs.optimizer import OPTIMIZERS
 from shared.parameter_groups import by_group
 from shared.registry import TWINS
@@ -15,7 +24,7 @@ STEPS = 4
 
 
 def curve(twin):
-    return compare_runs._curve("torch", twin, STEPS, "float64", "cpu")
+    return _curve("torch", twin, STEPS, "float64", "cpu")
 
 
 def names_of(twin):
@@ -37,7 +46,8 @@ def test_a_run_clips_gradients_and_some_runs_leave_some_as_they_are(twin):
 
 @pytest.mark.parametrize("twin", TRAINABLE)
 def test_a_run_has_parameters_without_decay_with_another_rate_and_with_neither(twin):
-    (undecayed, biases), (slower, embeddings), (plain, others) = by_group(names_of(twin), TRAINING.groups)
+    groups = by_group(names_of(twin), training_of(twin).groups)
+    *_, (undecayed, biases), (slower, embeddings), (plain, others) = groups
     assert (undecayed.weight_decay, slower.rate_factor, plain.weight_decay) == (0.0, 0.5, None)
     assert min(map(len, (biases, embeddings, others))) > 0
 
@@ -54,6 +64,15 @@ def test_every_tensor_of_the_state_is_held_after_every_step(twin):
     assert AVERAGE in groups
 
 
+def test_a_run_freezes_layers_between_a_trainable_embedding_and_a_trainable_head():
+    found = curve(FREEZING)
+    weights = {n: [found[f"{step}/{WEIGHTS}/{n}"] for step in range(1, STEPS + 1)] for n in names_of(FREEZING)}
+    still = {name for name, arrays in weights.items() if all(np.array_equal(arrays[0], array) for array in arrays)}
+    assert still == {name for name in weights if "encoder.rnn" in name}
+    assert {"encoder_decoder.encoder.embedding.weight", "classifier.weight"} < weights.keys() - still
+    assert not [name for name in found if "encoder.rnn" in name and f"/{WEIGHTS}/" not in name]
+
+
 def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
     ours = accumulated.recordings[0].values.updates
     kernel = [ours[f"{step}/{WEIGHTS}/classifier.weight"] for step in range(1, STEPS + 1)]
@@ -63,7 +82,7 @@ def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
 
 
 def test_batches_of_an_update_have_different_numbers_of_real_rows():
-    first, second = (compare_runs.batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
+    first, second = (batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
     assert first != second > 0
 
 

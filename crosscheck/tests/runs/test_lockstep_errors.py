@@ -46,6 +46,11 @@ def test_a_number_that_is_not_finite_on_one_side_is_beyond_every_bound_and_its_t
     assert group_error(fine, broken) == group_error(broken, fine) == (np.inf, "b")
 
 
+def test_a_tensor_that_only_one_side_holds_is_beyond_every_bound_and_is_named():
+    some, more = {"a": ONES}, {"a": ONES, "b": 0 * ONES}
+    assert group_error(some, more) == group_error(more, some) == (np.inf, "b")
+
+
 def test_nan_on_both_sides_is_beyond_every_bound():
     nan = {"a": np.array([1, np.nan])}
     assert group_error(nan, nan) == (np.inf, "a")
