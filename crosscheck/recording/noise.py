@@ -57,7 +57,7 @@ def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
 
 
 def _pool(gradients: Arrays, movement: dict[str, float]) -> None:
-    """For a gradient that is zero in theory a few movements say little, so the root mean square over all is a minimum.
+    """Give a gradient that is zero in theory at least the root mean square of all movements: its own few say little.
 
     Such a gradient can be a single repeated number: over 300 seeds, one such error reached 1.4 times the bound from its
     own movement, but only 0.5 times the pooled bound.

@@ -57,7 +57,7 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
     "no inputs": (net, FlaxNet, None, {}, "expected inputs for the two modules, got none"),
     "the sides swapped": (FlaxNet, net, X, {}, r"expected a torch module, got the JAX module FlaxNet: call compare"),
     "torch twice": (net, net, X, {}, r"expected a JAX module, got the torch module TorchNet: call compare"),
-    "parameters of another size": (
+    "parameters of a different size": (
         lambda: net(hidden=8),
         FlaxNet,
         X,
@@ -86,7 +86,7 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
         {},
         "TorchNet is float32 in torch but has float64 parameters in JAX: make both float64",
     ),
-    "inputs of another shape": (
+    "inputs of a different shape": (
         net,
         FlaxNet,
         normal(4, 6),
@@ -102,21 +102,21 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
         {},
         "the JAX module sin fails on these inputs: TracerBoolConversionError",
     ),
-    "Linen variables of another module": (
+    "Linen variables of a different module": (
         lambda: torch.sin,
         lambda: (LINEN, {"params": {"kernel": jnp.ones((5, 3))}}),
         X,
         {},
         "fails on these inputs: Scope",
     ),
-    "outputs of another nesting": (
+    "outputs with different nesting": (
         lambda: lambda x: (x, x),
         lambda: lambda x: x,
         X,
         {},
         r"the outputs of function do not match: torch has \['output\[0\]', 'output\[1\]'\], JAX has \['output'\]",
     ),
-    "an output that is no tensor": (
+    "an output that is not a tensor": (
         lambda: lambda x: (x, 3),
         lambda: lambda x: x,
         X,
