@@ -73,12 +73,12 @@ class Settings:
 
     @property
     def place(self) -> "Place":
-        """What the run is computed with."""
+        """The backend, dtype and device of the run."""
         return Place(**{name: value for name, value in self.given.items() if name in Place._fields})
 
 
 class Place(NamedTuple):
-    """What a run is computed with, which no experiment specifies."""
+    """The backend, dtype and device of a run, which no experiment specifies."""
 
     backend: str = "torch"
     dtype: str = "float32"

@@ -22,7 +22,7 @@ def folder(monkeypatch, tmp_path):
 
 
 def printed(capsys, *arguments, code=0):
-    """What a command writes to stdout."""
+    """The stdout of a command."""
     assert cli.main(list(arguments)) == code
     return capsys.readouterr().out
 

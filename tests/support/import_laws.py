@@ -12,7 +12,7 @@ IMPORTERS = {"import_module", "__import__"}  # with a literal name they are impo
 
 @dataclass(frozen=True)
 class Law:
-    """What a package may import anywhere, or only inside functions: nothing else but the standard library."""
+    """The imports that a package may make anywhere, or only inside functions, besides the standard library."""
 
     anywhere: frozenset[str]
     lazily: frozenset[str] = field(default_factory=frozenset)

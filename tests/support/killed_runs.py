@@ -133,7 +133,7 @@ class Killer:
         return has_ended(child)
 
     def found(self, run: Path) -> list[str]:
-        """How far the run was, and what the process was doing, judging by what it left."""
+        """The progress of the run, and what the process was doing, judging by what it left."""
         if not (run / "config.json").exists():
             return ["before the run had started"]
         places = [f"{place}.*.{end}" for place in ("", "checkpoints/") for end in ("tmp", "old")]

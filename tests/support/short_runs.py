@@ -65,7 +65,7 @@ def assert_equal_runs(run, whole):
 
 
 def sentence(capsys):
-    """What the command said, in one sentence on one line."""
+    """The command's message: one sentence on one line."""
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("isograd: ")
     return said

@@ -94,7 +94,7 @@ def number(node: ast.expr) -> float | None:
 
 
 def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]:
-    """What a value is made of, and the names that may still be followed: none twice, so that this terminates."""
+    """The components of a value, and the names that may still be followed: none twice, so that this terminates."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             name = name if isinstance(node, ast.Name) else f".{name}"
