@@ -1,7 +1,7 @@
 # isograd: `make demo` shows it, `make test` is what CI runs. Both set up .venv first.
 
 PYTHON ?= python3
-# PyPI's Linux wheel of torch carries CUDA (gigabytes); this index has the CPU build. Where it can't be reached, PyPI's is taken.
+# PyPI's Linux wheel of torch carries CUDA (gigabytes); this index has the CPU build. If it can't be reached, PyPI's is used.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 JOBS ?= 2
@@ -41,9 +41,9 @@ clean:
 distclean: clean
 	rm -rf $(VENV)
 
-# The CPU build of torch goes in first and alone, so that the second step finds it there and leaves it.
+# The CPU build of torch is installed first, by itself, so that the second step finds it and keeps it.
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"isograd needs Python 3.11 to 3.13 and \"$(PYTHON)\" is {v[0]}.{v[1]}: name another one, for example make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else f"isograd needs Python 3.11 to 3.13 and \"$(PYTHON)\" is {v[0]}.{v[1]}: name a different one, for example make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --no-deps --retries 0 --timeout 15 --extra-index-url $(TORCH_INDEX) $(TORCH) \
 	  || $(BIN)/python -m pip install --no-deps $(TORCH)

@@ -1,4 +1,4 @@
-"""What every test shares: one thread a worker, a compilation cache, torch before jax, the folder of real corpora."""
+"""Shared by all tests: one thread per worker, a compilation cache, torch before jax, the folder of real corpora."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ ENVIRONMENT = {  # set before torch and jax are imported, and inherited by the c
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    # Compiling dominates the time of the tests; each worker has its own folder, since two must not write one file.
+    # Compilation dominates the test time; each worker has its own folder, since two must not write the same file.
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax" / WORKER),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "MPLBACKEND": "agg",
@@ -23,27 +23,27 @@ ENVIRONMENT = {  # set before torch and jax are imported, and inherited by the c
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
-# A shell has what it runs in the background ignore Ctrl-C, and nohup has it ignore SIGHUP; the tests send both.
+# Shells make background processes ignore Ctrl-C, and nohup makes them ignore SIGHUP; the tests send both.
 for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, default)
 
 if importlib.util.find_spec("torch"):
-    import torch  # noqa: F401  torch comes before jax in one process
+    import torch  # noqa: F401  torch must be imported before jax
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real corpora beside the checkout; tests that use it are marked `real_data`."""
+    """The folder of real corpora next to the checkout; tests that use it are marked `real_data`."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"the real corpora are not here: {folder} does not exist")
+        pytest.skip(f"the real corpora are missing: {folder} does not exist")
     return folder
 
 
 @pytest.fixture
 def settings_of_jax() -> Iterator[None]:
-    """A float64 backend turns x64 on for the process; other tests find it as it was."""
+    """A float64 backend turns x64 on for the process; restore it for other tests."""
     import jax
 
     before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
@@ -54,7 +54,7 @@ def settings_of_jax() -> Iterator[None]:
 
 @pytest.fixture
 def float64_in_jax() -> Iterator[None]:
-    """JAX keeps float64 in this test, as a user sees to who compares two modules in it."""
+    """JAX keeps float64 in this test, as it must when a user compares two modules in float64."""
     import jax
 
     with jax.enable_x64(True):
@@ -62,7 +62,7 @@ def float64_in_jax() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where there is none."""
+    """Skip tests marked `gpu` if there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not torch.cuda.is_available():
         for item in marked:

@@ -1,4 +1,4 @@
-"""What the runner requires of a backend, and how to load one by name without importing the other framework."""
+"""The interface of a backend to the runner, and loading one by name without importing the other framework."""
 
 import importlib
 from types import ModuleType

@@ -80,7 +80,7 @@ def _owner(row: Row) -> str | None:
 
 
 def _depth(name: str | None, arrays: Mapping[str, np.ndarray]) -> int:
-    """How many layers a row has; at least one, so that a row without any is reported as missing."""
+    """The number of layers of a row; at least one, so that a row without any is reported as missing."""
     layers = 1
     while name is not None and "{}" in name and name.format(layers) in arrays:
         layers += 1

@@ -1,4 +1,4 @@
-"""Which block of another library's array corresponds to which block of ours: one table per foreign layout."""
+"""The correspondence between blocks of other libraries' arrays and of ours: one table per foreign layout."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The record of a run: one strict JSON line per record in metrics.jsonl, and TensorBoard event files beside it."""
+"""The record of a run: one strict JSON line per record in metrics.jsonl, and TensorBoard event files next to it."""
 
 from __future__ import annotations
 

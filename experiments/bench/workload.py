@@ -58,7 +58,7 @@ class BareStep:
         return timed(lambda: self.run(steps), steps)
 
     def steps_of_a_block(self) -> int:
-        """How many steps fill a block; the first ones, which compile and warm up, run here."""
+        """The number of steps in a block; the first ones, which compile and warm up, run here."""
         self.run(2)
         return max(1, round(BLOCK_SECONDS / self.block(2).wall))
 

@@ -33,10 +33,10 @@ def bench(
     """Time the runner and dropout against their baselines, in turn, with both backends, on random data.
 
     Args:
-        names: runner (against the bare compiled step), dropout (both kinds of masks and none); default: all.
+        names: runner (against the bare compiled step), dropout (both kinds of masks and none); if omitted, both.
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
-        experiment: Experiments whose steps are timed (default: small ones on a CPU, full ones on a GPU).
+        experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU.
         batch_size: Examples per batch.
         rounds: Timed blocks per side; the median counts.
         out: Folder for bench.json.

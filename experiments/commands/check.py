@@ -29,11 +29,11 @@ def check(
     """Prove that twins agree in each dtype: outputs, intermediates, gradients, optimiser steps.
 
     Args:
-        patterns: Names of twins, * and ? allowed (default: all).
+        patterns: Names of twins, * and ? allowed; if omitted, all.
         dtype: float64, float32, bfloat16, float16.
         device: cpu or cuda.
         faults: Plant every known fault instead (or those matching the patterns) and score the checks themselves.
-        seeds: With --faults and no patterns: unchanged pairs that must raise no alarm (default: 100).
+        seeds: With --faults and no patterns: unchanged pairs that must raise no alarm; if omitted, 100.
         out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json.
         json: Print JSON: every tensor with its error and bound.
     """

@@ -28,10 +28,10 @@ def evaluate_command(
 
     Args:
         run: The run folder.
-        backend: torch or jax (default: the run's).
+        backend: torch or jax; if omitted, the run's.
         data: A folder or hub, instead of the run's data.
-        device: cpu or cuda (default: the run's).
-        dtype: float32, float64 or bfloat16 (default: the run's).
+        device: cpu or cuda; if omitted, the run's.
+        dtype: float32, float64 or bfloat16; if omitted, the run's.
         newest: Evaluate the newest checkpoint instead of the best.
         json: Print JSON.
     """

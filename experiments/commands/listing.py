@@ -87,7 +87,7 @@ def list_command(what: str | None = None, /, *, json: bool = False) -> None:
     """List twins, experiments, datasets, optimizers, faults or known divergences.
 
     Args:
-        what: twins, experiments, datasets, optimizers, faults or divergences (default: all but the last two).
+        what: twins, experiments, datasets, optimizers, faults or divergences; if omitted, all but the last two.
         json: Print JSON.
     """
     if what is not None:

@@ -19,7 +19,7 @@ def port_command(
     Args:
         src: A torch state_dict file, a safetensors file, an Orbax folder, a checkpoint or a run.
         dst: The file or folder to write.
-        to: torch, safetensors or orbax (default: from the name of DST).
+        to: torch, safetensors or orbax; if omitted, taken from the name of DST.
         model: The experiment or twin that the weights belong to, if SRC does not say.
         arguments: Its constructor arguments as JSON, if SRC does not say.
         verify: Read the result back, and run the forward pass on both sides.

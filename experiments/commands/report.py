@@ -14,7 +14,7 @@ def report(
 
     Args:
         runs: Run folders, or folders of run folders; with --table, also folders of lockstep certificates.
-        out: Folder for the report (default: `report` in the first run).
+        out: Folder for the report; if omitted, `report` in the first run.
         table: Write only the table, to this Markdown file.
         json: Also print the figures as JSON.
     """

@@ -35,7 +35,7 @@ def train(
         experiment: A name from the catalogue (`isograd list experiments`).
         settings: Changes to the experiment.
         certify: With `--backend both`: run in lockstep, compare everything after every step, name where they diverge.
-        out: The run folder (default: runs/EXPERIMENT-BACKEND).
+        out: The run folder; if omitted, runs/EXPERIMENT-BACKEND.
         stop_at: Save and stop after this step; `--resume` continues, in either framework.
         resume: Resume the run in this folder, with either backend.
         quiet: Show nothing until the end.

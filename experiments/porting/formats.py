@@ -69,7 +69,7 @@ def check_writable(path: Path, chosen: str, source: Path) -> None:
 
 
 def read_metadata(source: Source) -> dict[str, Any]:
-    """What the source says about its model; {} if nothing."""
+    """The source's metadata about its model; {} if there is none."""
     if source.format == "safetensors":
         return checkpoint.load(source.path)[1]
     return framework_files(source.format).read_metadata(source.path)

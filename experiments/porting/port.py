@@ -34,7 +34,7 @@ class Output:
 
 @dataclass(frozen=True)
 class PortReport:
-    """What was ported; verification fills in `identical` and `outputs`."""
+    """The result of a port; verification fills in `identical` and `outputs`."""
 
     source: str
     source_format: str

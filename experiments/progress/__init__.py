@@ -1,1 +1,1 @@
-"""What the terminal shows during a run."""
+"""The terminal output during a run."""

@@ -1,4 +1,4 @@
-"""The report of runs: one self-contained HTML page, and the same in Markdown with its figures beside it."""
+"""The report of runs: one self-contained HTML page, and the same in Markdown with its figures next to it."""
 
 import itertools
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def _settings(run: Run) -> str:
 
 
 def _update(experiment: Experiment) -> str:
-    """How the weights are updated, beyond the plain rule at a constant rate."""
+    """The settings of the updates, beyond the plain rule at a constant rate."""
     optimizer, training, schedule = experiment.optimizer, experiment.training, experiment.schedule
     warmup = f" after a warm-up of {schedule.warmup} updates" if schedule.warmup else ""
     parts = {

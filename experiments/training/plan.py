@@ -10,7 +10,7 @@ from shared.schedules import make_schedule
 
 
 def steps_of_an_epoch(prepared: Prepared) -> int:
-    """How many batches one pass over the training split takes."""
+    """The number of batches in one pass over the training split."""
     return len(prepared.data.epoch(prepared.experiment, "train", 0))
 
 
@@ -21,7 +21,7 @@ def total_steps(prepared: Prepared) -> int:
 
 
 def total_updates(prepared: Prepared) -> int:
-    """How often the weights change; leftover batches, too few for an update, change nothing."""
+    """The number of weight updates; leftover batches, too few for an update, change nothing."""
     return max(1, total_steps(prepared) // prepared.experiment.training.accumulate)
 
 

@@ -168,5 +168,5 @@ def _spent(history: Sequence[Record]) -> Record:
 
 
 def _numbers(metrics: Record) -> Record:
-    """What equal runs have in common, so no times; JSON has no NaN, so a rate over no examples is left out."""
+    """The metrics that equal runs share, so no times; JSON has no NaN, so rates over no examples are left out."""
     return {name: value for name, value in metrics.items() if np.isfinite(value) and name != "evaluation_seconds"}

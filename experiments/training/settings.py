@@ -21,8 +21,8 @@ class Settings:
     """Changes to an experiment of the catalogue, and what it runs on; anything left out keeps its value.
 
     Args:
-        backend: torch, jax, or both in turn and then a report (default: torch, or the resumed run's).
-        data: A folder with the dataset's files, or hub (default: the built-in data).
+        backend: torch, jax, or both in turn and then a report; if omitted, torch or the resumed run's.
+        data: A folder with the dataset's files, or hub; if omitted, the built-in data.
         vocab: A vocab.txt or tokenizer.json.
         steps: The number of batches, instead of epochs.
         batch_size: Examples per batch.
@@ -73,12 +73,12 @@ class Settings:
 
     @property
     def place(self) -> "Place":
-        """What the run is computed with."""
+        """The backend, dtype and device of the run."""
         return Place(**{name: value for name, value in self.given.items() if name in Place._fields})
 
 
 class Place(NamedTuple):
-    """What a run is computed with, which no experiment specifies."""
+    """The backend, dtype and device of a run, which no experiment specifies."""
 
     backend: str = "torch"
     dtype: str = "float32"

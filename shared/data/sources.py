@@ -1,4 +1,4 @@
-"""Where reviews come from: one table of datasets, each built in, read from a folder, or loaded from the hub."""
+"""The sources of reviews: one table of datasets, each built in, read from a folder, or loaded from the hub."""
 
 from __future__ import annotations
 

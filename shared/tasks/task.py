@@ -92,7 +92,7 @@ class Data(Protocol):
 
     @property
     def baseline(self) -> Mapping[str, float]:
-        """What a model must beat, by the name of a figure."""
+        """The figures that a model must beat, by name."""
 
     def epoch(self, experiment: Experiment, split: str, number: int) -> Epoch:
         """One pass over a split; "train" is shuffled, "validation" is not."""
@@ -130,6 +130,6 @@ class Task(Protocol):
 
 
 def merit(validation: Mapping[str, Any], figures: Sequence[Figure]) -> tuple[float, float]:
-    """What the best validation maximises: the first figure, then the negative loss."""
+    """The sort key of the best validation: the first figure, then the negative loss."""
     value = validation[figures[0].name]
     return (value if figures[0].higher_is_better else -value), -validation["loss"]

@@ -18,14 +18,14 @@ jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 prove = pytest.importorskip("crosscheck.criterion").prove
 
-EPS_OF_TORCH = 1e-6  # what `clip_grad_norm_` adds to the norm that it divides by
+EPS_OF_TORCH = 1e-6  # added by `clip_grad_norm_` to the norm that it divides by
 DRAWN = {name: np.random.default_rng(size).standard_normal((size, 3)) for size, name in enumerate("abc", start=1)}
-ROWS = {  # real rows of each of the three batches that make an update, six rows each
+ROWS = {  # real rows in each of the three batches of an update, six rows each
     "all": (6, 6, 6),
-    "other numbers of them": (6, 1, 4),
+    "different numbers": (6, 1, 4),
     "none in the first": (0, 5, 6),
     "none in the last": (6, 2, 0),
-    "one alone": (0, 1, 0),
+    "a single one": (0, 1, 0),
     "none at all": (0, 0, 0),
 }
 ACCUMULATING = TrainingConfig(clip_norm=0.1, accumulate=3, average_decay=0.9)
@@ -34,7 +34,7 @@ package = pytest.mark.parametrize("package", PACKAGES)
 
 @pytest.fixture(autouse=True)
 def _in_float64():
-    """A float64 backend turns x64 on for the process too, and fixes the precision of products."""
+    """A float64 backend also turns x64 on for the process, and sets the precision of products."""
     before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
     jax.config.update("jax_enable_x64", True)
     yield
@@ -66,7 +66,7 @@ def clipped(package: str, arrays: Arrays, clip_norm: float | None) -> Arrays:
 
 @package
 @pytest.mark.parametrize("norm", [1e-6, 0.5, 0.999, 1.0, 1.001, 7.0, 1e6])
-def test_clipping_is_that_of_optax(package, norm):
+def test_clipping_matches_optax(package, norm):
     gradients = scaled_to(norm, DRAWN)
     theirs, _ = optax.clip_by_global_norm(1.0).update(gradients, optax.EmptyState())
     assert_proven(clipped(package, gradients, 1.0), theirs)
@@ -74,7 +74,7 @@ def test_clipping_is_that_of_optax(package, norm):
 
 @package
 @pytest.mark.parametrize("norm", [1.001, 7.0, 1e6])
-def test_clipping_is_that_of_torch_but_for_the_number_that_it_adds_to_the_norm(package, norm):
+def test_clipping_matches_torch_except_for_the_number_that_it_adds_to_the_norm(package, norm):
     gradients = scaled_to(norm, DRAWN)
     parameters = {name: torch.nn.Parameter(torch.tensor(array)) for name, array in gradients.items()}
     for name, parameter in parameters.items():
@@ -94,7 +94,7 @@ def test_gradients_below_the_limit_keep_their_bits(package, norm, clip_norm):
 
 
 @package
-def test_clipped_gradients_have_the_norm_to_clip_at_and_their_direction(package):
+def test_clipped_gradients_have_the_clipping_norm_and_keep_their_direction(package):
     gradients = scaled_to(7.0, DRAWN)
     found = clipped(package, gradients, 0.3)
     assert_proven({"norm": norm_of(found)}, {"norm": 0.3})
@@ -107,14 +107,14 @@ def make_backend(package: str, training: TrainingConfig = NOTHING_ELSE) -> Backe
 
 
 def batches_of(counts: tuple[int, ...]) -> tuple[list[Batch], Batch]:
-    """Batches of six rows with so many real ones each, and all their rows in one batch."""
+    """Batches of six rows with these numbers of real ones, and all their rows in one batch."""
     whole = make_batch(rows=6 * len(counts))
     whole["weights"] = np.concatenate([np.arange(6) < count for count in counts]).astype(np.float32)
     return [{name: array[i : i + 6] for name, array in whole.items()} for i in range(0, 6 * len(counts), 6)], whole
 
 
 def assert_same_state(ours: Arrays, theirs: Arrays) -> None:
-    """A tensor's error is measured against the largest of its group: some gradients are zero in theory."""
+    """A tensor's error is measured relative to the largest of its group: some gradients are zero in theory."""
     for name in theirs.keys() - {STEP}:
         group = [norm_of({other: theirs[other]}) for other in theirs if other.split("/")[0] == name.split("/")[0]]
         verdict = prove(theirs[name], ours[name], max(group))
@@ -124,7 +124,7 @@ def assert_same_state(ours: Arrays, theirs: Arrays) -> None:
 @pytest.mark.slow
 @package
 @pytest.mark.parametrize("counts", ROWS.values(), ids=ROWS)
-def test_batches_whose_gradients_are_summed_make_the_update_of_one_batch_of_all_their_rows(package, counts):
+def test_batches_with_summed_gradients_make_the_same_update_as_one_batch_of_all_their_rows(package, counts):
     some, whole = make_backend(package, ACCUMULATING), make_backend(package, replace(ACCUMULATING, accumulate=1))
     ours, theirs = some.init_state(), whole.init_state()
     batches, together = batches_of(counts)
@@ -138,7 +138,7 @@ def test_batches_whose_gradients_are_summed_make_the_update_of_one_batch_of_all_
 
 
 @package
-def test_within_an_update_nothing_but_the_sums_moves_and_the_norm_is_that_of_all_rows_so_far(package):
+def test_within_an_update_only_the_sums_change_and_the_norm_is_that_of_all_rows_so_far(package):
     some, plain = make_backend(package, ACCUMULATING), make_backend(package)
     state, counts, before = some.init_state(), (6, 1, 4), None
     for done, batch in enumerate(batches_of(counts)[0][:2], start=1):
@@ -175,7 +175,7 @@ def test_the_norm_is_logged_before_clipping(package):
 
 
 @package
-def test_an_evaluation_is_that_of_the_moving_average(package):
+def test_an_evaluation_uses_the_moving_average(package):
     averaging, plain = make_backend(package, replace(ACCUMULATING, accumulate=1)), make_backend(package)
     state, batch = averaging.init_state(), batches_of((6, 6, 6))[1]
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""States of each backend as arrays: what they hold, that they are copies, and what is refused."""
+"""The states of each backend as arrays: what they hold, that they are copies, and what is refused."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_saved_arrays_do_not_move_with_the_run(backend):
     assert all(np.array_equal(array, kept[name]) for name, array in arrays.items())
 
 
-def test_all_that_does_not_fit_is_named_in_one_error(backend):
+def test_everything_that_does_not_fit_is_named_in_one_error(backend):
     arrays = backend.state_to_arrays(backend.init_state())
     arrays["exp_avg/foreign"] = arrays.pop("exp_avg/classifier.bias")
     arrays["weights/classifier.weight"] = arrays["weights/classifier.weight"].T
@@ -75,7 +75,7 @@ def test_all_that_does_not_fit_is_named_in_one_error(backend):
         assert name in str(error.value)
 
 
-def test_arrays_of_another_dtype_are_refused(backend):
+def test_arrays_of_the_wrong_dtype_are_refused(backend):
     arrays = backend.state_to_arrays(backend.init_state())
     arrays["weights/classifier.bias"] = arrays["weights/classifier.bias"].astype(np.float64)
     with pytest.raises(IsogradError, match=r"1 of \d+ arrays have another dtype, such as weights/classifier.bias"):
@@ -83,7 +83,7 @@ def test_arrays_of_another_dtype_are_refused(backend):
 
 
 @pytest.mark.parametrize("bad_step", [np.array(-1), np.array(1.5)])
-def test_a_step_that_is_no_count_is_refused(backend, bad_step):
+def test_a_step_that_is_not_a_count_is_refused(backend, bad_step):
     arrays = backend.state_to_arrays(backend.init_state())
     with pytest.raises(IsogradError, match="integer of at least 0"):
         backend.state_from_arrays({**arrays, "step": bad_step})
@@ -99,7 +99,7 @@ def with_optimizer(name: str, optimizer: OptimizerConfig, training: TrainingConf
 
 @pytest.mark.parametrize("name", PACKAGES)
 @pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda config: "-".join((config.name, *config.state)))
-def test_all_that_a_run_holds_within_an_update_makes_the_round_trip_to_the_bit(name, optimizer):
+def test_the_whole_state_within_an_update_survives_the_round_trip_to_the_bit(name, optimizer):
     backend, generator = with_optimizer(name, optimizer, ACCUMULATING), np.random.default_rng(0)
     arrays = {name: generator.standard_normal(array.shape, np.float32) for name, array in arrays_of(backend).items()}
     arrays |= {"step": np.array(4), "gathered": np.array(5, np.float32)}
@@ -125,7 +125,7 @@ def test_in_torch_a_run_with_groups_that_is_resumed_at_every_step_has_the_bits_o
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_state_of_another_optimiser_is_refused_with_the_names(name):
+def test_a_state_of_a_different_optimiser_is_refused_with_the_names(name):
     arrays = arrays_of(with_optimizer(name, AdamWConfig()))
     with pytest.raises(WeightsError) as error:
         with_optimizer(name, RMSpropConfig()).state_from_arrays(arrays)
@@ -136,7 +136,7 @@ def test_a_state_of_another_optimiser_is_refused_with_the_names(name):
 
 @pytest.mark.parametrize("name", PACKAGES)
 @pytest.mark.parametrize("left_out", ["gathered", "average/classifier.bias", "gradient_sum/classifier.bias", "step"])
-def test_a_state_that_lacks_something_is_refused_with_its_name(name, left_out):
+def test_an_incomplete_state_is_refused_with_the_missing_name(name, left_out):
     backend = with_optimizer(name, AdamWConfig(), ACCUMULATING)
     arrays = arrays_of(backend)
     arrays.pop(left_out)

@@ -1,4 +1,4 @@
-"""Steps of each backend: metrics, rows that do not count, dropout, precision, compilation, devices."""
+"""The steps of each backend: metrics, padding rows, dropout, precision, compilation, devices."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ jax = pytest.importorskip("jax")
 prove = pytest.importorskip("crosscheck.criterion").prove
 pytestmark = pytest.mark.usefixtures("settings_of_jax")
 BATCH = len(make_batch()["labels"])
-# derived: far below 2**-11, the distance of bfloat16 numbers near 0.1: a step that weights in bfloat16 could not hold
+# derived: far below 2**-11, the spacing of bfloat16 numbers near 0.1: a step that bfloat16 weights could not hold
 TINY_RATE = 1e-5
 
 
@@ -28,7 +28,7 @@ def backend(request) -> Backend:
 
 @pytest.fixture(params=PACKAGES)
 def plain_backend(request) -> Backend:
-    """Without dropout, in float64, so that what is equal in theory can be proven."""
+    """Without dropout, in float64, so that theoretical equality can be proven."""
     return make_backend(request.param, NO_DROPOUT, dtype="float64")
 
 
@@ -77,14 +77,14 @@ def test_dropout_is_on_in_training_off_in_evaluation_and_new_at_every_step(backe
     assert np.array_equal(first, without.fetch(without.eval_step(without.init_state(), batch))["losses"])
 
 
-def test_an_evaluation_leaves_the_state_as_it_was(backend):
+def test_an_evaluation_leaves_the_state_unchanged(backend):
     state = backend.init_state()
     backend.eval_step(state, make_batch())
     fresh = backend.state_to_arrays(backend.init_state())
     assert all(np.array_equal(array, fresh[name]) for name, array in backend.state_to_arrays(state).items())
 
 
-def test_jax_compiles_once_for_each_shape_and_counts_the_seconds():
+def test_jax_compiles_once_per_shape_and_counts_the_seconds():
     backend = make_backend("jax", NO_DROPOUT)
     assert backend.compile_seconds == 0
     state, _ = step(backend, backend.init_state(), make_batch())
@@ -96,7 +96,7 @@ def test_jax_compiles_once_for_each_shape_and_counts_the_seconds():
     assert backend.compile_seconds > first
 
 
-def test_a_jax_run_in_float32_goes_on_after_a_float64_backend_was_made():
+def test_a_jax_run_in_float32_continues_after_a_float64_backend_was_created():
     backend = make_backend("jax", NO_DROPOUT)
     state, _ = step(backend, backend.init_state(), make_batch())
     make_backend("jax", NO_DROPOUT, dtype="float64")
@@ -128,15 +128,15 @@ def test_bfloat16_computes_in_bfloat16_and_moves_float32_weights(name):
     moved = backend.state_to_arrays(state)["weights/classifier.weight"]
     start = backend.state_to_arrays(backend.init_state())["weights/classifier.weight"]
     assert (moved != start).all()
-    farthest = TINY_RATE * (1 + OPTIMIZER.weight_decay * np.abs(start))  # Adam's first step is a sign at most
+    farthest = TINY_RATE * (1 + OPTIMIZER.weight_decay * np.abs(start))  # Adam's first step is at most a sign
     rounded = 3 * np.finfo(np.float32).eps / 2 * np.abs(start)  # the factor of the decay, its product, the difference
     assert (np.abs(moved - start) <= farthest + rounded).all()
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_asking_for_a_gpu_that_is_not_there_says_what_to_do(name):
+def test_asking_for_a_missing_gpu_says_what_to_do(name):
     if torch.cuda.is_available():
-        pytest.skip("a GPU is here")
+        pytest.skip("this machine has a GPU")
     with pytest.raises(IsogradError, match=r"cuda was asked for, and .* finds only .*: .*--device cpu"):
         make_backend(name, device="cuda")
 
@@ -144,7 +144,7 @@ def test_asking_for_a_gpu_that_is_not_there_says_what_to_do(name):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_gpu_trains_says_its_name_and_counts_its_memory(name, dtype):
+def test_a_gpu_trains_and_reports_its_name_and_memory(name, dtype):
     backend = make_backend(name, dtype=dtype, device="cuda")
     state, first = step(backend, backend.init_state(), make_batch())
     for _ in range(20):

@@ -17,7 +17,7 @@ nnx = pytest.importorskip("flax.nnx")
 prove = pytest.importorskip("crosscheck.criterion").prove
 
 SIZE, SEED, STEPS = 100_000, 3, 6
-DEVIATIONS = 5  # of a count that is left to chance: beyond lies one in a million
+DEVIATIONS = 5  # of a random count: one in a million lies beyond
 RATES = (0.0, 0.1, 0.3, 0.9)
 package = pytest.mark.parametrize("package", PACKAGES)
 
@@ -28,7 +28,7 @@ def _in_float64(settings_of_jax):
 
 
 def dropped(package: str, rate: float, *, seed: int = SEED, step: int = 0, key: rng.Key | None = None) -> np.ndarray:
-    """Ones after dropout in this step of a run of this seed, or of this key."""
+    """Ones after dropout at this step of a run with this seed, or with this key."""
     module, weights = (importlib.import_module(f"{package}_impl.{name}") for name in ("dropout", "weights"))
     layer = module.Dropout(rate) if package == "torch" else module.Dropout(rate, rngs=nnx.Rngs(0))
     layer.train()
@@ -59,12 +59,12 @@ def test_masks_of_other_steps_and_seeds_are_independent(package, seeds, steps):
     assert_by_chance(np.count_nonzero(ours & theirs), 0.7**2)
 
 
-def test_both_words_of_a_key_count():
+def test_both_words_of_a_key_matter():
     for other in ((6, 7), (5, 8)):
         ours, theirs = (dropped("jax", 0.3, key=key) > 0 for key in ((5, 7), other))
         assert_by_chance(np.count_nonzero(ours & theirs), 0.7**2)
     dropped("torch", 0.3, key=(5, 7))
-    assert torch.initial_seed() == 5 << 32 | 7  # of which torch's generator on a CPU takes the lower word, on a GPU all
+    assert torch.initial_seed() == 5 << 32 | 7  # torch's generator uses its lower word on a CPU, all of it on a GPU
 
 
 @package
@@ -77,7 +77,7 @@ def test_the_mask_of_a_seed_and_step_is_the_same_whatever_was_drawn_before(packa
 
 @functools.cache
 def make_backend(package: str, kind: str, seed: int = SEED, copy: int = 0) -> Backend:
-    """With each `copy` another one, as a resumed run has it."""
+    """A different one for each `copy`, as in a resumed run."""
     training = TrainingConfig(dropout_rng=kind)
     return load_backend(package, model=MODEL, optimizer=OPTIMIZER, training=training, seed=seed, dtype="float64")
 
@@ -122,6 +122,6 @@ def test_an_evaluation_drops_nothing(package):
 
 
 @pytest.mark.parametrize(("kind", "agrees"), [("shared", True), ("native", False)])
-def test_shared_masks_alone_are_those_of_the_other_framework(kind, agrees):
+def test_only_shared_masks_are_those_of_the_other_framework(kind, agrees):
     losses = [train(backend, backend.init_state(), 0, 1)[1] for backend in (make_backend(p, kind) for p in PACKAGES)]
     assert prove(*map(np.array, losses), 0.0).agrees == agrees

@@ -17,7 +17,7 @@ from shared.configs.optimizer import AdamWConfig, OptimizerConfig
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 prove = pytest.importorskip("crosscheck.criterion").prove
-Ended = tuple[Arrays, ...]  # weights and what the optimiser keeps
+Ended = tuple[Arrays, ...]  # weights and optimiser state
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def by_torch(name: str) -> tuple[Arrays, dict[str, Arrays]]:
 
 
 def names_of(optimizer: Any) -> list[str]:
-    """The tensors that an optimiser of torch keeps for each weight, less its step counter."""
+    """The tensors that a torch optimiser keeps for each weight, except its step counter."""
     state = optimizer.state[optimizer.param_groups[0]["params"][0]]
     return [key for key, value in state.items() if key != "step" and value is not None]
 
@@ -110,14 +110,14 @@ def test_both_are_as_exact_over_1000_steps_of_float64_as_the_libraries(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_weights_and_all_that_is_kept_are_proven_equal_after_1000_steps(name):
+def test_weights_and_optimiser_states_are_proven_equal_after_1000_steps(name):
     config = CASES[name].config
     for ours, theirs in zip(*(by_ours(package, config) for package in PACKAGES), strict=True):
         assert_proven(ours, theirs)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_kept_has_the_names_and_values_of_torch(name):
+def test_the_optimiser_state_has_the_names_and_values_of_torch(name):
     config, (weights, kept) = CASES[name].config, by_torch(name)
     assert tuple(kept) == config.state
     for package in PACKAGES:
@@ -148,8 +148,8 @@ def test_every_hyperparameter_is_honoured_by_both(name, field):
 
 @pytest.mark.parametrize("strided", ["weights", "gradients"])
 @pytest.mark.parametrize("name", CASES)
-def test_torch_tensors_move_alike_whatever_the_strides_of(name, strided):
-    """Torch's fused kernels do not look at them (D72)."""
+def test_torch_updates_do_not_depend_on_the_strides_of(name, strided):
+    """Torch's fused kernels ignore them (D72)."""
     config = CASES[name].config
     rule = importlib.import_module("torch_impl.optimizer").RULES[type(config)](config)
 

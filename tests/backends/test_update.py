@@ -18,7 +18,7 @@ optax = pytest.importorskip("optax")
 prove = pytest.importorskip("crosscheck.criterion").prove
 
 SHAPES = {"body.weight": (3, 5), "body.bias": (3,), "norm.weight": (3,), "head.weight": (2, 3), "head.bias": (2,)}
-GROUPS = (  # the first that fits takes a name, so the head's bias is not of its own group
+GROUPS = (  # a name goes to the first that fits, so the head's bias is not in the head's group
     ParameterGroup(("*.bias", "norm.*"), weight_decay=0.0),
     ParameterGroup(("head.*",), weight_decay=DECAY / 2, rate_factor=0.1),
 )
@@ -80,13 +80,13 @@ def trained(package: str, optimizer: OptimizerConfig, training: TrainingConfig) 
 
 @functools.cache
 def by_torch(name: str) -> list[dict[str, Arrays]]:
-    """The same of torch's optimiser with a group for each tensor, and torch's own moving average."""
+    """The same from torch's optimiser with one group per tensor, and from torch's own moving average."""
     model = torch.nn.ParameterList(torch.tensor(array) for array in drawn(0).values())
     weights = dict(zip(SHAPES, model.parameters(), strict=True))
     mean = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)
     )
-    mean.update_parameters(model)  # the first call copies the weights, and begins the average as ours begins
+    mean.update_parameters(model)  # the first call copies the weights, and starts the average as ours does
     given = [{"params": [weight], "weight_decay": SETTINGS[name][0]} for name, weight in weights.items()]
     optimizer, states = CASES[name].torch(given, lr=1.0), []
     for t, rate in enumerate(RATES, start=1):
@@ -114,12 +114,12 @@ def nesterov_of_optax(decay: float, factor: float):
 
 
 def by_optax(rule) -> list[dict[str, Arrays]]:
-    """The same of `multi_transform` with a label for each setting, and of both of optax's moving averages."""
+    """The same from `multi_transform` with one label per setting, and from both of optax's moving averages."""
     labels = {name: str(setting) for name, setting in SETTINGS.items()}
     optimizer = optax.multi_transform({str(setting): rule(*setting) for setting in SETTINGS.values()}, labels)
     weights = jax.tree.map(jax.numpy.asarray, drawn(0))
     state, mean, average, states = optimizer.init(weights), optax.ema(AVERAGE_DECAY, debias=False), weights, []
-    moving = mean.init(weights)._replace(ema=weights)  # optax begins with zeros
+    moving = mean.init(weights)._replace(ema=weights)  # optax starts with zeros
 
     @jax.jit
     def step(weights, state, moving, average, gradients):
@@ -146,14 +146,14 @@ def test_every_group_has_its_decay_and_rate_as_in_the_groups_of_torch(package, n
 
 @package
 @pytest.mark.parametrize("name", DECAYED)
-def test_the_moving_average_is_that_of_torch(package, name):
+def test_the_moving_average_matches_torch(package, name):
     for ours, theirs in zip(trained(package, CASES[name].config, IN_GROUPS), by_torch(name), strict=True):
         assert_proven(ours[AVERAGE], theirs[AVERAGE])
 
 
 @package
 @pytest.mark.parametrize(("name", "rule"), [("adamw", adamw_of_optax), ("nesterov with decay", nesterov_of_optax)])
-def test_groups_and_average_are_those_of_optax(package, name, rule):
+def test_groups_and_average_match_optax(package, name, rule):
     for ours, theirs in zip(trained(package, CASES[name].config, IN_GROUPS), by_optax(rule), strict=True):
         assert_proven(ours[WEIGHTS], theirs[WEIGHTS])
         assert_proven(ours[AVERAGE], theirs[AVERAGE])
@@ -161,8 +161,8 @@ def test_groups_and_average_are_those_of_optax(package, name, rule):
 
 
 @package
-def test_a_group_of_one_setting_more_changes_that_and_nothing_else(package):
-    """Masks of optax too are by tensor: those without decay move as if the optimiser had none."""
+def test_a_group_with_one_more_setting_changes_that_and_nothing_else(package):
+    """Masks of optax are per tensor, too: tensors without decay move as if the optimiser had none."""
     config = AdamWConfig(weight_decay=DECAY)
     plain, undecayed, mixed = (
         trained(package, config, TrainingConfig(groups=groups, average_decay=AVERAGE_DECAY))[-1][WEIGHTS]

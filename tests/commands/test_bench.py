@@ -1,4 +1,4 @@
-"""Benchmarks: sides take turns, ratios stay within a round, and what is timed is what it is called."""
+"""Benchmarks: sides take turns, ratios stay within a round, and what is timed is what its name says."""
 
 import ctypes
 import json
@@ -62,7 +62,7 @@ def test_the_bare_step_is_the_step_of_training(name):
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_block_of_the_runner_logs_and_saves_and_compiles_nothing_anew(monkeypatch, name):
+def test_a_block_of_the_runner_logs_and_saves_and_recompiles_nothing(monkeypatch, name):
     saved, logged = [], []
     monkeypatch.setattr(runner.Checkpoints, "save", lambda self, snapshot, state: saved.append(state["step"]))
     monkeypatch.setattr(runner.MetricsLog, "write", lambda self, record: logged.append(record["step"]))
@@ -108,7 +108,7 @@ BAD = {
     "unknown experiment": (["--experiment", "reviews-55"], "unknown experiment 'reviews-55': did you mean 'reviews-5'"),
     "unknown device": (["--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'"),
     "sizes": (["--rounds", "0", "--batch-size", "0"], "--batch-size: expected at least 1, got 0; --rounds: expected"),
-    "a file in place of a folder": (["--out", "file"], "--out file: expected a folder to write to, got the file"),
+    "a file instead of a folder": (["--out", "file"], "--out file: expected a folder to write to, got the file"),
 }
 
 
@@ -138,6 +138,6 @@ assert faults < 2**23 * 8 // resource.getpagesize(), faults  # the pages of one 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
 def test_freed_memory_is_kept_for_the_next_step():
-    """In a process of its own: it would hold for all later tests too."""
+    """In its own process: it would affect all later tests, too."""
     ended = subprocess.run([sys.executable, "-c", ALLOCATING], capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr

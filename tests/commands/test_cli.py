@@ -42,7 +42,7 @@ def run(fake, tmp_path):
 
 @pytest.fixture
 def inputs(tmp_path):
-    """Bad files: malformed, empty, binary and foreign ones, an empty folder, a file that is no folder."""
+    """Bad files: malformed, empty, binary and foreign ones, an empty folder, a file where a folder is expected."""
     (tmp_path / "malformed").mkdir()
     (tmp_path / "malformed" / "train.csv").write_text('"1","good"\n"3","bad"\n')
     (tmp_path / "malformed" / "test.csv").write_text('"1","good"\n')
@@ -70,7 +70,7 @@ def start(*arguments, **options):
 
 
 SMALL = ["train", "reviews-1-small", "--out", "new"]
-BAD = {  # command line: what the one sentence must hold
+BAD = {  # what the one sentence must contain
     "unknown experiment": (["train", "review-5"], r"unknown experiment 'review-5': did you mean .*'reviews-5'"),
     "no experiment": (["train"], "expected the name of an experiment, got none"),
     "unknown backend": ([*SMALL, "--backend", "tensorflow"], "unknown backend 'tensorflow': did you mean 'torch'"),
@@ -90,16 +90,16 @@ BAD = {  # command line: what the one sentence must hold
         [*SMALL, "--batch-size", "0", "--learning-rate", "-1", "--seed", "-1"],
         "--batch-size: expected at least 1, got 0; --seed: .*; --learning-rate: .* got -1",
     ),
-    "stairs that lead nowhere": ([*SMALL, "--schedule", "step"], "multiplies the rate .* expected --decay-factor"),
+    "a decay that changes nothing": ([*SMALL, "--schedule", "step"], "multiplies the rate .* expected --decay-factor"),
     "a decay without a schedule": (
         [*SMALL, "--decay-factor", "0.5", "--decay-to", "0.1"],
         "the constant schedule has no --decay-to and no --decay-factor: leave it out or change --schedule",
     ),
-    "a decay of another schedule": (
+    "a decay of a different schedule": (
         [*SMALL, "--schedule", "cosine", "--decay-every", "3"],
         "the cosine schedule has no --decay-every",
     ),
-    "a decay out of its range": (
+    "a decay out of range": (
         [*SMALL, "--schedule", "linear", "--decay-to", "2"],
         "--decay-to: expected a fraction",
     ),
@@ -108,7 +108,7 @@ BAD = {  # command line: what the one sentence must hold
         ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "bfloat16"],
         "--certify: expected --dtype float64 or float32, got bfloat16, whose rounding makes two runs diverge",
     ),
-    "a certificate of other masks": (
+    "a certificate of different masks": (
         ["train", "lockstep-2", "--backend", "both", "--certify", "--dropout-rng", "native"],
         "--certify needs equal dropout masks: leave out --dropout-rng native",
     ),
@@ -129,7 +129,7 @@ BAD = {  # command line: what the one sentence must hold
     "an empty file of reviews": ([*SMALL, "--data", "hollow"], r"hollow/train\.csv: expected reviews .* got none"),
     "a binary vocabulary": ([*SMALL, "--vocab", "binary.txt"], "vocabulary binary.txt: expected a UTF-8 file"),
     "a binary tokenizer": ([*SMALL, "--vocab", "binary.json"], "vocabulary binary.json: expected a tokenizer.json"),
-    "a learning rate that is no number": ([*SMALL, "--learning-rate", "nan"], "--learning-rate: .* got nan"),
+    "a learning rate that is not a number": ([*SMALL, "--learning-rate", "nan"], "--learning-rate: .* got nan"),
     "a run folder below a file": ([*SMALL[:2], "--out", "file/x"], "--out file/x: expected a folder .* got the file"),
     "resuming a file": (["train", "--resume", "file"], "expected a run folder with config.json, got file"),
     "evaluating a file": (["eval", "file"], "expected a run folder with config.json, got file"),
@@ -142,7 +142,7 @@ BAD = {  # command line: what the one sentence must hold
         "foreign.zip",
     ),
     "porting nothing": (["port", "nowhere", "new", "--to", "torch"], "nowhere"),
-    "demo among other things": (["demo", "--out", "malformed"], "malformed is not a demo folder .*test.csv"),
+    "demo in a folder with other files": (["demo", "--out", "malformed"], "malformed is not a demo folder .*test.csv"),
 }
 
 
@@ -167,13 +167,13 @@ def _checking_load_backend(name, **given):
 
 
 @pytest.mark.parametrize("arguments", [["bogus"], ["train", "--bogus"], ["train", "x", "--steps", "many"], []])
-def test_arguments_that_can_not_be_read_end_with_exit_code_2(capsys, arguments):
+def test_unreadable_arguments_end_with_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
 
 
-def test_a_backend_that_is_not_installed_is_said_so(tmp_path):
+def test_a_backend_that_is_not_installed_is_reported(tmp_path):
     block = "import sys; sys.modules['flax'] = None; from experiments.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", block, *SMALL, "--backend", "jax"]
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -190,12 +190,12 @@ def test_a_run_is_never_overwritten(run, capsys):
 
 
 @pytest.mark.parametrize("options", [["--seed", "1"], ["--batch-size", "3"], ["--bucketing"], ["--out", "x"]])
-def test_what_a_run_was_begun_with_can_not_be_changed(run, capsys, options):
+def test_the_settings_of_a_run_can_not_be_changed_on_resuming(run, capsys, options):
     assert cli.main(["train", "--resume", "run", *options]) == 2
     assert f"a resumed run keeps its settings: remove {options[0]}" in capsys.readouterr().err
 
 
-def test_a_run_of_another_experiment_is_not_resumed(run, capsys):
+def test_a_run_of_a_different_experiment_is_not_resumed(run, capsys):
     assert cli.main(["train", "reviews-5-small", "--resume", "run"]) == 2
     assert "run is a run of reviews-1-small, not of reviews-5-small" in capsys.readouterr().err
 
@@ -255,7 +255,7 @@ def test_a_value_of_a_config_that_is_out_of_range_is_named(run, capsys, path, va
         ('"resumed": []', '"resumed": null', "resumed None"),
     ],
 )
-def test_a_value_of_another_type_in_a_config_is_named(run, capsys, old, new, named):
+def test_a_value_of_the_wrong_type_in_a_config_is_named(run, capsys, old, new, named):
     path = run / "config.json"
     assert path.read_text().count(old) == 1
     path.write_text(path.read_text().replace(old, new))
@@ -304,7 +304,7 @@ def test_a_bug_is_not_hidden_behind_a_sentence(monkeypatch, bug):
 
 
 @pytest.mark.parametrize(("stop_at", "told"), [("3", ["stopped at step 3 of 6, as requested: resume with"]), ("9", [])])
-def test_a_run_tells_that_it_stopped_only_where_it_did(fake, capsys, stop_at, told):
+def test_a_run_says_that_it_stopped_only_if_it_did(fake, capsys, stop_at, told):
     assert cli.main([*SMALL, "--steps", "6", "--stop-at", stop_at]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "stopped" in line]
     assert [line[: len(words)] for line, words in zip(lines, told, strict=True)] == told
@@ -395,7 +395,7 @@ def test_a_report_names_the_file_to_open_last(run, tmp_path, capsys):
 
 @pytest.fixture
 def fault(monkeypatch):
-    """One part in a thousand million more, in the PyTorch twin of LayerNorm."""
+    """One part in a billion more, in the PyTorch twin of LayerNorm."""
     from torch_impl import LayerNorm
 
     right = LayerNorm.forward
@@ -445,7 +445,7 @@ def test_a_library_that_is_not_installed_is_one_sentence(run, capsys, monkeypatc
     )
 
 
-def test_a_part_of_isograd_that_is_missing_is_a_bug_and_not_hidden(monkeypatch):
+def test_a_missing_module_of_isograd_is_a_bug_and_not_hidden(monkeypatch):
     monkeypatch.setitem(sys.modules, "experiments.reports.report", None)
     with pytest.raises(ModuleNotFoundError):
         cli.main(["report", "run"])

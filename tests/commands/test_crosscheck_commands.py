@@ -22,7 +22,7 @@ def folder(monkeypatch, tmp_path):
 
 
 def printed(capsys, *arguments, code=0):
-    """What a command writes to stdout."""
+    """The stdout of a command."""
     assert cli.main(list(arguments)) == code
     return capsys.readouterr().out
 
@@ -110,7 +110,7 @@ def test_lists_of_faults_and_divergences(capsys, what, columns):
     assert [line.split()[0] for line in lines[1:]] == [next(iter(row.values())) for row in rows]
 
 
-def test_what_needs_both_frameworks_is_not_listed_unasked(capsys):
+def test_lists_that_need_both_frameworks_are_not_shown_by_default(capsys):
     assert json.loads(printed(capsys, "list", "--json")).keys() == {"twins", "experiments", "datasets", "optimizers"}
 
 
@@ -162,7 +162,7 @@ def test_a_fault_that_survives_or_a_false_alarm_fails(capsys, monkeypatch):
     )
 
 
-BAD = {  # command line: what the one sentence must hold
+BAD = {  # what the one sentence must contain
     "locate: unknown twin": (["locate", "LayerNrom"], "unknown twin 'LayerNrom': did you mean 'LayerNorm'"),
     "locate: unknown fault": (["locate", "MLP", "--fault", FAULT[:-1]], f"unknown fault '.*': did you mean '{FAULT}'"),
     "locate: unknown case": (["locate", "MLP", "--case", "odd"], "unknown case of MLP 'odd': did you mean 'odd_sizes'"),
@@ -177,15 +177,15 @@ BAD = {  # command line: what the one sentence must hold
     "explain: both": (["explain", "MLP", "--divergence", "D18"], "expected either a twin or --divergence ID, such as"),
     "faults: unknown": (["check", "no-such", "--faults"], "unknown fault 'no-such'"),
     "faults: a twin": (["check", "MLP", "--faults"], "unknown fault 'MLP'"),
-    "faults: another device": (
+    "faults: a device": (
         ["check", FAULT, "--faults", "--device", "cuda"],
         r"--device has no effect with `isograd check --faults`: leave",
     ),
-    "faults: another dtype": (
+    "faults: a dtype": (
         ["check", FAULT, "--faults", "--dtype", "float16"],
         r"--dtype has no effect with `isograd check --faults`: leave",
     ),
-    "faults: two more": (
+    "faults: two options": (
         ["check", FAULT, "--faults", "--dtype", "float16", "--device", "cuda"],
         "--dtype, --device has no effect with `isograd check --faults`: leave",
     ),

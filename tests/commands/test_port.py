@@ -39,7 +39,7 @@ def built(build, name: str, arguments: str):
 
 @pytest.fixture(autouse=True)
 def abstract_modules_are_built_once(monkeypatch):
-    """They are only asked for names and shapes, and half of a port's time goes into tracing their constructors."""
+    """Only their names and shapes are used, and tracing their constructors takes half of a port's time."""
     for build in BUILDS.values():
         uncached = getattr(build.build_twin, "uncached", build.build_twin)
 
@@ -54,7 +54,7 @@ def abstract_modules_are_built_once(monkeypatch):
 
 
 def random_arrays(name: str, *dtypes: np.dtype) -> dict[str, np.ndarray]:
-    """Every bit pattern is as likely as any other, NaN with a payload too; the dtypes take turns."""
+    """Every bit pattern is equally likely, including NaN with a payload; the dtypes take turns."""
     generator = np.random.default_rng(0)
     shapes = parameter_shapes(torch_build.build_twin(TWINS[name], TWINS[name].arguments, abstract=True))
     arrays = {}
@@ -106,7 +106,7 @@ def test_weights_of_one_dtype_keep_every_byte_through_every_format(dtype, tmp_pa
     go_round("ReviewClassifierTransformer", random_arrays("ReviewClassifierTransformer", dtype), tmp_path)
 
 
-def test_a_torch_file_loads_without_us_into_the_torch_twin(tmp_path):
+def test_a_torch_file_loads_without_isograd_into_the_torch_twin(tmp_path):
     arrays = plain_arrays(SMALL)
     torch_files.write_weights(tmp_path / "w.pt", arrays, abstract(torch_files, SMALL), {})
     module = torch_build.build_twin(TWINS[SMALL], TWINS[SMALL].arguments)
@@ -114,7 +114,7 @@ def test_a_torch_file_loads_without_us_into_the_torch_twin(tmp_path):
     assert_same({name: p.detach().numpy() for name, p in module.named_parameters()}, arrays)
 
 
-def test_an_orbax_folder_loads_without_us_into_the_jax_twin(tmp_path):
+def test_an_orbax_folder_loads_without_isograd_into_the_jax_twin(tmp_path):
     import jax
     import orbax.checkpoint as ocp
     from flax import nnx
@@ -133,7 +133,7 @@ def test_an_orbax_folder_loads_without_us_into_the_jax_twin(tmp_path):
 
 
 @pytest.mark.parametrize("wrapped", ["plain", "state_dict", "module.", "_orig_mod.module."])
-def test_torch_files_of_others_are_read(tmp_path, wrapped):
+def test_foreign_torch_files_are_read(tmp_path, wrapped):
     arrays = plain_arrays(SMALL)
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
     content = {
@@ -145,7 +145,7 @@ def test_torch_files_of_others_are_read(tmp_path, wrapped):
 
 
 @pytest.mark.parametrize("pure", [True, False])
-def test_orbax_folders_of_others_are_read(tmp_path, pure):
+def test_foreign_orbax_folders_are_read(tmp_path, pure):
     import orbax.checkpoint as ocp
     from flax import nnx
 
@@ -198,7 +198,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(("kind", "part"), DAMAGES, ids=str)
-def test_a_damaged_source_is_told_in_one_sentence_and_nothing_is_written(tmp_path, kind, part, capfd, monkeypatch):
+def test_a_damaged_source_is_reported_in_one_sentence_and_nothing_is_written(tmp_path, kind, part, capfd, monkeypatch):
     unraisable = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     source = tmp_path / "source"
@@ -214,7 +214,7 @@ def test_a_damaged_source_is_told_in_one_sentence_and_nothing_is_written(tmp_pat
     assert unraisable == []
 
 
-def test_every_name_that_does_not_fit_is_told_whatever_the_format(tmp_path):
+def test_every_name_that_does_not_fit_is_reported_in_every_format(tmp_path):
     arrays = plain_arrays(SMALL)
     stray = {**arrays, "stray": np.ones(2, np.float32), "classifier.bias": np.ones(5, np.float32)}
     del stray["classifier.weight"]
@@ -244,7 +244,7 @@ def save_run(run: Path, best: bool) -> None:
 
 
 @pytest.mark.parametrize("best", [True, False])
-def test_a_run_gives_its_best_else_its_newest_weights_and_needs_no_further_words(tmp_path, best):
+def test_a_run_gives_its_best_else_its_newest_weights_and_needs_no_further_options(tmp_path, best):
     save_run(tmp_path / "run", best)
     report = port(tmp_path / "run", tmp_path / "w.pt")
     expected = plain_arrays(SMALL) if best else random_arrays(SMALL, *DTYPES)
@@ -265,7 +265,7 @@ def test_a_checkpoint_of_a_run_can_be_named_and_a_damaged_newest_one_is_noted(tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_verification_reads_again_and_runs_both_frameworks(tmp_path, dtype):
+def test_verification_reads_back_and_runs_both_frameworks(tmp_path, dtype):
     name = "ReviewClassifierGRU"
     arguments = {"vocabulary_size": 23, "embedding_size": 6, "hidden_size": 10, "num_layers": 2}  # not the registry's
     module = torch_build.build_twin(TWINS[name], arguments, abstract=True)
@@ -313,8 +313,8 @@ SENTENCES = {
     "an unknown model": ({"model": "ReviewClasifierGRU"}, "did you mean 'ReviewClassifierGRU'"),
     "a function": ({"model": "merge_heads"}, "is a function"),
     "open sizes": ({"model": "reviews-1-small"}, "vocabulary_size.*from its data"),
-    "arguments that are no JSON": ({"model": "GRU", "arguments": "hidden"}, "must be JSON"),
-    "arguments that are no object": ({"model": "GRU", "arguments": "[1]"}, "JSON object"),
+    "arguments that are not JSON": ({"model": "GRU", "arguments": "hidden"}, "must be JSON"),
+    "arguments that are not an object": ({"model": "GRU", "arguments": "[1]"}, "JSON object"),
     "unknown arguments": ({"model": "GRU", "arguments": '{"width": 3}'}, "GRU can't be built"),
     "the same place": ({"dst": "source.safetensors"}, "are both"),
     "a text in the way": ({"dst": "folder/thesis.txt", "to": "torch"}, "holds no weights"),

@@ -1,4 +1,4 @@
-"""Checkpoint files keep every byte, run folders are whole or absent, and damage is told in one sentence."""
+"""Checkpoint files keep every byte, run folders are complete or absent, and damage is reported in one sentence."""
 
 import errno
 import json
@@ -46,7 +46,7 @@ def arrays(draw) -> np.ndarray:
 
 
 def bytes_of(array: np.ndarray) -> bytes:
-    """In the order of the axes and of this machine's bytes."""
+    """In the order of the axes and in native byte order."""
     return array.astype(array.dtype.newbyteorder("=")).tobytes()
 
 
@@ -60,7 +60,7 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
 
 @settings(max_examples=150, deadline=None)
 @given(array=arrays(), layout=st.sampled_from(list(LAYOUTS)))
-def test_every_dtype_shape_and_memory_layout_comes_back_to_the_byte(array, layout, tmp_path_factory):
+def test_every_dtype_shape_and_memory_layout_survives_the_round_trip_to_the_byte(array, layout, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "array.safetensors"
     expected = {"a": LAYOUTS[layout](array), "other": np.arange(3)}
     checkpoint.save(path, expected, {})
@@ -75,7 +75,7 @@ def test_a_scalar_stays_a_scalar(tmp_path):
 @pytest.mark.parametrize(
     "metadata", [{}, {"twin": "GRU", "arguments": {"sizes": [1, 2.5, None, True]}, "é": 'a "quoted" text'}]
 )
-def test_metadata_comes_back_as_it_was(tmp_path, metadata):
+def test_metadata_comes_back_unchanged(tmp_path, metadata):
     checkpoint.save(tmp_path / "f", {}, metadata)
     assert checkpoint.load(tmp_path / "f") == ({}, metadata)
 
@@ -85,7 +85,7 @@ def test_numpy_numbers_in_metadata_become_plain_numbers(tmp_path):
     assert checkpoint.load(tmp_path / "f")[1] == {"step": 3, "loss": 0.5}
 
 
-def test_a_foreign_header_is_given_as_it_stands(tmp_path):
+def test_a_foreign_header_is_returned_unchanged(tmp_path):
     import safetensors.numpy
 
     safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "f", metadata={"format": "pt"})
@@ -99,7 +99,7 @@ def test_a_loaded_array_is_a_copy_that_may_be_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("array", [np.array(["text"]), np.array([None]), np.zeros(2, "c16"), np.zeros(2, "M8[s]")])
-def test_a_dtype_without_a_place_is_refused_by_name_and_nothing_is_written(tmp_path, array):
+def test_an_unsupported_dtype_is_refused_by_name_and_nothing_is_written(tmp_path, array):
     with pytest.raises(IsogradError, match="does not support a.weight"):
         checkpoint.save(tmp_path / "f", {"a.weight": array}, {})
     assert list(tmp_path.iterdir()) == []
@@ -126,7 +126,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_an_unusable_file_is_told_in_one_sentence_with_its_path(tmp_path, damage):
+def test_an_unusable_file_is_reported_in_one_sentence_with_its_path(tmp_path, damage):
     content, sentence = DAMAGED[damage]
     if content is not None:
         (tmp_path / "f").write_bytes(content)
@@ -193,7 +193,7 @@ def test_an_interruption_leaves_the_old_file_and_no_temporary(tmp_path):
 
 
 def content(step: int) -> dict[str, np.ndarray]:
-    """Arrays as from `Backend.state_to_arrays` that tell which step they are of."""
+    """Arrays as from `Backend.state_to_arrays` that identify their step."""
     generator = np.random.default_rng(step)
     shapes = {"layer.weight": (50, 7), "layer.bias": (7,)}
     moments = ("weights", "exp_avg", "exp_avg_sq")
@@ -246,7 +246,7 @@ def test_writing_over_a_step_replaces_it(tmp_path):
 
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])
-def test_a_damaged_newest_checkpoint_is_passed_over_with_a_note(tmp_path, name, harm):
+def test_a_damaged_newest_checkpoint_is_skipped_with_a_note(tmp_path, name, harm):
     save(tmp_path, 1, 2)
     damaged = tmp_path / "checkpoints" / "step-00000002"
     HARMS[harm](damaged / name)
@@ -311,7 +311,7 @@ def test_a_step_is_found_when_the_process_was_killed_between_the_two_renames_of_
     folder = tmp_path / "checkpoints" / "step-00000001"
     folder.rename(atomic.set_aside(folder))
     assert_complete(run_folder.latest_checkpoint(tmp_path)[0], 1)
-    save(tmp_path, 2)  # the next writer puts it back
+    save(tmp_path, 2)  # the next writer restores it
     assert_complete(folder, 1)
 
 
@@ -358,14 +358,14 @@ for step in range(first, first + 100_000):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_process_killed_while_it_saves_leaves_a_whole_and_correct_checkpoint(tmp_path):
+def test_a_process_killed_while_it_saves_leaves_an_intact_and_correct_checkpoint(tmp_path):
     save(tmp_path, 0)
     run_folder.save_best(tmp_path, content(0), state(0))
     generator, newest = random.Random(0), 0
     command = [sys.executable, "-c", SAVING, str(tmp_path), str(ROOT), str(Path(__file__).parent)]
     savers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(15)]
     try:
-        for saver in savers:  # they start together and save one after the other
+        for saver in savers:  # they start together and save one after another
             print(2 * newest + 2, file=saver.stdin, flush=True)
             for said in ["ready\n", *["saved\n"] * generator.randrange(3)]:
                 assert saver.stdout.readline() == said
@@ -403,7 +403,7 @@ def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path, 
     def fail() -> None:
         nonlocal beside
         with atomic.new_folder(tmp_path / "w") as temporary:
-            beside = temporary.with_name(f"{temporary.name}.of-a-library")  # not there yet when the library fails
+            beside = temporary.with_name(f"{temporary.name}.of-a-library")  # does not exist yet when the library fails
             raise OSError("no space")
 
     with pytest.raises(IsogradError, match="no space"):
@@ -413,7 +413,7 @@ def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path, 
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
-def test_a_checkpoint_may_be_read_by_those_whom_the_umask_lets_read(tmp_path, umask):
+def test_a_checkpoint_can_be_read_by_those_whom_the_umask_permits(tmp_path, umask):
     before = os.umask(umask)
     try:
         checkpoint.save(tmp_path / "w.safetensors", {"a": np.ones(3)}, {})

@@ -1,4 +1,4 @@
-"""Claims about batches: every example exactly once an epoch, and a run that goes on."""
+"""Batches: every example exactly once per epoch, and resuming within an epoch."""
 
 import re
 
@@ -20,7 +20,7 @@ def examples_of(lengths):
     return Examples(ids, offsets, np.arange(len(lengths), dtype=np.int32))
 
 
-quick = settings(deadline=None)  # a busy machine is no finding
+quick = settings(deadline=None)  # a busy machine is not a failure
 FULL_BUCKET = (
     [4, 8],
     {"batch_size": 1, "length": 20, "bucket_lengths": (4, 8)},
@@ -92,7 +92,7 @@ def test_an_epoch_continued_in_the_middle_is_the_tail_of_the_whole(epoch, data):
 
 @quick
 @given(epochs())
-def test_the_number_of_batches_is_known_beforehand(epoch):
+def test_the_number_of_batches_is_known_in_advance(epoch):
     lengths, options, order = epoch
     examples = examples_of(lengths)
     assert number_of_batches(examples, **options) == len(list(batches(examples, **options, **order)))

@@ -1,4 +1,4 @@
-"""Claims about tokenised examples: they are the texts, made once, and a cache never does harm."""
+"""Tokenised examples: they match the texts, are built once, and a cache never does harm."""
 
 import dataclasses
 
@@ -57,7 +57,7 @@ def test_texts_are_tokenised_once_per_content_and_length(arithmetic, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "pickle"])
-def test_a_damaged_cache_is_made_again(arithmetic, tmp_path, damage):
+def test_a_damaged_cache_is_rebuilt(arithmetic, tmp_path, damage):
     splits, tokenizer = arithmetic[0], Counting(arithmetic[1])
     expected = tokenise(splits, tokenizer, 7, tmp_path)["train"].ids
     (file,) = tmp_path.glob("examples-*.npz")
@@ -73,7 +73,7 @@ def test_a_damaged_cache_is_made_again(arithmetic, tmp_path, damage):
     assert tokenizer.texts == 1600
 
 
-def test_a_cache_that_can_not_be_written_costs_a_line_and_not_the_run(arithmetic, tmp_path, caplog):
+def test_a_cache_that_can_not_be_written_is_logged_and_does_not_stop_the_run(arithmetic, tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     assert len(tokenise(*arithmetic, 7, tmp_path / "file")["train"]) == 640
     assert "set ISOGRAD_CACHE" in caplog.text
@@ -93,7 +93,7 @@ def test_a_text_without_any_token_is_refused(arithmetic, tmp_path):
 
 
 class Silent(Counting):
-    """A tokenizer that finds no token in a text with a NUL."""
+    """A tokenizer that finds no tokens in a text with a NUL."""
 
     def encode_batch(self, texts, max_length=None):
         rows = self.tokenizer.encode_batch(texts, max_length)

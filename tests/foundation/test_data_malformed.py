@@ -1,4 +1,4 @@
-"""Claims about damaged review files: each is refused with the file and the line where the record starts."""
+"""Damaged review files: each is refused with the file and the line where the record starts."""
 
 import gzip
 
@@ -58,7 +58,7 @@ def test_a_truncated_gzip_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"not gzip at all", b""])
-def test_a_file_that_is_no_gzip_file_is_named(tmp_path, content):
+def test_a_file_that_is_not_gzip_is_named(tmp_path, content):
     source = folder_of(tmp_path, test__csv=YELP)
     (tmp_path / "train.csv.gz").write_bytes(content)
     with pytest.raises(IsogradError, match=r"train\.csv\.gz"):

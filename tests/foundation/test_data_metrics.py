@@ -1,4 +1,4 @@
-"""Claims about a classifier's metrics, against cases computed by hand."""
+"""A classifier's metrics, against cases computed by hand."""
 
 import math
 
@@ -24,12 +24,12 @@ def test_two_classes_give_accuracy_f1_and_rates():
 
 
 def test_three_classes_give_the_mean_f1_of_those_that_occur():
-    # class 0: TP 2, FP 1, FN 0 -> 4/5; class 1: TP 0, FP 0, FN 1 -> 0; class 2: TP 1, FP 0, FN 0 -> 1; class 3: nowhere
+    # class 0: TP 2, FP 1, FN 0 -> 4/5; class 1: TP 0, FP 0, FN 1 -> 0; class 2: TP 1, FP 0, FN 0 -> 1; class 3: never
     metrics = classification_metrics(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 2]), 4)
     assert metrics == {"accuracy": 3 / 4, "f1": (4 / 5 + 0 + 1) / 3}
 
 
-def test_a_rate_over_no_example_is_not_a_number_and_f1_is_zero():
+def test_a_rate_over_no_examples_is_not_a_number_and_f1_is_zero():
     metrics = classification_metrics(np.array([0, 0]), np.array([0, 0]), 2)
     assert math.isnan(metrics["true_positive_rate"])
     assert math.isnan(metrics["false_negative_rate"])
@@ -43,7 +43,7 @@ def test_confusion_matrices_of_batches_add_up():
     assert metrics_of_confusion(parts) == classification_metrics(labels, guesses, 2)
 
 
-def test_unfit_arguments_are_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(IsogradError, match=r"got shapes \(2,\) and \(3,\)"):
         classification_metrics(np.array([0, 1, 1]), np.array([0, 1]), 2)
     with pytest.raises(IsogradError, match="expected classes 0 to 1, got 0 to 2"):

@@ -1,4 +1,4 @@
-"""Claims about prefetching: same items, errors where they belong, and no thread left behind."""
+"""Prefetching: the same items, errors where they belong, and no thread left behind."""
 
 import gc
 import threading
@@ -18,7 +18,7 @@ def test_the_items_are_the_same_in_the_same_order():
     assert not threads()
 
 
-def test_items_are_made_ahead_but_not_more_than_asked_for():
+def test_items_are_prepared_ahead_but_no_more_than_requested():
     made, third = [], threading.Event()
 
     def numbers():
@@ -30,7 +30,7 @@ def test_items_are_made_ahead_but_not_more_than_asked_for():
 
     items = prefetch(numbers(), depth=2)
     assert next(items) == 0
-    assert third.wait(10), "nothing was made ahead"
+    assert third.wait(10), "nothing was prepared ahead"
     assert next(items) == 1
     assert len(made) <= 5
     items.close()

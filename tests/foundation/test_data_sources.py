@@ -1,4 +1,4 @@
-"""Claims about where reviews come from: the built-in data, folders in each format, and the hub."""
+"""Where reviews come from: the built-in data, folders in each format, and the hub."""
 
 import gzip
 import sys
@@ -35,7 +35,7 @@ def test_built_in_arithmetic_holds_each_of_the_800_expressions_once_with_its_sig
     assert Counter(labels.values()) == {0: 190, 1: 21, 2: 589}
 
 
-def test_equal_seeds_give_equal_splits_and_other_seeds_others():
+def test_equal_seeds_give_equal_splits_and_different_seeds_different_ones():
     once, again, other = (load_reviews("verbal_arithmetic", seed=seed) for seed in (3, 3, 4))
     assert once == again
     assert once.fingerprint != other.fingerprint
@@ -115,7 +115,7 @@ def test_two_files_for_one_part_are_not_guessed_between(tmp_path):
         load_reviews("imdb", folder_of(tmp_path, a_train__tsv=IMDB, b_train__tsv=IMDB))
 
 
-def test_a_folder_with_another_number_of_labels_is_refused(tmp_path):
+def test_a_folder_with_a_different_number_of_labels_is_refused(tmp_path):
     with pytest.raises(IsogradError, match="verbal_arithmetic has 3 labels"):
         load_reviews("verbal_arithmetic", folder_of(tmp_path, train__csv=YELP, test__csv=YELP))
 

@@ -1,4 +1,4 @@
-"""Claims about tokenizers: the ids of bert-base-uncased, where a vocabulary is looked for, and what is refused."""
+"""Tokenizers: the ids of bert-base-uncased, where a vocabulary is looked for, and what is refused."""
 
 import subprocess
 import sys
@@ -83,7 +83,7 @@ def test_a_trained_vocabulary_comes_from_the_cache_the_second_time(tmp_path, rev
     assert load_tokenizer(None, reviews, cache_dir=tmp_path).fingerprint == first.fingerprint
 
 
-def test_a_damaged_cached_vocabulary_is_made_again(tmp_path, reviews):
+def test_a_damaged_cached_vocabulary_is_rebuilt(tmp_path, reviews):
     first = load_tokenizer(None, reviews, cache_dir=tmp_path)
     next(tmp_path.glob("vocab-*.txt")).write_bytes(b"\xff")
     assert load_tokenizer(None, reviews, cache_dir=tmp_path).fingerprint == first.fingerprint
@@ -109,7 +109,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_an_unfit_vocabulary_is_refused(tmp_path, reviews, case):
+def test_an_unusable_vocabulary_is_refused(tmp_path, reviews, case):
     tokens, sentence = REFUSED[case]
     with pytest.raises(IsogradError, match=sentence):
         load_tokenizer(write_vocabulary(tmp_path / "vocab.txt", tokens), reviews)

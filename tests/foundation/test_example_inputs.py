@@ -1,4 +1,4 @@
-"""Example inputs: the shapes of the registry's descriptions, in every case, for other arguments too."""
+"""Example inputs: the shapes of the registry's descriptions, in every case, for different arguments too."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ EVERY_CASE = [(name, case) for name, twin in TWINS.items() for case in cases(twi
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_no_two_axes_of_an_array_have_one_size(name):
+def test_no_two_axes_of_an_array_have_the_same_size(name):
     for array in example_inputs(TWINS[name]).values():
         assert len(set(array.shape)) == array.ndim or name == "apply_causal_mask"  # which is square by design
 
@@ -25,7 +25,7 @@ def test_inputs_are_a_function_of_the_seed_and_have_plain_dtypes(name, case):
         assert not drawn or not np.array_equal(array, other[key])
 
 
-def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_mean_something_for_it():
+def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_make_sense_for_it():
     assert cases(TWINS["GRU:two_layers"]) == ["odd_sizes"]
     assert cases(TWINS["MultiHeadedAttention"]) == ["odd_sizes", "one_step", "one_example", "masked_row"]
     assert cases(TWINS["LayerNorm"]) == ["odd_sizes", "one_step", "one_example", "mean_5000"]
@@ -49,7 +49,7 @@ def test_each_case_is_what_its_name_says():
     assert abs(example_inputs(norm, "mean_5000")["inputs"].mean() - 5000) < 1
 
 
-def test_ids_masks_and_lengths_tell_one_story():
+def test_ids_masks_and_lengths_are_consistent():
     inputs = example_inputs(TWINS["ReviewClassifierGRU"])
     np.testing.assert_array_equal(inputs["inputs"] > 0, inputs["mask"])
     np.testing.assert_array_equal(inputs["mask"].sum(axis=1), inputs["lengths"])
@@ -58,17 +58,17 @@ def test_ids_masks_and_lengths_tell_one_story():
     np.testing.assert_array_equal(example_inputs(TWINS["apply_causal_mask"])["mask"], np.tri(STEPS, dtype=bool))
 
 
-def test_labels_are_classes_and_weights_have_rows_that_do_not_count():
+def test_labels_are_classes_and_weights_have_padding_rows():
     labels = example_inputs(TWINS["cross_entropy"])["labels"]
-    assert set(labels) == set(range(CLASSES))  # else a class that is left out would pass
+    assert set(labels) == set(range(CLASSES))  # otherwise a missing class would pass
     weights = {case: example_inputs(TWINS["weighted_mean"], case)["weights"] for case in cases(TWINS["weighted_mean"])}
     assert not weights["odd_sizes"].all()
-    assert len(set(weights["odd_sizes"])) > len({0.0, 1.0})  # else a mean that only counts rows would pass
+    assert len(set(weights["odd_sizes"])) > len({0.0, 1.0})  # otherwise a mean that only counts rows would pass
     assert weights["one_example"].all()
     assert not weights["no_real_row"].any()
 
 
-def test_other_arguments_give_fitting_inputs():
+def test_different_arguments_give_fitting_inputs():
     sizes = {"input_size": 4, "hidden_size": 6, "num_layers": 3}
     shapes = {key: a.shape for key, a in example_inputs(TWINS["BidirectionalGRU"], arguments=sizes).items()}
     assert shapes == {"inputs": (BATCH, STEPS, 4), "hidden_states": (6, BATCH, 6), "lengths": (BATCH,)}

@@ -1,4 +1,4 @@
-"""Initial weights: a function of (seed, name) and nothing else, with the distribution that the name asks for."""
+"""Initial weights: a function of (seed, name) and nothing else, with the distribution that the name calls for."""
 
 import zlib
 
@@ -41,7 +41,7 @@ def names_with(*parts: str) -> list[str]:
     return [name for name in SHAPES if any(part in name for part in parts)]
 
 
-def test_every_parameter_has_its_shape_and_the_dtype_asked_for():
+def test_every_parameter_has_its_shape_and_the_requested_dtype():
     for dtype in (np.float32, np.float64):
         weights = drawn(dtype=dtype)
         assert {name: array.shape for name, array in weights.items()} == SHAPES
@@ -69,7 +69,7 @@ def test_names_and_seeds_draw_different_numbers():
     assert len(set(draws)) == 64
 
 
-def test_the_stream_is_that_of_numpy_by_seed_and_crc_so_that_runs_can_be_repeated_elsewhere():
+def test_the_stream_is_numpys_by_seed_and_crc_so_that_runs_can_be_repeated_elsewhere():
     generator = np.random.default_rng([3, zlib.crc32(b"cls_token")])
     np.testing.assert_array_equal(
         initial_weights({"cls_token": (1, 1, 9)}, 3, np.float64)["cls_token"], generator.standard_normal((1, 1, 9))
@@ -106,11 +106,11 @@ def test_norms_start_as_the_identity(name):
     assert (drawn()[name] == (1.0 if name.endswith("weight") else 0.0)).all()
 
 
-def test_a_name_without_a_rule_is_told_with_the_place_to_add_one():
+def test_a_name_without_a_rule_is_reported_with_the_place_to_add_one():
     with pytest.raises(IsogradError, match=r"shared/initial_weights\.py .*'decoder\.temperature'.*add a row"):
         initial_weights({"decoder.temperature": (1,)}, 0)
 
 
-def test_a_bias_without_its_weight_is_told_by_name():
+def test_a_bias_without_its_weight_is_reported_by_name():
     with pytest.raises(IsogradError, match=r"'classifier\.bias'.*'classifier\.weight'"):
         initial_weights({"classifier.bias": (2,)}, 0)

@@ -1,4 +1,4 @@
-"""Claims about the metrics log: strict lines that survive a killed process, a resumed run and a missing TensorBoard."""
+"""The metrics log: strict lines that survive a killed process, a resumed run and a missing TensorBoard."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def test_numbers_of_numpy_are_written_as_numbers(tmp_path):
     assert read(tmp_path) == [{"step": 3, "loss": 0.5, "best": True, "rate": 0.25}]
 
 
-def test_what_is_not_finite_stays_strict_json_and_comes_back(tmp_path):
+def test_non_finite_numbers_stay_strict_json_and_come_back(tmp_path):
     path = written(tmp_path, [{"step": 1, "loss": np.float32("nan"), "norm": math.inf, "low": -math.inf, "ok": 1.5}])
     raw = json.loads(path.read_text(), parse_constant=refuse_constant)
     assert (raw["loss"], raw["norm"], raw["ok"]) == (None, None, 1.5)
@@ -56,7 +56,7 @@ def test_what_is_not_finite_stays_strict_json_and_comes_back(tmp_path):
     assert "nonfinite" not in record
 
 
-def test_what_can_not_be_a_record_is_refused_and_nothing_is_written(tmp_path):
+def test_an_invalid_record_is_refused_and_nothing_is_written(tmp_path):
     with MetricsLog(tmp_path, tensorboard=False) as log:
         for value in ([math.nan], object(), np.zeros(3)):
             with pytest.raises(IsogradError, match="expected a record of numbers"):

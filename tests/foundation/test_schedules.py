@@ -88,7 +88,7 @@ def test_a_cosine_is_half_way_at_half_of_its_time():
     assert schedule(11) < (schedule(10) + schedule(12)) / 2  # and at the end
 
 
-def test_without_a_horizon_the_end_of_the_run_is_it():
+def test_without_a_horizon_a_schedule_ends_with_the_run():
     for name in ("linear", "cosine"):
         implied, written = (schedule_of(ScheduleConfig(name, horizon=horizon)) for horizon in (None, UPDATES))
         assert [implied(k) for k in range(20)] == [written(k) for k in range(20)]
@@ -102,7 +102,7 @@ def test_no_rate_is_negative_or_above_the_full_one(config, rate, epoch):
 
 
 @given(config=configs(), rate=RATES, epoch=EPOCHS)
-def test_the_warm_up_rises_from_0_in_equal_parts_to_the_full_rate(config, rate, epoch):
+def test_the_warm_up_rises_from_0_in_equal_steps_to_the_full_rate(config, rate, epoch):
     schedule = make_schedule(config, rate, updates=LAST, updates_of_an_epoch=epoch)
     assert [schedule(k) for k in range(config.warmup)] == [rate * (k / config.warmup) for k in range(config.warmup)]
     if config.warmup < config.horizon or config.name in ("constant", "step", "epoch"):
@@ -124,7 +124,7 @@ def test_rates_are_the_final_one_from_the_horizon_on(config, rate):
 
 @given(config=configs(), rate=RATES, epoch=EPOCHS)
 def test_a_warm_up_shifts_what_follows(config, rate, epoch):
-    """Every schedule but the one by epochs, which keeps to the epochs of the data."""
+    """Every schedule except the one by epochs, which follows the epochs of the data."""
     assume(config.name != "epoch" or config.warmup % epoch == 0)
     options = {"updates": LAST, "updates_of_an_epoch": epoch}
     assume(config.warmup < config.horizon)
@@ -142,7 +142,7 @@ def test_rates_by_epoch_change_between_epochs_only_however_many_batches_make_an_
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_the_settings_of_the_default_are_good_for_every_schedule_of_one_update(name):
+def test_the_default_settings_are_valid_for_every_schedule_of_one_update(name):
     assert make_schedule(ScheduleConfig(name), RATE, updates=1, updates_of_an_epoch=1)(0) == RATE
 
 
@@ -151,12 +151,12 @@ def test_the_constant_schedule_is_the_default():
 
 
 @pytest.mark.parametrize(("config", "message"), REFUSED)
-def test_a_setting_out_of_its_range_is_refused(config, message):
+def test_a_setting_out_of_range_is_refused(config, message):
     with pytest.raises(IsogradError, match=message):
         schedule_of(config)
 
 
-def test_all_settings_out_of_their_ranges_are_named_at_once():
+def test_all_settings_out_of_range_are_named_at_once():
     config = ScheduleConfig("step", warmup=-2, horizon=-3, final=2.0, every=0, factor=-1.0)
     with pytest.raises(IsogradError) as caught:
         schedule_of(config)

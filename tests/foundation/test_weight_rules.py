@@ -1,4 +1,4 @@
-"""Weight rules: names and axes as PyTorch has them, permuted back to the byte; one error for all that does not fit."""
+"""Weight rules: names and axes as in PyTorch, permuted back to the byte; one error for everything that does not fit."""
 
 import ml_dtypes
 import numpy as np
@@ -43,7 +43,7 @@ def test_a_path_becomes_the_name_that_pytorch_gives(path, name):
 
 
 @pytest.mark.parametrize(("path", "shape", "expected"), LAYOUTS)
-def test_axes_stand_as_in_pytorch(path, shape, expected):
+def test_axes_are_in_the_order_of_pytorch(path, shape, expected):
     assert canonical_shape(path, shape) == expected
     assert to_canonical(path, np.zeros(shape)).shape == expected
 
@@ -66,7 +66,7 @@ def test_permuting_there_and_back_keeps_every_byte_and_gives_contiguous_arrays(p
 
 
 @pytest.mark.parametrize("check", [check_names, check_arrays])
-def test_one_error_lists_all_that_does_not_fit(check):
+def test_one_error_lists_everything_that_does_not_fit(check):
     arrays = {"a": np.ones((2, 3)), "c": np.ones(1), "d": np.ones(1)}
     with pytest.raises(WeightsError) as caught:
         check({"a": (3, 2), "b": (1,), "d": (1,)}, arrays, "the model")
@@ -83,11 +83,11 @@ def test_arrays_of_floats_that_fit_pass(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "object", "<U3", ">f4"])
-def test_arrays_of_other_dtypes_are_named_in_the_same_error(dtype):
+def test_arrays_that_are_not_floats_are_named_in_the_same_error(dtype):
     with pytest.raises(WeightsError, match=r"missing b; .*not floats .*a \(") as caught:
         check_arrays({"a": (2,), "b": (1,), "c": (1,)}, {"a": np.ones(2, dtype), "c": np.ones(1)}, "the model")
     assert "c (" not in str(caught.value)
 
 
-def test_names_alone_say_nothing_of_dtypes():
+def test_a_check_of_names_ignores_dtypes():
     check_names({"step": ()}, {"step": np.array(3)}, "a training state")

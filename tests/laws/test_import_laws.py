@@ -41,13 +41,13 @@ def run_without(blocked: set[str], code: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_imports_keep_the_law_of_their_package(path):
+def test_imports_obey_the_law_of_their_package(path):
     source = (ROOT / path).read_text()
     extra = IN_TESTS if "tests" in path.parts else IN_KERNELS if path.parent.name == "kernels" else NOTHING
     assert breaches(source, path.parts[0], extra) == []
 
 
-CASES = {  # a package, a source, and the sentence that must (or must not) come out
+CASES = {  # a package, a source, and the sentence that must be reported (None: none)
     "torch in shared": ("shared", "import torch", "line 1: shared never imports torch"),
     "torch in a function of shared": ("shared", "def f():\n    import torch.nn", "line 2: shared never imports torch"),
     "transformers in shared": (
@@ -113,7 +113,7 @@ CASES = {  # a package, a source, and the sentence that must (or must not) come 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_law_speaks_of(case):
+def test_the_law_covers(case):
     package, source, sentence = CASES[case]
     assert breaches(source, package) == ([] if sentence is None else [sentence])
 
@@ -142,12 +142,12 @@ def test_every_room_has_a_floor_and_every_floor_a_room(package):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_no_folder_holds_more_than_some_twenty_modules(package):
+def test_no_folder_holds_more_than_about_twenty_modules(package):
     counts = {folder: len(list(folder.glob("*.py"))) for folder in (ROOT / package).rglob("**/") if folder.is_dir()}
     assert {str(folder): count for folder, count in counts.items() if count > 22} == {}
 
 
-def test_an_arrow_upwards_is_found(tmp_path):
+def test_an_upward_import_is_found(tmp_path):
     for name, source in {"low": "from package import high", "high": "import package.low.inner"}.items():
         (tmp_path / "package" / name).mkdir(parents=True)
         (tmp_path / "package" / name / "__init__.py").write_text(source)
@@ -175,7 +175,7 @@ def test_every_module_imports_without(package, blocked):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "blocked"), [("torch", JAX), ("jax", TORCH)])
-def test_a_backend_trains_where_the_other_framework_is_missing(name, blocked, tmp_path):
+def test_a_backend_trains_when_the_other_framework_is_missing(name, blocked, tmp_path):
     result = run_without(blocked, TRAIN.format(out=str(tmp_path / "run"), name=name))
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "run" / "metrics.jsonl").exists()

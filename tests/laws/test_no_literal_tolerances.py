@@ -14,7 +14,7 @@ SMALL_CONSTANTS = gathered(item for source in SOURCES.values() for item in small
 
 
 @pytest.mark.parametrize("path", SOURCES)
-def test_no_literal_tolerance_stands_in(path):
+def test_there_is_no_literal_tolerance_in(path):
     assert literal_tolerances(SOURCES[path], elsewhere=SMALL_CONSTANTS) == []
 
 

@@ -1,4 +1,4 @@
-"""The packaging is honest: every requirement is pinned within its floor, and an unfit Python gets one sentence."""
+"""The packaging is honest: every pin satisfies its requirement, and an unsupported Python gets one sentence."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ exec {python} -c 'import sys; sys.version_info = {version}; exec(sys.argv[2])' "
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
-def test_the_pin_lies_within_the_floor(requirement):
+def test_the_pin_satisfies_the_requirement(requirement):
     assert PINS[canonicalize_name(requirement.name)] in requirement.specifier
 
 
@@ -38,7 +38,7 @@ def test_dev_holds_every_other_extra():
 
 
 @pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)], ids=str)
-def test_make_refuses_an_unfit_python_in_one_sentence(version, tmp_path):
+def test_make_refuses_an_unsupported_python_in_one_sentence(version, tmp_path):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / "some-python"
@@ -48,8 +48,8 @@ def test_make_refuses_an_unfit_python_in_one_sentence(version, tmp_path):
     sentence, *rest = result.stderr.splitlines()
     assert sentence == (
         f'isograd needs Python 3.11 to 3.13 and "{python}" is {version[0]}.{version[1]}: '
-        "name another one, for example make PYTHON=python3.12 demo"
+        "name a different one, for example make PYTHON=python3.12 demo"
     )
-    assert all(line.startswith("make") for line in rest)  # make's own word that the target failed
+    assert all(line.startswith("make") for line in rest)  # make's own message that the target failed
     assert result.returncode != 0
     assert not (tmp_path / ".venv").exists()

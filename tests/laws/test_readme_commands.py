@@ -54,7 +54,7 @@ def execute(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_every_block_runs(tmp_path):
-    """In the order of the page, since later ones use what earlier ones wrote."""
+    """In page order, since later blocks use what earlier ones wrote."""
     for block in EXECUTED:
         result = execute(block, tmp_path)
         assert result.returncode == 0, f"{block}:\n{block.text}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"

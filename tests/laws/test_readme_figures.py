@@ -1,4 +1,4 @@
-"""Every figure of the README stands in a result file that a command wrote."""
+"""Every figure in the README comes from a result file that a command wrote."""
 
 import json
 import re

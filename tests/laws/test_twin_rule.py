@@ -6,7 +6,7 @@ import pytest
 from places import ROOT
 from twin_rule import definitions, differences
 
-# These wrap what each framework does in its own way; their public names are twins, their private helpers need not be.
+# These wrap what differs between the frameworks; their public names are twins, their private helpers need not be.
 PRIVATE_MAY_DIFFER = {
     "objective.py",
     "backend.py",
@@ -110,19 +110,19 @@ def _helper(): ...
 '''
 
 BREACHES = {  # what is broken: (text of JAX, its replacement, the start of the sentence that reports it)
-    "a class has another name": ("class Other", "class Another", "file:"),
+    "a class has a different name": ("class Other", "class Another", "file:"),
     "a class is missing": ("class Other(nnx.Module): ...\n", "", "file:"),
-    "a function stands before a class": ("class Other(nnx.Module): ...", "def early(): ...", "file:"),
+    "a function comes before a class": ("class Other(nnx.Module): ...", "def early(): ...", "file:"),
     "a class became a function": ("class Other(nnx.Module): ...", "def Other(): ...", "Other:"),
     "a private helper is missing": ("def _helper(): ...", "", "file:"),
-    "a method has another name": ("def step", "def advance", "Layer, methods:"),
+    "a method has a different name": ("def step", "def advance", "Layer, methods:"),
     "a method is extra": (
         "def step(self, x): ...",
         "def step(self, x): ...\n    def more(self): ...",
         "Layer, methods:",
     ),
-    "an argument has another name": ("bias: bool", "use_bias: bool", "Layer.__init__, arguments:"),
-    "arguments changed places": (
+    "an argument has a different name": ("bias: bool", "use_bias: bool", "Layer.__init__, arguments:"),
+    "arguments are swapped": (
         "size: int, bias: bool = True",
         "bias: bool, size: int = True",
         "Layer.__init__, arguments:",
@@ -137,16 +137,16 @@ BREACHES = {  # what is broken: (text of JAX, its replacement, the start of the 
         "Layer.__init__, arguments:",
     ),
     "an open argument list": ("def step(self, x)", "def step(self, x, **options)", "Layer.step, arguments:"),
-    "an attribute has another name": ("self.weight =", "self.kernel =", "Layer, attributes:"),
+    "an attribute has a different name": ("self.weight =", "self.kernel =", "Layer, attributes:"),
     "an attribute is missing": ("self.weight = nnx.Param(jnp.ones(size))", "pass", "Layer, attributes:"),
     "an attribute of a tuple is missing": ("self.size, self.eps = size, eps", "self.size = size", "Layer, attributes:"),
-    "a registered buffer has another name": ("self.table", "self.rows", "Layer, attributes:"),
+    "a registered buffer has a different name": ("self.table", "self.rows", "Layer, attributes:"),
     "an attribute appears in a method": ("return self.step(x)", "self.last = x", "Layer, attributes:"),
     "a shape differs": ('Float[Array, "B E"])', 'Float[Array, "E B"])', "Layer.forward, shapes:"),
     "the returned shape differs": ('-> Float[Array, "B E"]', '-> Float[Array, "B"]', "Layer.forward, shapes:"),
     "a property became a method": ("@property", "@cached", "Layer.width, decorators:"),
-    "the docstring names another twin": ("torch_impl/layers/idea.py", "torch_impl/layers/other.py", "docstring:"),
-    "the docstring says another idea": ("An idea.", "A notion.", "docstring:"),
+    "the docstring names a different twin": ("torch_impl/layers/idea.py", "torch_impl/layers/other.py", "docstring:"),
+    "the docstring states a different idea": ("An idea.", "A notion.", "docstring:"),
 }
 
 
@@ -162,11 +162,11 @@ def test_the_checker_reports(breach):
     assert any(difference.startswith(sentence) for difference in found), found
 
 
-def test_rngs_is_jax_alone():
+def test_only_jax_may_take_rngs():
     assert differences(TORCH.replace("eps: float = 1e-5", "eps: float = 1e-5, rngs=None"), JAX) != []
 
 
-def test_private_helpers_may_differ_only_where_that_is_asked_for():
+def test_private_helpers_may_differ_only_where_that_is_allowed():
     without_helper = JAX.replace("def _helper(): ...", "")
     assert differences(TORCH, without_helper) != []
     assert differences(TORCH, without_helper, private_may_differ=True) == []

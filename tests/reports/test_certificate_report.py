@@ -1,4 +1,4 @@
-"""The table of lockstep certificates: every quantity under its own name, every run with what it was made with."""
+"""The table of lockstep certificates: every quantity under its own name, every run with its settings and versions."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from experiments.reports.certificate_table import QUANTITIES, find_certificates, write_certificates
 
-GROUPS = {  # of a certificate -> the column of the table, in the order of the table
+GROUPS = {  # group of a certificate -> column of the table, in the order of the table
     "loss": "loss (absolute)",
     "gradients": "gradients",
     "gradient_sum": "sum of gradients",
@@ -47,14 +47,14 @@ def table_of(folder, *certificates):
     return [dict(zip(heads, row, strict=True)) for row in rows], text
 
 
-def test_every_quantity_stands_under_its_own_name(tmp_path):
+def test_every_quantity_has_a_column_of_its_own_name(tmp_path):
     assert QUANTITIES == GROUPS
     (row,), _ = table_of(tmp_path, certificate_of(reversed(GROUPS)))
     assert {group: float(row[name]) for group, name in GROUPS.items()} == FIGURES
     assert list(row)[5:-2] == list(GROUPS.values())
 
 
-def test_a_quantity_that_one_run_lacks_is_left_open_and_one_that_all_lack_has_no_column(tmp_path):
+def test_a_quantity_that_one_run_lacks_is_left_blank_and_one_that_all_lack_has_no_column(tmp_path):
     ours, theirs = certificate_of(["loss", "exp_avg"]), certificate_of(["loss", "sum"])
     theirs["largest"]["loss"]["difference"] = None
     rows, _ = table_of(tmp_path, ours, theirs)

@@ -1,4 +1,4 @@
-"""What a check writes: the data keep their documented schema, and the page stands beside them."""
+"""The output of a check: the data follow their documented schema, and the page is next to them."""
 
 import json
 
@@ -23,18 +23,18 @@ BY_HAND = Report("Pair", "float32", "eval", "cpu", [ODD])
 
 @pytest.fixture(scope="module")
 def reports():
-    """Real comparisons, one of them with a planted fault, and one by hand whose numbers are not finite."""
+    """Real comparisons, one of them with a planted fault, and a handmade one with non-finite numbers."""
     found = [Check(twin, "odd_sizes", "float64", "eval", "cpu").run() for twin in ("MLP", "masked_softmax")]
     with planted(FAULT.changes):
         found.append(Check(FAULT.twin, "odd_sizes", "float64", "eval", "cpu").run())
     return [*found, BY_HAND]
 
 
-def test_every_report_keeps_the_schema(reports):
+def test_every_report_follows_the_schema(reports):
     assert [line for report in reports for line in breaches(json.loads(report.to_json()), SCHEMA, SCHEMA)] == []
 
 
-def test_what_a_check_writes_keeps_the_schema_and_the_page_stands_beside_it(reports, tmp_path):
+def test_the_output_of_a_check_follows_the_schema_and_the_page_is_next_to_it(reports, tmp_path):
     page = write_check(reports, tmp_path / "out", "isograd check MLP")
     written = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert breaches(written, CHECK, SCHEMA) == []
@@ -44,7 +44,7 @@ def test_what_a_check_writes_keeps_the_schema_and_the_page_stands_beside_it(repo
     assert all(str(report).splitlines()[0] in text for report in reports if not report.agrees)
 
 
-def test_a_check_of_nothing_keeps_the_schema():
+def test_an_empty_check_follows_the_schema():
     assert breaches(collect([]), CHECK, SCHEMA) == []
 
 

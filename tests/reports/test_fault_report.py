@@ -1,4 +1,4 @@
-"""The score of planted faults: the promises that make its verdict, and what is written of it."""
+"""The score of planted faults: the promises behind its verdict, and how it is reported."""
 
 import json
 import re
@@ -11,7 +11,7 @@ pytest.importorskip("jax")
 from experiments.reports import fault_report
 
 CRITERION = {"name": "Theirs", "rule": "means", "caught": 7, "of": 100, "alarms": 2, "honest": 50}
-SCORES = {  # every promise just kept
+SCORES = {  # every promise only just kept
     "device": "cpu",
     "versions": {"torch": "2.5", "jax": "0.10"},
     "total": 100,
@@ -28,9 +28,9 @@ SCORES = {  # every promise just kept
     "unnamed": [],
 }
 ALARM = {"checked": 30, "alarms": 1, "names": ["7: MLP, forward, output"]}
-BROKEN = {  # what has happened, and the clause that says so
+BROKEN = {  # what happened, and the clause that reports it
     "a fault that survives": ({"killed": 99, "survivors": ["a/jax"]}, "99 of 100 faults caught, expected all"),
-    "too many found elsewhere": ({"located": 94}, "94 of 100 located, expected 95%"),
+    "too many located elsewhere": ({"located": 94}, "94 of 100 located, expected 95%"),
     "too many not named": ({"named": 8}, "8 of 10 named, expected 90%"),
     "an alarm of an equivalent": ({"equivalents": ALARM}, "1 false alarms, expected none"),
     "an alarm of a seed": ({"seeds": ALARM}, "1 false alarms, expected none"),
@@ -44,13 +44,13 @@ def test_a_score_that_keeps_all_promises_passes(capsys):
 
 
 @pytest.mark.parametrize(("change", "clause"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_promise_fails_and_is_said(capsys, change, clause):
+def test_a_broken_promise_fails_and_is_reported(capsys, change, clause):
     assert not fault_report.passed(SCORES | change)
     fault_report.print_scores(SCORES | change)
     assert f"not as promised: {clause}\n" in capsys.readouterr().out
 
 
-def test_no_known_fault_among_those_planted_breaks_no_promise():
+def test_planting_no_known_fault_breaks_no_promise():
     assert fault_report.passed(SCORES | {"known": 0, "named": 0})
 
 
@@ -68,7 +68,7 @@ def test_data_table_and_page_name_command_device_and_versions(tmp_path):
     assert not re.search(r'(src|href)="(?!#)|@import|url\(|https?:', html)  # nothing else is needed
 
 
-def test_a_score_is_described_by_what_is_installed():
+def test_a_score_names_the_installed_versions():
     import torch
 
     found = fault_report.measured_here({"total": 1})

@@ -1,4 +1,4 @@
-"""The report: complete, self-contained, in the order of the experiments, and right about the difference of two runs."""
+"""The report: complete, self-contained, in the order of the experiments, and correct about how two runs differ."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_the_row_of_a_run_has_its_figures(tmp_path):
     assert (found["steady_bytes"], found["peak_bytes"]) == (5 * MEBIBYTE, 7 * MEBIBYTE)
 
 
-def test_the_difference_of_two_backends_is_the_largest_over_the_steps(tmp_path):
+def test_the_difference_between_two_backends_is_the_largest_over_the_steps(tmp_path):
     runs = [read_run(make_run(tmp_path / name, backend=name, offset=o)) for name, o in (("torch", 0.0), ("jax", 1e-9))]
     assert pairs(runs) == [tuple(runs)]
     steps, differences = loss_differences(*runs)
@@ -75,7 +75,7 @@ def test_the_difference_of_two_backends_is_the_largest_over_the_steps(tmp_path):
     assert "differ by at most 3e-08 (step 30 of 30)" in sentence
 
 
-def test_a_run_that_was_handed_over_says_so_and_is_no_pair_of_one_backend(tmp_path):
+def test_a_run_that_was_handed_over_says_so_and_is_not_paired_with_one_backend(tmp_path):
     whole = read_run(make_run(tmp_path / "jax", backend="jax"))
     handed = [{"step": 0, "backend": "torch"}, {"step": 9, "backend": "jax"}, {"step": 6, "backend": "jax"}]
     run = read_run(make_run(tmp_path / "run", backend="jax", resumed=handed))
@@ -88,7 +88,7 @@ def test_a_run_that_was_handed_over_says_so_and_is_no_pair_of_one_backend(tmp_pa
     assert "torch then jax" in write_report([run.folder, whole.folder], tmp_path / "report").read_text()
 
 
-def test_the_optimizer_and_what_surrounds_it_is_named(tmp_path):
+def test_the_optimizer_and_the_settings_of_its_updates_are_named(tmp_path):
     experiment = replace(
         find_experiment("reviews-1-small"),
         optimizer=SGDConfig(0.5),
@@ -105,7 +105,7 @@ def test_the_optimizer_and_what_surrounds_it_is_named(tmp_path):
     )
 
 
-def test_runs_of_different_dtype_or_data_are_no_pair(tmp_path):
+def test_runs_of_different_dtype_or_data_are_not_paired(tmp_path):
     torch = read_run(make_run(tmp_path / "torch"))
     for name, change in {"dtype": {"dtype": "float32"}, "data": {"data_fingerprint": "other"}}.items():
         assert pairs([torch, read_run(make_run(tmp_path / name, backend="jax", **change))]) == []
@@ -121,7 +121,7 @@ def test_the_page_is_self_contained_and_has_all_figures(tmp_path):
     assert "<strong>0.9000</strong>" in page
 
 
-def test_the_markdown_stands_beside_its_figures(tmp_path):
+def test_the_markdown_is_next_to_its_figures(tmp_path):
     page = write_report([make_run(tmp_path / "run")], tmp_path / "report").with_name("report.md").read_text()
     named = re.findall(r"\(([\w-]+\.(?:png|svg))\)", page)
     assert len(named) == 2 * 5
@@ -132,7 +132,7 @@ def test_the_markdown_stands_beside_its_figures(tmp_path):
     assert "**0.9000**" in table[2]
 
 
-def test_runs_stand_in_the_order_of_the_experiments_and_the_best_is_bold(tmp_path):
+def test_runs_appear_in_the_order_of_the_experiments_and_the_best_is_bold(tmp_path):
     make_run(tmp_path / "b", "reviews-5-small", accuracies=(0.5, 0.6, 0.7))
     make_run(tmp_path / "a", "reviews-2-small", accuracies=(0.5, 0.6, 0.95))
     page = write_report([tmp_path / "b", tmp_path / "a"], tmp_path / "report").with_name("report.md").read_text()
@@ -146,7 +146,7 @@ def figures_of(page):
     return re.findall(r'<figure id="([\w-]+)">', page.read_text())
 
 
-def test_experiments_that_differ_in_one_thing_stand_side_by_side_where_both_are_given(tmp_path):
+def test_experiments_that_differ_in_one_thing_are_shown_side_by_side_if_both_are_given(tmp_path):
     for number in (1, 2, 3):
         make_run(tmp_path / str(number), f"reviews-{number}-small")
     page = write_report([tmp_path / "1", tmp_path / "2", tmp_path / "3"], tmp_path / "all")
@@ -159,13 +159,13 @@ def test_experiments_that_differ_in_one_thing_stand_side_by_side_where_both_are_
     assert not [name for name in figures_of(page) if name.startswith("pair")]
 
 
-def test_every_experiment_has_a_figure_of_its_own_and_memory_is_compared(tmp_path):
+def test_every_experiment_has_its_own_figure_and_memory_is_compared(tmp_path):
     folders = [make_run(tmp_path / name, f"reviews-{name}-small") for name in "15"]
     found = figures_of(write_report(folders, tmp_path / "report"))
     assert {"experiment_reviews-1-small", "experiment_reviews-5-small", "memory"} <= set(found)
 
 
-def test_what_is_equal_in_all_runs_is_said_once_and_what_differs_has_a_column(tmp_path):
+def test_what_is_equal_in_all_runs_is_stated_once_and_what_differs_has_a_column(tmp_path):
     make_run(tmp_path / "a", dtype="float64", baseline={"accuracy": 0.7})
     make_run(tmp_path / "b", dtype="float32", baseline={"accuracy": 0.7})
     page = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "report").with_name("report.md").read_text()
@@ -181,7 +181,7 @@ def test_equal_runs_make_equal_figures(tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_a_run_without_validation_yet_can_be_drawn(tmp_path):
+def test_a_run_without_validation_yet_can_be_plotted(tmp_path):
     folder = make_run(tmp_path / "run")
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] < 7))

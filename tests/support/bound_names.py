@@ -1,15 +1,15 @@
-"""What stands behind a name, over `ast`: all that a module, a class or a function binds to it."""
+"""The values behind a name, by `ast`: everything that a module, class or function binds to it."""
 
 import ast
 from collections.abc import Iterable, Iterator
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-Bindings = dict[str, list[ast.expr]]  # the name of an attribute begins with a dot
+Bindings = dict[str, list[ast.expr]]  # an attribute's name starts with a dot
 Bound = Iterator[tuple[str, list[ast.expr]]]
 
 
 def attributes(tree: ast.Module) -> Bindings:
-    """What the file binds to attributes, and to names in the body of a class."""
+    """The file's bindings of attributes, and of names in class bodies."""
     nodes = list(ast.walk(tree))
     of_classes = [bindings(node).items() for node in nodes if isinstance(node, ast.ClassDef)]
     inside = [(f".{name}", values) for items in of_classes for name, values in items]
@@ -18,7 +18,7 @@ def attributes(tree: ast.Module) -> Bindings:
 
 
 def bindings(scope: ast.AST) -> Bindings:
-    """What a module, class or function itself binds to each name; an argument without a default hides the outer one."""
+    """A scope's own bindings of each name; an argument without a default hides the outer name."""
     assigned = (pair for node in own(scope) for pair in bound_by(node))
     return gathered([*(arguments(scope) if isinstance(scope, Function) else ()), *assigned])
 
@@ -31,7 +31,7 @@ def gathered(pairs: Iterable[tuple[str, list[ast.expr]]]) -> Bindings:
 
 
 def own(scope: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a scope without those of the scopes inside it."""
+    """The nodes of a scope without those of nested scopes."""
     for child in ast.iter_child_nodes(scope):
         yield child
         if not isinstance(child, Function | ast.ClassDef):
@@ -51,7 +51,7 @@ def bound_by(node: ast.AST) -> Bound:
 
 
 def bound_to(target: ast.expr, values: list[ast.expr]) -> Bound:
-    """The names of a target; a tuple of targets takes each value apart."""
+    """The names of a target; a tuple of targets unpacks each value."""
     match target:
         case ast.Name(id=name):
             yield name, values
@@ -77,7 +77,7 @@ def arguments(function: Function) -> Bound:
 
 
 def as_target(names: ast.expr) -> ast.expr:
-    """`"a"`, `"a, b"` and `("a", "b")` as what an assignment would have on its left."""
+    """`"a"`, `"a, b"` and `("a", "b")` as the target of an assignment."""
     match names:
         case ast.Constant(value=str(written)):
             return ast.parse(written, mode="eval").body

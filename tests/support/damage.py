@@ -1,4 +1,4 @@
-"""What may happen to a file on a disk, by name: functions of its path."""
+"""Ways to damage a file on disk, by name: functions of its path."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ def flip_a_bit(path: Path, place: int = -1) -> None:
 
 
 def flip_a_bit_in_a_number(path: Path) -> None:
-    """Where the file stays one of its format: in the digits of the step, or in the numbers of an array."""
+    """Where the file keeps its format: in the digits of the step, or in the numbers of an array."""
     name = b'"step": '
     content = path.read_bytes()
     flip_a_bit(path, content.index(name) + len(name) if name in content else len(content) * 3 // 4)

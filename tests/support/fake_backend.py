@@ -57,7 +57,7 @@ class FakeBackend:
         return {name: np.asarray(value) for name, value in metrics.items()}
 
     def snapshot(self, state):
-        return state  # a step makes new arrays
+        return state  # a step creates new arrays
 
     def state_to_arrays(self, state):
         return {"weights/table": state["weights"], "exp_avg/table": state["exp_avg"], "step": np.int64(state["step"])}

@@ -1,4 +1,4 @@
-"""The import laws as data, and a walk over `ast` that finds what a source imports and when."""
+"""The import laws as data, and a walk over the `ast` that finds what a source imports and when."""
 
 import ast
 import sys
@@ -12,7 +12,7 @@ IMPORTERS = {"import_module", "__import__"}  # with a literal name they are impo
 
 @dataclass(frozen=True)
 class Law:
-    """What a package may import: anywhere, and inside functions only. All else, but the standard library, never."""
+    """The imports that a package may make anywhere, or only inside functions, besides the standard library."""
 
     anywhere: frozenset[str]
     lazily: frozenset[str] = field(default_factory=frozenset)
@@ -44,7 +44,7 @@ SUPPORT = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
 IN_TESTS = law(f"pytest hypothesis transformers orbax tokenizers jinja2 matplotlib {' '.join(SUPPORT)}")
 IN_KERNELS = law("triton")  # shared/kernels/*.py also import it, and are themselves imported inside functions only
 KERNELS = "shared.kernels."
-# The rooms of a package, from the ground up: each imports only rooms to its left, inside functions too.
+# The rooms of a package, from the ground up: each imports only rooms to its left, even inside functions.
 FLOORS = {
     "crosscheck": "criterion recording pairing judging faults pages report compare runs twins causes divergences "
     "explain locate scoring testing __init__",
@@ -113,7 +113,7 @@ def room_of(module: str, root: Path) -> str:
 
 
 def arrows(root: Path, package: str) -> dict[tuple[str, str], list[str]]:
-    """(room, room that it imports) -> where. What stands there for type checkers alone does not count."""
+    """(room, room that it imports) -> where. Imports for type checkers alone don't count."""
     found: dict[tuple[str, str], list[str]] = {}
     for path in sorted((root / package).rglob("*.py")):
         place = path.relative_to(root)

@@ -1,4 +1,4 @@
-"""What a JSON Schema forbids in a value: as much of JSON Schema as ours uses."""
+"""Check a value against a JSON Schema: the part of JSON Schema that ours uses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +41,7 @@ def _inside(value: Any, schema: Schema, root: Schema, path: str) -> Iterator[str
 
 
 def undescribed(schema: Schema, path: str = "report") -> Iterator[str]:
-    """Paths of the properties that no description explains."""
+    """Paths of the properties without a description."""
     for name, part in [*schema.get("properties", {}).items(), *schema.get("$defs", {}).items()]:
         if not part.get("description"):
             yield f"{path}.{name}"

@@ -1,6 +1,6 @@
-"""Kill -9 a training process again and again, and compare what it leaves with the uninterrupted run, bit for bit.
+"""Kill -9 a training process repeatedly, and compare what it leaves with the uninterrupted run, bit for bit.
 
-A program of its own: it imports torch once and forks, so that a life costs no start; JAX starts in forks only.
+A separate program: it imports torch once and forks, so that restarts are cheap; JAX starts only in forks.
 """
 
 import importlib
@@ -43,7 +43,7 @@ class Reporting(Progress):
 
 
 def live(folder: Path, backend: str, pipe: int, kept: int) -> None:
-    """What a user does after each death: go on with the run, or begin it if it had not begun."""
+    """What a user does after each kill: resume the run, or start it if it had not started."""
     launch.find_experiment = lambda name: replace(find_experiment(name), evaluate_every=6, checkpoint_every=2)
     checkpoints.KEPT = kept
     if (folder / "config.json").is_file():
@@ -53,7 +53,7 @@ def live(folder: Path, backend: str, pipe: int, kept: int) -> None:
 
 
 def fork(folder: Path, backend: str, kept: int = checkpoints.KEPT) -> tuple[int, int]:
-    """The process and the end of its pipe."""
+    """The process and the read end of its pipe."""
     reader, writer = os.pipe()
     child = os.fork()
     if child:
@@ -70,21 +70,21 @@ def fork(folder: Path, backend: str, kept: int = checkpoints.KEPT) -> tuple[int,
 
 
 def steps_of(pipe: int):
-    """The steps that a life reports, until it ends."""
+    """The steps that a process reports, until it ends."""
     while data := os.read(pipe, 4):
         yield struct.unpack("i", data)[0]
     os.close(pipe)
 
 
 def has_ended(child: int) -> bool:
-    """Whether it was done before it was killed; an error of its own is ours."""
+    """Whether it finished before it was killed; any other exit is a failure."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, -signal.SIGKILL), f"a life ended with {code}"
+    assert code in (0, -signal.SIGKILL), f"a process ended with {code}"
     return code == 0
 
 
 def whole_run(folder: Path, backend: str) -> tuple[float, float]:
-    """Run without a death; the seconds until the first step, and those of a step."""
+    """Run without a kill; returns the seconds until the first step, and the seconds per step."""
     began = time.perf_counter()
     child, pipe = fork(folder, backend, kept=STEPS)
     times = [time.perf_counter() for _ in steps_of(pipe)]
@@ -93,7 +93,7 @@ def whole_run(folder: Path, backend: str) -> tuple[float, float]:
 
 
 class Killer:
-    """Kills at moments from a seeded generator: some while a life gets ready, the others some steps on."""
+    """Kills at moments from a seeded generator: some during startup, the others some steps later."""
 
     def __init__(self, folder: Path, backend: str, seed: int) -> None:
         self.folder, self.backend, self.random = folder, backend, random.Random(seed)
@@ -120,7 +120,7 @@ class Killer:
             self.compare_end(run)
 
     def one_life(self, run: Path, farthest: int) -> bool:
-        """Whether it reached the end; else it was killed before its first step, or up to `farthest` steps later."""
+        """Whether it reached the end; if not, it was killed before its first step, or up to `farthest` steps later."""
         child, pipe = fork(run, self.backend)
         if not run.exists() or self.random.random() < 0.2:
             time.sleep(self.random.uniform(0, self.until_first))
@@ -133,9 +133,9 @@ class Killer:
         return has_ended(child)
 
     def found(self, run: Path) -> list[str]:
-        """How far the run was, and what the process was doing, by what it left."""
+        """The progress of the run, and what the process was doing, judging by what it left."""
         if not (run / "config.json").exists():
-            return ["before the run had begun"]
+            return ["before the run had started"]
         places = [f"{place}.*.{end}" for place in ("", "checkpoints/") for end in ("tmp", "old")]
         writing = ["while it wrote or renamed"] if any(next(run.glob(place), None) for place in places) else []
         return [f"in third {1 + 3 * self.newest(run) // (STEPS + 1)} of the run", *writing]
@@ -144,7 +144,7 @@ class Killer:
         return max((int(path.name[-8:]) for path in list_checkpoints(run)), default=0)
 
     def compare_so_far(self, run: Path) -> None:
-        """All that stands there is the uninterrupted run's, with every record up to the newest checkpoint."""
+        """Everything there matches the uninterrupted run, with every record up to the newest checkpoint."""
         for path in list_checkpoints(run):
             assert self.fingerprints(path) == self.fingerprints(self.whole / "checkpoints" / path.name)
             assert read_state(path) == self.states[path.name]
@@ -161,7 +161,7 @@ class Killer:
         assert self.newest(run) <= max((record["step"] for record in records), default=0)
 
     def compare_end(self, run: Path) -> None:
-        """The same checkpoints are kept as ever, the records and the best are those of the uninterrupted run."""
+        """The checkpoints kept, the records and the best are those of the uninterrupted run."""
         self.compare_so_far(run)
         assert without_times(read(run)) == self.records
         expected = list(self.states)[-checkpoints.KEPT :]

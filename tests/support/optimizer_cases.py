@@ -1,6 +1,6 @@
-"""Every optimiser: its config, how torch and optax are asked for the same, and its published formula as the oracle.
+"""Every optimiser: its config, its equivalents in torch and optax, and its published formula as the oracle.
 
-optax has L2 decay as a transformation of its own, and the eps of its Adagrad inside the root: without eps they agree.
+optax has L2 decay as a separate transformation, and the eps of its Adagrad inside the root: without eps they agree.
 """
 
 import functools
@@ -26,7 +26,7 @@ ADAM = {"betas": BETAS, "eps": EPS, "weight_decay": DECAY}
 
 @dataclass(frozen=True)
 class Case:
-    """One rule of ours, and how the libraries are asked for the same; optax's rates are multiplied in afterwards."""
+    """One of our rules, and its equivalents in the libraries; optax's rates are multiplied in afterwards."""
 
     config: OptimizerConfig
     torch: Callable[[Any], Any]
@@ -88,7 +88,7 @@ CASES = {
 
 @functools.cache
 def drawn() -> tuple[Arrays, Arrays]:
-    """Weights, and gradients of all steps, whose magnitude is another one in each."""
+    """Weights, and gradients of all steps, whose magnitude differs from step to step."""
     generator = np.random.default_rng(0)
     start = {name: generator.standard_normal(shape) for name, shape in SHAPES.items()}
     scales = {name: 10.0 ** generator.integers(-6, 3, (STEPS, *[1] * len(shape))) for name, shape in SHAPES.items()}
@@ -136,7 +136,7 @@ def hyperparameters(config: OptimizerConfig) -> list[str]:
 
 
 def by_formula(config: OptimizerConfig) -> Arrays:
-    """The weights in the longest floats that numpy has."""
+    """The weights in numpy's longest floats."""
     start, gradients = drawn()
     formula = FORMULAS[type(config)]
     longer = {name: np.longdouble(getattr(config, name)) for name in hyperparameters(config)}

@@ -1,4 +1,4 @@
-"""What the tests of users' own pairs share: drawn weights and inputs, and a case of a pair with its mistakes."""
+"""Shared by the tests of users' own pairs: random weights and inputs, and a case of a pair with its mistakes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def drawn(module: torch.nn.Module, dtype: str = "float64") -> torch.nn.Module:
-    """The module with every parameter and running statistic drawn anew, so that none stands at 0 or 1."""
+    """The module with every parameter and running statistic redrawn, so that none stays at 0 or 1."""
     generator = torch.Generator().manual_seed(0)
     module = module.double()
     with torch.no_grad():

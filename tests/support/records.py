@@ -1,4 +1,4 @@
-"""The records of a run without what differs between equal runs: its times and the memory."""
+"""The records of a run without what differs between equal runs: times and memory."""
 
 TIMES = {"seconds", "compile_seconds", "evaluation_seconds", "steady_bytes", "peak_bytes"}
 SPEED = "_per_second"

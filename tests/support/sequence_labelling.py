@@ -1,4 +1,4 @@
-"""A second task, with all that a task needs in one file: a label for every digit of a sequence, padding of weight 0."""
+"""A second task, with everything a task needs in one file: a label per digit of a sequence; padding has weight 0."""
 
 import json
 import types
@@ -125,7 +125,7 @@ class DigitOrder:
 
 
 def digits_of(rows, split, batch_size):
-    """Rows beyond those given only fill the batch: no tokens, no weight."""
+    """Rows beyond those given are padding: no tokens, no weight."""
     drawn = np.random.default_rng([7, len(split)])
     ids, lengths = drawn.integers(1, 11, (COUNTS[split], LONGEST)), drawn.integers(1, LONGEST + 1, COUNTS[split])
     ids, lengths = ids[rows], lengths[rows]

@@ -1,4 +1,4 @@
-"""Runs of thirty steps in a numpy backend or in a process of their own, for tests of what may end a run."""
+"""Runs of thirty steps in a numpy backend or in their own process, for tests of what may end a run."""
 
 import os
 import subprocess
@@ -65,7 +65,7 @@ def assert_equal_runs(run, whole):
 
 
 def sentence(capsys):
-    """What the command said, in one line of one sentence."""
+    """The command's message: one sentence on one line."""
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("isograd: ")
     return said

@@ -1,9 +1,9 @@
-"""Literal tolerances over `ast`: calls that choose a closeness themselves, and comparisons with a small number.
+"""Literal tolerances, found by `ast`: calls with a tolerance of their own, and comparisons with a small number.
 
 A number may bound a comparison if it is a module-level constant with a comment `# derived: where it comes from`, on
 its own lines or directly above. Names are followed through assignments, loops, defaults, parametrised arguments and
-imports; arithmetic through signs, sums, products and quotients. Not seen are numbers that a function of ours takes by
-position or returns, and texts or rounded numbers that are compared with `==`.
+imports; arithmetic through signs, sums, products and quotients. Not detected are numbers that our own functions take
+by position or return, and strings or rounded numbers compared with `==`.
 """
 
 import ast
@@ -15,13 +15,13 @@ from itertools import pairwise
 
 from bound_names import Bindings, Function, attributes, bindings, bound_by, gathered, own
 
-LARGEST = 0.1  # derived: the loosest tolerance of published parity checks; above it stand ratios and probabilities
+LARGEST = 0.1  # derived: the loosest tolerance of published parity checks; above it are ratios and probabilities
 DERIVED = re.compile(r"#\s*derived:\s*\w")
 CLOSE = re.compile(r"(all|is|assert)_?close$|almost_?equal|approx(_equal)?$|gradcheck$|check_grads$|ulp$", re.I)
 TOLERANCE = re.compile(r"(^|_)([ar]?tol|tolerance)$", re.I)
 COMPARING = re.compile(r"(assert)?(_array_)?([lg][te]|less|greater)(_?equal)?$", re.I)
 PASSING_ON = {"max", "min", "maximum", "minimum", "float", "float32", "float64", "array", "asarray", "param"}
-DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin that falls
+DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
 ARITHMETIC = ast.Constant | ast.UnaryOp | ast.BinOp | ast.unaryop | ast.operator
 
 
@@ -39,7 +39,7 @@ def small_constants(source: str) -> Bindings:
 
 
 def breaches(node: ast.AST, known: Bindings) -> Iterator[str]:
-    """The sentences for all that stands below `node`; each function has its own names."""
+    """The sentences for everything below `node`; each function has its own names."""
     for child in ast.iter_child_nodes(node):
         yield from (f"line {child.lineno}: {said}" for said in said_of(child, known))
         yield from breaches(child, known | bindings(child) if isinstance(child, Function) else known)
@@ -61,7 +61,7 @@ def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
 
 
 def said_of_sides(sides: list[ast.expr], known: Bindings) -> Iterator[str]:
-    """Constants compared with each other have no tolerance, nor has a draw with its probability."""
+    """Constants compared with each other are no tolerance, nor is a draw compared with its probability."""
     if not all(is_fixed(side, known) for side in sides) and not any(last_name(side) in DRAWS for side in sides):
         yield from (f"compares with the literal {small}" for side in sides for small in smalls(side, known))
 
@@ -77,7 +77,7 @@ def smalls(node: ast.expr, known: Bindings) -> Iterator[str]:
 
 
 def is_fixed(node: ast.expr, known: Bindings) -> bool:
-    """True if nothing but numbers stands behind `node`."""
+    """True if there is nothing but numbers behind `node`."""
     parts, rest = followed(node, known)
     return number(node) is not None or (bool(parts) and all(is_fixed(part, rest) for part in parts))
 
@@ -94,7 +94,7 @@ def number(node: ast.expr) -> float | None:
 
 
 def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]:
-    """What a value is made of, and the names that still may be followed: none twice, so that this ends."""
+    """The components of a value, and the names that may still be followed: none twice, so that this terminates."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             name = name if isinstance(node, ast.Name) else f".{name}"
@@ -113,7 +113,7 @@ def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]
 
 
 def choices(values: list[ast.expr]) -> list[ast.expr]:
-    """Values of which one is taken; with a large one among them they are rates or sizes, and none is followed."""
+    """Values of which one is chosen; if one of them is large, they are rates or sizes, and none is followed."""
     return [] if any((number(value) or 0) > LARGEST for value in values) else values
 
 
@@ -124,7 +124,7 @@ def last_name(node: ast.expr) -> str:
 
 
 def underived(source: str, tree: ast.Module) -> Bindings:
-    """What the module binds to its names, and nothing for a constant that carries its derivation."""
+    """The module's bindings, without the constants that carry their derivation."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
     alone = {line for line, token in comments.items() if not token.line[: token.start[1]].strip()}

@@ -1,4 +1,4 @@
-"""The twin rule over `ast`: what differs between a torch file and its JAX twin beyond the three allowed differences.
+"""The twin rule, by `ast`: what differs between a torch file and its JAX twin beyond the three allowed differences.
 
 Allowed are the base class, `forward` for `__call__`, and a trailing keyword-only `rngs` in JAX.
 """
@@ -64,7 +64,7 @@ def function_differences(name: str, ours: Function, theirs: Function) -> list[st
 
 
 def order_differences(where: str, ours: list[str], theirs: list[str]) -> list[str]:
-    """At most one sentence: the first place at which two lists of names part."""
+    """At most one sentence: the first place at which two lists of names differ."""
     for position, (our, their) in enumerate(zip_longest(ours, theirs)):
         if our != their:
             return [f"{where}: number {position + 1} is {our or 'missing'} in torch and {their or 'missing'} in JAX"]
@@ -105,7 +105,7 @@ def decorators(function: Function) -> list[str]:
 
 
 def attributes(class_: ast.ClassDef) -> dict[str, None]:
-    """Names X of `self.X = ...` in the order of the source, each once; class-level fields stand before them."""
+    """Names X of `self.X = ...` in the order of the source, each once; class-level fields come first."""
     fields = [
         node.target.id for node in class_.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     ]
@@ -124,7 +124,7 @@ def stored_attribute(node: ast.AST) -> tuple[int, int, str] | None:
 
 
 def docstring_differences(torch_tree: ast.Module, jax_tree: ast.Module, path: str) -> list[str]:
-    """The docstrings open with one and the same idea, and name the other file."""
+    """The docstrings must open with the same idea, and name the other file."""
     openings = {}
     for package, tree in (("torch_impl", torch_tree), ("jax_impl", jax_tree)):
         first_paragraph = (ast.get_docstring(tree) or "").partition("\n\n")[0]
@@ -135,5 +135,5 @@ def docstring_differences(torch_tree: ast.Module, jax_tree: ast.Module, path: st
             found.append(f"docstring: the opening of {package}/{path} does not say 'Twin: {twin}/{path}.'")
     ideas = [FRAMEWORK_NAMES.sub("*", line.partition(" Twin: ")[0]) for line in openings.values()]
     if ideas[0] != ideas[1]:
-        found.append(f"docstring: the twins say different ideas, {ideas[0]!r} and {ideas[1]!r}")
+        found.append(f"docstring: the twins state different ideas, {ideas[0]!r} and {ideas[1]!r}")
     return found

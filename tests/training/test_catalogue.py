@@ -96,7 +96,7 @@ def test_small_experiments_fit_a_folder_of_reviews(reviews):
     assert prepared.experiment.dataset == "yelp_polarity"
 
 
-def test_full_experiments_keep_their_sizes_whatever_the_vocabulary(reviews):
+def test_full_experiments_keep_their_sizes_regardless_of_the_vocabulary(reviews):
     experiment = find_experiment("reviews-5")
     assert prepare(experiment, str(reviews)).experiment == experiment
 
@@ -108,7 +108,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(reviews, tmp_path):
         prepare(find_experiment("reviews-5"), str(reviews), tmp_path / "vocab.txt")
 
 
-def test_buckets_are_quarters_and_tell_a_gru_the_lengths():
+def test_buckets_are_quarters_and_pass_a_gru_the_lengths():
     gru, transformer = (with_buckets(find_experiment(name)) for name in ("reviews-1", "reviews-5"))
     assert gru.bucket_lengths == transformer.bucket_lengths == (64, 128, 192, 256)
     assert gru.model.inputs == ("ids", "mask", "lengths")

@@ -1,4 +1,4 @@
-"""The lockstep certificate: runs with all that an update can have are one run, and where they part is named."""
+"""The lockstep certificate: runs with every feature of an update agree, and where they diverge is named."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def test_every_model_with_dropout_has_a_lockstep_experiment():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_torch_and_jax_are_one_run(tmp_path, name):
+def test_torch_and_jax_agree(tmp_path, name):
     certificate = certificate_of(tmp_path / "run", name)
     assert certificate["certified"], describe(certificate)
     assert certificate["steps"] == STEPS
@@ -59,7 +59,7 @@ def test_float32_runs_stay_within_their_bound(tmp_path):
     assert certificate["largest"]["weights"]["difference"] > BOUNDS["float64"]
 
 
-def test_the_folder_holds_a_line_a_step_and_the_largest_of_them(tmp_path):
+def test_the_folder_holds_one_line_per_step_and_the_largest_of_them(tmp_path):
     certificate_of(tmp_path / "run", "lockstep-2")
     certificate = json.loads((tmp_path / "run" / CERTIFICATE).read_text())
     lines = [json.loads(line) for line in (tmp_path / "run" / LINES).read_text().splitlines()]
@@ -78,7 +78,7 @@ PARTINGS = [  # a fault planted in one backend -> the experiment, the step, and 
 
 
 @pytest.mark.parametrize(("fault", "name", "step", "module", "phase"), PARTINGS, ids=[row[0] for row in PARTINGS])
-def test_where_two_runs_part_is_named(tmp_path, fault, name, step, module, phase):
+def test_where_two_runs_diverge_is_named(tmp_path, fault, name, step, module, phase):
     with planted(FAULTS[fault].changes):
         certificate = certificate_of(tmp_path / "run", name)
     assert not certificate["certified"]
@@ -89,21 +89,21 @@ def test_where_two_runs_part_is_named(tmp_path, fault, name, step, module, phase
     assert "from the same state" in describe(certificate)[0]
 
 
-def test_steps_that_are_made_of_noise_are_told_from_mistakes(tmp_path, monkeypatch):
+def test_steps_that_consist_of_noise_are_distinguished_from_mistakes(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "crosscheck.runs.lockstep.BOUNDS", {"float32": 1e-7}
-    )  # derived: a rounding of float32, soon passed
+    )  # derived: a rounding of float32, soon exceeded
     certificate = certificate_of(tmp_path / "run", "reviews-4-small", dtype="float32", learning_rate=1e-2)
     assert certificate["parting"]["cause"] is None
     assert "from the same state both sides take identical steps in float64" in describe(certificate)[0]
 
 
-def test_a_loss_that_is_nan_on_one_side_parts_the_runs():
+def test_a_loss_that_is_nan_on_one_side_makes_the_runs_diverge():
     step = Step(1, 0.5, float("nan"), {"gradients": 0.0, "weights": float("nan")}, {"gradients": "a", "weights": "b"})
     assert step.beyond(BOUNDS["float64"]) == ("loss", "loss")
 
 
-def test_the_command_prints_the_verdict_and_ends_with_1_where_runs_part(tmp_path, capsys, monkeypatch):
+def test_the_command_prints_the_verdict_and_ends_with_1_if_runs_diverge(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "2", "--quiet"]
     assert main([*options, "--out", "good"]) == 0
@@ -113,7 +113,7 @@ def test_the_command_prints_the_verdict_and_ends_with_1_where_runs_part(tmp_path
     assert "diverge at step 1 in the loss" in capsys.readouterr().out
 
 
-def test_json_has_a_line_a_step_and_the_certificate_last(tmp_path, capsys):
+def test_json_has_one_line_per_step_and_the_certificate_last(tmp_path, capsys):
     options = ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "float64", "--steps", "3", "--json"]
     assert main([*options, "--out", str(tmp_path / "run")]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -144,7 +144,7 @@ def test_a_second_process_is_kept_out_of_the_folder(tmp_path):
         certificate_of(tmp_path / "run", "lockstep-2")
 
 
-def test_a_certificate_that_was_killed_is_begun_again(tmp_path):
+def test_a_certificate_that_was_killed_is_started_again(tmp_path):
     (tmp_path / "run").mkdir()
     for name in (".lock", f".{LINES}.9.tmp"):
         (tmp_path / "run" / name).write_text("half of")
@@ -152,8 +152,8 @@ def test_a_certificate_that_was_killed_is_begun_again(tmp_path):
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", LINES, CERTIFICATE}
 
 
-def test_numbers_that_are_not_finite_are_written_as_json_has_them(tmp_path, monkeypatch):
-    """The first step with a rate takes all decayed weights 10**30 times beyond float32, however a processor rounds."""
+def test_numbers_that_are_not_finite_are_written_as_valid_json(tmp_path, monkeypatch):
+    """The first step with a nonzero rate takes all decayed weights 10**30 times beyond float32, on any processor."""
     monkeypatch.chdir(tmp_path)
     optimizer = SGDConfig(learning_rate=1e38, weight_decay=1e37)
     monkeypatch.setattr(launch, "find_experiment", lambda name: replace(EXPERIMENTS[name], optimizer=optimizer))

@@ -1,4 +1,4 @@
-"""A damaged checkpoint is passed over and told; pruning never removes the last good one or the best."""
+"""A damaged checkpoint is skipped and reported; pruning never removes the last good one or the best."""
 
 import os
 from itertools import count
@@ -30,7 +30,7 @@ small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_
 
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("name", FILES)
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(whole, tmp_path, capsys, name, harm):
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_and_says_so(whole, tmp_path, capsys, name, harm):
     run = tmp_path / "run"
     run.symlink_to(whole)
     assert cli.main(["train", "reviews-1-small", "--steps", "30", "--out", "other", "--quiet"]) == 0
@@ -45,7 +45,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(whol
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_run_of_which_all_checkpoints_are_damaged_says_so_in_one_sentence(whole, tmp_path, capsys, harm):
+def test_a_run_whose_checkpoints_are_all_damaged_says_so_in_one_sentence(whole, tmp_path, capsys, harm):
     whole.rename(tmp_path / "run")
     for folder, name in zip(list_checkpoints(tmp_path / "run"), FILES, strict=True):
         HARMS[harm](folder / name)
@@ -88,7 +88,7 @@ def write(run, step):
 
 
 def prune(run, kept):
-    """Remove all but the newest, of which the newest good one and best/ are never removed."""
+    """Remove all but the newest; the newest good one and best/ are never removed."""
     before = list_checkpoints(run)
     good = [folder for folder in before if is_whole(folder)]
     best = best_checkpoint(run)
@@ -106,7 +106,7 @@ def prune(run, kept):
 def test_pruning_never_removes_the_last_good_checkpoint_or_the_best(actions, tmp_path_factory):
     run, steps, best = tmp_path_factory.mktemp("run"), count(1), None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)  # nothing here cuts the power
+        patch.setattr(os, "fsync", lambda descriptor: None)  # no power cuts here
         for action, number, name, harm in actions:
             folders = list_checkpoints(run)
             if action == "save":

@@ -1,4 +1,4 @@
-"""A run with patience ends after so many validations without a better one, resumed or not, and says so."""
+"""A run with patience ends after that many validations without improvement, resumed or not, and says so."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""A run that changes hands between the frameworks, at any step and any number of times, is the run of either alone."""
+"""A run handed over between the frameworks, at any step and any number of times, equals the run of either alone."""
 
 import functools
 import itertools
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.slow
 jax = pytest.importorskip("jax")
 pytest.importorskip("torch")
 lockstep = pytest.importorskip("crosscheck.runs.lockstep")
-BOUND = lockstep.BOUNDS["float64"]  # derived: what the project promises of a whole run, there
-APART = ("loss", "gradient_norm")  # what rounding moves; all other figures of a record are equal
+BOUND = lockstep.BOUNDS["float64"]  # derived: what the project promises for a whole run, there
+APART = ("loss", "gradient_norm")  # affected by rounding; all other figures of a record are equal
 CLIP_NORM, RATE, DECAY = 0.65, 1e-2, 0.1
 STEPS, MORE, FEW = 19, 7, 6  # an epoch has 5 steps, an update 3, the warm-up 2 updates; steps 19 and 26 end within one
 EVERYTHING, FROZEN = "everything", "everything, some of it frozen"
@@ -63,7 +63,7 @@ CONFIGS: dict[str, OptimizerConfig] = {
 
 
 def small(name: str) -> Experiment:
-    """A GRU with dropout and all that can surround an update; with other optimisers, batches are updates."""
+    """A GRU with dropout and every feature of an update; with other optimisers, each batch is an update."""
     experiment = find_experiment("lockstep-2")
     model = replace(experiment.model, arguments={**experiment.model.arguments, "embedding_size": 4, "hidden_size": 5})
     groups = (ParameterGroup(("*embedding.weight", "*.backward_cells.*"), trainable=False),) * (name == FROZEN)
@@ -81,7 +81,7 @@ def small(name: str) -> Experiment:
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_compilations():
-    """One backend for all runs of one experiment, and the settings of JAX as they were."""
+    """One backend for all runs of one experiment, and the settings of JAX restored."""
     loaded: dict[str, Backend] = {}
 
     def load_once(name: str, **given) -> Backend:
@@ -99,7 +99,7 @@ def _few_compilations():
 
 
 def train(folder: Path, name: str, first: str, steps: int, stops: tuple[int, ...] = ()) -> Path:
-    """A run that begins on one side and goes on with the other one after each of the stops."""
+    """A run that starts on one side and continues on the other after each of the stops."""
     (other,) = PACKAGES.keys() - {first}
     settings = Settings(first, steps=steps, dtype="float64")
     ends = (*stops, None)
@@ -154,14 +154,14 @@ def test_the_runs_have_all_that_can_go_wrong_at_a_handover(throughout):
 
 @pytest.mark.parametrize("first", PACKAGES)
 @pytest.mark.parametrize("stops", STOPS.values(), ids=STOPS)
-def test_a_run_handed_over_is_the_run_of_either_alone(throughout, tmp_path, stops, first):
+def test_a_run_handed_over_equals_the_run_of_either_alone(throughout, tmp_path, stops, first):
     folder = train(tmp_path / "run", EVERYTHING, first, STEPS, stops)
     for side in PACKAGES:
         assert_same_run(folder, throughout(EVERYTHING, side, STEPS))
 
 
 @pytest.mark.parametrize("first", PACKAGES)
-def test_a_complete_run_is_left_as_it_is_and_goes_on_with_the_other_when_asked_for_more(throughout, tmp_path, first):
+def test_a_complete_run_is_left_unchanged_and_continues_with_the_other_when_asked_for_more(throughout, tmp_path, first):
     (other,) = PACKAGES.keys() - {first}
     folder, notes = train(tmp_path / "run", EVERYTHING, first, STEPS), Notes()
     before = newest(folder)

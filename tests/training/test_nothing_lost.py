@@ -58,7 +58,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_bits_of_the_uninterrupted_on
 
 
 @pytest.mark.parametrize("left", [[".lock"], [".lock", ".tokenizer.json.9.tmp"], [".lock", "tokenizer.json"]])
-def test_a_run_killed_before_it_had_begun_is_begun_again(whole, tmp_path, left):
+def test_a_run_killed_before_it_had_started_is_started_again(whole, tmp_path, left):
     (tmp_path / "run").mkdir()
     for name in [*left, ".config.json.9.tmp"]:
         (tmp_path / "run" / name).write_text("half of")
@@ -67,14 +67,14 @@ def test_a_run_killed_before_it_had_begun_is_begun_again(whole, tmp_path, left):
 
 
 @pytest.mark.parametrize("names", [["tokenizer.json"], ["x.tmp"], [".lock", "thesis.txt"], [".lock", "metrics.jsonl"]])
-def test_a_folder_with_files_of_the_user_is_never_taken_for_an_abandoned_run(tmp_path, names):
+def test_a_folder_with_files_of_the_user_is_never_mistaken_for_an_abandoned_run(tmp_path, names):
     for name in names:
         (tmp_path / name).write_text("precious")
     with pytest.raises(IsogradError, match="is not empty"):
         check_unused(tmp_path)
 
 
-def test_a_checkpoint_gets_its_name_when_all_of_it_is_written(monkeypatch):
+def test_a_checkpoint_gets_its_name_only_when_all_of_it_is_written(monkeypatch):
     renamed, rename = [], Path.rename
 
     def watched(path, target):
@@ -128,7 +128,7 @@ def test_a_resumed_run_knows_the_best_validation_of_the_process_before_it(tmp_pa
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """The n-th weights file (or any later one) gets half of its bytes on the disk; mended by `make_room`."""
+    """The n-th weights file (or any later one) gets half of its bytes onto the disk; fixed by `make_room`."""
     left, save = {"files": 0}, safetensors.numpy.save_file
 
     def save_half(arrays, path, metadata):
@@ -180,7 +180,7 @@ def test_a_failed_write_ends_the_run_at_the_next_step_and_not_at_the_next_save(t
     assert read(tmp_path / "run")[-1]["step"] < 15  # neither the next best/ nor the next checkpoint
 
 
-def test_asking_for_errors_does_not_wait_for_a_write_that_goes_on(tmp_path, monkeypatch):
+def test_checking_for_errors_does_not_wait_for_an_unfinished_write(tmp_path, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr("experiments.training.checkpoints.save_checkpoint", lambda *given: go_on.wait())
     with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}, FIGURES) as checkpoints:
@@ -195,12 +195,12 @@ def test_a_new_best_and_a_checkpoint_of_one_step_do_not_wait_for_each_other(tmp_
     with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}, FIGURES) as checkpoints:
         checkpoints.save_best({}, {"step": 1, "validation": {"accuracy": 1.0, "loss": 0.0}})
         checkpoints.save({}, {"step": 1})
-        assert list_checkpoints(tmp_path) == []  # the first write still goes on
+        assert list_checkpoints(tmp_path) == []  # the first write is unfinished
         go_on.set()
     assert len(list_checkpoints(tmp_path)) == 1
 
 
-def test_a_checkpoint_knows_of_no_step_that_its_log_could_lose_with_the_power(tmp_path, monkeypatch):
+def test_a_checkpoint_holds_no_step_that_its_log_could_lose_in_a_power_cut(tmp_path, monkeypatch):
     told: list[str] = []
     monkeypatch.setattr(MetricsLog, "sync", told_of(told, "log", MetricsLog.sync))
     monkeypatch.setattr(
@@ -212,7 +212,7 @@ def test_a_checkpoint_knows_of_no_step_that_its_log_could_lose_with_the_power(tm
 
 
 def told_of(told, what, method):
-    """The method, which also writes down that it was called."""
+    """The method, which also records that it was called."""
 
     def call(*given):
         told.append(what)
@@ -222,7 +222,7 @@ def told_of(told, what, method):
 
 
 class FullAfter:
-    """A text file that has room for some lines; what the last line has room for is written."""
+    """A text file with room for some lines; the last one is written as far as it fits."""
 
     def __init__(self, file, lines):
         self._file, self._lines = file, lines
@@ -289,7 +289,7 @@ def test_a_real_full_disk_ends_a_real_run_in_one_sentence(tmp_path, size):
         timeout=900,
     )
     if ended.returncode == 77 or "unshare" in ended.stderr:
-        pytest.skip("this system lets nobody mount a small disk")
+        pytest.skip("this system does not allow mounting a small disk")
     assert ended.stdout.splitlines() == ["code 2", "code 0"], ended
     assert re.fullmatch(r"isograd: .*(No space left on device|the disk is full).*\n", ended.stderr)
     assert [r["step"] for r in read(tmp_path / "run") if r["kind"] == "train"] == list(range(1, 301))

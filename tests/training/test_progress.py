@@ -1,4 +1,4 @@
-"""What is shown of a run: the figures of a line, the time left by the steps' own pace, and the quiet and JSON forms."""
+"""The progress of a run: the figures of a line, the time left at the steps' own pace, and the quiet and JSON forms."""
 
 import json
 import re
@@ -15,7 +15,7 @@ TASK = TASKS["classification"]
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that is set by hand, in place of the system's."""
+    """A clock that is set by hand, instead of the system's."""
     now = {"seconds": 1000.0}
     for module in (display, progress_line):
         monkeypatch.setattr(module.time, "monotonic", lambda: now["seconds"])
@@ -54,7 +54,7 @@ def test_the_time_left_follows_the_steps_of_this_process_without_compilation(clo
     pace = progress_line.Pace(1000)
     clock["seconds"] = 1030.0  # the first step came after 30 seconds in the compiler and of reading checkpoints
     assert pace.seconds_left(record(done + 1, compiled=20.0)) is None
-    clock["seconds"] = 1030.0 + 100 * 0.5 + 7.0  # half a second a step, and the validation was compiled in 7
+    clock["seconds"] = 1030.0 + 100 * 0.5 + 7.0  # half a second per step, and the validation was compiled in 7
     assert pace.seconds_left(record(done + 101, compiled=27.0)) == (1000 - done - 101) * 0.5
     assert pace.seconds_left({"kind": "train", "step": done + 102, "loss": 1.0}) is None
 
@@ -113,7 +113,7 @@ def no_constants(name):
     raise AssertionError(f"{name} is not JSON")
 
 
-def test_json_lines_are_strict_json_one_record_a_line(capsys):
+def test_json_lines_are_strict_json_one_record_per_line(capsys):
     shown = JsonLines()
     shown.start("a run", 0, 10, TASK)
     shown.record(record(1, loss=float("nan"), gradient_norm=float("inf")))

@@ -1,4 +1,4 @@
-"""A run has its folder to itself and to write to, and hears Ctrl-C and SIGTERM."""
+"""A run has its folder to itself, can write to it, and responds to Ctrl-C and SIGTERM."""
 
 import errno
 import os
@@ -67,7 +67,7 @@ def test_not_even_root_trains_into_a_file_system_of_the_kernel(no_training, caps
     assert "/proc" in sentence(capsys)
 
 
-def test_a_second_process_is_refused_while_the_first_goes_on_until_sigterm_saves_it(tmp_path, capsys):
+def test_a_second_process_is_refused_while_the_first_runs_until_sigterm_saves_it(tmp_path, capsys):
     with spawn("train", "reviews-1-small", "--steps", "100000", "--out", "run") as first:
         wait_for(first, "validation")
         assert cli.main(RESUME) == 2
@@ -111,7 +111,7 @@ def test_a_file_system_without_locks_can_be_trained_on(monkeypatch):
     assert cli.main([*NEW, "--quiet"]) == 0
 
 
-def test_ctrl_c_while_jax_compiles_is_heard_at_once_and_saves_the_first_step(tmp_path):
+def test_ctrl_c_while_jax_compiles_is_noticed_at_once_and_saves_the_first_step(tmp_path):
     arguments = ["train", "reviews-5-small", "--backend", "jax", "--steps", "100000", "--out", "run"]
     with spawn(*arguments, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "jax")) as child:
         wait_for(child, "100000 steps")
@@ -152,7 +152,7 @@ sys.exit(cli.main(sys.argv[2:]))
 
 @pytest.mark.parametrize("where", ["step", "write"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once_what_hears_none(whole, tmp_path, capsys, where, number):
+def test_a_second_signal_ends_at_once_a_process_that_can_not_respond(whole, tmp_path, capsys, where, number):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)])}
     command = [sys.executable, "-c", STUCK, where, *NEW]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
@@ -163,7 +163,7 @@ def test_a_second_signal_ends_at_once_what_hears_none(whole, tmp_path, capsys, w
         began = time.monotonic()
         child.send_signal(number)
         words = child.stderr.read()
-    assert time.monotonic() - began < 60  # the work in hand takes many minutes
+    assert time.monotonic() - began < 60  # the current work takes many minutes
     assert (child.returncode, words.splitlines()[-1:]) == (
         128 + number,
         ["stopped at once: earlier checkpoints are intact"],
@@ -189,14 +189,16 @@ def child_does(monkeypatch):
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize(("child", "code"), [("sys.exit(7)", 7), ("os._exit(0)", None)])
-def test_a_signal_that_only_the_parent_gets_reaches_the_backend_and_no_other_is_begun(child_does, number, child, code):
+def test_a_signal_that_only_the_parent_gets_reaches_the_backend_and_no_other_is_started(
+    child_does, number, child, code
+):
     child_does(f"signal.signal({number:d}, lambda *_: {child})\nos.kill(os.getppid(), {number:d})\ntime.sleep(60)")
     with pytest.raises(ChildFailed) as failed:
         run_command(["train"])
     assert failed.value.code == (128 + number if code is None else code)
 
 
-def test_a_backend_that_is_killed_is_told_with_its_signal(child_does, monkeypatch, capsys):
+def test_a_backend_that_is_killed_is_reported_with_its_signal(child_does, monkeypatch, capsys):
     child_does("os.kill(os.getpid(), signal.SIGKILL)")
     monkeypatch.setattr(cli, "_run", lambda arguments: run_command(["train", "a b"]))
     assert cli.main([]) == 128 + signal.SIGKILL

@@ -1,4 +1,4 @@
-"""Runs: what they log and write, how they stop, and that a resumed run is the uninterrupted one."""
+"""Runs: what they log and write, how they stop, and that a resumed run equals the uninterrupted one."""
 
 import errno
 import itertools
@@ -99,7 +99,7 @@ def test_validation_figures_are_those_of_plain_numpy(fake, tmp_path):
     assert record["accuracy"] == (metrics["predictions"] == batch["labels"]).mean()
 
 
-def test_epochs_count_where_no_steps_are_given(fake, tmp_path):
+def test_epochs_count_if_no_steps_are_given(fake, tmp_path):
     launch.start("reviews-1-small", Settings(batch_size=640), tmp_path / "run", Progress())
     assert read(tmp_path / "run")[-1]["step"] == find_experiment("reviews-1-small").epochs
 
@@ -125,7 +125,7 @@ def test_checkpoints_say_where_in_the_data_the_run_is(fake, tmp_path):
 
 
 def stop_at(step, stopped):
-    """An `after_step` that behaves as a killed process does: nothing of the runner gets to clean up."""
+    """An `after_step` that behaves like a killed process: nothing in the runner gets to clean up."""
 
     def after(now):
         if now == step:
@@ -139,7 +139,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", [3, 10, 17, 24])
-def test_a_killed_run_resumes_to_the_bits_of_the_uninterrupted_one(fake, tmp_path, step):
+def test_a_killed_run_resumes_to_the_same_bits_as_the_uninterrupted_one(fake, tmp_path, step):
     whole = train(tmp_path / "whole")
     fake(after_step=stop_at(step, Killed()))
     with pytest.raises(Killed):
@@ -164,7 +164,7 @@ def test_resuming_keeps_bucketing_and_the_tokenizer(fake, tmp_path):
     assert without_times(read(tmp_path / "run")) == without_times(read(whole))
 
 
-def test_a_damaged_checkpoint_is_passed_over_on_resuming(fake, tmp_path):
+def test_a_damaged_checkpoint_is_skipped_on_resuming(fake, tmp_path):
     folder = train(tmp_path / "run")
     whole = without_times(read(folder))
     weights = latest_checkpoint(folder)[0] / "weights.safetensors"
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_passed_over_on_resuming(fake, tmp_path):
     assert newest(folder)[1]["step"] == 30
 
 
-def test_time_goes_on_counting_after_resuming(fake, tmp_path):
+def test_time_keeps_counting_after_resuming(fake, tmp_path):
     folder = train(tmp_path / "run", steps=10)
     spent = read(folder)[-1]["seconds"]
     launch.resume(folder, Progress(), steps=20)
@@ -182,7 +182,7 @@ def test_time_goes_on_counting_after_resuming(fake, tmp_path):
     assert read_config(folder).resumed[0]["step"] == 10
 
 
-def test_a_complete_run_is_left_as_it_is(fake, tmp_path):
+def test_a_complete_run_is_left_unchanged(fake, tmp_path):
     folder = train(tmp_path / "run", steps=10)
     before = (folder / "metrics.jsonl").read_bytes()
     launch.resume(folder, Progress())
@@ -211,7 +211,7 @@ def test_weights_that_are_not_finite_are_never_saved(fake, tmp_path, monkeypatch
     assert best_checkpoint(tmp_path / "run") is None
 
 
-def test_ctrl_c_saves_the_step_and_says_how_to_go_on(fake, tmp_path):
+def test_ctrl_c_saves_the_step_and_says_how_to_resume(fake, tmp_path):
     whole = train(tmp_path / "whole")
     fake(after_step=lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 13 else None)
     with pytest.raises(Interrupted, match=r"stopped at step 13 of 30.*isograd train --resume .*run"):
@@ -264,7 +264,7 @@ def test_a_signal_that_is_ignored_stays_ignored(fake, tmp_path, number):
 
 
 class Unread(Progress):
-    """Its reader goes after some records."""
+    """Its reader disappears after some records."""
 
     def __init__(self, records):
         self.records = records
@@ -286,7 +286,7 @@ def test_a_run_whose_output_nobody_reads_is_saved_before_it_ends(fake, tmp_path,
     assert resumed == [record for record in without_times(read(whole)) if record["kind"] == "train"]
 
 
-def test_a_run_folder_that_is_moved_away_ends_the_run_and_is_not_made_again(fake, tmp_path):
+def test_a_run_folder_that_is_moved_away_ends_the_run_and_is_not_recreated(fake, tmp_path):
     moved, run_folder = tmp_path / "moved", tmp_path / "run"
 
     def move(step):
@@ -309,7 +309,7 @@ def test_a_second_process_is_kept_out_of_a_run_folder(fake, tmp_path):
         launch.resume(folder, Progress(), steps=10)
 
 
-def test_changed_data_are_noticed_on_resuming(fake, tmp_path):
+def test_changed_data_is_noticed_on_resuming(fake, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     for part in ("train", "test"):
@@ -355,7 +355,7 @@ def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize(("first", "second"), [("torch", "jax"), ("jax", "torch")])
-def test_a_run_goes_on_in_the_other_framework(tmp_path, first, second):
+def test_a_run_resumes_in_the_other_framework(tmp_path, first, second):
     launch.start("reviews-4-small", Settings(first, steps=3, dtype="float64"), tmp_path / "run", Progress())
     launch.resume(tmp_path / "run", Progress(), backend=second, steps=6)
     launch.start("reviews-4-small", Settings(first, steps=6, dtype="float64"), tmp_path / "whole", Progress())
@@ -374,7 +374,7 @@ def test_a_validation_belongs_to_the_epoch_of_the_batches_before_it(fake, tmp_pa
     assert all(record["epoch"] == epochs[record["step"]] for record in validations)
 
 
-def test_the_accuracy_to_beat_is_that_of_the_commonest_label_of_training():
+def test_the_accuracy_to_beat_is_that_of_the_most_common_training_label():
     labels = {"train": [0, 0, 0, 1, 1], "validation": [0, 1, 1, 1]}
     examples = {split: SimpleNamespace(labels=np.array(each)) for split, each in labels.items()}
     assert LabelledTexts(None, None, examples).baseline == {"accuracy": 0.25}
@@ -386,7 +386,7 @@ def test_a_schedule_that_has_an_end_keeps_it(fake, tmp_path, monkeypatch):
     assert read_config(train(tmp_path / "run")).experiment.schedule == schedule
 
 
-def test_a_run_from_before_there_were_tasks_still_loads_and_goes_on(fake, tmp_path):
+def test_a_run_from_before_there_were_tasks_still_loads_and_resumes(fake, tmp_path):
     folder, path = train(tmp_path / "run", steps=10), tmp_path / "run" / "config.json"
     today, old = read_config(folder), json.loads(path.read_text())
     for name in ("task", "patience"):
@@ -399,7 +399,7 @@ def test_a_run_from_before_there_were_tasks_still_loads_and_goes_on(fake, tmp_pa
     assert read(folder)[-1]["step"] == 20
 
 
-def test_a_run_of_a_task_that_is_unknown_is_refused_in_one_sentence(fake, tmp_path):
+def test_a_run_of_an_unknown_task_is_refused_in_one_sentence(fake, tmp_path):
     path = train(tmp_path / "run", steps=10) / "config.json"
     path.write_text(path.read_text().replace('"classification"', '"divination"'))
     with pytest.raises(IsogradError, match="task: expected one of classification, got divination"):

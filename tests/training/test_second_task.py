@@ -1,5 +1,5 @@
 """A task is one file and one row: sequence labelling is trained, stopped early, resumed, handed over, certified and
-reported by what classification uses, with both backends.
+reported by the same code as classification, with both backends.
 """
 
 import json
@@ -120,7 +120,7 @@ def test_the_loss_of_a_validation_is_the_mean_over_all_its_tokens(runs, side):
 
 
 @pytest.mark.parametrize("side", PACKAGES)
-def test_padding_counts_for_nothing(side):
+def test_padding_has_no_effect(side):
     experiment = sequence_labelling.EXPERIMENT
     arguments = {**experiment.model.arguments, "vocabulary_size": 11}
     experiment = replace(experiment, model=replace(experiment.model, arguments=arguments))
@@ -143,7 +143,7 @@ def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(runs, tmp_path, sid
 
 
 @pytest.mark.parametrize("first", PACKAGES)
-def test_a_run_handed_over_is_the_run_of_either_alone(runs, tmp_path, first):
+def test_a_run_handed_over_equals_the_run_of_either_alone(runs, tmp_path, first):
     (other,) = PACKAGES.keys() - {first}
     handed = by_group(arrays_of(train(tmp_path / "run", first, stops=((5, other), (11, first)))))
     for side in PACKAGES:

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from places import ROOT, SUPPORT
 
 from crosscheck.twins.workers import JOBS_FOR_A_WORKER, run_all
 from shared.errors import IsogradError
@@ -14,7 +16,7 @@ from shared.errors import IsogradError
 pytestmark = pytest.mark.slow
 
 MANY = range(2 * JOBS_FOR_A_WORKER)
-SLOW = "from crosscheck.test_workers import *\nif __name__ == '__main__': print(list(run_all(sleep_for_ever, MANY)))"
+SLOW = "from test_workers import *\nif __name__ == '__main__': print(list(run_all(sleep_for_ever, MANY)))"
 
 
 def where(job: int) -> tuple[int, int]:
@@ -69,7 +71,8 @@ def test_a_killed_worker_is_one_sentence():
 def test_workers_end_with_their_parent(tmp_path, number):
     (tmp_path / "parent.py").write_text(f"{SLOW}\n")
     command = [sys.executable, tmp_path / "parent.py"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT), str(Path(__file__).parent)])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         assert parent.stdout.readline().startswith(b"started in ")
         parent.send_signal(number)
         parent.stdout.read()  # until nobody holds the other end: a surviving worker would hold it forever
