@@ -1,13 +1,12 @@
 """The steps of each backend: metrics, padding rows, dropout, precision, compilation, devices."""
 
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from backend_cases import NO_DROPOUT, OPTIMIZER, RATE, make_backend, make_batch, step
-from places import ROOT, SUPPORT
+from places import child_environment
 
 from shared.backend import PACKAGES, Backend
 from shared.errors import IsogradError
@@ -110,7 +109,7 @@ def test_jax_works_without_graph_mode():
         "import backend_cases as t;"
         "b = t.make_backend('jax'); s, m = t.step(b, b.init_state(), t.make_batch()); print(float(m['loss']))"
     )
-    environment = {**os.environ, "NNX_GRAPH_MODE": "false", "PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}"}
+    environment = {**child_environment(), "NNX_GRAPH_MODE": "false"}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     backend = make_backend("jax")

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from places import ROOT, SUPPORT
+from places import ROOT, child_environment
 
 from crosscheck.criterion import PROOF
 from experiments.porting.port import port
@@ -361,10 +360,9 @@ except test_port.IsogradError as error:
 @pytest.mark.parametrize("kind", ["torch", "orbax"])
 def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary(tmp_path, kind):
     write(kind, tmp_path / "w")
-    paths = os.pathsep.join(map(str, (ROOT, SUPPORT, Path(__file__).parent)))
     said = subprocess.run(
         [sys.executable, "-c", LIMITED, kind, tmp_path / "w"],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=child_environment(Path(__file__).parent), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert said.stdout.startswith("could not write"), said
     assert said.stderr == ""

@@ -18,7 +18,7 @@ from damage import HARMS, truncate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from places import ROOT
+from places import ROOT, child_environment
 
 from shared import atomic, checkpoint, run_folder
 from shared.errors import IsogradError
@@ -344,7 +344,6 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 SAVING = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[2:]
 from test_checkpoint import content, state
 from shared.run_folder import keep_last, save_best, save_checkpoint
 run, first = Path(sys.argv[1]), int(sys.stdin.readline())
@@ -362,8 +361,9 @@ def test_a_process_killed_while_it_saves_leaves_an_intact_and_correct_checkpoint
     save(tmp_path, 0)
     run_folder.save_best(tmp_path, content(0), state(0))
     generator, newest = random.Random(0), 0
-    command = [sys.executable, "-c", SAVING, str(tmp_path), str(ROOT), str(Path(__file__).parent)]
-    savers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(15)]
+    command = [sys.executable, "-c", SAVING, str(tmp_path)]
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": child_environment(Path(__file__).parent)}
+    savers = [subprocess.Popen(command, **options, text=True) for _ in range(15)]
     try:
         for saver in savers:  # they start together and save one after another
             print(2 * newest + 2, file=saver.stdin, flush=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import short_runs
-from places import SUPPORT
-from short_runs import NEW, RESUME, ROOT, assert_equal_runs, leftovers, sentence, spawn, wait_for
+from places import child_environment
+from short_runs import NEW, RESUME, assert_equal_runs, leftovers, sentence, spawn, wait_for
 
 from experiments import cli
 from experiments.commands.side_by_side import ChildFailed, run_command
@@ -153,7 +153,7 @@ sys.exit(cli.main(sys.argv[2:]))
 @pytest.mark.parametrize("where", ["step", "write"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_at_once_a_process_that_can_not_respond(whole, tmp_path, capsys, where, number):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)])}
+    environment = child_environment()
     command = [sys.executable, "-c", STUCK, where, *NEW]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as child:
         wait_for(child, "it compiles" if where == "step" else "it writes")

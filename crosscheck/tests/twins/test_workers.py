@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from places import ROOT, SUPPORT
+from places import child_environment
 
 from crosscheck.twins.workers import JOBS_FOR_A_WORKER, run_all
 from shared.errors import IsogradError
@@ -71,7 +71,7 @@ def test_a_killed_worker_is_one_sentence():
 def test_workers_end_with_their_parent(tmp_path, number):
     (tmp_path / "parent.py").write_text(f"{SLOW}\n")
     command = [sys.executable, tmp_path / "parent.py"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT), str(Path(__file__).parent)])}
+    environment = child_environment(Path(__file__).parent)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         assert parent.stdout.readline().startswith(b"started in ")
         parent.send_signal(number)
