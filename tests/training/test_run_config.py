@@ -52,9 +52,9 @@ def test_a_group_written_before_groups_could_be_frozen_trains(tmp_path, config):
             r"got rate_factor 0\.5 of \('\*embedding\.weight',\)",
         ),
         ({"weight_decay": 0.0}, r"out of range: groups: expected frozen groups .* got weight_decay 0\.0 of "),
-        ({"trainable": "false"}, r"of another type: experiment\.training\.groups\.0\.trainable 'false'"),
-        ({"trainable": 0}, r"of another type: experiment\.training\.groups\.0\.trainable 0"),
-        ({"weight_decay": "none"}, r"of another type: experiment\.training\.groups\.0\.weight_decay 'none'"),
+        ({"trainable": "false"}, r"of the wrong type: experiment\.training\.groups\.0\.trainable 'false'"),
+        ({"trainable": 0}, r"of the wrong type: experiment\.training\.groups\.0\.trainable 0"),
+        ({"weight_decay": "none"}, r"of the wrong type: experiment\.training\.groups\.0\.weight_decay 'none'"),
     ],
 )
 def test_a_group_that_makes_no_sense_is_named(tmp_path, config, changes, problem):
