@@ -77,7 +77,7 @@ class Backend:
         return self.evaluate(weights, self.to_device(batch))
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
-        """The gradients of trainable parameters, by name, that `train_step` would find; changes nothing."""
+        """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
         return self.objective.to_canonical(self.differentiate(state["weights"], self.to_device(batch), self.key(state)))
 
     def key(self, state: State) -> rng.Key:
