@@ -1,5 +1,6 @@
 """Full precision in both frameworks while two modules are compared; restores previous settings afterwards."""
 
+import functools
 import importlib.util
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,3 +35,16 @@ def _torch_without_tf32() -> Iterator[None]:
     finally:
         for switch, value in zip(switches, before, strict=True):
             switch.fp32_precision = value
+
+
+@functools.cache
+def xla_compiles(dtype: str) -> bool:
+    """True if XLA can compile this dtype for the CPU: float16 needs conversions that a processor without F16C lacks."""
+    import jax
+
+    with jax.default_device(jax.devices("cpu")[0]):
+        try:
+            jax.block_until_ready(jax.jit(jax.numpy.exp)(jax.numpy.ones(3, dtype)))
+        except RuntimeError:  # "Failed to materialize symbols"
+            return False
+    return True

@@ -14,7 +14,7 @@ import numpy as np
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.nesting import as_call, is_float, map_arguments
 from crosscheck.recording.noise import Noise, measure_noise
-from crosscheck.recording.precision import full_precision
+from crosscheck.recording.precision import full_precision, xla_compiles
 from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
 from crosscheck.recording.side import Side, side_of
 from crosscheck.recording.stopwatch import timed
@@ -61,6 +61,8 @@ def run(side: Side, arguments: Arguments, options: Options) -> Recording:
     given = rounded(side.with_own(arguments), options.dtype)
     if options.device == "cuda" and side.name == "torch":
         _open_gpu()
+    if options.dtype == np.float16 and options.device == "cpu" and side.name == "jax":
+        _check_float16()
     with full_precision(options.dtype == PROOF_DTYPE), _failures_in_one_sentence(side):
         values, noise = _evaluated(evaluate, side, given, options)
     values.inputs = _without(side.own, values.inputs, "")
@@ -95,6 +97,14 @@ def _failures_in_one_sentence(side: Side) -> Iterator[None]:
         raise IsogradError(
             f"the {SIDES[side.name]} module {side.title} fails on these inputs: {type(error).__name__}: {reason}"
         ) from error
+
+
+def _check_float16() -> None:
+    if not xla_compiles("float16"):
+        raise IsogradError(
+            "JAX can't compute in float16 on this processor: XLA finds no instructions that convert it (F16C); "
+            "compare in bfloat16, or on a GPU"
+        )
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import pytest
 import torch
 from flax import nnx
 from own_pairs import Case, each, normal
+from processor import skip_unless_compiled
 
 import crosscheck
 
@@ -201,6 +202,7 @@ def test_a_mistake_is_found_at_its_module_and_in_its_phase(name, mistake):
     ],
 )
 def test_below_float64_noise_passes_and_a_mistake_does_not(dtype, mistake):
+    skip_unless_compiled(dtype)
     case = CASES["images"]
     keywords, place = case.mistakes[mistake] if mistake else ({}, None)
     report = crosscheck.compare(*case.pair(dtype, **keywords), case.inputs, rules=case.rules)

@@ -198,3 +198,10 @@ def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(files, monkeyp
     with pytest.raises(KeyboardInterrupt):
         crosscheck.record(pair_of("float32")[0], X, files / "torch")
     assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_float16_on_a_processor_that_xla_can_not_compile_it_for_is_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setattr("crosscheck.recording.record.xla_compiles", lambda dtype: False)
+    pair = crosscheck.build_pair("Linear", dtype="float16")
+    with pytest.raises(IsogradError, match="JAX can't compute in float16 on this processor"):
+        crosscheck.compare(pair.torch, pair.jax, pair.inputs)

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from processor import skip_unless_compiled
 
 from crosscheck.faults.fault import Change
 from crosscheck.faults.planting import planted
@@ -87,6 +88,7 @@ def test_another_way_to_the_same_result_raises_no_alarm(name):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_unchanged_twins_with_another_seed_raise_no_alarm(seed):
+    skip_unless_compiled(score.seeded_check(seed).dtype)
     outcome = score.run_job(("seed", str(seed), False))
     assert not outcome.killed, f"{score.seeded_check(seed)}: {outcome.found}"
 

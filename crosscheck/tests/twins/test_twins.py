@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from processor import skip_unless_compiled
 
 import crosscheck
 import jax_impl
@@ -45,6 +46,7 @@ def product_of_twins_and_dtypes():
 
 @pytest.mark.parametrize(("name", "dtype"), list(product_of_twins_and_dtypes()))
 def test_twins_agree(name, dtype):
+    skip_unless_compiled(dtype)
     for planned in suite.planned([name], [dtype]):
         report = planned.run()
         assert report.agrees, str(report)
