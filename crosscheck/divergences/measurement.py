@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-import jax
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -53,10 +52,3 @@ def largest_gap(ours: Tensor | ArrayLike, theirs: Tensor | ArrayLike) -> float:
 def relative_gap(array: Tensor | ArrayLike, exact: Tensor | ArrayLike) -> float:
     """The L2 norm of the difference relative to that of `exact`."""
     return float(np.linalg.norm(as_float64(array) - as_float64(exact)) / np.linalg.norm(as_float64(exact)))
-
-
-@measurement()
-def rounds_product_and_sum_once() -> bool:
-    """True if XLA fuses a product and the following sum into one instruction here, which rounds once (FMA)."""
-    x = np.float32(1 + 2**-12)
-    return bool(jax.jit(lambda x, square: x * x - square)(x, x * x) != 0)
