@@ -214,6 +214,7 @@ def test_a_planted_fault_is_caught(fault, dtype, monkeypatch):
     assert not crosscheck.compare(pair.torch, pair.jax, pair.inputs).agrees
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Embedding", "Encoder", "ReviewClassifierGRU"])
 def test_a_gradient_of_the_padding_row_is_caught(name):
     found = []

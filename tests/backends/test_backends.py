@@ -104,6 +104,7 @@ def test_a_jax_run_in_float32_continues_after_a_float64_backend_was_created():
     assert backend.state_to_arrays(state)["weights/classifier.bias"].dtype == np.float32
 
 
+@pytest.mark.slow
 def test_jax_works_without_graph_mode():
     script = (
         "import backend_cases as t;"

@@ -49,6 +49,7 @@ def test_locate_is_readable_by_a_program(capsys):
     assert [line["path"] for line in found["modules"] if line["guilty"]] == ["in_proj"]
 
 
+@pytest.mark.slow
 def test_locate_names_the_first_wrong_step_of_training(capsys):
     arguments = ["locate", "ReviewClassifierTransformer", "--steps", "2", "--fault", "rate-of-the-step-before/torch"]
     lines = printed(capsys, *arguments, code=1).splitlines()
@@ -59,6 +60,7 @@ def test_locate_names_the_first_wrong_step_of_training(capsys):
 # explain
 
 
+@pytest.mark.slow
 def test_explain_names_the_row_of_a_planted_fault_and_exits_with_1(capsys):
     out = printed(capsys, "explain", "MLP", "--fault", "linear-input-in-float32/torch", code=1)
     assert re.search(r"^  D53 x64-off explains it: ", out, re.MULTILINE)

@@ -146,6 +146,7 @@ def figures_of(page):
     return re.findall(r'<figure id="([\w-]+)">', page.read_text())
 
 
+@pytest.mark.slow
 def test_experiments_that_differ_in_one_thing_are_shown_side_by_side_if_both_are_given(tmp_path):
     for number in (1, 2, 3):
         make_run(tmp_path / str(number), f"reviews-{number}-small")

@@ -354,6 +354,7 @@ def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(monkeypatch, tmp_pa
         assert newest(tmp_path / "run")[0][name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("torch", "jax"), ("jax", "torch")])
 def test_a_run_resumes_in_the_other_framework(tmp_path, first, second):
     launch.start("reviews-4-small", Settings(first, steps=3, dtype="float64"), tmp_path / "run", Progress())

@@ -96,6 +96,7 @@ def test_a_size_that_hangs_on_the_processor_is_predicted_for_this_one(does, expe
     assert row.to_dict()["predicted"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="XLA leaves out instructions of x86 alone")
 def test_the_recomputed_mean_costs_nothing_without_fused_instructions():
     environment = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}

@@ -53,6 +53,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("live", ["torch", "jax", "neither"])
 def test_a_file_stands_for_its_side_and_gives_the_same_report(tmp_path, dtype, live):

@@ -73,6 +73,7 @@ def test_a_run_freezes_layers_between_a_trainable_embedding_and_a_trainable_head
     assert not [name for name in found if "encoder.rnn" in name and f"/{WEIGHTS}/" not in name]
 
 
+@pytest.mark.slow
 def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
     ours = accumulated.recordings[0].values.updates
     kernel = [ours[f"{step}/{WEIGHTS}/classifier.weight"] for step in range(1, STEPS + 1)]
