@@ -1,40 +1,58 @@
-"""Every figure in the README comes from a result file that a command wrote."""
+"""Every figure of the README and of docs/ stands in a result file that a command wrote."""
 
 import json
 import re
 
 import pytest
+from pages import PAGES
 from places import ROOT
 
 RESULTS = ROOT / "experiments" / "results"
-README = (ROOT / "README.md").read_text()
+README = PAGES["README.md"]
+TEXT = "\n".join(PAGES.values())
 
 
 def test_the_curves_of_the_small_reviews_are_those_of_their_table():
     results = (RESULTS / "reviews_small_cpu.md").read_text()
-    rows = re.findall(r"^\| `(reviews-\d-small)` \| (.*) \| ([\d.]+) \| ([\d.e-]+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(reviews-\d-small)` \| (.*) \| ([\d.]+) \| ([\d.e-]+) \|$", TEXT, re.MULTILINE)
     assert len(rows) == 7
     for name, model, accuracy, difference in rows:
         measured = [line.replace("*", "") for line in results.splitlines() if line.startswith(f"| {name} ")]
         assert [line.split(" | ")[2] for line in measured] == ["torch", "jax"]
         assert all(f"| {model}, small |" in line and f" | {accuracy} | " in line for line in measured)
         assert f"{name}, float32: the losses of torch and jax differ by at most {difference} (" in results
-    assert re.search(r"A_major ([\d.]+\d)", results)[1] in README
+    majority = re.search(r"A_major ([\d.]+\d)", results)[1]
+    assert TEXT.count(f"the most common label gives {majority}") == 2
+
+
+def test_the_first_training_example_is_that_of_the_table():
+    results = (RESULTS / "reviews_small_cpu.md").read_text()
+    accuracy, step, steps = re.search(r"accuracy of ([\d.]+) at step (\d+) of (\d+)", README).groups()
+    for backend in ("torch", "jax"):
+        (row,) = [line for line in results.splitlines() if "| reviews-5-small |" in line and f" {backend} " in line]
+        assert f" | {accuracy} | " in row
+        assert row.split(" | ")[7] == step
+    assert f"steps {steps}." in results
+    difference = float(re.search(r"^- reviews-5-small, .* at most ([\d.e-]+) ", results, re.MULTILINE)[1])
+    assert difference < float(re.search(r"differ by less than ([\d.e-]+) ", README)[1])
 
 
 def test_the_score_of_the_checks_is_that_of_the_faults():
     results = (RESULTS / "faults.md").read_text()
     criteria = re.findall(r"^\|.*\| \d+ of \d+ \| \d+ of \d+ \|$", results, re.MULTILINE)
     assert len(criteria) > 5
-    assert all(line in README for line in criteria)
+    assert all(line in TEXT for line in criteria)
+    others = [int(re.search(r"(\d+) of \d+ \|", line)[1]) for line in criteria[1:]]
+    assert f"catch between {min(others)} and {max(others)}" in README
     caught, located = re.search(r"(\d+) of \1 faults are caught, (\d+) at the right", results).groups()
-    assert f"All {caught} are caught, all {located} at the right module and phase" in README
+    assert f"{caught} faults are planted in the twins, one at a time. All of them are caught" in README
+    assert f"All {caught} are caught, all {located} at the right module and phase" in TEXT
     named, known = re.search(r"(\d+) of (\d+) faults that the catalogue knows are named right", results).groups()
-    assert f"{named} of the {known} that the catalogue knows are named right" in README
+    assert f"{named} of the {known} that the catalogue knows are named right" in TEXT
     equivalents, seeds = re.search(
         r"0 false alarms in (\d+) equivalent variants, 0 in (\d+) unchanged", results
     ).groups()
-    assert f"{equivalents} equivalent variants and {seeds} unchanged pairs" in README
+    assert f"{equivalents} equivalent variants and {seeds} unchanged pairs" in TEXT
 
 
 PLACES = {"float64": (1000, "CPU"), "float32": (300, "CPU"), "float32-h100": (300, "one H100, TF32 off")}
@@ -48,7 +66,7 @@ def test_the_differences_in_lockstep_are_the_largest_of_the_certificates(folder,
     assert {(each["dtype"], each["steps"], each["certified"]) for each in certificates} == {(dtype, steps, True)}
     groups = ("loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average")
     largest = [max(each["largest"][group]["difference"] for each in certificates) for group in groups]
-    assert f"| {dtype}, {steps:,} steps, {place} | {' | '.join(f'{figure:.1e}' for figure in largest)} |" in README
+    assert f"| {dtype}, {steps:,} steps, {place} | {' | '.join(f'{figure:.1e}' for figure in largest)} |" in TEXT
 
 
 def benchmarks(name):
@@ -70,10 +88,10 @@ def test_the_costs_of_the_runner_and_of_dropout_are_those_of_the_benchmarks(fold
     step = {"case": f"{experiment}, a step", "backend": backend}
     shared, native = (one(found["dropout"], **step, side=side)["ratio"] for side in ("shared", "native"))
     rounds = f"{runner['lowest_ratio']:.2f} to {runner['highest_ratio']:.2f}"
-    assert f"| {name} | {runner['ratio']:.2f} ({rounds}) | {shared:.2f} | {native:.2f} |" in README
+    assert f"| {name} | {runner['ratio']:.2f} ({rounds}) | {shared:.2f} | {native:.2f} |" in TEXT
 
 
 def test_the_cost_of_a_deterministic_xla_is_that_of_the_benchmarks():
     step = {"case": "reviews-5", "backend": "jax", "side": "bare step"}
     usual, deterministic = (one(benchmarks(name)["runner"], **step) for name in ("h100", "h100-deterministic"))
-    assert f"takes {deterministic['milliseconds']:.1f} ms in place of {usual['milliseconds']:.1f}" in README
+    assert f"takes {deterministic['milliseconds']:.1f} ms in place of {usual['milliseconds']:.1f}" in TEXT
