@@ -1,16 +1,11 @@
 """Error against depth as a chart: one panel per dtype, with inner tensors in the order of the forward run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crosscheck.judging.rows import Row
-
-if TYPE_CHECKING:
-    from crosscheck.report import Report
+from crosscheck.pages.reported import Report
 
 WIDTH, LEFT, RIGHT = 960, 92, 16  # in pixels of a wide window
 PANEL, GAP, TOP = 150, 40, 30

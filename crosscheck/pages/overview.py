@@ -1,15 +1,10 @@
 """The results of checking many twins, by twin and dtype, for the terminal and the page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crosscheck.judging.rows import Row, share_of_bound
-
-if TYPE_CHECKING:
-    from crosscheck.report import Report
+from crosscheck.pages.reported import Report
 
 
 @dataclass(frozen=True)

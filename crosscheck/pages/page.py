@@ -1,23 +1,19 @@
 """A check's page: verdict, disagreements, twins, faults, module trees, errors by depth, all tensors, in one file."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crosscheck.criterion import NOISE_RATIO, PROOF
 from crosscheck.faults.promises import broken_promises
 from crosscheck.judging.rows import KIND, Row, digits, share_of_bound
 from crosscheck.pages.chart import Chart, chart_of
 from crosscheck.pages.overview import Line, badness, counted, lines_of, summary
+from crosscheck.pages.reported import Report
 from crosscheck.pages.tree import FIRST_WRONG, LEGEND, Tree, level_of, share_text, tree_of
-
-if TYPE_CHECKING:
-    from crosscheck.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 IN_FULL = 8  # number of disagreements shown expanded; the others are collapsed

@@ -1,18 +1,13 @@
 """The modules of a report as a tree: each module's worst row in each phase, and its colour."""
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crosscheck.judging.rows import Row, share_of_bound
 from crosscheck.pages.overview import badness
-
-if TYPE_CHECKING:
-    from crosscheck.report import Report
+from crosscheck.pages.reported import Report
 
 PHASES = {  # a row's phase -> its column heading
     "parameters": "parameters",
