@@ -5,7 +5,6 @@ import math
 import platform
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from experiments.training.checkpoints import newest_checkpoint, notes_on_best
 from experiments.training.folder import TOKENIZER, check_folder, check_unused, locked
 from experiments.training.patience import Patience
 from experiments.training.plan import total_steps, total_updates
-from experiments.training.preparation import Prepared, prepare, with_buckets
+from experiments.training.preparation import Prepared, prepare, preparing, with_buckets
 from experiments.training.run_config import RunConfig, read_config, write_config
 from experiments.training.run_log import notes_on_log, read_log
 from experiments.training.runner import Runner
@@ -116,7 +115,7 @@ def resolve(name: str, settings: Settings) -> Experiment:
 
 def prepared_for(experiment: Experiment, settings: Settings, progress: Progress) -> Prepared:
     """The experiment with its data, buckets and the end of its schedule."""
-    prepared = prepare(experiment, settings.data, settings.vocab, _tokenising(progress))
+    prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
     return _with_horizon(prepared)
@@ -135,7 +134,7 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     """Reload the data of a run; of different `data` only the validation split is used, so any will do."""
     source = config.data_source if data is None else data
     _check_tokenizer(config, folder)
-    prepared = prepare(config.experiment, source, folder / TOKENIZER, _tokenising(progress))
+    prepared = prepare(config.experiment, source, folder / TOKENIZER, preparing(progress))
     if data is None and prepared.data.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
@@ -200,15 +199,3 @@ def _parameters(arrays: dict[str, np.ndarray], training: TrainingConfig) -> int:
     """The number of trainable parameters."""
     shapes = {name.removeprefix(PREFIX): array.shape for name, array in arrays.items() if name.startswith(PREFIX)}
     return sum(math.prod(shape) for shape in trainable_shapes(shapes, training.groups).values())
-
-
-def _tokenising(progress: Progress) -> Any:
-    shown: set[int] = set()
-
-    def report(done: int, total: int) -> None:
-        tenth = 10 * done // max(total, 1)
-        if total > 20_000 and tenth not in shown:
-            shown.add(tenth)
-            progress.note(f"tokenised {done:,} of {total:,} texts")
-
-    return report
