@@ -61,8 +61,9 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         certificate = parse_object(path.read_text("utf-8"))
-        _row(certificate, QUANTITIES)
-    except (ValueError, TypeError, KeyError) as error:
+        row = [*_row(certificate, QUANTITIES), _versions(certificate), certificate["command"]]
+        "".join(row).encode()  # all of them are texts that a file can hold
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise IsogradError(f"{path}: expected a certificate written by `isograd train --certify` ({error})") from error
     return certificate
 
