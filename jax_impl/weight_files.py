@@ -19,6 +19,7 @@ from flax import nnx
 
 from jax_impl.weights import parameter_shapes
 from shared.atomic import new_folder
+from shared.digests import check_digests, with_digests
 from shared.errors import IsogradError, WeightsError
 from shared.weight_rules import canonical_name, check_names, from_canonical, to_canonical
 
@@ -35,6 +36,7 @@ def read_weights(path: str | Path, module: nnx.Module) -> dict[str, np.ndarray]:
     places = _places(module)
     arrays = dict(_canonical(place, leaf, places) for place, leaf in _leaves(Path(path)).items())
     check_names(parameter_shapes(module), arrays, type(module).__name__)
+    check_digests(path, arrays, read_metadata(path))
     return {name: arrays[name] for name in parameter_shapes(module)}
 
 
@@ -61,7 +63,7 @@ def write_weights(
     with new_folder(path) as temporary:
         try:
             with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(temporary.absolute(), tree, custom_metadata=dict(metadata))
+                checkpointer.save(temporary.absolute(), tree, custom_metadata=with_digests(arrays, metadata))
         except Exception as error:  # what Orbax makes of a full disk
             raise OSError(str(error).partition("\n")[0][:200]) from error
 

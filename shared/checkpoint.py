@@ -13,6 +13,7 @@ import safetensors.numpy
 from shared.arrays import ArrayMapping
 from shared.atomic import new_file
 from shared.errors import IsogradError
+from shared.json_text import parse_object
 
 Metadata = dict[str, Any]
 
@@ -55,7 +56,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
         with safetensors.safe_open(path, framework="np") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-            metadata = json.loads(header[HEADER_ENTRY]) if HEADER_ENTRY in header else dict(header)
+            metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else dict(header)
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise IsogradError(f"can't read {path}: {_reason(Path(path), error)}") from error
     return arrays, metadata
@@ -64,7 +65,12 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; numpy scalars become plain numbers."""
     with new_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """JSON text with sorted keys; numpy scalars become plain numbers."""
+    return json.dumps(content, sort_keys=True, default=_plain)
 
 
 def _check_dtypes(path: str | Path, arrays: ArrayMapping) -> None:

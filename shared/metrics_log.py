@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from shared.atomic import new_file
 from shared.errors import IsogradError
+from shared.json_text import parse_json
 
 FILE = "metrics.jsonl"
 NONFINITE = "nonfinite"  # {"loss": "nan"}: what is null in the line, since JSON has no NaN
@@ -127,7 +128,7 @@ def _to_line(record: Mapping[str, Any]) -> str:
 
 def _from_line(line: str) -> Record | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("step", 0), int | float):

@@ -5,7 +5,7 @@ A checkpoint is weights.safetensors (canonical names), optimizer.safetensors (th
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from shared import checkpoint
 from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside, standing
 from shared.errors import IsogradError
+from shared.json_text import parse_json
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 FILES, DIGEST = "files", "sha256"  # in state.json: of the other two files, and of the rest of its content
@@ -38,18 +39,25 @@ def save_best(run: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, A
     return _save(run / BEST, arrays, state)
 
 
+def load_weights(folder: Path) -> tuple[dict[str, np.ndarray], State]:
+    """The weights and the state of one checkpoint, whatever has become of its optimiser."""
+    state = read_state(folder, (WEIGHTS,))
+    weights, _ = checkpoint.load(folder / WEIGHTS)
+    return {PREFIX + name: array for name, array in weights.items()}, state
+
+
 def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], State]:
     """The arrays and the state of one checkpoint; raises IsogradError if a file is missing or damaged."""
-    state = read_state(folder)
-    weights, _ = checkpoint.load(folder / WEIGHTS)
+    read_state(folder)
+    weights, state = load_weights(folder)
     others, _ = checkpoint.load(folder / OPTIMIZER)
-    return {**{PREFIX + name: array for name, array in weights.items()}, **others}, state
+    return {**weights, **others}, state
 
 
-def read_state(folder: Path) -> State:
-    """The state of a checkpoint; raises IsogradError unless all its files have their recorded sizes and digests."""
+def read_state(folder: Path, needed: Sequence[str] = (WEIGHTS, OPTIMIZER)) -> State:
+    """The state of a checkpoint; raises IsogradError unless the needed files have their recorded sizes and digests."""
     state, written = _read_sealed(folder)
-    for name in (WEIGHTS, OPTIMIZER):
+    for name in needed:
         found = _fingerprint(folder / name) if (folder / name).is_file() else "no such file"
         if found != written.get(name):
             raise IsogradError(
@@ -61,10 +69,10 @@ def read_state(folder: Path) -> State:
 def _read_sealed(folder: Path) -> tuple[State, dict[str, str]]:
     """The state, and what the other files should be; state.json is not trusted unless its digest is right."""
     try:
-        state = json.loads((folder / STATE).read_text())
+        state = parse_json((folder / STATE).read_text("utf-8"))
         if state.pop(DIGEST) != _digest(state):
             raise ValueError("it is damaged: its digest does not match")
-        return state, state.pop(FILES)
+        return state, dict(state.pop(FILES))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise IsogradError(f"{folder} is not a complete checkpoint ({STATE}: {error}): use an earlier one") from error
 
@@ -77,12 +85,12 @@ def list_checkpoints(run: Path) -> list[Path]:
     return [folder for folder in folders if folder is not None]
 
 
-def latest_checkpoint(run: Path) -> tuple[Path, list[str]]:
-    """The newest intact checkpoint, and a note on each newer one that is not; IsogradError if there is none."""
+def latest_checkpoint(run: Path, needed: Sequence[str] = (WEIGHTS, OPTIMIZER)) -> tuple[Path, list[str]]:
+    """The newest checkpoint whose needed files are intact, and a note on each newer one; IsogradError if none is."""
     notes = []
     for folder in reversed(list_checkpoints(run)):
         try:
-            read_state(folder)
+            read_state(folder, needed)
         except IsogradError as error:
             notes.append(f"skipped a damaged checkpoint: {error}")
         else:

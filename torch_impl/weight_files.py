@@ -18,6 +18,10 @@ from shared.errors import IsogradError
 from shared.weight_rules import check_names
 from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
+READABLE = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),
+    *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+}
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 
 
@@ -56,14 +60,15 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise IsogradError(f"can't read {path}: expected a torch state dict file, there is none")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of old protocols: what they can't hold is an error anyway
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        # the warnings are of old protocols, whose losses are errors anyway; of a path, torch.load trusts the suffix
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise IsogradError(
             f"refused to read {path}: it is damaged or holds more than tensors, which could run code when loaded: "
             "expected a file written by torch.save(module.state_dict(), path)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise IsogradError(f"can't read {path} as a torch state dict, it is truncated or foreign: {reason}") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -79,7 +84,18 @@ def _only_tensors(path: Path, content: Any) -> Mapping[str, Tensor]:
             f"{path} is not a plain state dict: expected tensors by name, got something else at {', '.join(others)}: "
             "save module.state_dict() alone"
         )
+    if unusual := [f"{name} ({kind})" for name, tensor in entries.items() if (kind := _unusual(tensor))]:
+        raise IsogradError(f"can't read {path}: expected dense tensors with their numbers, got {', '.join(unusual)}")
     return entries
+
+
+def _unusual(tensor: Tensor) -> str:
+    """What keeps a tensor from being an array; empty if nothing does."""
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+    if tensor.is_meta or tensor.is_quantized:
+        return "without numbers, on the device meta" if tensor.is_meta else "quantised"
+    return "" if tensor.dtype in READABLE else str(tensor.dtype).removeprefix("torch.")
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

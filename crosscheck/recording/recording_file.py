@@ -57,8 +57,9 @@ def load(path: str | Path) -> dict[str, Any]:
         raise IsogradError(f"{path} can't be compared: expected {FORMAT!r}, got {form!r}; record it again")
     try:
         return _fields(arrays, about)
-    except (KeyError, TypeError, ValueError) as error:
-        raise IsogradError(f"{path} can't be compared: the file lacks {error}; record it again") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = f"the file lacks {error}" if isinstance(error, KeyError) else f"it is damaged ({error})"
+        raise IsogradError(f"{path} can't be compared: {reason}; record it again") from error
 
 
 def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`isograd eval`: the metrics of a run's best checkpoint, computed by either backend."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from experiments.progress.display import Progress, make_progress, print_json
 from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for, prepared_from
 from experiments.training.run_config import RunConfig, read_config
+from experiments.training.same_settings import OF_MODEL, check_settings_of
 from shared.backend import find_backend
-from shared.run_folder import best_checkpoint, latest_checkpoint, load_checkpoint
+from shared.run_folder import OPTIMIZER, WEIGHTS, best_checkpoint, latest_checkpoint, load_checkpoint, load_weights
 
 SHOWN = 12  # characters of a metric's name
 
@@ -49,11 +51,15 @@ def evaluate_command(
 
 def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newest: bool, progress: Progress) -> dict:
     find_backend(backend, dtype=config.dtype, device=config.device)
-    best = None if newest else best_checkpoint(run)
-    checkpoint = latest_checkpoint(run)[0] if best is None else best
-    arrays, saved = load_checkpoint(checkpoint)
+    is_averaged = config.experiment.training.average_decay is not None
+    load = load_checkpoint if is_averaged else load_weights  # the averages are in the optimiser's file
+    checkpoint = _checkpoint(run, (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,), newest, progress)
+    arrays, saved = load(checkpoint)
+    check_settings_of(saved, config.experiment, run, OF_MODEL)
     prepared = prepared_from(config, run, progress, data)
     loaded = backend_for(prepared.experiment, backend, config.dtype, config.device)
+    if not is_averaged:
+        arrays = {**loaded.state_to_arrays(loaded.init_state()), **arrays}
     metrics = evaluate(loaded, loaded.state_from_arrays(arrays), prepared)
     return {
         "checkpoint": str(checkpoint),
@@ -63,3 +69,14 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
         prepared.task.unit: prepared.data.counts["validation"],
         "metrics": metrics,
     }
+
+
+def _checkpoint(run: Path, needed: Sequence[str], newest: bool, progress: Progress) -> Path:
+    """The best checkpoint, or the newest whose needed files are intact."""
+    best = None if newest else best_checkpoint(run)
+    if best is not None:
+        return best
+    found, notes = latest_checkpoint(run, needed)
+    for note in notes:
+        progress.note(note)
+    return found

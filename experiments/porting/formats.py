@@ -12,6 +12,7 @@ from shared import checkpoint
 from shared.arrays import Arrays
 from shared.backend import PACKAGES
 from shared.configs.validation import check_choice
+from shared.digests import DIGESTS
 from shared.errors import IsogradError
 from shared.registry import Twin
 from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
@@ -72,7 +73,10 @@ def read_metadata(source: Source) -> dict[str, Any]:
     """The source's metadata about its model; {} if there is none."""
     if source.format == "safetensors":
         return checkpoint.load(source.path)[1]
-    return framework_files(source.format).read_metadata(source.path)
+    metadata = framework_files(source.format).read_metadata(source.path)
+    if source.format == "orbax" and metadata.pop(DIGESTS, None) is None:
+        source.notes.append(f"{source.path} has no digests of its arrays: a damaged number would not be noticed")
+    return metadata
 
 
 def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
@@ -146,7 +150,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _checkpoint(path: Path) -> Source:
-    read_state(path)
+    read_state(path, (WEIGHTS,))
     return Source("safetensors", path / WEIGHTS)
 
 
@@ -154,7 +158,7 @@ def _run(path: Path) -> Source:
     best = best_checkpoint(path)
     if best is not None:
         return _checkpoint(best)
-    newest, notes = latest_checkpoint(path)
+    newest, notes = latest_checkpoint(path, (WEIGHTS,))
     return Source("safetensors", newest / WEIGHTS, notes)
 
 

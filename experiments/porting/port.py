@@ -20,6 +20,7 @@ from experiments.porting.formats import (
 )
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
+from shared.json_text import parse_json
 from shared.registry import TWINS, Twin
 
 
@@ -116,9 +117,9 @@ def find_model(
     source: Source, metadata: Mapping[str, Any], model: str | None, arguments: Mapping[str, Any]
 ) -> tuple[Twin, dict[str, Any]]:
     """The twin and its constructor arguments: as given by the user, else from the source's metadata."""
-    name, known = model, {}
+    name, known = model, dict[str, Any]()
     if name is None:
-        name, known = metadata.get("twin"), dict(metadata.get("arguments", {}))
+        name, known = _of_metadata(source, metadata)
     if name is None:
         raise IsogradError(
             f"{source.path} does not say which model its weights belong to: add --model with an experiment or a twin "
@@ -136,11 +137,22 @@ def find_model(
     return TWINS[name], known
 
 
+def _of_metadata(source: Source, metadata: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The twin and its arguments as the source names them."""
+    name, known = metadata.get("twin"), metadata.get("arguments", {})
+    if not isinstance(name, str | None) or not isinstance(known, Mapping):
+        raise IsogradError(
+            f"{source.path}: expected a twin's name and its arguments in the metadata, got {name!r} and {known!r}: "
+            "pass --model and --arguments"
+        )
+    return name, dict(known)
+
+
 def _parsed(arguments: str | Mapping[str, Any] | None) -> dict[str, Any]:
     if arguments is None or isinstance(arguments, Mapping):
         return dict(arguments or {})
     try:
-        parsed = json.loads(arguments)
+        parsed = parse_json(arguments)
     except ValueError as error:
         raise IsogradError(f"--arguments must be JSON such as '{{\"hidden_size\": 64}}', got {arguments!r}") from error
     if not isinstance(parsed, dict):

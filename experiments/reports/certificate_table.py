@@ -1,6 +1,5 @@
 """Lockstep certificates as one table: the largest difference of each quantity over each run."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from experiments.training.certificate import CERTIFICATE
 from shared.atomic import new_file
 from shared.errors import IsogradError
+from shared.json_text import parse_object
 
 QUANTITIES = {  # name in a certificate -> name in the table
     "loss": "loss (absolute)",
@@ -60,9 +60,10 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        certificate = json.loads(path.read_text("utf-8"))
-        _row(certificate, QUANTITIES)
-    except (ValueError, TypeError, KeyError) as error:
+        certificate = parse_object(path.read_text("utf-8"))
+        row = [*_row(certificate, QUANTITIES), _versions(certificate), certificate["command"]]
+        "".join(row).encode()  # all of them are texts that a file can hold
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise IsogradError(f"{path}: expected a certificate written by `isograd train --certify` ({error})") from error
     return certificate
 

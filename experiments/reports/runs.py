@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from experiments.progress.display import Record
 from experiments.training.folder import CONFIG
 from experiments.training.run_config import RunConfig, read_config
+from experiments.training.run_log import missing_steps, read_log
 from shared.errors import IsogradError
-from shared.metrics_log import read
+from shared.run_folder import list_checkpoints
 from shared.tasks.table import task_of
 from shared.tasks.task import Figure, Task, merit
 
@@ -24,6 +25,7 @@ class Run:
     config: RunConfig
     train: list[Record]
     validation: list[Record]
+    missing: list[int] = field(default_factory=list)  # steps whose training records are lost
 
     @property
     def experiment(self) -> str:
@@ -59,11 +61,18 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read a run; raises IsogradError if the folder holds none or nothing is logged yet."""
-    config, records = read_config(folder), read(folder)
+    config = read_config(folder)
+    records = read_log(folder, task_of(config.experiment))
     train, validation = ([record for record in records if record["kind"] == kind] for kind in ("train", "validation"))
     if not train:
         raise IsogradError(f"{folder} has no logged steps yet: train it first")
-    return Run(folder, config, train, validation)
+    return Run(folder, config, train, validation, missing_steps(train, max(_last_step(folder), train[-1]["step"])))
+
+
+def _last_step(folder: Path) -> int:
+    """The step of the newest checkpoint, by its name."""
+    names = [path.name.rpartition("-")[2] for path in list_checkpoints(folder)]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def expand_runs(folders: Sequence[Path]) -> list[Path]:

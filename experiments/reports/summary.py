@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reports.runs import Run
+from experiments.training.run_log import describe_missing
 
 MEBIBYTE = 2**20
 NEIGHBOURS = 25  # preceding steps that a loss is compared with
@@ -47,7 +48,7 @@ def note(run: Run) -> str:
     spikes = _spikes(losses)
     parts.append(f"{spikes} steps with a loss above {SPIKE:g} times the median of the {NEIGHBOURS} before")
     parts.append(f"gradient norm: median {np.median(norms):.3g}, largest {norms.max():.3g}")
-    return "; ".join(parts)
+    return "; ".join(filter(None, [describe_missing(run.missing), *parts]))
 
 
 def _gap(run: Run) -> str:

@@ -145,3 +145,14 @@ def newest_checkpoint(run: Path) -> tuple[Arrays, dict[str, Any], list[str]] | N
     path, notes = latest_checkpoint(run)
     arrays, state = load_checkpoint(path)
     return arrays, state, notes
+
+
+def notes_on_best(run: Path) -> list[str]:
+    """A note if best/ is damaged, which stops nothing."""
+    best = best_checkpoint(run)
+    try:
+        if best is not None:
+            read_state(best)
+    except IsogradError as error:
+        return [f"the best checkpoint is damaged, and the next validation replaces it: {error}"]
+    return []

@@ -5,25 +5,26 @@ import math
 import platform
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments.catalogue import find_experiment
-from experiments.progress.display import Progress
-from experiments.training.checkpoints import newest_checkpoint
+from experiments.progress.display import Progress, Record
+from experiments.training.checkpoints import newest_checkpoint, notes_on_best
 from experiments.training.folder import TOKENIZER, check_folder, check_unused, locked
 from experiments.training.patience import Patience
 from experiments.training.plan import total_steps, total_updates
-from experiments.training.preparation import Prepared, prepare, with_buckets
+from experiments.training.preparation import Prepared, prepare, preparing, with_buckets
 from experiments.training.run_config import RunConfig, read_config, write_config
+from experiments.training.run_log import notes_on_log, read_log
 from experiments.training.runner import Runner
+from experiments.training.same_settings import check_settings_of
 from experiments.training.settings import Place, Settings, check_settings, with_settings
 from shared.backend import Backend, find_backend, load_backend
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import TrainingConfig
 from shared.errors import IsogradError
-from shared.metrics_log import MetricsLog, read
+from shared.metrics_log import FILE, MetricsLog
 from shared.parameter_groups import trainable_shapes
 from shared.run_folder import PREFIX
 from shared.tasks.table import task_of
@@ -67,21 +68,23 @@ def resume(
         experiment = replace(config.experiment, **longer.given)
         config = replace(config, experiment=experiment, device=device or config.device)
         find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
+        arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
+        check_settings_of(saved, experiment, folder)
+        step = int(saved["step"])
+        for note in [*notes, *notes_on_best(folder), *notes_on_log(folder, step, experiment.patience)]:
+            progress.note(note)
         prepared = prepared_from(config, folder, progress)
         loaded = backend_for(prepared.experiment, backend or config.backend, config.dtype, config.device)
-        arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
-        for note in notes:
-            progress.note(note)
         state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state()
-        step = int(saved["step"])
         if ended := _ended(folder, prepared, step):
             progress.note(f"{folder} is complete: {ended}")
             return
-        history = [*config.resumed, {"step": step, "backend": loaded.name, "versions": _versions(loaded)}]
-        write_config(folder, replace(config, resumed=history))
+        resumed = [*config.resumed, {"step": step, "backend": loaded.name, "versions": _versions(loaded)}]
+        write_config(folder, replace(config, resumed=resumed))
         with MetricsLog(folder) as log:
             log.truncate_after(step)
-            Runner(loaded, prepared, folder, log, progress, read(folder)).run(state, step, stop_at=stop_at)
+            history = read_log(folder, prepared.task)
+            Runner(loaded, prepared, folder, log, progress, history).run(state, step, stop_at=stop_at)
 
 
 def _ended(folder: Path, prepared: Prepared, step: int) -> str:
@@ -89,11 +92,18 @@ def _ended(folder: Path, prepared: Prepared, step: int) -> str:
     total = total_steps(prepared)
     if step >= total:
         return f"step {step} of {total}; raise --steps to continue"
-    history = [record for record in read(folder) if record["step"] <= step] if step else []
+    history = _history(folder, prepared, step)
     patience = Patience(prepared.experiment.patience, prepared.task.figures, history)
     if not patience.is_spent:
         return ""
     return f"stopped early at step {step} of {total}, {patience}; raise --patience to continue"
+
+
+def _history(folder: Path, prepared: Prepared, step: int) -> list[Record]:
+    """The records up to a step; a lost log has none."""
+    if not step or not (folder / FILE).is_file():
+        return []
+    return [record for record in read_log(folder, prepared.task) if record["step"] <= step]
 
 
 def resolve(name: str, settings: Settings) -> Experiment:
@@ -105,7 +115,7 @@ def resolve(name: str, settings: Settings) -> Experiment:
 
 def prepared_for(experiment: Experiment, settings: Settings, progress: Progress) -> Prepared:
     """The experiment with its data, buckets and the end of its schedule."""
-    prepared = prepare(experiment, settings.data, settings.vocab, _tokenising(progress))
+    prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
     return _with_horizon(prepared)
@@ -123,7 +133,8 @@ def _with_horizon(prepared: Prepared) -> Prepared:
 def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str | None = None) -> Prepared:
     """Reload the data of a run; of different `data` only the validation split is used, so any will do."""
     source = config.data_source if data is None else data
-    prepared = prepare(config.experiment, source, folder / TOKENIZER, _tokenising(progress))
+    _check_tokenizer(config, folder)
+    prepared = prepare(config.experiment, source, folder / TOKENIZER, preparing(progress))
     if data is None and prepared.data.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
@@ -131,6 +142,16 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
             "restore the original files"
         )
     return replace(prepared, experiment=config.experiment)
+
+
+def _check_tokenizer(config: RunConfig, folder: Path) -> None:
+    """Raise IsogradError unless the tokenizer of a run is the one that it was trained with."""
+    found = task_of(config.experiment).codec(folder / TOKENIZER).fingerprint
+    if found != config.tokenizer_fingerprint:
+        raise IsogradError(
+            f"{folder / TOKENIZER} has changed since {folder} was trained with it: expected the fingerprint "
+            f"{config.tokenizer_fingerprint[:12]}, got {found[:12]}: restore the original file"
+        )
 
 
 def backend_for(experiment: Experiment, name: str, dtype: str, device: str) -> Backend:
@@ -178,15 +199,3 @@ def _parameters(arrays: dict[str, np.ndarray], training: TrainingConfig) -> int:
     """The number of trainable parameters."""
     shapes = {name.removeprefix(PREFIX): array.shape for name, array in arrays.items() if name.startswith(PREFIX)}
     return sum(math.prod(shape) for shape in trainable_shapes(shapes, training.groups).values())
-
-
-def _tokenising(progress: Progress) -> Any:
-    shown: set[int] = set()
-
-    def report(done: int, total: int) -> None:
-        tenth = 10 * done // max(total, 1)
-        if total > 20_000 and tenth not in shown:
-            shown.add(tenth)
-            progress.note(f"tokenised {done:,} of {total:,} texts")
-
-    return report

@@ -1,13 +1,18 @@
 """Prepare an experiment of the catalogue to run: its task loads the data and fills in the open sizes."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from experiments.progress.display import Progress
 from shared.configs.experiment import Experiment
+from shared.data.stages import Report
 from shared.errors import IsogradError
 from shared.registry import find_twin
 from shared.tasks.table import task_of
-from shared.tasks.task import Data, Report, Task
+from shared.tasks.task import Data, Task
+
+FIRST_NOTE, LONGEST_WAIT = 0.5, 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,17 @@ def with_buckets(experiment: Experiment) -> Experiment:
         model = replace(model, inputs=(*(name for name in model.inputs if name != "lengths"), "lengths"))
     quarters = tuple(-(-experiment.length * part // 4) for part in (1, 2, 3, 4))
     return replace(experiment, model=model, bucket_lengths=quarters)
+
+
+def preparing(progress: Progress) -> Report:
+    """Notes on the preparation of data: the first within a second, then less and less often."""
+    next_at, wait = time.monotonic() + FIRST_NOTE, 1.0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal next_at, wait
+        if time.monotonic() < next_at:
+            return
+        next_at, wait = time.monotonic() + wait, min(2 * wait, LONGEST_WAIT)
+        progress.note(f"preparing the data: {what} {done:,}{f' of {total:,}' if total else ''} texts")
+
+    return report

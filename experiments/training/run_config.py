@@ -1,6 +1,5 @@
 """config.json of a run: everything needed to repeat it, written atomically and checked when read."""
 
-import json
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -12,6 +11,7 @@ from shared.checkpoint import write_json
 from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
 from shared.errors import IsogradError
+from shared.json_text import parse_object
 
 BEFORE_TASKS = ("training_examples", "validation_examples", "majority_accuracy")
 
@@ -49,7 +49,7 @@ def read_config(folder: Path) -> RunConfig:
         hint = f"; did you mean {' or '.join(str(folder / name) for name in found)}?" if found else ""
         raise IsogradError(f"expected a run folder with {CONFIG}, got {folder}{hint}")
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = parse_object(path.read_text("utf-8"))
         values = _as_today(values)
         config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
         if wrong := _wrong_types(config):

@@ -15,6 +15,7 @@ from experiments.training.patience import Patience
 from experiments.training.pending import Pending
 from experiments.training.plan import rate_by_step, steps_of_an_epoch, total_steps, training_batches
 from experiments.training.preparation import Prepared
+from experiments.training.same_settings import SETTINGS, settings_of
 from shared.backend import Backend, Batch, State
 from shared.data import prefetch
 from shared.errors import IsogradError
@@ -159,6 +160,7 @@ class Runner:
             "experiment": self.experiment.name,
             "twin": self.experiment.model.twin,
             "arguments": self.experiment.model.arguments,
+            SETTINGS: settings_of(self.experiment),
         }
 
 

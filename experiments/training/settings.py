@@ -85,6 +85,7 @@ class Place(NamedTuple):
     device: str = "cpu"
 
 
+LARGEST_BATCH = 2**31  # tokens: batch size times length
 COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")  # not settings, but part of a run's config.json
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("steps", lambda steps: steps >= 1, "at least 1"),
@@ -102,9 +103,10 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
     ("patience", lambda validations: validations >= 1, "at least 1"),
     *((name, lambda count: count >= 1, "at least 1") for name in COUNTS),
+    *((name, lambda count: count < 2**63, "a number below 2**63") for name in COUNTS),
 )
 MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type of a model's argument
-    int: (lambda count: count >= 1, "at least 1"),
+    int: (lambda count: 1 <= count < 2**31, "at least 1 and below 2**31"),
     float: (lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
 }
 CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
@@ -150,6 +152,8 @@ def problems_of(experiment: Experiment) -> list[str]:
         is_right, expected = MODEL_RANGES.get(type(value), (lambda value: True, ""))
         if not is_right(value):
             found.append((name, f"expected {expected}, got {value}"))
+    if experiment.batch_size * experiment.length >= LARGEST_BATCH:
+        found.append(("batch_size", f"expected fewer than {LARGEST_BATCH:,} tokens in a batch"))
     if experiment.task not in TASKS:
         found.append(("task", f"expected one of {', '.join(TASKS)}, got {experiment.task}"))
     if unused := unused_settings(experiment.training.groups):

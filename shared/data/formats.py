@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.data import splits
 from shared.data.records import read_records, short
 from shared.data.splits import Reviews
+from shared.data.stages import Report, counted, silent
 from shared.errors import IsogradError
 
 
@@ -77,7 +78,7 @@ FORMATS = (
 )
 
 
-def read_folder(folder: Path) -> tuple[Format, dict[str, Reviews]]:
+def read_folder(folder: Path, report: Report = silent) -> tuple[Format, dict[str, Reviews]]:
     """The format of a folder and the reviews of each of its parts.
 
     Raises IsogradError for a missing folder or file (naming what was looked for) and for a malformed line.
@@ -90,7 +91,7 @@ def read_folder(folder: Path) -> tuple[Format, dict[str, Reviews]]:
     missing = [" or ".join(format.files[part]) for part in format.required if paths[part] is None]
     if missing:
         raise IsogradError(f"data folder {folder} in the format {format.name} lacks {', '.join(missing)} (or .gz)")
-    return format, {part: _read(path, format) for part, path in paths.items() if path is not None}
+    return format, {part: _read(path, format, report) for part, path in paths.items() if path is not None}
 
 
 def recognise(folder: Path) -> Format:
@@ -124,9 +125,9 @@ def _looked_for() -> str:
     )
 
 
-def _read(path: Path, format: Format) -> Reviews:
+def _read(path: Path, format: Format, report: Report) -> Reviews:
     texts, labels, header = [], [], format.header
-    for line, fields in read_records(path, format.delimiter):
+    for line, fields in counted(read_records(path, format.delimiter), report, f"{path.name}: read"):
         if header is not None:
             _check_header(path, line, fields, header)
             header = None

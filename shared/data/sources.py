@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.data import built_in, hub, splits
 from shared.data.formats import read_folder
 from shared.data.splits import Reviews, Splits
+from shared.data.stages import Report, silent
 from shared.errors import IsogradError
 
 
@@ -52,11 +53,18 @@ DATASETS = {
 }
 
 
-def load_reviews(dataset: str, source: str | None = None, *, seed: int = 0, validation_size: int = 1000) -> Splits:
+def load_reviews(
+    dataset: str,
+    source: str | None = None,
+    *,
+    seed: int = 0,
+    validation_size: int = 1000,
+    report: Report = silent,
+) -> Splits:
     """Load a dataset of the table from `source`: None = built in, "hub" = the Hugging Face hub, else a folder.
 
     `seed` shuffles what is split here (it is not the seed of a run); `validation_size` applies where validation is
-    drawn from a larger part.
+    drawn from a larger part. `report` is told how far it is.
     Raises IsogradError for an unknown dataset, an unavailable source, and files that are missing or malformed.
     """
     entry = _entry(dataset)
@@ -65,8 +73,8 @@ def load_reviews(dataset: str, source: str | None = None, *, seed: int = 0, vali
     if source is None:
         return _built_in(dataset, entry, seed, validation_size)
     if source == "hub":
-        return _from_hub(dataset, entry, seed, validation_size)
-    return _from_folder(dataset, entry, Path(source), seed, validation_size)
+        return _from_hub(dataset, entry, seed, validation_size, report)
+    return _from_folder(dataset, entry, Path(source), seed, validation_size, report)
 
 
 def _entry(dataset: str) -> Dataset:
@@ -86,17 +94,17 @@ def _built_in(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
     return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, None)
 
 
-def _from_hub(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:
+def _from_hub(dataset: str, entry: Dataset, seed: int, size: int, report: Report) -> Splits:
     if entry.hub_id is None:
         raise IsogradError(f"{dataset} is not on the hub; it is built in, so leave --data out")
     parts = hub.load_parts(entry.hub_id, entry.text_column, entry.label_column, len(entry.label_names))
     chosen = entry.validation(parts, seed, size)
     origin = f"{dataset} from the Hugging Face hub, {entry.hub_id}"
-    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, "hub")
+    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, "hub", report)
 
 
-def _from_folder(dataset: str, entry: Dataset, folder: Path, seed: int, size: int) -> Splits:
-    format, parts = read_folder(folder)
+def _from_folder(dataset: str, entry: Dataset, folder: Path, seed: int, size: int, report: Report) -> Splits:
+    format, parts = read_folder(folder, report)
     if len(format.labels) != len(entry.label_names):
         raise IsogradError(
             f"{dataset} has {len(entry.label_names)} labels ({', '.join(entry.label_names)}), but {folder} holds "
@@ -104,4 +112,4 @@ def _from_folder(dataset: str, entry: Dataset, folder: Path, seed: int, size: in
         )
     chosen = format.validation(parts, seed, size)
     origin = f"{dataset} from {folder}, {format.name}"
-    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, str(folder))
+    return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, str(folder), report)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.data.stages import Report, counted, silent
 from shared.errors import IsogradError
 
 
@@ -81,7 +82,12 @@ def validate_on_dev_or_held_out(parts: Parts, seed: int, size: int) -> dict[str,
 
 
 def make_splits(
-    chosen: Mapping[str, Reviews], label_names: tuple[str, ...], origin: str, vocabulary: str, source: str | None
+    chosen: Mapping[str, Reviews],
+    label_names: tuple[str, ...],
+    origin: str,
+    vocabulary: str,
+    source: str | None,
+    report: Report = silent,
 ) -> Splits:
     """Splits with their fingerprint; an empty training or validation split is an error."""
     empty = [name for name in ("train", "validation") if not chosen[name]]
@@ -91,17 +97,18 @@ def make_splits(
             f"expected examples for training and validation, got none for {' and '.join(empty)} out of {total} "
             f"({origin}); provide more data or a smaller validation size"
         )
-    fingerprint = _fingerprint(chosen, label_names)
+    fingerprint = _fingerprint(chosen, label_names, report)
     test = chosen.get("test")
     return Splits(chosen["train"], chosen["validation"], test, label_names, origin, fingerprint, vocabulary, source)
 
 
-def _fingerprint(chosen: Mapping[str, Reviews], label_names: tuple[str, ...]) -> str:
+def _fingerprint(chosen: Mapping[str, Reviews], label_names: tuple[str, ...], report: Report) -> str:
     digest = hashlib.sha256(repr(label_names).encode())
     for name in sorted(chosen):
         reviews = chosen[name]
         digest.update(f"\0{name} {len(reviews)}\0".encode())
-        for text, label in zip(reviews.texts, reviews.labels, strict=True):
+        rows = zip(reviews.texts, reviews.labels, strict=True)
+        for text, label in counted(rows, report, f"{name}: fingerprinted", len(reviews)):
             data = text.encode("utf-8", "surrogatepass")
             digest.update(b"%d %d\0" % (label, len(data)))
             digest.update(data)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -14,9 +15,12 @@ from shared.atomic import new_file
 from shared.data import wordpiece
 from shared.data.cache import cache_folder
 from shared.data.splits import Splits
+from shared.data.stages import Report, silent
 from shared.errors import IsogradError
 
 HUB_TOKENIZER = "google-bert/bert-base-uncased"
+LARGEST_SPREAD, FREE_IDS = 2, 1_000  # ids lie below so many times the number of tokens, plus so many
+STRANGE_TEXT = "\U0001f9ff \U00013000"  # of characters that no vocabulary knows
 PAD_TOKENS = ("[PAD]", "<pad>")
 FILES: dict[str, Callable[[Path], Tokenizer]] = {
     "vocab.txt": wordpiece.from_vocabulary_file,
@@ -40,7 +44,8 @@ class TextTokenizer:
             self.tokenizer.no_truncation()
         else:
             self.tokenizer.enable_truncation(max_length)
-        return [np.asarray(encoding.ids, np.int32) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        encodings = _encoded(self.tokenizer, texts, self.origin)
+        return [np.asarray(encoding.ids, np.int32) for encoding in encodings]
 
     def encode(self, text: str) -> list[int]:
         """The token ids of one text, special tokens included, regardless of length."""
@@ -63,7 +68,9 @@ class TextTokenizer:
         return _finish(_read(file), f"the vocabulary {file}")
 
 
-def load_tokenizer(path: str | Path | None, splits: Splits, *, cache_dir: Path | None = None) -> TextTokenizer:
+def load_tokenizer(
+    path: str | Path | None, splits: Splits, *, cache_dir: Path | None = None, report: Report = silent
+) -> TextTokenizer:
     """The tokenizer for these texts, from the first of these places that has one.
 
     `path` (a vocab.txt, a tokenizer.json, or a folder with one); the data folder; `vocabs/bert-base-uncased` beside the
@@ -79,7 +86,7 @@ def load_tokenizer(path: str | Path | None, splits: Splits, *, cache_dir: Path |
         return _finish(_words(splits.train.texts), "whole words of the training texts")
     if splits.source == "hub":
         return _finish(_from_hub(), f"the vocabulary of {HUB_TOKENIZER} from the Hugging Face hub")
-    tokenizer = wordpiece.trained(splits.train.texts, cache_dir or cache_folder())
+    tokenizer = wordpiece.trained(splits.train.texts, cache_dir or cache_folder(), report)
     return _finish(tokenizer, "word pieces trained on the training texts, as no vocab.txt was found with the data")
 
 
@@ -129,7 +136,27 @@ def _finish(tokenizer: Tokenizer, origin: str) -> TextTokenizer:
         found = {token: index for token, index in pad_ids.items() if index is not None} or "no such token"
         raise IsogradError(f"{origin}: expected the padding token {PAD_TOKENS[0]} at id 0, got {found}")
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    _check_ids(vocabulary, origin)
+    _encoded(tokenizer, [STRANGE_TEXT], origin)
     fingerprint = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
     return TextTokenizer(
         tokenizer, max(vocabulary.values()) + 1, 0, fingerprint, f"{origin} ({len(vocabulary):,} tokens)"
     )
+
+
+def _check_ids(vocabulary: Mapping[str, int], origin: str) -> None:
+    """Raise IsogradError for ids far beyond the number of tokens: a model would have a row for every id."""
+    token = max(vocabulary, key=vocabulary.__getitem__)
+    limit = LARGEST_SPREAD * len(vocabulary) + FREE_IDS
+    if vocabulary[token] >= limit:
+        raise IsogradError(
+            f"{origin}: expected ids below {limit:,} for {len(vocabulary):,} tokens, got {vocabulary[token]:,} for "
+            f"{token[:40]!r}: number the tokens from 0"
+        )
+
+
+def _encoded(tokenizer: Tokenizer, texts: Sequence[str], origin: str) -> list[Any]:
+    try:
+        return list(tokenizer.encode_batch_fast(list(texts)))
+    except Exception as error:  # the library raises bare Exceptions, such as for a missing [UNK]
+        raise IsogradError(f"{origin}: expected a tokenizer that encodes any text, got: {error}") from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from shared.data.batches import Batch, number_of_batches
 from shared.data.formats import recognise
 from shared.data.metrics import classification_metrics
 from shared.data.sources import DATASETS
+from shared.data.stages import Report, silent
 from shared.errors import IsogradError
 from shared.registry import Twin
-from shared.tasks.task import Figure, Report, Scored
+from shared.tasks.task import Figure, Scored
 
 LENGTH_STEP = 8  # a fitted length is a multiple of this
 
@@ -106,10 +108,11 @@ class Classification:
         self, experiment: Experiment, source: str | None, vocabulary: Path | None = None, report: Report | None = None
     ) -> tuple[Experiment, LabelledTexts]:
         experiment = replace(experiment, dataset=_dataset(experiment, source))
-        splits = load_reviews(experiment.dataset, source)
-        tokenizer = load_tokenizer(vocabulary, splits)
+        tell = report or silent
+        splits = load_reviews(experiment.dataset, source, report=tell)
+        tokenizer = load_tokenizer(vocabulary, splits, report=tell)
         _check_vocabulary(experiment, tokenizer)
-        examples = tokenise(splits, tokenizer, experiment.length, progress=report)
+        examples = tokenise(splits, tokenizer, experiment.length, progress=partial(tell, "tokenised"))
         return fit_to_data(experiment, tokenizer, splits, examples), LabelledTexts(splits, tokenizer, examples)
 
     def codec(self, path: Path) -> TextTokenizer:

@@ -4,7 +4,7 @@ Every batch holds `labels` and `weights` of the same shape, (B,) or (B, T); the 
 file beside this one and one row in table.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from shared.configs.experiment import Experiment
 from shared.data.batches import Batch
+from shared.data.stages import Report
 from shared.registry import Twin
-
-Report = Callable[[int, int], None]  # (done, total) while data is prepared
 
 
 class Figure(NamedTuple):

@@ -1,0 +1,96 @@
+"""What was changed in a run folder is noticed and said, and blocks only what needs it."""
+
+import json
+
+import pytest
+import short_runs
+from damage import HARMS
+from short_runs import RESUME, sentence
+
+from experiments import cli
+from experiments.porting.formats import recognise
+from shared.metrics_log import read
+from shared.run_folder import list_checkpoints
+
+small, whole = short_runs.small, short_runs.whole  # fixtures
+CONTINUE = [*[part for part in RESUME if part != "--quiet"], "--steps", "35"]
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    return whole.rename(tmp_path / "run")
+
+
+def edit(path, change):
+    values = json.loads(path.read_text("utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), "utf-8")
+
+
+def swap_two_tokens(values):
+    vocabulary = values["model"]["vocab"]
+    first, second = list(vocabulary)[5:7]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+
+
+@pytest.mark.parametrize("command", [RESUME, ["eval", "run"]], ids=["resume", "eval"])
+def test_a_tokenizer_with_two_tokens_swapped_is_refused(run, capsys, command):
+    edit(run / "tokenizer.json", swap_two_tokens)
+    assert cli.main(command) == 2
+    assert "tokenizer.json has changed since" in sentence(capsys)
+
+
+@pytest.mark.parametrize("state", ["today's", "before it had all settings"])
+def test_an_edited_learning_rate_is_named(run, capsys, monkeypatch, state):
+    if state != "today's":
+        monkeypatch.setattr("experiments.training.same_settings.SETTINGS", "absent")
+    edit(run / "config.json", lambda values: values["experiment"]["optimizer"].update(learning_rate=0.125))
+    assert cli.main(CONTINUE) == 2
+    said = sentence(capsys)
+    assert "config.json was edited" in said
+    assert "optimizer.learning_rate 0.125 instead of" in said
+
+
+def test_an_edited_model_is_not_evaluated(run, capsys):
+    edit(run / "config.json", lambda values: values["experiment"]["model"]["arguments"].update(num_classes=5))
+    assert cli.main(["eval", "run"]) == 2
+    assert "model.arguments.num_classes 5 instead of 3" in sentence(capsys)
+
+
+@pytest.mark.parametrize("kept", [0.5, None], ids=["halved", "gone"])
+def test_a_lost_log_is_said_and_the_run_goes_on(run, capsys, kept):
+    path = run / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink() if kept is None else path.write_bytes(b"".join(lines[: len(lines) // 2]))
+    assert cli.main(CONTINUE) == 0
+    assert "metrics.jsonl lacks the records of" in capsys.readouterr().err
+    assert read(run)[-1]["step"] == 35
+
+
+def test_early_stopping_needs_the_lost_records(run, capsys):
+    (run / "metrics.jsonl").unlink()
+    assert cli.main([*CONTINUE, "--patience", "3"]) == 2
+    assert "from which --patience counts" in sentence(capsys)
+
+
+def test_a_report_says_what_its_curves_lack(run, tmp_path):
+    path = run / "metrics.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-9]))
+    assert cli.main(["report", "run", "--out", "page"]) == 0
+    assert "metrics.jsonl lacks the records of" in (tmp_path / "page" / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_optimiser_file_blocks_neither_an_evaluation_nor_a_port(run, harm):
+    for folder in (run / "best", *list_checkpoints(run)):
+        HARMS[harm](folder / "optimizer.safetensors")
+    assert cli.main(["eval", "run"]) == 0
+    assert cli.main(["eval", "run", "--newest"]) == 0
+    assert recognise(run).path == run / "best" / "weights.safetensors"
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_best_is_said_and_does_not_block_the_run(run, capsys, harm):
+    HARMS[harm](run / "best" / "weights.safetensors")
+    assert cli.main(CONTINUE) == 0
+    assert "the best checkpoint is damaged" in capsys.readouterr().err
