@@ -3,9 +3,11 @@
 import dataclasses
 import errno
 import inspect
+import logging
 import os
 import sys
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +24,8 @@ from experiments.commands.port import port_command
 from experiments.commands.report import report
 from experiments.commands.side_by_side import ChildFailed
 from experiments.commands.train import train
+from experiments.parsing import parse
+from experiments.plain_text import printable
 from shared.data.cache import cache_folder
 from shared.errors import IsogradError
 from shared.process_memory import keep_freed_memory
@@ -47,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, named in one sentence) or 128 + signal."""
     _set_defaults_of_jax()
     if arguments is None:  # called as a program
+        _hide_what_libraries_say()
         keep_freed_memory()
         _open_closed_streams()
     try:
@@ -79,7 +84,7 @@ def _run(arguments: Sequence[str]) -> int | None:
     for name, command in COMMANDS.items():
         app.command(name=name)(_with_plain_names(command))
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-    return app.cli(prog="isograd", description=DESCRIPTION, args=arguments, config=config)
+    return parse(app, COMMANDS, arguments, prog="isograd", description=DESCRIPTION, config=config)
 
 
 def _with_plain_names(command: Callable) -> Callable:
@@ -119,6 +124,18 @@ def _set_defaults_of_jax() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
+def _hide_what_libraries_say() -> None:
+    """Only isograd's own sentences reach the terminal, unless the user asked for more with `python -W`."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of worker processes
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    ours = logging.StreamHandler()
+    ours.setFormatter(logging.Formatter("isograd: %(message)s"))
+    logging.getLogger("isograd").addHandler(ours)
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
 def _open_closed_streams() -> None:
     """Redirect streams that were closed at startup to the null device."""
     for name in ("stdout", "stderr"):
@@ -138,7 +155,7 @@ def _drop_what_nobody_reads() -> None:
 def _fail(sentence: str, code: int) -> int:
     if sentence:
         with suppress(OSError):  # stderr is closed
-            print(f"isograd: {sentence}", file=sys.stderr)
+            print(f"isograd: {printable(sentence)}", file=sys.stderr)
     return code
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from experiments.bench import BENCHMARKS, Options
 from experiments.bench.result import document, print_table
-from experiments.catalogue import find_experiment
-from experiments.commands.options import command_line
+from experiments.catalogue import EXPERIMENTS, find_experiment
+from experiments.commands.options import command_line, part_lists
 from experiments.progress.display import counting, print_json
 from experiments.training.folder import check_folder
 from shared.backend import PACKAGES, find_backend
@@ -36,13 +36,18 @@ def bench(
         names: runner (against the bare compiled step), dropout (both kinds of masks and none); if omitted, both.
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
-        experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU.
+        experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of
+            benchmarks may follow.
         batch_size: Examples per batch.
         rounds: Timed blocks per side; the median counts.
         out: Folder for bench.json.
         json: Print JSON.
     """
-    typed = command_line("bench", bench, dict(locals()))
+    if experiment:
+        experiment, more = part_lists("--experiment", experiment, EXPERIMENTS.__contains__, BENCHMARKS.__contains__)
+        names += more
+    given = {name: value for name, value in locals().items() if name != "more"}
+    typed = command_line("bench", bench, given)
     _check_sizes(batch_size, rounds)
     chosen = names or tuple(BENCHMARKS)
     for name in chosen:

@@ -1,17 +1,19 @@
 """`isograd check`: crosscheck twins; exit code 1 if any pair disagrees."""
 
+import fnmatch
 import json as json_format
 from pathlib import Path
 
-from experiments.commands.options import check_options, command_line
+from experiments.commands.options import check_options, command_line, part_lists
 from experiments.progress.display import counting
 from experiments.reports.check_report import collect, print_table, write_check
 from experiments.reports.fault_report import measured_here, passed, print_scores, write_scores
-from experiments.training.folder import check_folder
+from experiments.training.folder import check_folder, check_replaceable
 from shared.backend import DEVICES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 SEEDS = 100  # default number of unchanged pairs
 
 
@@ -30,14 +32,17 @@ def check(
 
     Args:
         patterns: Names of twins, * and ? allowed; if omitted, all.
-        dtype: float64, float32, bfloat16, float16.
+        dtype: float64, float32, bfloat16, float16; names of twins may follow, as in `--dtype float32 GRU`.
         device: cpu or cuda.
         faults: Plant every known fault instead (or those matching the patterns) and score the checks themselves.
         seeds: With --faults and no patterns: unchanged pairs that must raise no alarm; if omitted, 100.
         out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json.
         json: Print JSON: every tensor with its error and bound.
     """
+    dtype, names = part_lists("--dtype", dtype, DTYPES.__contains__, _is_twin)
+    patterns += names
     given = dict(locals())
+    del given["names"]
     check_options("check", check, given)
     command = command_line("check", check, given)
     check_choice("device", device, DEVICES)
@@ -45,6 +50,8 @@ def check(
         check_folder(out)
     if faults:
         return _score(patterns, seeds, out, json, command)
+    if out is not None:
+        check_replaceable(out)
     from crosscheck.twins import suite
 
     with counting("checking", quiet=json) as progress:
@@ -57,6 +64,12 @@ def check(
         if page is not None:
             print(f"open {page}")
     return 0 if all(report.agrees for report in reports) else 1
+
+
+def _is_twin(pattern: str) -> bool:
+    from shared.registry import TWINS
+
+    return any(fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}:*") for name in TWINS)
 
 
 def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str) -> int:

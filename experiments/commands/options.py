@@ -2,7 +2,7 @@
 
 import inspect
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.training.settings import flag
@@ -48,3 +48,17 @@ def _changed(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str,
 
 def _words(value: Any) -> list[str]:
     return [str(part) for part in (value if isinstance(value, tuple) else (value,)) if part is not None]
+
+
+def part_lists(
+    option: str, values: Sequence[str], is_value: Callable[[str], bool], is_name: Callable[[str], bool]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The values of an option that takes several, and the names after them: in `--dtype float32 GRU`, GRU is a name.
+
+    What is neither stays a value, whose error names the values. Raises IsogradError if no value is left.
+    """
+    names = tuple(value for value in values if not is_value(value) and is_name(value))
+    kept = tuple(value for value in values if value not in names)
+    if not kept:
+        raise IsogradError(f"{option}: expected at least one value, got none: leave it out or give one")
+    return kept, names

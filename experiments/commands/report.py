@@ -22,10 +22,12 @@ def report(
     from experiments.reports.certificate_table import find_certificates, write_certificates
     from experiments.reports.report import collect, write_report, write_results
     from experiments.reports.runs import expand_runs
-    from experiments.training.folder import check_folder
+    from experiments.training.folder import check_folder, check_replaceable, check_table
 
     if not runs:
         raise IsogradError("expected run folders, got none: `isograd report runs/a runs/b` draws two on one axis")
+    if table is not None:
+        check_table(table)
     command = f"isograd report {' '.join(map(str, runs))} --table {table}"
     if table is not None and (certificates := find_certificates(runs)):
         write_certificates(certificates, table, command)
@@ -38,6 +40,7 @@ def report(
         return
     folder = out or Path(runs[0]) / "report"
     check_folder(folder)
+    check_replaceable(folder)
     page = write_report(folders, folder)
     if json:
         print_json({"report": str(page), **collect(folders)})

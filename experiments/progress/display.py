@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from experiments.plain_text import printable
 from experiments.progress.line import Pace, describe
 from shared.tasks.task import Task
 
@@ -47,7 +48,7 @@ class JsonLines(Progress):
         print(json.dumps(nonfinite_as_none(record), allow_nan=False), flush=True)
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class Lines(Progress):
@@ -64,7 +65,7 @@ class Lines(Progress):
             self.note(f"step {record['step']}/{self._total}  {text}")
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class Bar(Lines):
@@ -100,7 +101,7 @@ class Bar(Lines):
 
     def note(self, text: str) -> None:
         if hasattr(self, "_bar"):
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(printable(text), highlight=False, markup=False)
         else:
             super().note(text)
 

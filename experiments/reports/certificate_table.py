@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.plain_text import markdown, printable
 from experiments.training.certificate import CERTIFICATE
 from shared.atomic import new_file
 from shared.errors import IsogradError
@@ -42,9 +43,9 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
         "compared after every step. Each figure is the largest over all steps: for losses the absolute difference,",
         "for the rest the L2 norm of the difference over all tensors, divided by that of the values.",
         "",
-        *("| " + " | ".join(row) + " |" for row in rows),
+        *("| " + " | ".join(map(markdown, row)) + " |" for row in rows),
         "",
-        f"Measured with {'; '.join(versions)}.",
+        f"Measured with {markdown('; '.join(versions))}.",
         "",
         "```bash",
         *(
@@ -55,7 +56,7 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
         "```",
     ]
     with new_file(out) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(printable("\n".join(lines)) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Figures of runs: one colour per experiment, one line style per backend, iterations on every x-axis."""
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ STYLE_OF_PAGE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.hashsalt": "isograd",
+    "text.parse_math": False,  # a $ in a name is a dollar
 }
 
 
@@ -104,7 +106,8 @@ def draw(
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE_OF_PAGE):
+    with matplotlib.rc_context(STYLE_OF_PAGE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a name in a script that the font lacks
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(1, panels, sharex=shared, sharey=shared, squeeze=False)[0]
         plot(axes)
@@ -149,11 +152,16 @@ def _validation(runs: Sequence[Run], name: str) -> Callable[[Any], None]:
 
 
 def _differences(runs: Sequence[Run]) -> Callable[[Any], None]:
+    from matplotlib.ticker import LogFormatter
+
     def plot(axes: Any) -> None:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())  # the default writes formulas
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         for a, b in pairs(runs):
             steps, differences = loss_differences(a, b)
             visible = np.where(differences > 0, differences, np.nan)
-            axes.semilogy(steps, visible, ".", color=_colour(runs, a), label=a.experiment, markersize=4)
+            axes.plot(steps, visible, ".", color=_colour(runs, a), label=a.experiment, markersize=4)
 
     return plot
 

@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from experiments.catalogue import EXPERIMENTS
-from experiments.reports.figures import draw_all
+from experiments.plain_text import file_names, markdown, printable
+from experiments.reports.figures import Drawn, draw_all
 from experiments.reports.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.reports.runs import Run, describe_pair, pairs, read_run
 from experiments.reports.summary import row
@@ -21,12 +23,14 @@ PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
 def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Write report.html, report.md and the figures into `out`; returns the page to open."""
     runs = _in_order([read_run(folder) for folder in folders])
-    sections = {
-        "Curves": draw_all(runs),
-        "Each experiment": draw_experiments(runs),
-        "Side by side": draw_side_by_side(runs),
-        "Memory": [draw_memory(runs)],
-    }
+    sections = _with_file_names(
+        {
+            "Curves": draw_all(runs),
+            "Each experiment": draw_experiments(runs),
+            "Side by side": draw_side_by_side(runs),
+            "Memory": [draw_memory(runs)],
+        }
+    )
     content = {
         "sections": {heading: figures for heading, figures in sections.items() if figures},
         **_words(runs),
@@ -37,6 +41,15 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     for page, template in PAGES.items():
         _write(out / page, _render(template, content))
     return out / "report.html"
+
+
+def _with_file_names(sections: dict[str, list[Drawn]]) -> dict[str, list[Drawn]]:
+    """The same figures; their names, which hold names from files, become file names."""
+    safe = file_names(figure.name for figures in sections.values() for figure in figures)
+    return {
+        heading: [replace(figure, name=safe[figure.name]) for figure in figures]
+        for heading, figures in sections.items()
+    }
 
 
 def write_results(folders: Sequence[Path], path: Path, command: str) -> None:
@@ -105,7 +118,8 @@ def _render(template: str, content: dict[str, Any]) -> bytes:
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=lambda name: bool(name and ".html" in name))
     environment.trim_blocks = environment.lstrip_blocks = True
-    return environment.get_template(template).render(content).encode()
+    environment.filters["plain"] = markdown
+    return printable(environment.get_template(template).render(content)).encode()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.plain_text import printable
 from experiments.progress.display import Record
 from experiments.training.folder import CONFIG
 from experiments.training.run_config import RunConfig, read_config
@@ -29,7 +30,7 @@ class Run:
 
     @property
     def experiment(self) -> str:
-        return self.config.experiment.name
+        return printable(self.config.experiment.name)
 
     @property
     def backend(self) -> str:
@@ -38,7 +39,7 @@ class Run:
         for part in self.config.resumed:
             earlier = {step: name for step, name in parts.items() if step < part["step"]}
             parts = earlier | {part["step"]: part["backend"]}
-        return " then ".join(name for name, _ in itertools.groupby(parts.values()))
+        return printable(" then ".join(name for name, _ in itertools.groupby(parts.values())))
 
     @property
     def task(self) -> Task:

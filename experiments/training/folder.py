@@ -9,6 +9,10 @@ from pathlib import Path
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
+PAGE = "report.html"
+# what a page or a table of isograd's says at its start
+MARKS = ('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates")
+START = 4096  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks, as on some clusters
 
 
@@ -48,6 +52,31 @@ def locked(folder: Path) -> Iterator[None]:
             if error.errno not in NO_LOCKS:
                 raise
         yield
+
+
+def check_replaceable(path: Path, option: str = "--out") -> None:
+    """Raise IsogradError unless a report may be written here: into an empty folder, or over a report of isograd's."""
+    if path.is_dir() and any(path.iterdir()) and not _is_ours(path / PAGE):
+        raise IsogradError(
+            f"{option} {path}: the folder is not empty and holds no report of isograd's, so nothing there is "
+            "overwritten: choose a different folder with --out"
+        )
+
+
+def check_table(path: Path) -> None:
+    """Raise IsogradError unless a table may be written to this file: a new one, or a table of isograd's."""
+    if path.is_dir():
+        raise IsogradError(f"--table {path}: expected a file to write, got a folder")
+    if path.exists() and not _is_ours(path):
+        raise IsogradError(f"--table {path}: the file was not written by isograd: choose a different one")
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        start = file.read_bytes()[:START].decode("utf-8", "replace")
+    except OSError:
+        return False
+    return any(mark in start for mark in MARKS)
 
 
 def check_folder(path: Path) -> None:

@@ -57,7 +57,8 @@ class TextTokenizer:
         return str(self.tokenizer.decode(list(ids)))
 
     def save(self, path: Path) -> None:
-        """Write a tokenizer.json, atomically."""
+        """Write a tokenizer.json, atomically: the same bytes whatever was encoded before."""
+        self.tokenizer.no_truncation()
         with new_file(path) as temporary:
             temporary.write_text(self.tokenizer.to_str(), encoding="utf-8")
 

@@ -166,11 +166,60 @@ def _checking_load_backend(name, **given):
     return FakeBackend(**given)
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["train", "--bogus"], ["train", "x", "--steps", "many"], []])
-def test_unreadable_arguments_end_with_exit_code_2(capsys, arguments):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(arguments)
-    assert ended.value.code == 2
+UNREADABLE = {
+    "trian": "unknown command 'trian': did you mean train?",
+    "": "expected a command, got none",
+    "train --lerning-rate 3": "unknown option --lerning-rate: did you mean --learning-rate?",
+    "train x --steps 1.5": "--steps: expected a whole number, got '1.5'",
+    "train x --clip-norm abc": "--clip-norm: expected a number, got 'abc'",
+    "train x --steps": "--steps",
+    "train x y": "unexpected argument 'y'",
+    "locate": "expected TWIN, got none",
+    "check --dtype": "--dtype: expected at least one value",
+    "check --dtype flaot32": "unknown dtype 'flaot32': did you mean 'float32'",
+    "report x --out=": "--out: expected a value, got an empty one",
+    "train x\x1b[31m": "unknown experiment",
+}
+
+
+@pytest.mark.parametrize(("line", "words"), UNREADABLE.items(), ids=UNREADABLE)
+def test_unreadable_arguments_are_one_sentence_and_exit_code_2(capsys, line, words):
+    assert cli.main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("isograd: ")
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+    assert "\x1b" not in captured.err
+
+
+@pytest.mark.parametrize("option", ["--data", "--vocab", "--resume", "--out"])
+def test_an_empty_path_is_refused(capsys, option):
+    assert cli.main(["train", "reviews-1-small", option, ""]) == 2
+    assert capsys.readouterr().err.startswith(f"isograd: {option}: expected a value, got an empty one")
+    assert cli.main(["report", ""]) == 2
+
+
+def test_a_report_overwrites_nothing_but_a_report(run, tmp_path, capsys):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "report.html").write_text("precious")
+    for arguments in (["report", "run", "--out"], ["check", "GRU", "--out"]):
+        assert cli.main([*arguments, "thesis"]) == 2
+        assert "holds no report of isograd's" in capsys.readouterr().err
+    assert cli.main(["report", "run", "--table", "thesis/report.html"]) == 2
+    assert (thesis / "report.html").read_text() == "precious"
+    for _ in range(2):
+        assert cli.main(["report", "run"]) == 0
+        assert cli.main(["report", "run", "--table", "table.md"]) == 0
+
+
+def test_names_of_twins_may_follow_dtypes(monkeypatch, capsys):
+    from crosscheck.twins import suite
+
+    asked = []
+    monkeypatch.setattr(suite, "check", lambda *given, **options: asked.append(given[:2]) or [])
+    cli.main(["check", "--dtype", "float32", "GRU", "attn*"])
+    assert asked == [(["GRU", "attn*"], ["float32"])]
 
 
 def test_a_backend_that_is_not_installed_is_reported(tmp_path):

@@ -145,3 +145,11 @@ def test_real_reviews_get_the_ids_of_transformers(real_data, file):
 def test_the_real_yelp_folder_finds_the_vocabulary_beside_it(real_data):
     splits = load_reviews("yelp_polarity", str(real_data / "yelp_polarity_small"))
     assert load_tokenizer(None, splits).vocabulary_size == 30_522
+
+
+def test_a_saved_tokenizer_has_the_same_bytes_whatever_was_encoded_before(tmp_path, reviews):
+    tokenizer = load_tokenizer(write_vocabulary(tmp_path / "vocab.txt"), reviews)
+    tokenizer.save(tmp_path / "before.json")
+    tokenizer.encode_batch(["the food"], max_length=3)
+    tokenizer.save(tmp_path / "after.json")
+    assert (tmp_path / "before.json").read_bytes() == (tmp_path / "after.json").read_bytes()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.catalogue import find_experiment
+from experiments.plain_text import file_names
 from experiments.reports.report import collect, write_report
 from experiments.reports.runs import expand_runs, loss_differences, pairs, read_run
 from experiments.reports.summary import NEIGHBOURS, SPIKE, note, row
@@ -23,7 +24,7 @@ def make_run(folder, experiment="reviews-1-small", backend="torch", offset=0.0, 
     """A run folder of 30 steps whose loss at step s is 1 / s + offset * s."""
     folder.mkdir(parents=True)
     config = RunConfig(
-        experiment=find_experiment(experiment),
+        experiment=find_experiment(experiment) if isinstance(experiment, str) else experiment,
         backend=backend,
         dtype="float64",
         device="cpu",
@@ -206,3 +207,38 @@ def test_a_folder_of_runs_stands_for_its_runs(tmp_path):
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(IsogradError, match="expected a run folder with config.json"):
         expand_runs([tmp_path])
+
+
+HOSTILE = (
+    "x/../../../ESC",
+    "<script>alert(1)</script>",
+    "$a^{",
+    "a\0b\x1b[31m",
+    "two\nlines | x",
+    "\ud800",
+    "中",
+    "x/../../../ESC ",
+)
+
+
+def test_names_from_files_stay_inside_the_report_and_are_shown_as_they_are(tmp_path):
+    folders = [
+        make_run(tmp_path / f"run-{n}", experiment=replace(find_experiment("reviews-1-small"), name=name, title=name))
+        for n, name in enumerate(HOSTILE)
+    ]
+    before = set(tmp_path.rglob("*"))
+    page = write_report(folders, tmp_path / "out" / "report")
+    written = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert {path.parent for path in written} == {tmp_path / "out" / "report"}
+    assert sum(path.name.startswith("experiment") for path in written) == 2 * len(HOSTILE)
+    text, table = page.read_text(), page.with_suffix(".md").read_text()
+    assert "<script>" not in text + table
+    assert not {"\x1b", "\0"} & set(text + table)
+    rows = [line for line in table.splitlines() if line.startswith("| ") and ", small" not in line]
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+
+
+def test_file_names_are_safe_and_no_two_alike():
+    found = file_names(["a/b", "a b", "A_b", "..", "", "CON.", "x" * 500])
+    assert len({name.lower() for name in found.values()}) == len(found)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,90}", name) for name in found.values())
