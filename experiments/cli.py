@@ -26,6 +26,7 @@ from experiments.commands.side_by_side import ChildFailed
 from experiments.commands.train import train
 from experiments.parsing import parse
 from experiments.plain_text import printable
+from experiments.training.folder import CONFIG
 from shared.data.cache import cache_folder
 from shared.errors import IsogradError
 from shared.process_memory import keep_freed_memory
@@ -175,8 +176,15 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
+def _again(error: OSError) -> str:
+    """How to go on after a file of a run could not be written; without a run, how to start again."""
+    parents = Path(os.fsdecode(error.filename)).parents if isinstance(error.filename, str | bytes) else ()
+    run = next((parent for parent in parents if (parent / CONFIG).is_file()), None)
+    return "try again" if run is None else f"resume with `isograd train --resume {run}`"
+
+
 def _reason(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"the disk is full{where}: free some space, then resume with `isograd train --resume RUN`"
+        return f"the disk is full{where}: free some space, then {_again(error)}"
     return f"{error.strerror or error}{where}"

@@ -1,6 +1,6 @@
 """`isograd explain`: which known default, flipped, closes a gap; exit code 1 if there is a gap or a size has moved."""
 
-from experiments.commands.options import check_options
+from experiments.commands.options import check_effect, check_options
 from experiments.progress.display import counting, print_json
 from shared.errors import IsogradError
 
@@ -37,6 +37,7 @@ def explain_command(
     from crosscheck.explain import explain_twin
 
     found = explain_twin(twin, fault=fault, dtype=dtype, case=case, train=train, device=device)
+    check_effect("explain", fault, found.report.agrees)
     if json:
         print_json(found.to_dict())
     else:

@@ -1,6 +1,6 @@
 """`isograd locate`: the module at fault in a pair of twins, and every module in isolation; exit code 1 if one fails."""
 
-from experiments.commands.options import check_options
+from experiments.commands.options import check_effect, check_options
 from experiments.progress.display import print_json
 
 
@@ -32,6 +32,7 @@ def locate_command(
     from crosscheck.locate import locate_twin
 
     location = locate_twin(twin, fault=fault, dtype=dtype, case=case, train=train, steps=steps, device=device)
+    check_effect("locate", fault, location.first_divergence is None)
     if json:
         print_json(location.to_dict())
     else:

@@ -50,6 +50,20 @@ def _words(value: Any) -> list[str]:
     return [str(part) for part in (value if isinstance(value, tuple) else (value,)) if part is not None]
 
 
+def check_effect(name: str, fault: str | None, agrees: bool) -> None:
+    """Raise IsogradError if a planted fault has changed nothing, naming the check that it shows in."""
+    if fault is None or not agrees:
+        return
+    from crosscheck.faults.table import find_fault
+
+    row = find_fault(fault)
+    mode = {"train": " --train", "run": " --steps 3" if name == "locate" else ""}.get(row.mode, "")
+    raise IsogradError(
+        f"the fault {fault} changes nothing in this check: it shows in `isograd {name} {row.twin} --fault {fault} "
+        f"--case {row.case} --dtype {row.dtype}{mode}`"
+    )
+
+
 def part_lists(
     option: str, values: Sequence[str], is_value: Callable[[str], bool], is_name: Callable[[str], bool]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,6 +8,7 @@ from experiments.progress.display import Progress, make_progress
 from experiments.training import launch
 from experiments.training.run_config import read_config
 from experiments.training.settings import Settings, flag
+from experiments.training.threads import choose_threads
 from shared.backend import PACKAGES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -31,6 +32,8 @@ def train(
 ) -> int | None:
     """Train an experiment of the catalogue, or resume a run.
 
+    On a CPU, PyTorch uses one thread for models narrower than 128, else one per core; OMP_NUM_THREADS overrides this.
+
     Args:
         experiment: A name from the catalogue (`isograd list experiments`).
         settings: Changes to the experiment.
@@ -50,12 +53,14 @@ def train(
         elif experiment is None:
             raise IsogradError("expected the name of an experiment, got none: `isograd list experiments` shows them")
         elif certify:
+            choose_threads(launch.find_experiment(experiment))
             return _certify(experiment, settings, out, progress, json=json)
         elif settings.backend == "both":
             alone = {**replace(settings, backend=None).given, **({} if stop_at is None else {"stop_at": stop_at})}
             train_both(experiment, _folder(experiment, "both", out), alone, quiet=quiet, json=json)
         else:
             folder = _folder(experiment, settings.place.backend, out)
+            choose_threads(launch.find_experiment(experiment))
             launch.start(experiment, settings, folder, progress, stop_at=stop_at)
             _tell(folder, progress)
     return None
@@ -106,11 +111,13 @@ def _resume(
     given = settings.given | ({} if out is None else {"out": out})
     fixed = [flag(name) for name in given if name not in OF_A_RESUMED_RUN]
     fixed += ["--backend both"] if settings.backend == "both" else []
-    name = read_config(folder).experiment.name
+    config = read_config(folder)
+    name = config.experiment.name
     if experiment not in (None, name):
         raise IsogradError(f"{folder} is a run of {name}, not of {experiment}: leave the experiment out")
     if fixed:
         raise IsogradError(f"a resumed run keeps its settings: remove {', '.join(fixed)}")
     changes = {name: getattr(settings, name) for name in OF_A_RESUMED_RUN}
+    choose_threads(config.experiment)
     launch.resume(folder, progress, stop_at=stop_at, **changes)
     _tell(folder, progress)

@@ -1,6 +1,7 @@
 """`isograd port`: carry the weights of a model from one format to another without losing a bit."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,11 +69,17 @@ class PortReport:
         if self.identical is not None:
             lines.append(f"read back: {'every byte is identical' if self.identical else 'BYTES DIFFER'}")
         lines += [
-            f"output {output.name}: torch and JAX differ by {output.error:.1e} in float64, bound {output.bound:.0e}: "
+            f"output {output.name}: {_difference(output.error)}, bound {output.bound:.0e}: "
             f"{'agrees' if output.error <= output.bound else 'DISAGREES'}"
             for output in self.outputs
         ]
         return "\n".join(lines)
+
+
+def _difference(error: float) -> str:
+    if math.isfinite(error):
+        return f"torch and JAX differ by {error:.1e} in float64"
+    return "not finite in torch or JAX, so they can't be compared: are the weights finite?"
 
 
 def port(

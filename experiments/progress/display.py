@@ -14,6 +14,9 @@ from shared.tasks.task import Task
 
 Record = dict[str, Any]
 SECONDS_BETWEEN_LINES = 10.0
+NARROW, WIDE = 80, 120  # columns: a narrower terminal gets no bar, a wider one a long bar
+SHORT_BAR, BAR = 10, 40
+FRAME = 1 + 1 + 7 + 4  # spinner, slash, elapsed time and the gaps between them
 
 
 class Progress:
@@ -76,15 +79,17 @@ class Bar(Lines):
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
+        console = Console(stderr=True)
+        bar = BAR if console.width >= WIDE else SHORT_BAR
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
+            *((TextColumn("{task.description}"), BarColumn(bar)) if console.width >= NARROW else ()),
             MofNCompleteColumn(),
             TextColumn("{task.fields[info]}"),
             TimeElapsedColumn(),
         )
-        self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        self._taken = (len("training") + bar + 2 if console.width >= NARROW else 0) + 2 * len(str(total)) + FRAME
+        self._bar = RichProgress(*columns, console=console, transient=True)
         self._bar.start()
         self._place = self._bar.add_task("training", total=total, completed=step, info="")
         super().start(title, step, total, task)
@@ -93,7 +98,8 @@ class Bar(Lines):
         self._bar.update(self._place, completed=step)
 
     def record(self, record: Record) -> None:
-        text = describe(record, self._task, self._pace.seconds_left(record))
+        room = None if record["kind"] == "validation" else self._bar.console.width - self._taken
+        text = describe(record, self._task, self._pace.seconds_left(record), room)
         if record["kind"] == "validation":
             self.note(f"step {record['step']}/{self._total}  {text}")
         elif text:

@@ -24,8 +24,14 @@ class Pace:
         return (self._total - step) * (now - began) / (step - first) if step > first else None
 
 
-def describe(record: Record, task: Task | None, seconds_left: float | None = None) -> str:
-    """The figures of a record in a few words; empty for a training record without a speed."""
+DISPENSABLE = ("memory", "rate", "speed")  # left out in this order where a line is short
+
+
+def describe(record: Record, task: Task | None, seconds_left: float | None = None, room: int | None = None) -> str:
+    """The figures of a record in a few words; empty for a training record without a speed.
+
+    In `room` characters, the loss and the time left come before the others.
+    """
     if record["kind"] == "lockstep":
         return f"loss {record['loss']:.4f}, largest difference {record['difference']:.1e} ({record['where']})"
     if task is None:
@@ -35,14 +41,24 @@ def describe(record: Record, task: Task | None, seconds_left: float | None = Non
         return ", ".join([f"validation loss {record['loss']:.4f}", *shown])
     if (speed := record.get(f"{task.unit}_per_second")) is None:
         return ""
-    figures = (
-        f"loss {record['loss']:.4f}",
-        f"rate {_short(record['learning_rate'])}",
-        f"{speed:,.0f} {task.unit}/s",
-        "" if seconds_left is None else f"{_clock(seconds_left)} left",
-        _size(record["steady_bytes"]),
-    )
-    return ", ".join(filter(None, figures))
+    figures = {
+        "loss": f"loss {record['loss']:.4f}",
+        "rate": f"rate {_short(record['learning_rate'])}",
+        "speed": f"{speed:,.0f} {task.unit}/s",
+        "left": "" if seconds_left is None else f"{_clock(seconds_left)} left",
+        "memory": _size(record["steady_bytes"]),
+    }
+    return _fitted(figures, room)
+
+
+def _fitted(figures: dict[str, str], room: int | None) -> str:
+    """The figures in one line, without the dispensable ones that do not fit."""
+    for name in ("", *DISPENSABLE):
+        figures = {key: text for key, text in figures.items() if key != name and text}
+        line = ", ".join(figures.values())
+        if room is None or len(line) <= room:
+            return line
+    return line
 
 
 def _short(rate: float) -> str:

@@ -43,8 +43,9 @@ class Checkpoints:
         to_arrays: Callable[[State], Arrays],
         figures: Sequence[Figure],
         sync_log: Callable[[], None] = lambda: None,
+        advice: str = "",
     ) -> None:
-        self.folder, self.figures = folder, figures
+        self.folder, self.figures, self.advice = folder, figures, advice
         self._to_arrays = to_arrays
         self._sync_log = sync_log  # a checkpoint must not hold steps that the log could lose in a power cut
         for place in (folder, folder / CHECKPOINTS):
@@ -107,9 +108,7 @@ class Checkpoints:
 
     def diverged(self, what: str) -> IsogradError:
         """The error that ends a run whose numbers are no longer finite."""
-        return IsogradError(
-            f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate or --dtype float32"
-        )
+        return IsogradError(f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate{self.advice}")
 
     def _kept(self) -> str:
         saved = self.newest_path()

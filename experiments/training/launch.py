@@ -19,7 +19,7 @@ from experiments.training.run_config import RunConfig, read_config, write_config
 from experiments.training.run_log import notes_on_log, read_log
 from experiments.training.runner import Runner
 from experiments.training.same_settings import check_settings_of
-from experiments.training.settings import Place, Settings, check_settings, with_settings
+from experiments.training.settings import Place, Settings, check_settings, check_updates, with_settings
 from shared.backend import Backend, find_backend, load_backend
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import TrainingConfig
@@ -37,6 +37,7 @@ def start(name: str, settings: Settings, folder: Path, progress: Progress, *, st
     check_folder(folder)
     find_backend(place.backend, dtype=place.dtype, device=place.device)
     prepared = prepared_for(experiment, settings, progress)
+    _check_stop(stop_at, 0, prepared)
     backend = backend_for(prepared.experiment, *place)
     state = backend.init_state()
     parameters = _parameters(backend.state_to_arrays(state), prepared.experiment.training)
@@ -79,12 +80,19 @@ def resume(
         if ended := _ended(folder, prepared, step):
             progress.note(f"{folder} is complete: {ended}")
             return
+        _check_stop(stop_at, step, prepared)
         resumed = [*config.resumed, {"step": step, "backend": loaded.name, "versions": _versions(loaded)}]
         write_config(folder, replace(config, resumed=resumed))
         with MetricsLog(folder) as log:
             log.truncate_after(step)
             history = read_log(folder, prepared.task)
             Runner(loaded, prepared, folder, log, progress, history).run(state, step, stop_at=stop_at)
+
+
+def _check_stop(stop_at: int | None, step: int, prepared: Prepared) -> None:
+    total = total_steps(prepared)
+    if stop_at is not None and not step <= stop_at <= total:
+        raise IsogradError(f"--stop-at: expected a step from {step} to {total}, the last of the run, got {stop_at}")
 
 
 def _ended(folder: Path, prepared: Prepared, step: int) -> str:
@@ -118,6 +126,7 @@ def prepared_for(experiment: Experiment, settings: Settings, progress: Progress)
     prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
+    check_updates(settings, total_steps(prepared), prepared.experiment)
     return _with_horizon(prepared)
 
 

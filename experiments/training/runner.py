@@ -21,6 +21,8 @@ from shared.data import prefetch
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog
 
+NARROW = ("bfloat16", "float16")
+LARGEST_LOSS = 1e6  # no task's loss comes near it, unless its run diverges
 MUST_BE_FINITE = ("loss", "gradient_norm")
 
 
@@ -41,7 +43,8 @@ class Runner:
     ) -> None:
         self.backend, self.prepared, self.experiment, self.task = backend, prepared, prepared.experiment, prepared.task
         self.folder, self.log, self.progress = folder, log, progress
-        self.checkpoints = Checkpoints(folder, backend.state_to_arrays, self.task.figures, log.sync)
+        advice = " or --dtype float32" if backend.describe().get("dtype") in NARROW else ""
+        self.checkpoints = Checkpoints(folder, backend.state_to_arrays, self.task.figures, log.sync, advice)
         self.pending = Pending(backend, self.task.unit, _spent(history))
         self.patience = Patience(self.experiment.patience, self.task.figures, history)
         self.unread = ""  # why records are no longer shown
@@ -148,6 +151,9 @@ class Runner:
             if not np.isfinite(record.get(name, 0.0)):
                 what = name.replace("_", " ") if record["kind"] == "train" else f"{record['kind']} {name}"
                 raise self.checkpoints.diverged(f"the {what} is {record[name]} at step {record['step']}")
+        if record["loss"] > LARGEST_LOSS:
+            what = f"the {record['kind']} loss is {record['loss']:.3g} at step {record['step']}"
+            raise self.checkpoints.diverged(f"{what}, so the run diverges")
 
     def _state_of_run(self) -> dict[str, Any]:
         epoch, batch = divmod(self.step, self.steps_of_an_epoch)

@@ -207,6 +207,19 @@ def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
         )
 
 
+def check_updates(settings: Settings, steps: int, experiment: Experiment) -> None:
+    """Raise for given settings that a run of so many steps never gets to use."""
+    batches, warmup = experiment.training.accumulate, experiment.schedule.warmup
+    updates = steps // batches
+    if settings.accumulate is not None and updates < 1:
+        raise IsogradError(f"--accumulate {batches}: a run of {steps} steps makes no update: expected at most {steps}")
+    if settings.warmup is not None and warmup > updates:
+        raise IsogradError(
+            f"--warmup {warmup}: the run has only {updates} updates and would end before its full rate: expected at "
+            f"most {updates}, or more --steps"
+        )
+
+
 def flag(option: str) -> str:
     """The option as typed on the command line."""
     return f"--{option.replace('_', '-')}"

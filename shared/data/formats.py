@@ -109,8 +109,11 @@ def _has_header(path: Path, format: Format) -> bool:
 
 
 def _find(folder: Path, patterns: tuple[str, ...]) -> Path | None:
-    for pattern in (name + ending for name in patterns for ending in ("", ".gz")):
-        matches = sorted(path for path in folder.glob(pattern) if path.is_file())
+    for pattern in patterns:
+        found = sorted(path for ending in ("", ".gz") for path in folder.glob(pattern + ending))
+        matches = [path for path in found if path.is_file()]
+        if found and not matches:
+            raise IsogradError(f"data folder {folder}: expected a file {found[0].name}, got a folder of that name")
         if len(matches) > 1:
             names = ", ".join(path.name for path in matches)
             raise IsogradError(f"data folder {folder}: expected one file {pattern}, got {names}; keep one of them")
@@ -126,18 +129,54 @@ def _looked_for() -> str:
 
 
 def _read(path: Path, format: Format, report: Report) -> Reviews:
-    texts, labels, header = [], [], format.header
+    texts, labels, header, wrong = [], [], format.header, Labels(path, format)
     for line, fields in counted(read_records(path, format.delimiter), report, f"{path.name}: read"):
         if header is not None:
             _check_header(path, line, fields, header)
             header = None
             continue
+        if wrong.sees(line, fields):
+            continue
         text, label = _parse(path, line, fields, format)
         texts.append(text)
         labels.append(label)
+    wrong.check(len(texts))
     if not texts:
         raise IsogradError(f"{path}: expected reviews in the format {format.name}, got none; is the file complete?")
     return Reviews(tuple(texts), tuple(labels))
+
+
+class Labels:
+    """The rows of a file whose labels the format does not have, reported together."""
+
+    def __init__(self, path: Path, format: Format) -> None:
+        self.path, self.format = path, format
+        self.first, self.found, self.rows = 0, dict[str, int](), 0
+
+    def sees(self, line: int, fields: list[str]) -> bool:
+        """Whether this row's label is unknown; its first line and their number are kept."""
+        if len(fields) != self.format.columns or fields[self.format.label_column] in self.format.labels:
+            return False
+        self.first, self.rows = self.first or line, self.rows + 1
+        self.found.setdefault(fields[self.format.label_column], line)
+        return True
+
+    def check(self, good: int) -> None:
+        """Raise IsogradError if there were such rows: how many, the first of them, and what to do."""
+        if self.rows:
+            raise IsogradError(
+                f"{self.path}, line {self.first}: expected a label out of {', '.join(self.format.labels)}, got "
+                f"{short(repr(next(iter(self.found))))} ({self.rows} of {good + self.rows} rows have such a label); "
+                f"{self._remedy()}"
+            )
+
+    def _remedy(self) -> str:
+        labels = list(self.format.labels)
+        if self.rows == self.first == 1:
+            return "line 1 looks like a header: remove it"
+        if labels[0] == "1" and set(self.found) == {"0"}:
+            return "the labels seem to start at 0: add 1 to every label"
+        return "correct or remove these records"
 
 
 def _check_header(path: Path, line: int, fields: list[str], header: tuple[str, ...]) -> None:

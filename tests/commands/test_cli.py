@@ -166,6 +166,54 @@ def _checking_load_backend(name, **given):
     return FakeBackend(**given)
 
 
+NO_EFFECT = {
+    "--steps 6 --stop-at 9": "--stop-at: expected a step from 0 to 6, the last of the run, got 9",
+    "--steps 1 --accumulate 1000": "--accumulate 1000: a run of 1 steps makes no update",
+    "--steps 6 --warmup 7": "--warmup 7: the run has only 6 updates",
+    "--data one-class": "expected training examples of several labels, got positive alone",
+    "--data twice": "expected one file train.csv, got train.csv, train.csv.gz; keep one of them",
+    "--data folder": "expected a file train.csv, got a folder of that name",
+    "--data from-0": r"train.csv, line 1: expected a label out of 1, 2, got '0' (2 of 3 rows ",
+    "--data header": r"train.csv, line 1: expected a label out of 1, 2, got 'label' (1 of 2 rows ",
+}
+
+
+@pytest.fixture
+def odd_folders(tmp_path):
+    """Data folders that each have one thing wrong, besides a good test.csv."""
+    contents = {
+        "one-class": '"2","good"\n',
+        "from-0": '"0","bad"\n"1","good"\n"0","worse"\n',
+        "header": '"label","text"\n"1","good"\n',
+        "twice": '"1","bad"\n"2","good"\n',
+    }
+    for name, text in contents.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.csv").write_text(text)
+        (tmp_path / name / "test.csv").write_text('"2","good"\n"2","fine"\n')
+    (tmp_path / "twice" / "train.csv.gz").write_bytes(b"")
+    (tmp_path / "folder" / "train.csv").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(("line", "words"), NO_EFFECT.items(), ids=NO_EFFECT)
+def test_what_would_have_no_effect_is_refused(odd_folders, fake, capsys, line, words):
+    name = "reviews-1" if "--data" in line else "reviews-1-small"
+    assert cli.main(["train", name, "--out", "new", *line.split()]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not Path("new").exists()
+
+
+def test_a_fault_that_changes_nothing_in_a_twin_is_refused(capsys):
+    from crosscheck.faults.table import FAULTS
+
+    fault = next(fault for fault in FAULTS.values() if fault.name.startswith("norm-eps"))
+    for command in ("locate", "explain"):
+        assert cli.main([command, "Linear", "--fault", fault.name]) == 2
+        assert f"isograd {command} {fault.twin} --fault {fault.name}" in capsys.readouterr().err
+
+
 UNREADABLE = {
     "trian": "unknown command 'trian': did you mean train?",
     "": "expected a command, got none",
@@ -352,7 +400,7 @@ def test_a_bug_is_not_hidden_behind_a_sentence(monkeypatch, bug):
         cli.main([])
 
 
-@pytest.mark.parametrize(("stop_at", "told"), [("3", ["stopped at step 3 of 6, as requested: resume with"]), ("9", [])])
+@pytest.mark.parametrize(("stop_at", "told"), [("3", ["stopped at step 3 of 6, as requested: resume with"]), ("6", [])])
 def test_a_run_says_that_it_stopped_only_if_it_did(fake, capsys, stop_at, told):
     assert cli.main([*SMALL, "--steps", "6", "--stop-at", stop_at]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "stopped" in line]

@@ -1,13 +1,16 @@
 """The progress of a run: the figures of a line, the time left at the steps' own pace, and the quiet and JSON forms."""
 
 import json
+import os
 import re
 
 import pytest
 
+from experiments.catalogue import find_experiment
 from experiments.progress import display
 from experiments.progress import line as progress_line
 from experiments.progress.display import Bar, JsonLines, Lines, Progress, make_progress
+from experiments.training.threads import choose_threads
 from shared.tasks.table import TASKS
 
 TASK = TASKS["classification"]
@@ -148,3 +151,35 @@ def test_quiet_shows_nothing(capsys):
 def test_the_form_fits_the_options_and_the_terminal(monkeypatch, options, terminal, kind):
     monkeypatch.setattr(display.sys.stderr, "isatty", lambda: terminal, raising=False)
     assert type(make_progress(**options)) is kind
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140])
+def test_a_bar_keeps_step_loss_and_time_left_in_a_narrow_terminal(monkeypatch, clock, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Bar() as shown:
+        shown.start("a run", 0, 100_000, TASK)
+        for step, at in ((20, 1000.0), (1_120, 1010.0)):
+            clock["seconds"] = at
+            shown.record(record(step))
+            shown.advance(step)
+        shown._bar.refresh()
+    last = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capsys.readouterr().err).replace("\r", "\n")
+    line = next(line for line in reversed(last.splitlines()) if "loss" in line)
+    assert re.search(r"1120/100000 .*loss 0\.4312, .*\d:\d\d left", line)
+    assert len(line.rstrip()) <= columns
+
+
+def test_a_narrow_model_gets_one_thread_unless_the_user_chose(monkeypatch):
+    for name, given, expected in (
+        ("reviews-5-small", None, "1"),
+        ("reviews-5", None, None),
+        ("reviews-5-small", "3", "3"),
+    ):
+        monkeypatch.setenv("OMP_WAIT_POLICY", "")
+        monkeypatch.setenv("OMP_NUM_THREADS", given or "")
+        if given is None:
+            monkeypatch.delenv("OMP_NUM_THREADS")
+        choose_threads(find_experiment(name))
+        assert os.environ.get("OMP_NUM_THREADS") == expected
+        monkeypatch.setenv("OMP_NUM_THREADS", "")
