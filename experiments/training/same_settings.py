@@ -30,7 +30,8 @@ def check_settings_of(
     A checkpoint that was written before its state had all settings holds only some of them.
     """
     ours = settings_of(experiment)
-    theirs = state.get(SETTINGS) or _of_older_state(state, ours)
+    saved = state.get(SETTINGS)
+    theirs = saved if isinstance(saved, Mapping) else _of_older_state(state, ours)
     chosen = [name for name in ours if names is None or name in names]
     different = [text for name in chosen for text in _differences(name, ours[name], theirs.get(name, ours[name]))]
     if different:
@@ -42,7 +43,8 @@ def check_settings_of(
 
 def _of_older_state(state: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a state without SETTINGS: the seed, the schedule, the learning rate and the model's arguments."""
-    schedule = dict(state.get("schedule", {}))
+    saved = state.get("schedule")
+    schedule = dict(saved) if isinstance(saved, Mapping) else {}
     rate = schedule.pop("learning_rate", ours["optimizer"]["learning_rate"])
     return {
         "seed": state.get("seed", ours["seed"]),

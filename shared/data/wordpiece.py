@@ -119,8 +119,8 @@ def _without_long_words(texts: Sequence[str]) -> list[str]:
     kept = [LONG_RUN.sub(shortened, text) for text in texts]
     if left_out:
         log.warning(
-            "%d words of more than %d characters are left out of the word pieces: they become [UNK]",
-            left_out,
+            "words of more than %d characters become [UNK], so they are left out of the word pieces: %d in these texts",
             LONGEST_WORD,
+            left_out,
         )
     return kept
