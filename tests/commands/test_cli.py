@@ -368,6 +368,25 @@ def test_a_nan_loss_ends_with_exit_code_2_and_names_the_step(monkeypatch, capsys
     assert re.fullmatch(words, capsys.readouterr().err)
 
 
+def test_a_huge_loss_ends_a_run_and_float32_is_not_advised_in_float32(fake, monkeypatch, capsys):
+    from experiments.training import runner
+
+    monkeypatch.setattr(runner, "LARGEST_LOSS", 0.0)  # every loss of the stand-in is above it
+    assert cli.main([*SMALL, "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "so the run diverges; " in error
+    assert error.endswith("try a smaller --learning-rate\n")
+
+
+def test_a_full_disk_names_the_folder_of_the_run(run, monkeypatch, capsys):
+    def fail(arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "run/checkpoints/x")
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert cli.main([]) == 2
+    assert "then resume with `isograd train --resume run`" in capsys.readouterr().err
+
+
 ERRORS = {
     "a mistake": (IsogradError("this and that"), 2, "this and that"),
     "a full disk": (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full: free some space"),
