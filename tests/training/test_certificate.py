@@ -169,7 +169,7 @@ def test_numbers_that_are_not_finite_are_written_as_valid_json(tmp_path, monkeyp
 
 def test_the_table_has_the_quantities_of_every_optimizer_that_was_used(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    certificate_of(tmp_path / "all" / "run", "lockstep-2", steps=1, optimizer="rmsprop", accumulate=2)
+    certificate_of(tmp_path / "all" / "run", "lockstep-2", steps=2, optimizer="rmsprop", accumulate=2)
     assert main(["report", "all", "--table", "table.md"]) == 0
     header = next(line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| experiment"))
     assert "| gradients | sum of gradients | mean of squares | weights | averaged weights | bound |" in header
