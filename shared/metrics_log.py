@@ -37,8 +37,11 @@ class MetricsLog:
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record; `step` orders it, `kind` (a string, such as "train") groups its numbers in TensorBoard."""
         plain = {name: _plain(value) for name, value in record.items()}
-        self._file.write(_to_line(plain))
-        self._file.flush()
+        try:
+            self._file.write(_to_line(plain))
+            self._file.flush()
+        except OSError as error:  # of an open file, so without its name
+            raise OSError(error.errno, error.strerror, str(self.folder / FILE)) from error
         if self._tensorboard:
             self._tensorboard.write(plain)
 

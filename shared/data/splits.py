@@ -97,11 +97,6 @@ def make_splits(
             f"expected examples for training and validation, got none for {' and '.join(empty)} out of {total} "
             f"({origin}); provide more data or a smaller validation size"
         )
-    if len(present := set(chosen["train"].labels)) == 1:
-        raise IsogradError(
-            f"expected training examples of several labels, got {label_names[present.pop()]} alone ({origin}): "
-            "a classifier learns nothing from them; provide examples of the others"
-        )
     fingerprint = _fingerprint(chosen, label_names, report)
     test = chosen.get("test")
     return Splits(chosen["train"], chosen["validation"], test, label_names, origin, fingerprint, vocabulary, source)

@@ -110,6 +110,7 @@ class Classification:
         experiment = replace(experiment, dataset=_dataset(experiment, source))
         tell = report or silent
         splits = load_reviews(experiment.dataset, source, report=tell)
+        _check_labels(splits)
         tokenizer = load_tokenizer(vocabulary, splits, report=tell)
         _check_vocabulary(experiment, tokenizer)
         examples = tokenise(splits, tokenizer, experiment.length, progress=partial(tell, "tokenised"))
@@ -159,6 +160,16 @@ def _dataset(experiment: Experiment, source: str | None) -> str:
     labels = len(recognise(Path(str(source))).labels)
     names = [experiment.dataset, *DATASETS]
     return next((name for name in names if len(DATASETS[name].label_names) == labels), experiment.dataset)
+
+
+def _check_labels(splits: Splits) -> None:
+    """Raise IsogradError for training examples that all have one label: nothing can be learnt from them."""
+    present = set(splits.train.labels)
+    if len(present) == 1:
+        raise IsogradError(
+            f"expected training examples of several labels, got {splits.label_names[present.pop()]} alone "
+            f"({splits.origin}): provide examples of the others"
+        )
 
 
 def _check_vocabulary(experiment: Experiment, tokenizer: TextTokenizer) -> None:

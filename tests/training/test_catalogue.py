@@ -131,3 +131,10 @@ def test_an_experiment_survives_json(name):
 
 def test_an_epoch_of_the_built_in_data_has_ten_steps():
     assert steps_of_an_epoch(prepare(find_experiment("reviews-1-small"), None)) == 10
+
+
+def test_training_examples_that_all_have_one_label_are_refused(tmp_path):
+    (tmp_path / "train.csv").write_text('"1","bad"\n"1","worse"\n')
+    (tmp_path / "test.csv").write_text('"1","bad"\n"2","good"\n' * 4)
+    with pytest.raises(IsogradError, match="expected training examples of several labels, got negative alone"):
+        prepare(find_experiment("reviews-5-small"), str(tmp_path))

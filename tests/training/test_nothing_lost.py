@@ -249,7 +249,9 @@ def test_a_disk_that_is_full_for_the_records_ends_in_one_sentence_and_the_run_go
     open_log = metrics_log._open
     monkeypatch.setattr(metrics_log, "_open", lambda folder: FullAfter(open_log(folder), lines=17))
     assert cli.main([*NEW, "--quiet"]) == 2
-    assert "the disk is full: free some space, then resume with `isograd train --resume" in sentence(capsys)
+    said = sentence(capsys)
+    assert "the disk is full (run/metrics.jsonl): free some space" in said
+    assert "then resume with `isograd train --resume run`" in said
     monkeypatch.setattr(metrics_log, "_open", open_log)
     assert cli.main(RESUME) == 0
     assert_equal_runs(tmp_path / "run", whole)
