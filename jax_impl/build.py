@@ -1,4 +1,4 @@
-"""Build a twin from its registry entry: as its constructor draws it, without memory, or with zeros.
+"""Build a twin from its registry entry: with its constructor's initial values, abstract, or with zeros.
 Twin: torch_impl/build.py.
 """
 
@@ -17,7 +17,7 @@ from shared.registry import Twin
 
 
 def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nnx.Module:
-    """The module of a twin with these constructor arguments; an abstract one has names and shapes but no memory.
+    """The module of a twin with these constructor arguments; an abstract one has names and shapes but no values.
 
     Raises IsogradError if the constructor does not take the arguments.
     """

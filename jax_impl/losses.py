@@ -22,16 +22,16 @@ def predicted_classes(logits: Float[Array, "*N C"]) -> Int[Array, "*N"]:
 
 
 def weighted_mean(values: Shaped[Array, "*N"], weights: Float[Array, "*N"]) -> Float[Array, ""]:
-    """sum(w v) / sum(w): what has weight 0 only fills the batch; 0 where nothing is real."""
+    """sum(w v) / sum(w): positions of weight 0 are padding; 0 if all are."""
     total = weights.sum()
     return (weights * values).sum() / (total + (total == 0))
 
 
-Scores = tuple[Array, Array, dict[str, Array]]  # losses, predictions, what else a step shows; shaped like weights
+Scores = tuple[Array, Array, dict[str, Array]]  # losses, predictions, other metrics; shaped like weights
 
 
 def classify(outputs: Float[Array, "*N C"], batch: Mapping[str, Array]) -> Scores:
-    """Cross-entropy and the likeliest class of each position; a step also shows how many classes are right."""
+    """Cross-entropy and the most likely class of each position; a training step also reports accuracy."""
     losses, predictions = cross_entropy(outputs, batch["labels"]), predicted_classes(outputs)
     return losses, predictions, {"accuracy": predictions == batch["labels"]}
 

@@ -23,7 +23,7 @@ from shared.weight_rules import canonical_name, from_canonical, to_canonical
 
 
 class Objective:
-    """A model without memory, whose weights, by name, are an argument of every method."""
+    """A stateless model: every method takes its weights, by name, as an argument."""
 
     def __init__(self, model: ModelConfig, loss: str, device: jax.Device, dtype: str, training: TrainingConfig):
         check_choice("loss", loss, LOSSES)
@@ -47,13 +47,13 @@ class Objective:
         return gradients, {"loss": loss, **metrics}
 
     def loss(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Float[Array, ""], Metrics]:
-        """The loss and what else its row of LOSSES shows, as weighted means."""
+        """The loss and the other metrics of its row of LOSSES, as weighted means."""
         losses, _, shown = self.score(self.outputs(weights, batch, key), batch)
         metrics = {name: weighted_mean(values, batch["weights"]) for name, values in shown.items()}
         return weighted_mean(losses, batch["weights"]), metrics
 
     def outputs(self, weights: Tensors, batch: Tensors, key: Array | None) -> Any:
-        """What the model puts out in the run's dtype; with the dropout masks of `key`, or no dropout without one."""
+        """The model's outputs in the run's dtype, with the dropout masks of `key`, or without dropout if None."""
         compute = {name: weight.astype(self.dtype) for name, weight in weights.items()}
         inputs = tuple(batch[name] for name in self.model.inputs)
         module = _with_weights(self.structure, compute, self.buffers)
@@ -78,7 +78,7 @@ class Objective:
 
 
 def _make_module(model: ModelConfig, device: jax.Device) -> tuple[Any, nnx.Module]:
-    """All that is not a weight on the device, and the module without memory: its weights live in the state."""
+    """All non-weights on the device, and the abstract module: its weights live in the state."""
     twin = find_twin(model.twin)
     buffers = nnx.state(empty_twin(twin, model.arguments, device), nnx.Not(nnx.Param))
     return buffers, build_twin(twin, model.arguments, abstract=True)

@@ -17,11 +17,11 @@ class SGD:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return (learning_rate,)
 
     def update(self, weights: Tensors, gradients: Tensors, state: Named, coefficients: Array) -> tuple[Tensors, Named]:
-        """Weights and momentum buffer (none without momentum) after one step; the arguments are used up."""
+        """Weights and momentum buffer (none without momentum) after one step; consumes its arguments."""
         (learning_rate,) = coefficients
         momentum = self.config.momentum
         directions = _with_decay(gradients, weights, self.config.weight_decay)
@@ -41,14 +41,14 @@ class AdamW:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`.
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`.
 
         `optax.adamw` computes 1 - b2^t on the device, where float32 leaves it 4 digits at the first step.
         """
         return 1 - self.config.beta_1**step, 1 - self.config.beta_2**step, learning_rate
 
     def update(self, weights: Tensors, gradients: Tensors, state: Named, coefficients: Array) -> tuple[Tensors, Named]:
-        """Weights and both moments after one step; the arguments are used up."""
+        """Weights and both moments after one step; consumes its arguments."""
         correction_1, correction_2, learning_rate = coefficients
         beta_1, beta_2 = self.config.beta_1, self.config.beta_2
         eps, weight_decay = self.config.eps, self.config.weight_decay
@@ -71,11 +71,11 @@ class Adam:
         self.rule = AdamW(undecayed)
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return self.rule.coefficients(step, learning_rate)
 
     def update(self, weights: Tensors, gradients: Tensors, state: Named, coefficients: Array) -> tuple[Tensors, Named]:
-        """Weights and both moments after one step; the arguments are used up."""
+        """Weights and both moments after one step; consumes its arguments."""
         gradients = _with_decay(gradients, weights, self.config.weight_decay)
         return self.rule.update(weights, gradients, state, coefficients)
 
@@ -87,11 +87,11 @@ class RMSprop:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return (learning_rate,)
 
     def update(self, weights: Tensors, gradients: Tensors, state: Named, coefficients: Array) -> tuple[Tensors, Named]:
-        """Weights and mean squares after one step; the arguments are used up."""
+        """Weights and mean squares after one step; consumes its arguments."""
         (learning_rate,) = coefficients
         (square_avg,) = state
         alpha, eps = self.config.alpha, self.config.eps
@@ -110,11 +110,11 @@ class Adagrad:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return (learning_rate,)
 
     def update(self, weights: Tensors, gradients: Tensors, state: Named, coefficients: Array) -> tuple[Tensors, Named]:
-        """Weights and sums of squares after one step; the arguments are used up."""
+        """Weights and sums of squares after one step; consumes its arguments."""
         (learning_rate,) = coefficients
         (total,) = state
         eps = self.config.eps

@@ -1,4 +1,4 @@
-"""Precision: which steps are computed in float32 at least, and the switches for exact matrix products.
+"""Precision: which operations run in float32 at least, and the switches for exact matrix products.
 Twin: torch_impl/precision.py.
 """
 
@@ -8,7 +8,7 @@ from jax import Array
 
 
 def at_least_float32(x: Array) -> Array:
-    """Widen bfloat16 and float16 for a step that loses digits (softmax, normalisation); others stay as they are."""
+    """Widen bfloat16 and float16 for an operation that loses digits (softmax, normalisation); keep other dtypes."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

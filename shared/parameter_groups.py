@@ -1,4 +1,4 @@
-"""Which parameters go with which group: by their canonical names, the first group that fits."""
+"""Which parameters belong to which group: the first group whose patterns match the canonical name."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -8,11 +8,11 @@ from shared.configs.optimizer import ParameterGroup
 from shared.errors import IsogradError
 from shared.initial_weights import Shapes
 
-REST = ParameterGroup(("*",))  # of the optimiser's own hyperparameters
+REST = ParameterGroup(("*",))  # with the optimiser's own hyperparameters
 
 
 def by_group(names: Iterable[str], groups: Sequence[ParameterGroup]) -> list[tuple[ParameterGroup, list[str]]]:
-    """Every group with its names, and those that fit none under a last group of the optimiser's own hyperparameters.
+    """Every group with its names; names that match none form a last group with the optimiser's hyperparameters.
 
     Groups and names keep their order; `*` stands for any letters, dots too, and case counts.
     Raises IsogradError for a pattern that fits no name at all, for a group whose names all go to earlier ones, for a

@@ -95,7 +95,7 @@ def key_from_seed(seed: int) -> Key:
 
 
 def split(key: Key, number: int) -> list[Key]:
-    """This many new keys from one."""
+    """Split a key into this many new keys."""
     high, low = threefry2x32(key, np.zeros(number, np.uint32), np.arange(number, dtype=np.uint32))
     return list(zip(high.tolist(), low.tolist(), strict=True))
 

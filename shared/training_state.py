@@ -39,7 +39,7 @@ def initial_arrays(groups: Mapping[str, Shapes], seed: int, dtype: np.dtype | ty
 
 
 def join(groups: Mapping[str, Arrays], step: int, gathered: np.ndarray | None = None) -> Arrays:
-    """One flat dict of groups of arrays, the number of steps made, and the rows gathered where gradients are summed."""
+    """One flat dict of groups of arrays, the number of steps made, and the rows accumulated if gradients are summed."""
     named = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
     counts = {GATHERED: gathered} if GRADIENT_SUM in groups and gathered is not None else {}
     return {**named, **counts, STEP: np.array(step, np.int64)}
@@ -50,7 +50,7 @@ def split(
 ) -> dict[str, Arrays]:
     """The groups of a flat dict; the inverse of `join`, less the counts.
 
-    Raises WeightsError for names or shapes that do not fit `groups`, IsogradError for another dtype or a bad step.
+    Raises WeightsError for names or shapes that do not fit `groups`, IsogradError for a different dtype or a bad step.
     """
     expected = {f"{group}/{name}": tuple(shape) for group in groups for name, shape in groups[group].items()}
     counts: dict[str, tuple[int, ...]] = {GATHERED: ()} if GRADIENT_SUM in groups else {}

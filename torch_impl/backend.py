@@ -21,7 +21,7 @@ from torch_impl.weights import to_numpy, to_tensor
 
 
 class Backend:
-    """What the runner trains with; the protocol is in shared/backend.py.
+    """The training backend; the protocol is in shared/backend.py.
 
     A state is {"weights", ... (the groups of shared/training_state.py): name -> tensor, "step": batches so far}.
     """
@@ -58,7 +58,7 @@ class Backend:
         return self.state_from_arrays(training_state.initial_arrays(self.groups, self.seed, dtype))
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
-        """One batch, and an update after each `accumulate` of them; uses up the state. For the metrics see Backend."""
+        """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""
         run = self.update if (state["step"] + 1) % self.training.accumulate == 0 else self.gather
         tensors, metrics = run(*self.arguments(state, batch, learning_rate))
         return {**tensors, "step": state["step"] + 1}, metrics
@@ -66,7 +66,7 @@ class Backend:
     def arguments(
         self, state: State, batch: Batch, learning_rate: float
     ) -> tuple[Groups, Tensors, rng.Key, list[tuple[float, ...]]]:
-        """What `update` or `gather` takes in the state's next step."""
+        """The arguments of `update` or `gather` for the state's next step."""
         coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         tensors = {group: value for group, value in state.items() if group != "step"}
         return tensors, self.to_device(batch), self.key(state), coefficients
@@ -113,7 +113,7 @@ class Backend:
         return self.objective.evaluate(weights, batch)
 
     def to_device(self, batch: Batch) -> Tensors:
-        """What the model and the loss need of a batch, on the device; what is there already stays as it is."""
+        """The entries of a batch that the model and the loss read, on the device; those already there are kept."""
         named = {name: batch[name] for name in (*self.model.inputs, "labels", "weights")}
         return {n: a if isinstance(a, Tensor) else _on_its_way(a, self.device) for n, a in named.items()}
 
@@ -134,7 +134,7 @@ class Backend:
         return training_state.join(groups, state["step"], None if rows is None else to_numpy(rows))
 
     def state_from_arrays(self, arrays: dict[str, np.ndarray]) -> State:
-        """The inverse of `state_to_arrays`, a copy; arrays may come from the other backend, or raise IsogradError."""
+        """The inverse of `state_to_arrays`, a copy; the arrays may come from the other backend. Raises IsogradError."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
         groups = training_state.split(arrays, self.groups, dtype, self.model.twin)
         tensors = {group: self.objective.from_canonical(groups[group]) for group in groups}
@@ -143,7 +143,7 @@ class Backend:
         return {**tensors, **rows, "step": int(arrays["step"])}
 
     def memory(self) -> dict[str, int]:
-        """steady_bytes and peak_bytes: of the device where it says, of the process on a CPU."""
+        """steady_bytes and peak_bytes: of the GPU, or of the process on a CPU."""
         if self.device.type == "cpu":
             return process_memory()
         steady, peak = torch.cuda.memory_allocated(self.device), torch.cuda.max_memory_allocated(self.device)
@@ -156,7 +156,7 @@ class Backend:
 
 
 def _on_its_way(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array on the device; a GPU copies it when the steps before it are done, and nobody waits for that."""
+    """The array on the device; a GPU copies it asynchronously, behind the steps already queued."""
     tensor = to_tensor(array)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 

@@ -22,7 +22,7 @@ from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
 
 class Objective:
-    """A model without memory, whose weights, by name, are an argument of every method."""
+    """A stateless model: every method takes its weights, by name, as an argument."""
 
     def __init__(self, model: ModelConfig, loss: str, device: torch.device, dtype: str, training: TrainingConfig):
         check_choice("loss", loss, LOSSES)
@@ -44,13 +44,13 @@ class Objective:
         return dict(zip(trainable, gradients, strict=True)), {"loss": loss.detach(), **metrics}
 
     def loss(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Float[Tensor, ""], Metrics]:
-        """The loss and what else its row of LOSSES shows, as weighted means."""
+        """The loss and the other metrics of its row of LOSSES, as weighted means."""
         losses, _, shown = self.score(self.outputs(weights, batch, key), batch)
         metrics = {name: weighted_mean(values, batch["weights"]) for name, values in shown.items()}
         return weighted_mean(losses, batch["weights"]), metrics
 
     def outputs(self, weights: Tensors, batch: Tensors, key: rng.Key | None) -> Any:
-        """What the model puts out in the run's dtype; with the dropout masks of `key`, or no dropout without one."""
+        """The model's outputs in the run's dtype, with the dropout masks of `key`, or without dropout if None."""
         compute = {name: weight.to(getattr(torch, self.dtype)) for name, weight in weights.items()}
         inputs = tuple(batch[name] for name in self.model.inputs)
         self.structure.train(key is not None)
@@ -73,6 +73,6 @@ class Objective:
 
 
 def _make_module(model: ModelConfig, device: torch.device) -> tuple[Tensors, nn.Module]:
-    """Buffers on the device, and the module without memory: its weights live in the state."""
+    """Buffers on the device, and the abstract module: its weights live in the state."""
     module = build_twin(find_twin(model.twin), model.arguments)
     return {name: buffer.to(device) for name, buffer in module.named_buffers()}, module.to("meta")

@@ -20,13 +20,13 @@ class SGD:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return (learning_rate,)
 
     def update(
         self, weights: Tensors, gradients: Tensors, state: Named, coefficients: tuple[float, ...]
     ) -> tuple[Tensors, Named]:
-        """Weights and momentum buffer (none without momentum) after one step; the arguments are used up."""
+        """Weights and momentum buffer (none without momentum) after one step; consumes its arguments."""
         (learning_rate,) = coefficients
         buffers = [state[0][name] for name in weights] if state else [None] * len(weights)
         sgd(
@@ -54,13 +54,13 @@ class AdamW:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return float(step), learning_rate
 
     def update(
         self, weights: Tensors, gradients: Tensors, state: Named, coefficients: tuple[float, ...]
     ) -> tuple[Tensors, Named]:
-        """Weights and both moments after one step; the arguments are used up."""
+        """Weights and both moments after one step; consumes its arguments."""
         step, learning_rate = coefficients
         counters = torch.full((len(weights),), step - 1)
         exp_avg, exp_avg_sq = state
@@ -93,13 +93,13 @@ class Adam:
         self.rule = AdamW(undecayed)
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return self.rule.coefficients(step, learning_rate)
 
     def update(
         self, weights: Tensors, gradients: Tensors, state: Named, coefficients: tuple[float, ...]
     ) -> tuple[Tensors, Named]:
-        """Weights and both moments after one step; the arguments are used up."""
+        """Weights and both moments after one step; consumes its arguments."""
         gradients = _with_decay(gradients, weights, self.config.weight_decay)
         return self.rule.update(weights, gradients, state, coefficients)
 
@@ -111,13 +111,13 @@ class RMSprop:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return (learning_rate,)
 
     def update(
         self, weights: Tensors, gradients: Tensors, state: Named, coefficients: tuple[float, ...]
     ) -> tuple[Tensors, Named]:
-        """Weights and mean squares after one step; the arguments are used up."""
+        """Weights and mean squares after one step; consumes its arguments."""
         (learning_rate,) = coefficients
         (square_avg,) = state
         rmsprop(
@@ -145,13 +145,13 @@ class Adagrad:
         self.config = config
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """What changes from step to step (the first is 1), in Python's float64; the last argument of `update`."""
+        """Step-dependent coefficients (the first step is 1), in Python's float64; the last argument of `update`."""
         return (learning_rate,)
 
     def update(
         self, weights: Tensors, gradients: Tensors, state: Named, coefficients: tuple[float, ...]
     ) -> tuple[Tensors, Named]:
-        """Weights and sums of squares after one step; the arguments are used up."""
+        """Weights and sums of squares after one step; consumes its arguments."""
         (learning_rate,) = coefficients
         (total,) = state
         adagrad(

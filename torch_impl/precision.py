@@ -1,4 +1,4 @@
-"""Precision: which steps are computed in float32 at least, and the switches for exact matrix products.
+"""Precision: which operations run in float32 at least, and the switches for exact matrix products.
 Twin: jax_impl/precision.py.
 """
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Widen bfloat16 and float16 for a step that loses digits (softmax, normalisation); others stay as they are."""
+    """Widen bfloat16 and float16 for an operation that loses digits (softmax, normalisation); keep other dtypes."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

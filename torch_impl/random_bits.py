@@ -51,7 +51,7 @@ def random_normal(key: Key, shape: tuple[int, ...], device: Device = None, first
 
 
 def split(key: Key, number: int) -> list[Key]:
-    """This many new keys from one."""
+    """Split a key into this many new keys."""
     return rng.split(key, number)
 
 

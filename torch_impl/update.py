@@ -18,7 +18,7 @@ Groups = dict[str, Tensors]  # weights, the optimiser's own, ... -> name -> tens
 
 
 class Update:
-    """The optimiser's rule with its own hyperparameters for each parameter group, and what surrounds it."""
+    """The optimiser with separate hyperparameters for each parameter group, plus clipping and averaging."""
 
     def __init__(self, optimizer: OptimizerConfig, training: TrainingConfig, names: Iterable[str]):
         self.training = training
@@ -32,11 +32,11 @@ class Update:
             self.groups.append((rule, group.rate_factor, members))
 
     def coefficients(self, update: int, learning_rate: float) -> list[tuple[float, ...]]:
-        """What changes from update to update (the first is 1), a row for each parameter group."""
+        """Update-dependent coefficients (the first update is 1), one row per parameter group."""
         return [rule.coefficients(update, factor * learning_rate) for rule, factor, _ in self.groups]
 
     def apply(self, tensors: Groups, gradients: Tensors, coefficients: list[tuple[float, ...]]) -> Groups:
-        """All tensors after one update by these gradients; those of the arguments are used up."""
+        """All tensors after one update by these gradients; consumes the tensors it is given."""
         moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state)}
         for (rule, _, names), row in zip(self.groups, coefficients, strict=True):
             weights, *state = ({name: tensors[group][name] for name in names} for group in moved)
@@ -73,12 +73,12 @@ def gathered(tensors: Groups, gradients: Tensors, rows: Float[Tensor, ""]) -> Gr
 
 
 def mean_gradients(tensors: Groups) -> Tensors:
-    """The mean gradients over all rows that were gathered; zero where there are none."""
+    """The mean gradients over all accumulated rows; zero if there are none."""
     rows = tensors[GATHERED]
     return {name: total / (rows + (rows == 0)) for name, total in tensors[GRADIENT_SUM].items()}
 
 
 def emptied(tensors: Groups) -> Groups:
-    """The sums at zero again."""
+    """The sums reset to zero."""
     sums = {name: torch.zeros_like(total) for name, total in tensors[GRADIENT_SUM].items()}
     return {**tensors, GRADIENT_SUM: sums, GATHERED: torch.zeros_like(tensors[GATHERED])}

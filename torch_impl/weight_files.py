@@ -36,7 +36,7 @@ def read_weights(path: str | Path, module: nn.Module) -> dict[str, np.ndarray]:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What the file says of its model: nothing, a plain state dict has no place for it."""
+    """Metadata of the file: none, since a plain state dict has no place for any."""
     return {}
 
 
@@ -90,7 +90,7 @@ def _only_tensors(path: Path, content: Any) -> Mapping[str, Tensor]:
 
 
 def _unusual(tensor: Tensor) -> str:
-    """What keeps a tensor from being an array; empty if nothing does."""
+    """Why a tensor can't become an array; empty if it can."""
     if tensor.layout is not torch.strided or tensor.is_nested:
         return "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
     if tensor.is_meta or tensor.is_quantized:

@@ -18,7 +18,7 @@ def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
 
 
 def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Replace every parameter by the array of its name, which keeps its dtype.
+    """Replace every parameter with the array of its name, which keeps its dtype.
 
     Raises one WeightsError that lists every name that is missing, unused, misshapen or not of floats; the module is
     then unchanged.

@@ -48,7 +48,7 @@ def apply_causal_mask(mask: Shaped[Array, "T T"], A: Float[Array, "*B T T"]) -> 
 
 
 def masked_softmax(scores: Float[Array, "*B"], mask: Shaped[Array, "*C"] | None, axis: int) -> Float[Array, "*B"]:
-    """Softmax over `axis` of the scores where the mask is not 0; a row that is masked throughout gives zeros.
+    """Softmax over `axis` of the scores where the mask is not 0; a fully masked row gives zeros.
 
     The mask is applied before the softmax, as the lowest finite number, so no gradient is NaN.
     """

@@ -38,4 +38,4 @@ class Encoder(nnx.Module):
     ) -> tuple[Float[Array, "B T H"], Float[Array, "L B H"]]:
         x, h = self.rnn(self.dropout(self.embedding(inputs)), hidden_states, lengths)
         ahead, back = jnp.split(x, 2, axis=-1)
-        return ahead + back, h[0::2] + h[1::2]  # states stand layer by layer, forward then backward
+        return ahead + back, h[0::2] + h[1::2]  # states are ordered by layer, forward then backward

@@ -30,7 +30,7 @@ class GRUCell(nnx.Module):
         h_r, h_z, h_n = jnp.split(self.hidden_proj(h), 3, axis=-1)
         r = jax.nn.sigmoid(x_r + h_r)
         z = jax.nn.sigmoid(x_z + h_z)
-        n = jnp.tanh(x_n + r * h_n)  # h_n holds its bias already
+        n = jnp.tanh(x_n + r * h_n)  # h_n already includes its bias
         return (1 - z) * n + z * h
 
     def scan(
@@ -40,7 +40,7 @@ class GRUCell(nnx.Module):
         valid: Bool[Array, "B T"],
         reverse: bool = False,
     ) -> tuple[Float[Array, "B T H"], Float[Array, "B H"]]:
-        """All steps, from the end if `reverse`; where `valid` is False the state stands still, the output is zero."""
+        """All steps, from the end if `reverse`; where `valid` is False the state is kept and the output is zero."""
 
         def step(h, projected_and_valid):
             projected, is_valid = projected_and_valid
@@ -53,7 +53,7 @@ class GRUCell(nnx.Module):
 
 
 def valid_steps(inputs: Float[Array, "B T I"], lengths: Int[Array, "B"] | None) -> Bool[Array, "B T"]:
-    """True for the steps before each example's length; every step where no lengths are given."""
+    """True for the steps before each example's length; for every step if no lengths are given."""
     batch_size, steps, _ = inputs.shape
     if lengths is None:
         return jnp.ones((batch_size, steps), dtype=bool)

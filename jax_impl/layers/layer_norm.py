@@ -23,7 +23,7 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, inputs: Float[Array, "*B H"]) -> Float[Array, "*B H"]:
         x = at_least_float32(inputs)
-        shifted = x - jax.lax.stop_gradient(x[..., :1])  # exact where the entries lie close together
+        shifted = x - jax.lax.stop_gradient(x[..., :1])  # exact if the entries are close together
         centred = shifted - shifted.mean(axis=-1, keepdims=True)
         variance = (centred**2).mean(axis=-1, keepdims=True)
         return ((centred / jnp.sqrt(variance + self.eps)) * self.weight + self.bias).astype(inputs.dtype)

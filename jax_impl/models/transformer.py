@@ -50,7 +50,7 @@ class Transformer(nnx.Module):
         x = jnp.concatenate([cls_token, self.embedding(inputs)], axis=1)
         x = self.dropout(self.positions(x))
         if mask is not None:
-            mask = jnp.concatenate([jnp.ones_like(mask[:, :1]), mask], axis=1)  # the CLS token is seen by all
+            mask = jnp.concatenate([jnp.ones_like(mask[:, :1]), mask], axis=1)  # all positions see the CLS token
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x[:, 0])

@@ -1,4 +1,4 @@
-"""Optimisers with every hyperparameter written out, and what surrounds their rule in an update of the weights.
+"""Optimisers with every hyperparameter written out, and everything else that shapes an update.
 
 No framework's default is relied on: they differ (decay, eps and its place, the accumulator's start).
 """
@@ -90,7 +90,7 @@ OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters whose canonical names fit one of `patterns` (as file names do: `*.bias`), and what holds for them."""
+    """Parameters whose canonical names match one of `patterns` (as file names do: `*.bias`), and their settings."""
 
     patterns: tuple[str, ...]
     weight_decay: float | None = None  # None: the optimiser's own
@@ -100,7 +100,7 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What surrounds the optimiser's rule; each default leaves its part out.
+    """Everything around the optimiser's rule; each default switches its part off.
 
     `clip_norm`: gradients are multiplied by min(1, clip_norm / norm), norm = L2 of all of them together.
     `groups`: a parameter belongs to the first group that fits its name, else to the optimiser itself.

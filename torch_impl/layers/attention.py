@@ -46,7 +46,7 @@ def apply_causal_mask(mask: Shaped[Tensor, "T T"], A: Float[Tensor, "*B T T"]) -
 
 
 def masked_softmax(scores: Float[Tensor, "*B"], mask: Shaped[Tensor, "*C"] | None, axis: int) -> Float[Tensor, "*B"]:
-    """Softmax over `axis` of the scores where the mask is not 0; a row that is masked throughout gives zeros.
+    """Softmax over `axis` of the scores where the mask is not 0; a fully masked row gives zeros.
 
     The mask is applied before the softmax, as the lowest finite number, so no gradient is NaN.
     """

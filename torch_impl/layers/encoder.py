@@ -35,4 +35,4 @@ class Encoder(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "L B H"]]:
         x, h = self.rnn(self.dropout(self.embedding(inputs)), hidden_states, lengths)
         ahead, back = x.chunk(2, dim=-1)
-        return ahead + back, h[0::2] + h[1::2]  # states stand layer by layer, forward then backward
+        return ahead + back, h[0::2] + h[1::2]  # states are ordered by layer, forward then backward

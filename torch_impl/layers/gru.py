@@ -29,7 +29,7 @@ class GRUCell(nn.Module):
         h_r, h_z, h_n = self.hidden_proj(h).chunk(3, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = torch.tanh(x_n + r * h_n)  # h_n holds its bias already
+        n = torch.tanh(x_n + r * h_n)  # h_n already includes its bias
         return (1 - z) * n + z * h
 
     def scan(
@@ -39,7 +39,7 @@ class GRUCell(nn.Module):
         valid: Bool[Tensor, "B T"],
         reverse: bool = False,
     ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "B H"]]:
-        """All steps, from the end if `reverse`; where `valid` is False the state stands still, the output is zero."""
+        """All steps, from the end if `reverse`; where `valid` is False the state is kept and the output is zero."""
         steps = list(zip(self.input_proj(inputs).unbind(1), valid[..., None].unbind(1), strict=True))
         outputs = []
         for projected, is_valid in reversed(steps) if reverse else steps:
@@ -49,7 +49,7 @@ class GRUCell(nn.Module):
 
 
 def valid_steps(inputs: Float[Tensor, "B T I"], lengths: Int[Tensor, "B"] | None) -> Bool[Tensor, "B T"]:
-    """True for the steps before each example's length; every step where no lengths are given."""
+    """True for the steps before each example's length; for every step if no lengths are given."""
     batch_size, steps, _ = inputs.shape
     if lengths is None:
         return torch.ones(batch_size, steps, dtype=torch.bool, device=inputs.device)

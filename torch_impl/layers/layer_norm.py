@@ -22,7 +22,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "*B H"]) -> Float[Tensor, "*B H"]:
         x = at_least_float32(inputs)
-        shifted = x - x[..., :1].detach()  # exact where the entries lie close together
+        shifted = x - x[..., :1].detach()  # exact if the entries are close together
         centred = shifted - shifted.mean(dim=-1, keepdim=True)
         variance = (centred**2).mean(dim=-1, keepdim=True)
         return ((centred / torch.sqrt(variance + self.eps)) * self.weight + self.bias).to(inputs.dtype)

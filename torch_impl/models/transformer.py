@@ -45,7 +45,7 @@ class Transformer(nn.Module):
         x = torch.cat([cls_token, self.embedding(inputs)], dim=1)
         x = self.dropout(self.positions(x))
         if mask is not None:
-            mask = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)  # the CLS token is seen by all
+            mask = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)  # all positions see the CLS token
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x[:, 0])
