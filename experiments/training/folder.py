@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,5 +85,10 @@ def check_folder(path: Path) -> None:
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise IsogradError(f"--out {path}: expected a folder to write to, got the file {existing}")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise IsogradError(f"--out {path}: the folder {existing} can't be written to: choose a different one")
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # permissions alone don't tell: a file system may refuse
+            pass
+    except OSError as error:
+        raise IsogradError(
+            f"--out {path}: the folder {existing} can't be written to ({error.strerror}): choose a different one"
+        ) from error

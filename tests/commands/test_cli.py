@@ -615,3 +615,11 @@ def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tmp_path):
     assert child.returncode == 130
     assert re.search(r"isograd: stopped at step \d+ of 100000 and saved: .*isograd train --resume run", words)
     assert latest_checkpoint(tmp_path / "run")[1] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses files to everybody")
+def test_a_demo_that_can_not_write_its_output_says_so_before_any_work(capsys):
+    assert cli.main(["demo", "--out", "/proc/demo"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("isograd: --out /proc/demo: the folder /proc can't be written to")
+    assert captured.out == ""

@@ -42,9 +42,9 @@ def refuse(number):
 
 def test_a_run_folder_that_can_not_be_written_to_is_refused_before_training(no_training, tmp_path, monkeypatch, capsys):
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse(errno.EACCES))
     assert cli.main(NEW) == 2
-    assert "can't be written to: choose a different one" in sentence(capsys)
+    assert "can't be written to (Permission denied): choose a different one" in sentence(capsys)
     monkeypatch.undo()
     assert list((tmp_path / "run").iterdir()) == []
 
