@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
+from notes import Notes
 
-from experiments.progress.display import Progress
 from experiments.training import preparation
 from shared.data import load_reviews
 from shared.data.stages import counted, in_background
@@ -19,14 +19,6 @@ from shared.errors import IsogradError
 
 TEXTS = ["a good film", "a bad film", "good, good film"] * 40
 LONG = "abcdefghij" * 50_000
-
-
-class Notes(Progress):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def test_words_of_half_a_million_characters_are_left_out_of_the_word_pieces_and_said(caplog):
@@ -65,12 +57,12 @@ def test_notes_on_the_preparation_start_within_a_second_and_become_rare(monkeypa
     report = preparation.preparing(shown)
     times = []
     for now in (number / 10 for number in range(600)):  # noqa: B007  the clock reads it
-        before = len(shown.notes)
+        before = len(shown.texts)
         report("read", int(10 * now), 0)
-        times += [now] * (len(shown.notes) - before)
+        times += [now] * (len(shown.texts) - before)
     assert times[0] <= 1
     assert len(times) < 12
-    assert shown.notes[0] == "preparing the data: read 5 texts"
+    assert shown.texts[0] == "preparing the data: read 5 texts"
 
 
 def test_reading_and_fingerprinting_are_told(tmp_path):

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from fake_backend import FakeBackend
+from notes import Notes
 from records import without_times
 
 from experiments.catalogue import find_experiment
@@ -17,14 +18,6 @@ from shared.run_folder import best_checkpoint, latest_checkpoint, read_state
 
 NAME = "reviews-1-small"
 PATIENT = Settings(steps=400, patience=3, learning_rate=0.05)
-
-
-class Notes(Progress):
-    def __init__(self):
-        self.texts = []
-
-    def note(self, text):
-        self.texts.append(text)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from notes import Notes
 from records import without_times
 
 from experiments.catalogue import find_experiment
@@ -173,14 +174,6 @@ def test_a_complete_run_is_left_unchanged_and_continues_with_the_other_when_aske
         alone = train(tmp_path / side, EVERYTHING, side, STEPS)
         launch.resume(alone, Progress(), steps=STEPS + MORE)
         assert_same_run(folder, alone)
-
-
-class Notes(Progress):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.texts.append(text)
 
 
 @pytest.mark.parametrize("first", PACKAGES)
