@@ -27,8 +27,11 @@ def random_bits(key: Array | Key, shape: tuple[int, ...], device: Device = None,
 def random_mask(
     key: Array | Key, shape: tuple[int, ...], threshold: int, device: Device = None, first: int = 0
 ) -> Array:
-    """True where the upper 23 of the random bits are below `threshold`, that is with probability threshold / 2**23."""
-    return (random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold
+    """True where the upper 23 of the random bits are below `threshold`, that is with probability threshold / 2**23.
+
+    The barrier keeps XLA from drawing and compiling the bits again wherever the mask is read.
+    """
+    return jax.lax.optimization_barrier((random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold)
 
 
 def random_uniform(key: Array | Key, shape: tuple[int, ...], device: Device = None, first: int = 0) -> Array:

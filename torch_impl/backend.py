@@ -1,7 +1,5 @@
 """Training with PyTorch: parameters, optimiser state, device, compilation and precision. Twin: jax_impl/backend.py."""
 
-import time
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,10 +10,11 @@ from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
+from torch_impl.dropout import layer_keys, seed_native
 from torch_impl.objective import Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
-from torch_impl.random_bits import random_mask
+from torch_impl.recorded import Recorded
 from torch_impl.update import Groups, Update, clipped, emptied, gathered, global_norm, mean_gradients
 from torch_impl.weights import to_numpy, to_tensor
 
@@ -46,11 +45,16 @@ class Backend:
         self.training = training
         self.seed = seed
         self.dtype = dtype
-        self.compile_seconds = _compile_seconds(self.device)
         self.objective = Objective(model, loss, self.device, dtype, training)
         self.shapes = self.objective.shapes
         self.groups = training_state.groups_of(optimizer, training, self.shapes)
         self.updates = Update(optimizer, training, self.shapes)
+        self.recorded = {each.__name__: Recorded(each) for each in (self.objective.gradients, self.objective.evaluate)}
+
+    @property
+    def compile_seconds(self) -> float:
+        """The time that compiling and recording has taken so far."""
+        return sum(recorded.seconds for recorded in self.recorded.values())
 
     def init_state(self) -> State:
         """Initial weights by (seed, parameter name), all else zero, step 0."""
@@ -88,7 +92,7 @@ class Backend:
         self, tensors: Groups, batch: Tensors, key: rng.Key, coefficients: list[tuple[float, ...]]
     ) -> tuple[Groups, Metrics]:
         """The part of a `train_step` that ends an update and runs on the device."""
-        gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
+        gradients, metrics = self.gradients(tensors["weights"], batch, key)
         if self.training.accumulate > 1:
             tensors = gathered(tensors, gradients, batch["weights"].sum())
             gradients, tensors = mean_gradients(tensors), emptied(tensors)
@@ -100,17 +104,28 @@ class Backend:
         self, tensors: Groups, batch: Tensors, key: rng.Key, coefficients: list[tuple[float, ...]]
     ) -> tuple[Groups, Metrics]:
         """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
-        gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
+        gradients, metrics = self.gradients(tensors["weights"], batch, key)
         tensors = gathered(tensors, gradients, batch["weights"].sum())
         return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
 
     def differentiate(self, weights: Tensors, batch: Tensors, key: rng.Key) -> Tensors:
         """The part of `gradients_of` that runs on the device."""
-        return self.objective.gradients(weights, batch, key)[0]
+        return self.gradients(weights, batch, key)[0]
+
+    def gradients(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Tensors, Metrics]:
+        """The gradients, which the next call overwrites on a GPU, and the metrics."""
+        if self.device.type == "cpu":
+            return self.objective.gradients(weights, batch, key)
+        seed_native(key)
+        keys = np.array(layer_keys(self.objective.structure, key) or [key], np.int64)
+        gradients, metrics = self.recorded["gradients"](weights, batch, _on_its_way(keys, self.device))
+        return gradients, {name: metric.clone() for name, metric in metrics.items()}
 
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
         """The part of `eval_step` that runs on the device."""
-        return self.objective.evaluate(weights, batch)
+        if self.device.type == "cpu":
+            return self.objective.evaluate(weights, batch)
+        return {name: metric.clone() for name, metric in self.recorded["evaluate"](weights, batch).items()}
 
     def to_device(self, batch: Batch) -> Tensors:
         """The entries of a batch that the model and the loss read, on the device; those already there are kept."""
@@ -159,16 +174,6 @@ def _on_its_way(array: np.ndarray, device: torch.device) -> Tensor:
     """The array on the device; a GPU copies it asynchronously, behind the steps already queued."""
     tensor = to_tensor(array)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _compile_seconds(device: torch.device) -> float:
-    """Compile what a GPU compiles, the random numbers of dropout, before the clock of training runs."""
-    if device.type == "cpu":
-        return 0.0
-    start = time.perf_counter()
-    random_mask((0, 0), (1024,), 1, device)
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def find_device(device: str) -> torch.device:

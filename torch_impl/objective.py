@@ -15,10 +15,12 @@ from shared.configs.validation import check_choice
 from shared.parameter_groups import trainable_shapes
 from shared.registry import find_twin
 from torch_impl.build import build_twin
-from torch_impl.dropout import seed_dropout
+from torch_impl.dropout import give_keys, seed_dropout
 from torch_impl.losses import LOSSES, weighted_mean
 from torch_impl.optimizer import Tensors
 from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
+
+Key = rng.Key | Tensor  # the key of a step, or those of its dropout layers (see `layer_keys`) on a GPU
 
 
 class Objective:
@@ -34,27 +36,32 @@ class Objective:
         self.buffers, self.structure = _make_module(model, device)
         self.shapes = parameter_shapes(self.structure)
         self.trainable = trainable_shapes(self.shapes, training.groups)
+        on_gpu = device.type == "cuda"
+        self.differentiable = torch.compile(self.loss, dynamic=False) if on_gpu else self.loss
 
-    def gradients(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Tensors, Metrics]:
+    def gradients(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Tensors, Metrics]:
         """Gradients of the loss with respect to the trainable weights, by name, and the metrics."""
         weights = {name: weight.detach().requires_grad_(name in self.trainable) for name, weight in weights.items()}
         trainable = {name: weights[name] for name in self.trainable}
-        loss, metrics = self.loss(weights, batch, key)
+        loss, metrics = self.differentiable(weights, batch, key)
         gradients = torch.autograd.grad(loss, list(trainable.values()), materialize_grads=True)
         return dict(zip(trainable, gradients, strict=True)), {"loss": loss.detach(), **metrics}
 
-    def loss(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Float[Tensor, ""], Metrics]:
+    def loss(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Float[Tensor, ""], Metrics]:
         """The loss and the other metrics of its row of LOSSES, as weighted means."""
         losses, _, shown = self.score(self.outputs(weights, batch, key), batch)
         metrics = {name: weighted_mean(values, batch["weights"]) for name, values in shown.items()}
         return weighted_mean(losses, batch["weights"]), metrics
 
-    def outputs(self, weights: Tensors, batch: Tensors, key: rng.Key | None) -> Any:
+    def outputs(self, weights: Tensors, batch: Tensors, key: Key | None) -> Any:
         """The model's outputs in the run's dtype, with the dropout masks of `key`, or without dropout if None."""
         compute = {name: weight.to(getattr(torch, self.dtype)) for name, weight in weights.items()}
         inputs = tuple(batch[name] for name in self.model.inputs)
         self.structure.train(key is not None)
-        seed_dropout(self.structure, key, self.dropout_rng)
+        if isinstance(key, Tensor):
+            give_keys(self.structure, key if self.dropout_rng == "shared" else None)
+        else:
+            seed_dropout(self.structure, key, self.dropout_rng)
         return torch.func.functional_call(self.structure, {**compute, **self.buffers}, inputs)
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ Each draws the elements of a stream (see shared/rng.py) from `first` on; element
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,15 +20,20 @@ def random_bits(key: Key, shape: tuple[int, ...], device: Device = None, first: 
     """Unsigned 32-bit numbers, held in int64."""
     rng.check_range(first, math.prod(shape))
     if torch.device(device or "cpu").type == "cuda":
-        return _from_kernel(key, shape, device, first)
+        return _bits_of_kernel(torch.tensor(key, device=device), shape, first)
     return torch.from_numpy(rng.random_bits(key, math.prod(shape), first).astype(np.int64)).reshape(shape)
 
 
-def random_mask(key: Key, shape: tuple[int, ...], threshold: int, device: Device = None, first: int = 0) -> Tensor:
-    """True where the upper 23 of the random bits are below `threshold`, that is with probability threshold / 2**23."""
+def random_mask(
+    key: Key | Tensor, shape: tuple[int, ...], threshold: int, device: Device = None, first: int = 0
+) -> Tensor:
+    """True where the upper 23 of the random bits are below `threshold`, that is with probability threshold / 2**23.
+
+    On a GPU the key may be a tensor there: two words in int64.
+    """
     rng.check_range(first, math.prod(shape))
     if torch.device(device or "cpu").type == "cuda":
-        return _from_kernel(key, shape, device, first, threshold)
+        return _mask_of_kernel(torch.as_tensor(key, device=device), shape, threshold, first)
     return torch.from_numpy(rng.random_mask(key, math.prod(shape), threshold, first)).reshape(shape)
 
 
@@ -60,15 +66,28 @@ def fold_in(key: Key, number: int) -> Key:
     return rng.fold_in(key, number)
 
 
-def _from_kernel(key: Key, shape: tuple[int, ...], device: Device, first: int, threshold: int | None = None) -> Tensor:
-    """The bits, or the mask of a threshold, on a GPU, where a hundred operations in a row would each take as long."""
-    from shared.kernels.threefry import BLOCK, threefry_bits, threefry_mask
+@torch.library.custom_op("isograd::random_bits", mutates_args=())
+def _bits_of_kernel(key: Tensor, shape: Sequence[int], first: int) -> Tensor:
+    """The bits on a GPU, where a hundred operations in a row would each take as long."""
+    from shared.kernels.threefry import BLOCK, threefry_bits
 
-    drawn = torch.empty(shape, dtype=torch.int64 if threshold is None else torch.bool, device=device)
-    grid = (-(-drawn.numel() // BLOCK),)
-    with torch.cuda.device(drawn.device):  # Triton launches on the current device
-        if threshold is None:
-            threefry_bits[grid](drawn, drawn.numel(), *key, first, BLOCK=BLOCK)
-        else:
-            threefry_mask[grid](drawn, drawn.numel(), *key, first, threshold, BLOCK=BLOCK)
-    return drawn
+    bits = torch.empty(shape, dtype=torch.int64, device=key.device)
+    with torch.cuda.device(key.device):  # Triton launches on the current device
+        threefry_bits[-(-bits.numel() // BLOCK),](bits, bits.numel(), key, first, BLOCK=BLOCK)
+    return bits
+
+
+@torch.library.custom_op("isograd::random_mask", mutates_args=())
+def _mask_of_kernel(key: Tensor, shape: Sequence[int], threshold: int, first: int) -> Tensor:
+    """The mask on a GPU; an operation of its own, which a compiler of steps takes as it is."""
+    from shared.kernels.threefry import BLOCK, threefry_mask
+
+    mask = torch.empty(shape, dtype=torch.bool, device=key.device)
+    with torch.cuda.device(key.device):
+        threefry_mask[-(-mask.numel() // BLOCK),](mask, mask.numel(), key, first, threshold, BLOCK=BLOCK)
+    return mask
+
+
+@_mask_of_kernel.register_fake
+def _(key: Tensor, shape: Sequence[int], threshold: int, first: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.bool, device=key.device)

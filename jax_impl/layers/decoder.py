@@ -23,12 +23,13 @@ class DecoderAttn(nnx.Module):
         num_layers: int = 1,
         dropout: float = 0.0,
         with_attention: bool = True,
+        implementation: str = "fused",
         *,
         rngs: nnx.Rngs,
     ):
         self.dropout = Dropout(dropout, rngs=rngs)
         self.attention = Attn(hidden_size, rngs=rngs) if with_attention else None
-        self.rnn = GRU(hidden_size, hidden_size, num_layers, rngs=rngs)
+        self.rnn = GRU(hidden_size, hidden_size, num_layers, implementation, rngs=rngs)
 
     def __call__(
         self,

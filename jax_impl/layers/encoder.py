@@ -23,12 +23,13 @@ class Encoder(nnx.Module):
         hidden_size: int = 256,
         num_layers: int = 1,
         dropout: float = 0.0,
+        implementation: str = "fused",
         *,
         rngs: nnx.Rngs,
     ):
         self.embedding = Embedding(vocabulary_size, embedding_size, padding_idx=0, rngs=rngs)
         self.dropout = Dropout(dropout, rngs=rngs)
-        self.rnn = BidirectionalGRU(embedding_size, hidden_size, num_layers, rngs=rngs)
+        self.rnn = BidirectionalGRU(embedding_size, hidden_size, num_layers, implementation, rngs=rngs)
 
     def __call__(
         self,

@@ -6,7 +6,11 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jax_impl.layers.fused_gru import Cell, fused_gru
 from jax_impl.layers.linear import Linear
+from shared.configs.validation import check_choice
+
+IMPLEMENTATIONS = ("reference", "fused")
 
 
 class GRUCell(nnx.Module):
@@ -60,14 +64,22 @@ def valid_steps(inputs: Float[Array, "B T I"], lengths: Int[Array, "B"] | None) 
     return jnp.arange(steps) < lengths[:, None]
 
 
+def _projections(*cells: GRUCell) -> list[Cell]:
+    return [(cell.input_proj, cell.hidden_proj) for cell in cells]
+
+
 class GRU(nnx.Module):
     """GRU of `num_layers` layers: inputs (B, T, I), hidden_states (L, B, H) -> outputs (B, T, H), hidden (L, B, H).
 
     No initial state means zeros. `lengths` (B,) gives packed semantics: later steps are skipped, their outputs zero.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, rngs: nnx.Rngs):
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, implementation: str = "fused", *, rngs: nnx.Rngs
+    ):
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.hidden_size = hidden_size
+        self.implementation = implementation
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.cells = nnx.List([GRUCell(size, hidden_size, rngs=rngs) for size in sizes])
 
@@ -79,6 +91,8 @@ class GRU(nnx.Module):
     ) -> tuple[Float[Array, "B T H"], Float[Array, "L B H"]]:
         if hidden_states is None:
             hidden_states = jnp.zeros((len(self.cells), inputs.shape[0], self.hidden_size), inputs.dtype)
+        if self.implementation == "fused":
+            return fused_gru(inputs, hidden_states, [_projections(cell) for cell in self.cells], lengths)
         valid = valid_steps(inputs, lengths)
         finals = []
         for cell, h in zip(self.cells, hidden_states, strict=True):
@@ -94,8 +108,12 @@ class BidirectionalGRU(nnx.Module):
     No initial state means zeros. `lengths` (B,) gives packed semantics, in both directions.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, rngs: nnx.Rngs):
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, implementation: str = "fused", *, rngs: nnx.Rngs
+    ):
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.hidden_size = hidden_size
+        self.implementation = implementation
         sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
         self.forward_cells = nnx.List([GRUCell(size, hidden_size, rngs=rngs) for size in sizes])
         self.backward_cells = nnx.List([GRUCell(size, hidden_size, rngs=rngs) for size in sizes])
@@ -108,6 +126,9 @@ class BidirectionalGRU(nnx.Module):
     ) -> tuple[Float[Array, "B T H2"], Float[Array, "L2 B H"]]:
         if hidden_states is None:
             hidden_states = jnp.zeros((2 * len(self.forward_cells), inputs.shape[0], self.hidden_size), inputs.dtype)
+        if self.implementation == "fused":
+            layers = [_projections(*both) for both in zip(self.forward_cells, self.backward_cells, strict=True)]
+            return fused_gru(inputs, hidden_states, layers, lengths)
         valid = valid_steps(inputs, lengths)
         states = hidden_states
         finals = []

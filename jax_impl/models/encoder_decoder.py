@@ -22,12 +22,13 @@ class EncoderDecoder(nnx.Module):
         dropout: float = 0.0,
         encoder_only: bool = False,
         with_attention: bool = True,
+        implementation: str = "fused",
         *,
         rngs: nnx.Rngs,
     ):
         sizes = (vocabulary_size, embedding_size, hidden_size, num_layers, dropout)
-        self.encoder = Encoder(*sizes, rngs=rngs)
-        self.decoder = None if encoder_only else DecoderAttn(*sizes, with_attention, rngs=rngs)
+        self.encoder = Encoder(*sizes, implementation, rngs=rngs)
+        self.decoder = None if encoder_only else DecoderAttn(*sizes, with_attention, implementation, rngs=rngs)
 
     def __call__(
         self,

@@ -25,11 +25,12 @@ class ReviewClassifierGRU(nnx.Module):
         encoder_only: bool = False,
         with_attention: bool = True,
         num_classes: int = 2,
+        implementation: str = "fused",
         *,
         rngs: nnx.Rngs,
     ):
         sizes = (vocabulary_size, embedding_size, hidden_size, num_layers, dropout)
-        self.encoder_decoder = EncoderDecoder(*sizes, encoder_only, with_attention, rngs=rngs)
+        self.encoder_decoder = EncoderDecoder(*sizes, encoder_only, with_attention, implementation, rngs=rngs)
         self.classifier = Linear(hidden_size, num_classes, rngs=rngs)
 
     def __call__(

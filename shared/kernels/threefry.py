@@ -1,6 +1,7 @@
 """threefry-2x32 of `shared/rng.py` in Triton: elements of the stream of a key as numbers, or compared to a mask.
 
-Key, first element and threshold are unspecialised scalars: a new value needs neither recompilation nor a copy.
+The key is two words in the device's memory, so that a recorded launch can be replayed with another one; first element
+and threshold are unspecialised scalars: a new value needs no recompilation.
 """
 
 import triton
@@ -8,7 +9,7 @@ import triton.language as tl
 
 BLOCK = 1024  # elements per program
 PARITY = tl.constexpr(0x1BD11BDA)
-SCALARS = ["key0", "key1", "first", "threshold"]
+SCALARS = ["first", "threshold"]
 
 
 @triton.jit
@@ -26,8 +27,8 @@ def _four_rounds(x0, x1, first: tl.constexpr, second: tl.constexpr, third: tl.co
 
 
 @triton.jit
-def _bits_at(key0, key1, position):
-    key0, key1 = key0.to(tl.uint32), key1.to(tl.uint32)
+def _bits_at(key, position):
+    key0, key1 = tl.load(key).to(tl.uint32), tl.load(key + 1).to(tl.uint32)
     key2 = key0 ^ key1 ^ PARITY
     x0, x1 = (position >> 32).to(tl.uint32) + key0, (position & 0xFFFFFFFF).to(tl.uint32) + key1
     x0, x1 = _four_rounds(x0, x1, 13, 15, 26, 6)
@@ -43,17 +44,15 @@ def _bits_at(key0, key1, position):
     return x0 ^ x1
 
 
-@triton.jit(do_not_specialize=SCALARS[:3])
-def threefry_bits(bits, size, key0: tl.uint32, key1: tl.uint32, first: tl.int64, BLOCK: tl.constexpr):
-    """bits (size,) int64: the unsigned numbers from element `first` of the stream on."""
+@triton.jit(do_not_specialize=SCALARS[:1])
+def threefry_bits(bits, size, key, first: tl.int64, BLOCK: tl.constexpr):
+    """bits (size,) int64: the unsigned numbers from element `first` on of the stream of `key` (2,) int64."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(bits + index, _bits_at(key0, key1, first + index).to(tl.int64), mask=index < size)
+    tl.store(bits + index, _bits_at(key, first + index).to(tl.int64), mask=index < size)
 
 
 @triton.jit(do_not_specialize=SCALARS)
-def threefry_mask(
-    mask, size, key0: tl.uint32, key1: tl.uint32, first: tl.int64, threshold: tl.uint32, BLOCK: tl.constexpr
-):
+def threefry_mask(mask, size, key, first: tl.int64, threshold: tl.uint32, BLOCK: tl.constexpr):
     """mask (size,) bool: where the upper 23 bits of these numbers are below `threshold`."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(mask + index, (_bits_at(key0, key1, first + index) >> 9) < threshold, mask=index < size)
+    tl.store(mask + index, (_bits_at(key, first + index) >> 9) < threshold, mask=index < size)

@@ -22,11 +22,12 @@ class DecoderAttn(nn.Module):
         num_layers: int = 1,
         dropout: float = 0.0,
         with_attention: bool = True,
+        implementation: str = "fused",
     ):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.attention = Attn(hidden_size) if with_attention else None
-        self.rnn = GRU(hidden_size, hidden_size, num_layers)
+        self.rnn = GRU(hidden_size, hidden_size, num_layers, implementation)
 
     def forward(
         self,

@@ -21,11 +21,12 @@ class Encoder(nn.Module):
         hidden_size: int = 256,
         num_layers: int = 1,
         dropout: float = 0.0,
+        implementation: str = "fused",
     ):
         super().__init__()
         self.embedding = Embedding(vocabulary_size, embedding_size, padding_idx=0)
         self.dropout = Dropout(dropout)
-        self.rnn = BidirectionalGRU(embedding_size, hidden_size, num_layers)
+        self.rnn = BidirectionalGRU(embedding_size, hidden_size, num_layers, implementation)
 
     def forward(
         self,

@@ -4,7 +4,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from shared.configs.validation import check_choice
+from torch_impl.layers.fused_gru import Cell, fused_gru
 from torch_impl.layers.linear import Linear
+
+IMPLEMENTATIONS = ("reference", "fused")
 
 
 class GRUCell(nn.Module):
@@ -56,15 +60,21 @@ def valid_steps(inputs: Float[Tensor, "B T I"], lengths: Int[Tensor, "B"] | None
     return torch.arange(steps, device=inputs.device) < lengths[:, None]
 
 
+def _projections(*cells: GRUCell) -> list[Cell]:
+    return [(cell.input_proj, cell.hidden_proj) for cell in cells]
+
+
 class GRU(nn.Module):
     """GRU of `num_layers` layers: inputs (B, T, I), hidden_states (L, B, H) -> outputs (B, T, H), hidden (L, B, H).
 
     No initial state means zeros. `lengths` (B,) gives packed semantics: later steps are skipped, their outputs zero.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, implementation: str = "fused"):
         super().__init__()
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.hidden_size = hidden_size
+        self.implementation = implementation
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.cells = nn.ModuleList([GRUCell(size, hidden_size) for size in sizes])
 
@@ -76,6 +86,8 @@ class GRU(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "L B H"]]:
         if hidden_states is None:
             hidden_states = inputs.new_zeros(len(self.cells), inputs.shape[0], self.hidden_size)
+        if self.implementation == "fused":
+            return fused_gru(inputs, hidden_states, [_projections(cell) for cell in self.cells], lengths)
         valid = valid_steps(inputs, lengths)
         finals = []
         for cell, h in zip(self.cells, hidden_states.unbind(0), strict=True):
@@ -91,9 +103,11 @@ class BidirectionalGRU(nn.Module):
     No initial state means zeros. `lengths` (B,) gives packed semantics, in both directions.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, implementation: str = "fused"):
         super().__init__()
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
         self.hidden_size = hidden_size
+        self.implementation = implementation
         sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
         self.forward_cells = nn.ModuleList([GRUCell(size, hidden_size) for size in sizes])
         self.backward_cells = nn.ModuleList([GRUCell(size, hidden_size) for size in sizes])
@@ -106,6 +120,9 @@ class BidirectionalGRU(nn.Module):
     ) -> tuple[Float[Tensor, "B T H2"], Float[Tensor, "L2 B H"]]:
         if hidden_states is None:
             hidden_states = inputs.new_zeros(2 * len(self.forward_cells), inputs.shape[0], self.hidden_size)
+        if self.implementation == "fused":
+            layers = [_projections(*both) for both in zip(self.forward_cells, self.backward_cells, strict=True)]
+            return fused_gru(inputs, hidden_states, layers, lengths)
         valid = valid_steps(inputs, lengths)
         states = hidden_states.unbind(0)
         finals = []

@@ -21,11 +21,12 @@ class EncoderDecoder(nn.Module):
         dropout: float = 0.0,
         encoder_only: bool = False,
         with_attention: bool = True,
+        implementation: str = "fused",
     ):
         super().__init__()
         sizes = (vocabulary_size, embedding_size, hidden_size, num_layers, dropout)
-        self.encoder = Encoder(*sizes)
-        self.decoder = None if encoder_only else DecoderAttn(*sizes, with_attention)
+        self.encoder = Encoder(*sizes, implementation)
+        self.decoder = None if encoder_only else DecoderAttn(*sizes, with_attention, implementation)
 
     def forward(
         self,

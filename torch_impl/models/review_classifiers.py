@@ -24,10 +24,11 @@ class ReviewClassifierGRU(nn.Module):
         encoder_only: bool = False,
         with_attention: bool = True,
         num_classes: int = 2,
+        implementation: str = "fused",
     ):
         super().__init__()
         sizes = (vocabulary_size, embedding_size, hidden_size, num_layers, dropout)
-        self.encoder_decoder = EncoderDecoder(*sizes, encoder_only, with_attention)
+        self.encoder_decoder = EncoderDecoder(*sizes, encoder_only, with_attention, implementation)
         self.classifier = Linear(hidden_size, num_classes)
 
     def forward(
