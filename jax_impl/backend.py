@@ -24,6 +24,9 @@ from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
 
+# On a GPU, trying Triton's kernels for matrix products takes most of the time of compiling and gains no speed.
+OPTIONS = {"gpu": {"xla_gpu_enable_triton_gemm": False}}
+
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
     """Compile a method once per shape of the batch and add up the seconds; `donate` gives arguments away by number."""
@@ -36,7 +39,9 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
             if signature not in executables:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                executables[signature] = jitted.lower(tensors, batch, *others).compile()
+                executables[signature] = jitted.lower(tensors, batch, *others).compile(
+                    OPTIONS.get(self.device.platform)
+                )
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)
 
@@ -106,7 +111,8 @@ class Backend:
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
         """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
-        return self.objective.to_canonical(self.differentiate(state["weights"], self.to_device(batch), self.key(state)))
+        gradients, _ = self.differentiate(state["weights"], self.to_device(batch), self.key(state))
+        return self.objective.to_canonical(gradients)
 
     def key(self, state: State) -> np.ndarray:
         """The random key of the state's next step."""
@@ -131,9 +137,9 @@ class Backend:
         return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
 
     @_compiled(donate=())
-    def differentiate(self, weights: Tensors, batch: Tensors, key: Array) -> Tensors:
-        """The part of `gradients_of` that runs on the device."""
-        return self.objective.gradients(weights, batch, key)[0]
+    def differentiate(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:
+        """The part of `gradients_of` that runs on the device, and the metrics."""
+        return self.objective.gradients(weights, batch, key)
 
     @_compiled(donate=())
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:

@@ -29,8 +29,11 @@ def example_inputs(
 
 
 def cases(twin: Twin) -> list[str]:
-    """The names of the cases that make sense for a twin; a variant shares all but its own branch with the twin."""
-    if twin.name != twin.public_name:
+    """The names of the cases that make sense for a twin; a variant shares all but its own branch with the twin.
+
+    A fused variant shares nothing.
+    """
+    if twin.name != twin.public_name and not twin.name.endswith(":fused"):
         return ["odd_sizes"]
     applies = {
         "one_step": bool(twin.inputs),

@@ -44,7 +44,16 @@ class Twin:
 
 
 _CELL_SIZES = {"input_size": INPUT, "hidden_size": HIDDEN}
-_GRU_SIZES = {"vocabulary_size": VOCABULARY, "embedding_size": INPUT, "hidden_size": HIDDEN, "dropout": 0.3}
+_LAYER_SIZES = {**_CELL_SIZES, "implementation": "reference"}
+_FUSED_LAYERS = {**_CELL_SIZES, "num_layers": 2, "implementation": "fused"}
+_GRU_SIZES = {
+    "vocabulary_size": VOCABULARY,
+    "embedding_size": INPUT,
+    "hidden_size": HIDDEN,
+    "dropout": 0.3,
+    "implementation": "reference",
+}
+_FUSED_SIZES = {**_GRU_SIZES, "implementation": "fused"}
 _BLOCK_SIZES = {"embed_dim": WIDTH, "hidden_dim": MLP_WIDTH, "num_heads": HEADS, "dropout": 0.3}
 _TRANSFORMER_SIZES = {"vocabulary_size": VOCABULARY, "sequence_length": LENGTH, **_BLOCK_SIZES}
 
@@ -77,14 +86,23 @@ _LAYERS = (
         {"sequence_length": LENGTH, "embed_dim": WIDTH},
     ),
     Twin("GRUCell", "layers.gru", {"x": "B input_size", "h": "B hidden_size"}, _CELL_SIZES),
-    Twin("GRU", "layers.gru", _SEQUENCE, _CELL_SIZES, _STATE_AND_LENGTHS),
-    Twin("GRU:two_layers", "layers.gru", _SEQUENCE, {**_CELL_SIZES, "num_layers": 2}, _STATE_AND_LENGTHS),
-    Twin("BidirectionalGRU", "layers.gru", _BOTH_WAYS, _CELL_SIZES, _STATE_AND_LENGTHS),
-    Twin("BidirectionalGRU:two_layers", "layers.gru", _BOTH_WAYS, {**_CELL_SIZES, "num_layers": 2}, _STATE_AND_LENGTHS),
+    Twin("GRU", "layers.gru", _SEQUENCE, _LAYER_SIZES, _STATE_AND_LENGTHS),
+    Twin("GRU:two_layers", "layers.gru", _SEQUENCE, {**_LAYER_SIZES, "num_layers": 2}, _STATE_AND_LENGTHS),
+    Twin("GRU:fused", "layers.gru", _SEQUENCE, _FUSED_LAYERS, _STATE_AND_LENGTHS),
+    Twin("BidirectionalGRU", "layers.gru", _BOTH_WAYS, _LAYER_SIZES, _STATE_AND_LENGTHS),
+    Twin(
+        "BidirectionalGRU:two_layers",
+        "layers.gru",
+        _BOTH_WAYS,
+        {**_LAYER_SIZES, "num_layers": 2},
+        _STATE_AND_LENGTHS,
+    ),
+    Twin("BidirectionalGRU:fused", "layers.gru", _BOTH_WAYS, _FUSED_LAYERS, _STATE_AND_LENGTHS),
     Twin("Attn", "layers.soft_attention", _ATTENDED, {"hidden_size": HIDDEN, "dropout": 0.3}, ("mask",)),
     Twin("Attn:context", "layers.soft_attention", _ATTENDED, {"hidden_size": HIDDEN, "pooling": "context"}, ("mask",)),
     Twin("Encoder", "layers.encoder", _ENCODED, _GRU_SIZES, _STATE_AND_LENGTHS),
     Twin("Encoder:two_layers", "layers.encoder", _ENCODED, {**_GRU_SIZES, "num_layers": 2}, _STATE_AND_LENGTHS),
+    Twin("Encoder:fused", "layers.encoder", _ENCODED, _FUSED_SIZES, _STATE_AND_LENGTHS),
     Twin("DecoderAttn", "layers.decoder", _DECODED, _GRU_SIZES, _MASK_AND_LENGTHS),
     Twin(
         "DecoderAttn:no_attention",
@@ -93,6 +111,7 @@ _LAYERS = (
         {**_GRU_SIZES, "with_attention": False},
         _MASK_AND_LENGTHS,
     ),
+    Twin("DecoderAttn:fused", "layers.decoder", _DECODED, _FUSED_SIZES, _MASK_AND_LENGTHS),
     Twin(
         "MultiHeadedAttention",
         "layers.multi_headed_attention",
@@ -135,6 +154,14 @@ _MODELS = (
         "models.review_classifiers",
         _IDS_AND_LENGTHS,
         {**_GRU_SIZES, "with_attention": False, "num_layers": 2},
+        _MASK_AND_LENGTHS,
+        task="classification",
+    ),
+    Twin(
+        "ReviewClassifierGRU:fused",
+        "models.review_classifiers",
+        _IDS_AND_LENGTHS,
+        _FUSED_SIZES,
         _MASK_AND_LENGTHS,
         task="classification",
     ),

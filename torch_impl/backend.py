@@ -1,5 +1,10 @@
 """Training with PyTorch: parameters, optimiser state, device, compilation and precision. Twin: jax_impl/backend.py."""
 
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,13 +15,32 @@ from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
-from torch_impl.dropout import layer_keys, seed_native
-from torch_impl.objective import Objective
+from torch_impl.layer_keys import layer_keys, seed_native
+from torch_impl.objective import Key, Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
-from torch_impl.recorded import Recorded
+from torch_impl.recorded import Recording
 from torch_impl.update import Groups, Update, clipped, emptied, gathered, global_norm, mean_gradients
 from torch_impl.weights import to_numpy, to_tensor
+
+
+def _recorded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a method on a GPU by a recording for each shape of the batch; add up the seconds that making them takes."""
+
+    @functools.wraps(method)
+    def run(self: "Backend", weights: Tensors, batch: Tensors, *key: Any) -> Any:
+        if self.device.type == "cpu":
+            return method(self, weights, batch, *key)
+        recordings = vars(self).setdefault("recordings", {})
+        signature = (method.__name__, *(tensor.shape for tensor in batch.values()))
+        if signature not in recordings:
+            start = time.perf_counter()
+            others = next(iter(recordings.values()), None)
+            recordings[signature] = Recording(functools.partial(method, self), (weights, batch, *key), others)
+            self.compile_seconds += time.perf_counter() - start
+        return recordings[signature](weights, batch, *key)
+
+    return run
 
 
 class Backend:
@@ -45,16 +69,11 @@ class Backend:
         self.training = training
         self.seed = seed
         self.dtype = dtype
+        self.compile_seconds = 0.0
         self.objective = Objective(model, loss, self.device, dtype, training)
         self.shapes = self.objective.shapes
         self.groups = training_state.groups_of(optimizer, training, self.shapes)
         self.updates = Update(optimizer, training, self.shapes)
-        self.recorded = {each.__name__: Recorded(each) for each in (self.objective.gradients, self.objective.evaluate)}
-
-    @property
-    def compile_seconds(self) -> float:
-        """The time that compiling and recording has taken so far."""
-        return sum(recorded.seconds for recorded in self.recorded.values())
 
     def init_state(self) -> State:
         """Initial weights by (seed, parameter name), all else zero, step 0."""
@@ -69,7 +88,7 @@ class Backend:
 
     def arguments(
         self, state: State, batch: Batch, learning_rate: float
-    ) -> tuple[Groups, Tensors, rng.Key, list[tuple[float, ...]]]:
+    ) -> tuple[Groups, Tensors, Key, list[tuple[float, ...]]]:
         """The arguments of `update` or `gather` for the state's next step."""
         coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         tensors = {group: value for group, value in state.items() if group != "step"}
@@ -82,17 +101,22 @@ class Backend:
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
         """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
-        return self.objective.to_canonical(self.differentiate(state["weights"], self.to_device(batch), self.key(state)))
+        gradients, _ = self.differentiate(state["weights"], self.to_device(batch), self.key(state))
+        return self.objective.to_canonical(gradients)
 
-    def key(self, state: State) -> rng.Key:
-        """The random key of the state's next step."""
-        return rng.fold_in(rng.key_from_seed(self.seed), state["step"])
+    def key(self, state: State) -> Key:
+        """The random key of the state's next step; on a GPU those of its layers, and native masks start there."""
+        key = rng.fold_in(rng.key_from_seed(self.seed), state["step"])
+        if self.device.type == "cpu":
+            return key
+        seed_native(key)
+        return _on_its_way(layer_keys(self.objective.structure, key), self.device)
 
     def update(
-        self, tensors: Groups, batch: Tensors, key: rng.Key, coefficients: list[tuple[float, ...]]
+        self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]
     ) -> tuple[Groups, Metrics]:
         """The part of a `train_step` that ends an update and runs on the device."""
-        gradients, metrics = self.gradients(tensors["weights"], batch, key)
+        gradients, metrics = self.differentiate(tensors["weights"], batch, key)
         if self.training.accumulate > 1:
             tensors = gathered(tensors, gradients, batch["weights"].sum())
             gradients, tensors = mean_gradients(tensors), emptied(tensors)
@@ -101,31 +125,22 @@ class Backend:
         return self.updates.apply(tensors, gradients, coefficients), {**metrics, "gradient_norm": norm}
 
     def gather(
-        self, tensors: Groups, batch: Tensors, key: rng.Key, coefficients: list[tuple[float, ...]]
+        self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]
     ) -> tuple[Groups, Metrics]:
         """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
-        gradients, metrics = self.gradients(tensors["weights"], batch, key)
+        gradients, metrics = self.differentiate(tensors["weights"], batch, key)
         tensors = gathered(tensors, gradients, batch["weights"].sum())
         return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
 
-    def differentiate(self, weights: Tensors, batch: Tensors, key: rng.Key) -> Tensors:
-        """The part of `gradients_of` that runs on the device."""
-        return self.gradients(weights, batch, key)[0]
+    @_recorded
+    def differentiate(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Tensors, Metrics]:
+        """The part of `gradients_of` that runs on the device, and the metrics."""
+        return self.objective.gradients(weights, batch, key)
 
-    def gradients(self, weights: Tensors, batch: Tensors, key: rng.Key) -> tuple[Tensors, Metrics]:
-        """The gradients, which the next call overwrites on a GPU, and the metrics."""
-        if self.device.type == "cpu":
-            return self.objective.gradients(weights, batch, key)
-        seed_native(key)
-        keys = np.array(layer_keys(self.objective.structure, key) or [key], np.int64)
-        gradients, metrics = self.recorded["gradients"](weights, batch, _on_its_way(keys, self.device))
-        return gradients, {name: metric.clone() for name, metric in metrics.items()}
-
+    @_recorded
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
         """The part of `eval_step` that runs on the device."""
-        if self.device.type == "cpu":
-            return self.objective.evaluate(weights, batch)
-        return {name: metric.clone() for name, metric in self.recorded["evaluate"](weights, batch).items()}
+        return self.objective.evaluate(weights, batch)
 
     def to_device(self, batch: Batch) -> Tensors:
         """The entries of a batch that the model and the loss read, on the device; those already there are kept."""

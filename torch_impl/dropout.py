@@ -2,10 +2,8 @@
 Twin: jax_impl/dropout.py.
 """
 
-from collections.abc import Sequence
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from shared import rng
@@ -38,23 +36,7 @@ def seed_dropout(module: nn.Module, key: rng.Key | None, kind: str = "shared") -
     With `kind` "native" the framework's own masks are drawn too, from a generator that starts at `key`.
     """
     if key is not None and kind == "native":
-        seed_native(key)
-    shared = key is not None and kind == "shared"
-    give_keys(module, layer_keys(module, key) if shared else None)
-
-
-def seed_native(key: rng.Key) -> None:
-    """Start the framework's own generator at `key`."""
-    torch.manual_seed(key[0] << 32 | key[1])
-
-
-def layer_keys(module: nn.Module, key: rng.Key) -> list[rng.Key]:
-    """The key of every `Dropout`, in the module's order."""
-    return [rng.fold_in_name(key, path) for path, layer in module.named_modules() if isinstance(layer, Dropout)]
-
-
-def give_keys(module: nn.Module, keys: Sequence[rng.Key] | Int[Tensor, "N 2"] | None) -> None:
-    """Give every `Dropout` its key, in the module's order; a tensor holds them on a GPU."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Dropout)]
-    for number, layer in enumerate(layers):
-        layer.key = None if keys is None else keys[number]
+        torch.manual_seed(key[0] << 32 | key[1])
+    for path, layer in module.named_modules():
+        if isinstance(layer, Dropout):
+            layer.key = None if key is None or kind == "native" else rng.fold_in_name(key, path)

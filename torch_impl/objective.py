@@ -15,7 +15,8 @@ from shared.configs.validation import check_choice
 from shared.parameter_groups import trainable_shapes
 from shared.registry import find_twin
 from torch_impl.build import build_twin
-from torch_impl.dropout import give_keys, seed_dropout
+from torch_impl.dropout import seed_dropout
+from torch_impl.layer_keys import give_keys
 from torch_impl.losses import LOSSES, weighted_mean
 from torch_impl.optimizer import Tensors
 from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
@@ -36,14 +37,13 @@ class Objective:
         self.buffers, self.structure = _make_module(model, device)
         self.shapes = parameter_shapes(self.structure)
         self.trainable = trainable_shapes(self.shapes, training.groups)
-        on_gpu = device.type == "cuda"
-        self.differentiable = torch.compile(self.loss, dynamic=False) if on_gpu else self.loss
 
     def gradients(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Tensors, Metrics]:
         """Gradients of the loss with respect to the trainable weights, by name, and the metrics."""
         weights = {name: weight.detach().requires_grad_(name in self.trainable) for name, weight in weights.items()}
         trainable = {name: weights[name] for name in self.trainable}
-        loss, metrics = self.differentiable(weights, batch, key)
+        loss_of = torch.compile(self.loss, dynamic=False) if self.device.type == "cuda" else self.loss
+        loss, metrics = loss_of(weights, batch, key)
         gradients = torch.autograd.grad(loss, list(trainable.values()), materialize_grads=True)
         return dict(zip(trainable, gradients, strict=True)), {"loss": loss.detach(), **metrics}
 
@@ -59,7 +59,7 @@ class Objective:
         inputs = tuple(batch[name] for name in self.model.inputs)
         self.structure.train(key is not None)
         if isinstance(key, Tensor):
-            give_keys(self.structure, key if self.dropout_rng == "shared" else None)
+            give_keys(self.structure, key, self.dropout_rng)
         else:
             seed_dropout(self.structure, key, self.dropout_rng)
         return torch.func.functional_call(self.structure, {**compute, **self.buffers}, inputs)

@@ -1,8 +1,10 @@
-"""A function of tensors that a GPU replays as one CUDA graph: its kernels are launched together, at once."""
+"""A function of tensors that a GPU replays as one CUDA graph, without a launch for each of its kernels.
 
-import time
+JAX has no twin of this file: it compiles whole steps.
+"""
+
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
@@ -10,34 +12,15 @@ from torch import Tensor
 WARM_UP = 3  # calls that compile and choose kernels, before the one that is recorded
 
 
-class Recorded:
-    """Calls `function` on a GPU by a graph, recorded at the first call with arguments of new shapes.
+class Recording:
+    """The function with its own memory for arguments and results; every call must have the same shapes.
 
-    Arguments are tensors in dictionaries. What is returned is overwritten by the next call.
+    Arguments and results are tensors in tuples and dictionaries. Recordings that take turns share their memory.
     """
 
-    def __init__(self, function: Callable[..., Any]):
-        self.function = function
-        self.graphs: dict[tuple[Any, ...], Graph] = {}
-        self.seconds = 0.0
-
-    def __call__(self, *arguments: Any) -> Any:
-        given = list(_tensors(arguments))
-        signature = tuple((tensor.shape, tensor.dtype) for tensor in given)
-        if signature not in self.graphs:
-            start = time.perf_counter()
-            pool = next((graph.graph.pool() for graph in self.graphs.values()), None)
-            self.graphs[signature] = Graph(self.function, arguments, pool)
-            self.seconds += time.perf_counter() - start
-        return self.graphs[signature].replay(given)
-
-
-class Graph:
-    """One recording of a function, with memory of its own for arguments and results."""
-
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], pool: Any):
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], others: Optional["Recording"] = None):
         arguments = _copied(arguments)
-        self.inputs = list(_tensors(arguments))
+        self.arguments = list(_tensors(arguments))
         stream, generator = torch.cuda.Stream(), torch.cuda.get_rng_state()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -45,16 +28,16 @@ class Graph:
                 function(*arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool):
+        with torch.cuda.graph(self.graph, pool=others and others.graph.pool()):
             self.results = function(*arguments)
-        torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)
 
-    def replay(self, given: list[Tensor]) -> Any:
-        """The results for these arguments, in the order of the recorded ones."""
-        torch._foreach_copy_(self.inputs, given)
+    def __call__(self, *arguments: Any) -> Any:
+        """The results for these arguments, a copy."""
+        for recorded, given in zip(self.arguments, _tensors(arguments), strict=True):
+            recorded.copy_(given)
         self.graph.replay()
-        return self.results
+        return _copied(self.results)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

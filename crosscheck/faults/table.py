@@ -10,6 +10,7 @@ from crosscheck.faults.rows.embeddings_and_positions import EMBEDDINGS
 from crosscheck.faults.rows.encoder_decoder import ENCODER_DECODER
 from crosscheck.faults.rows.equivalents_attention import EQUIVALENTS_ATTENTION
 from crosscheck.faults.rows.equivalents_recurrent import EQUIVALENTS_RECURRENT
+from crosscheck.faults.rows.fused import FUSED_LAYERS
 from crosscheck.faults.rows.linear import LINEAR
 from crosscheck.faults.rows.losses import LOSSES
 from crosscheck.faults.rows.other_optimizers import RULES
@@ -28,6 +29,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *EMBEDDINGS,
     *RECURRENT,
     *RECURRENT_LAYERS,
+    *FUSED_LAYERS,
     *SOFT_ATTENTION,
     *ENCODER_DECODER,
     *DROPOUT,

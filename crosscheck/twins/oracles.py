@@ -65,7 +65,11 @@ def _self_attention(layer: nn.MultiheadAttention, hidden_states: Tensor, mask: T
 
 
 def _gru(bidirectional: bool) -> Callable[[Twin], nn.Module]:
-    return lambda twin: nn.GRU(**twin.arguments, batch_first=True, bidirectional=bidirectional)
+    def make(twin: Twin) -> nn.Module:
+        sizes = {name: size for name, size in twin.arguments.items() if name != "implementation"}
+        return nn.GRU(**sizes, batch_first=True, bidirectional=bidirectional)
+
+    return make
 
 
 def _attention(twin: Twin) -> nn.Module:
@@ -81,8 +85,10 @@ GRU_LAYOUT, BOTH_WAYS = "torch.nn.GRU", "torch.nn.GRU(bidirectional=True)"
 REFERENCES = (
     Reference("GRU", GRU_LAYOUT, _gru(False), _packed_gru),
     Reference("GRU:two_layers", GRU_LAYOUT, _gru(False), _packed_gru),
+    Reference("GRU:fused", GRU_LAYOUT, _gru(False), _packed_gru),
     Reference("BidirectionalGRU", BOTH_WAYS, _gru(True), _packed_gru),
     Reference("BidirectionalGRU:two_layers", BOTH_WAYS, _gru(True), _packed_gru),
+    Reference("BidirectionalGRU:fused", BOTH_WAYS, _gru(True), _packed_gru),
     Reference("MultiHeadedAttention", "torch.nn.MultiheadAttention", _attention, _self_attention),
     Reference("LayerNorm", "identity", _layer_norm, lambda layer, inputs: layer(inputs)),
 )

@@ -79,8 +79,8 @@ def _small(row: Row) -> Experiment:
 def _arguments(
     row: Row, width: int, vocabulary_size: int | None, length: int | None, num_classes: int | None
 ) -> dict[str, Any]:
-    widths: dict[str, dict[str, int | None]] = {
-        GRU: {"embedding_size": width, "hidden_size": width, "num_layers": 1},
+    widths: dict[str, dict[str, Any]] = {
+        GRU: {"embedding_size": width, "hidden_size": width, "num_layers": 1, "implementation": "fused"},
         TRANSFORMER: {"sequence_length": length, "embed_dim": width, "hidden_dim": width, "num_heads": 4},
     }
     sizes = {"vocabulary_size": vocabulary_size, **widths[row.twin]}

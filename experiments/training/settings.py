@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.backend import DROPOUT_RNGS
-from shared.configs.experiment import Experiment
+from shared.configs.experiment import IMPLEMENTATIONS, Experiment, ModelConfig
 from shared.configs.optimizer import OPTIMIZERS, ScheduleConfig
 from shared.configs.validation import check_choice
 from shared.data.batches import INPUTS
@@ -38,6 +38,7 @@ class Settings:
         accumulate: Batches whose gradients are accumulated into one update.
         average_decay: Evaluate a moving average of the weights with this decay.
         dropout_rng: shared (the same masks in both frameworks) or native (each framework's own).
+        implementation: fused (as fast as the framework allows) or reference (written like the mathematics).
         bucketing: Pad batches to quarters of the length: the same results in less time.
         patience: Stop after this many validations without improvement.
         dtype: float32, float64, or bfloat16 (compute; the weights stay float32).
@@ -61,6 +62,7 @@ class Settings:
     accumulate: int | None = None
     average_decay: float | None = None
     dropout_rng: str | None = None
+    implementation: str | None = None
     bucketing: bool = False
     patience: int | None = None
     dtype: str | None = None
@@ -109,7 +111,12 @@ MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type o
     int: (lambda count: 1 <= count < 2**31, "at least 1 and below 2**31"),
     float: (lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
 }
-CHOICES: dict[str, Iterable[str]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dropout_rng": DROPOUT_RNGS}
+CHOICES: dict[str, Iterable[str]] = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "dropout_rng": DROPOUT_RNGS,
+    "implementation": IMPLEMENTATIONS,
+}
 OF_SCHEDULES = {  # schedule -> the settings that it takes besides the warm-up
     "constant": (),
     "linear": ("decay_to",),
@@ -181,12 +188,20 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
         part: Any = getattr(experiment, place) if place else experiment
         experiment = replace(experiment, **({place: replace(part, **given)} if place else given))
+    if settings.implementation is not None:
+        experiment = replace(experiment, model=_implemented(experiment.model, settings.implementation))
     changes: dict[str, Any] = {
         field: getattr(settings, name) for name, field in SCHEDULE_FIELDS.items() if getattr(settings, name) is not None
     }
     schedule = replace(experiment.schedule, **changes)
     _check_decay(settings, schedule)
     return replace(experiment, schedule=schedule)
+
+
+def _implemented(model: ModelConfig, implementation: str) -> ModelConfig:
+    if "implementation" not in model.arguments:
+        raise IsogradError(f"{model.twin} has only one implementation: leave out --implementation")
+    return replace(model, arguments={**model.arguments, "implementation": implementation})
 
 
 def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:

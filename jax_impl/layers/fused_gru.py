@@ -1,5 +1,7 @@
-"""The layers of a GRU with all that needs no state taken out of the loop, with the same weights as the reference.
+"""The layers of a GRU as fast as the framework allows, with the weights of the reference.
 Twin: torch_impl/layers/fused_gru.py.
+
+Only the state goes through the loop: the rest is computed for all steps at once, in the backward pass too.
 """
 
 from collections.abc import Sequence
@@ -139,7 +141,7 @@ def _gates(projected: Float[Array, "*D B H3"], recurrent: Float[Array, "*D B H3"
     return r, jax.nn.sigmoid(x_z + h_z), jnp.tanh(x_n + r * h_n), h_n
 
 
-def _product(a: Float[Array, "*D B K"], b: Float[Array, "*D K N"]) -> Float[Array, "*D B N"]:
+def _product(a: Float[Array, "... B K"], b: Float[Array, "... K N"]) -> Float[Array, "... B N"]:
     """A product of matrices in their dtype, for a sum in float32 at least."""
     return at_least_float32(a @ b)
 

@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 from jax_impl.layers.fused_gru import Cell, fused_gru
 from jax_impl.layers.linear import Linear
+from shared.configs.experiment import IMPLEMENTATIONS
 from shared.configs.validation import check_choice
-
-IMPLEMENTATIONS = ("reference", "fused")
 
 
 class GRUCell(nnx.Module):

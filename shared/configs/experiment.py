@@ -5,6 +5,8 @@ from typing import Any
 
 from shared.configs.optimizer import AdamWConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 
+IMPLEMENTATIONS = ("reference", "fused")  # of a layer: written like the mathematics, or as fast as its framework allows
+
 
 @dataclass(frozen=True)
 class ModelConfig:

@@ -10,12 +10,14 @@ from twin_rule import definitions, differences
 PRIVATE_MAY_DIFFER = {
     "objective.py",
     "backend.py",
+    "layers/fused_gru.py",
     "dropout.py",
     "optimizer.py",
     "random_bits.py",
     "weight_files.py",
     "weights.py",
 }
+ONLY_IN_TORCH = {"recorded.py", "layer_keys.py"}  # CUDA graphs: JAX compiles whole steps
 PUBLIC_FOLDERS = ("layers", "models")
 
 
@@ -38,7 +40,7 @@ def public_classes() -> dict[str, str]:
 
 
 def test_every_file_has_its_twin():
-    assert files("torch_impl") == files("jax_impl")
+    assert files("torch_impl") - ONLY_IN_TORCH == files("jax_impl")
 
 
 @pytest.mark.parametrize("path", PAIRS)

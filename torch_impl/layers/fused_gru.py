@@ -1,5 +1,7 @@
-"""The layers of a GRU by the library's own kernel (cuDNN on a GPU), with the same weights as the reference.
+"""The layers of a GRU as fast as the framework allows, with the weights of the reference.
 Twin: jax_impl/layers/fused_gru.py.
+
+`torch.gru` calls cuDNN on a GPU, and the library's own loop on a CPU.
 """
 
 import warnings

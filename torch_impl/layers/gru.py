@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from shared.configs.experiment import IMPLEMENTATIONS
 from shared.configs.validation import check_choice
 from torch_impl.layers.fused_gru import Cell, fused_gru
 from torch_impl.layers.linear import Linear
-
-IMPLEMENTATIONS = ("reference", "fused")
 
 
 class GRUCell(nn.Module):

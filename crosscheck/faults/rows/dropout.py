@@ -106,7 +106,7 @@ MASKS = (
     *both_sides(
         "random-stream-late-by-one", "dropout", "the stream starts at its second element", BITS,
         ("threshold, first))", "threshold, first + 1))"),
-        ("return (random_bits(key, shape, device, first)", "return (random_bits(key, shape, device, first + 1)"),
+        ("barrier((random_bits(key, shape, device, first)", "barrier((random_bits(key, shape, device, first + 1)"),
         "Attn", "dropout", **TRAIN,
     ),
     Fault(
