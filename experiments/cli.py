@@ -45,12 +45,13 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "demo": demo,
 }
 BAD_INPUT, INTERRUPTED = 2, 130
+LARGEST_CACHE = 4 * 2**30  # bytes of compiled programs of JAX; the least recently used go first
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, named in one sentence) or 128 + signal."""
-    _set_defaults_of_jax()
+    _set_defaults_of_compilers()
     if arguments is None:  # called as a program
         _hide_what_libraries_say()
         keep_freed_memory()
@@ -119,10 +120,12 @@ def _plain_name(kind: Any) -> str | None:
     return next(part.__name__.upper() for part in get_args(kind) if part is not types.NoneType)
 
 
-def _set_defaults_of_jax() -> None:
-    """Cache compiled programs between commands, unless the user chose otherwise; must run before jax is imported."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "jax"))
+def _set_defaults_of_compilers() -> None:
+    """Keep compiled programs between commands, unless the user chose otherwise; must run before jax is imported."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "programs" / "jax"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(LARGEST_CACHE))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "programs" / "torch"))
 
 
 def _hide_what_libraries_say() -> None:

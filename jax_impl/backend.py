@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from jax_impl.compile_cache import compiled_or_loaded
 from jax_impl.objective import Objective
 from jax_impl.optimizer import Tensors
 from jax_impl.precision import use_exact_matmul
@@ -39,9 +40,8 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
             if signature not in executables:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                executables[signature] = jitted.lower(tensors, batch, *others).compile(
-                    OPTIONS.get(self.device.platform)
-                )
+                lowered, options = jitted.lower(tensors, batch, *others), OPTIONS.get(self.device.platform)
+                executables[signature] = compiled_or_loaded(lowered, method.__name__, options)
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)
 

@@ -5,8 +5,13 @@ from collections.abc import Callable
 from experiments.bench.dropout import bench_dropout
 from experiments.bench.options import Options
 from experiments.bench.runner import bench_runner
+from experiments.bench.steps import bench_steps
 from experiments.bench.timing import Row
 
-BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {"runner": bench_runner, "dropout": bench_dropout}
+BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
+    "steps": bench_steps,
+    "runner": bench_runner,
+    "dropout": bench_dropout,
+}
 
 __all__ = ["BENCHMARKS", "Options"]

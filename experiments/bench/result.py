@@ -15,7 +15,7 @@ ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they affect times; the thread 
 WIDTH = 140  # of the table, with or without a terminal
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "case": lambda row: row["case"],
-    "backend": lambda row: row["backend"],
+    "backend": lambda row: row.get("backend", ""),
     "side": lambda row: row["side"],
     "ms": lambda row: f"{row['milliseconds']:.3f}",
     "ratio": lambda row: f"{row['ratio']:.3f}",
@@ -23,6 +23,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "CPU ms": lambda row: f"{row['cpu_milliseconds']:.3f}",
     "CPU ratio": lambda row: f"{row['cpu_ratio']:.3f}",
     "goal": lambda row: f"{row['goal']}" if "goal" in row else "",
+    "examples/s": lambda row: f"{row['examples_per_second']:,.0f}" if "examples_per_second" in row else "",
     "compiled in s": lambda row: f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else "",
 }
 

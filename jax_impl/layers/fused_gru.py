@@ -93,7 +93,7 @@ def _scan_backward(saved, d_states):
     projected, h, weight, bias, valid, states = saved
     before = [jnp.concatenate([first[None], each[:-1]]) for first, each in zip(h, states, strict=True)]
     directions = zip(projected, before, weight, bias, valid or [None] * len(before), strict=True)
-    slopes, slopes_n, kept = zip(*(_slopes(*direction) for direction in directions), strict=True)
+    slopes, slopes_n, kept = map(list, zip(*(_slopes(*direction) for direction in directions), strict=True))
     transposed = weight.swapaxes(1, 2)
 
     def step(dh: Array, at: tuple[list[Array], list[Array], list[Array]]) -> tuple[Array, list[Array]]:

@@ -18,6 +18,7 @@ PRIVATE_MAY_DIFFER = {
     "weights.py",
 }
 ONLY_IN_TORCH = {"recorded.py", "layer_keys.py"}  # CUDA graphs: JAX compiles whole steps
+ONLY_IN_JAX = {"compile_cache.py"}  # a damaged entry stays for ever: PyTorch's compiler replaces it
 PUBLIC_FOLDERS = ("layers", "models")
 
 
@@ -40,7 +41,7 @@ def public_classes() -> dict[str, str]:
 
 
 def test_every_file_has_its_twin():
-    assert files("torch_impl") - ONLY_IN_TORCH == files("jax_impl")
+    assert files("torch_impl") - ONLY_IN_TORCH == files("jax_impl") - ONLY_IN_JAX
 
 
 @pytest.mark.parametrize("path", PAIRS)

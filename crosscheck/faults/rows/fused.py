@@ -5,10 +5,10 @@ from crosscheck.faults.fault import Change, Fault, both_sides
 FUSED = "layers/fused_gru.py"
 
 
-def _backward(name: str, what: str, old: str, new: str, phase: str = "parameter gradient") -> Fault:
+def _backward(name: str, what: str, old: str, new: str, module: str = "", phase: str = "input gradient") -> Fault:
     """A fault in the backward pass that is written out in JAX."""
     change = Change(f"jax_impl/{FUSED}", old, new)
-    return Fault(f"fused-{name}/jax", "layer", "jax", what, (change,), "GRU:fused", "", phase)
+    return Fault(f"fused-{name}/jax", "layer", "jax", what, (change,), "GRU:fused", module, phase)
 
 
 # Short rows are easier to scan.
@@ -27,7 +27,7 @@ FORWARD = (
     *both_sides(
         "fused-padding-has-outputs", "mask", "outputs after the end are not zero", FUSED,
         ("torch.where(valid, read, 0.0)", "read"), ("jnp.where(valid, each, 0.0)", "each"),
-        "ReviewClassifierGRU:fused", "encoder_decoder.encoder.rnn",
+        "Encoder:fused", "rnn",
     ),
     *both_sides(
         "fused-second-direction-reads-forward", "layer", "the second direction reads from the start too", FUSED,
@@ -67,13 +67,13 @@ BACKWARD = (
     _backward("gradient-of-padding", "padded steps have gradients",
               "jnp.where(valid, slopes, 0.0), jnp.where(valid, slope_n, 0.0)", "slopes, slope_n"),
     _backward("gates-of-the-state-after", "gates are computed again from the state after the step",
-              "first, each in zip(h, states", "first, each in zip(h, [s[1:] for s in states]"),
-    _backward("candidate-bias-ignores-reset", "the gradient by the state's bias leaves out the reset gate",
+              "jnp.concatenate([first[None], each[:-1]]) for first", "each for first"),
+    _backward("half-a-bias-gradient", "the gradient by the state's bias is half of what it should be",
               "d_bias = [at_least_float32(each).sum((0, 1)) for each in d_recurrent]",
-              "d_bias = [at_least_float32(slope * _thrice(each)).sum((0, 1)) / 2 for slope, each in zip(slopes, dh)]"),
+              "d_bias = [at_least_float32(each).sum((0, 1)) / 2 for each in d_recurrent]",
+              "cells.0.hidden_proj", "parameter gradient"),
     _backward("initial-state-gradient", "the gradient by the initial state is that by the first state",
-              "return d_projected, dh0.astype(h.dtype)", "return d_projected, jnp.stack([each[0] for each in dh])",
-              "input gradient"),
+              "return d_projected, dh0.astype(h.dtype)", "return d_projected, jnp.stack([each[0] for each in dh])"),
 )
 # fmt: on
 

@@ -1,0 +1,36 @@
+"""A training step of each experiment with one backend against the other: examples a second, and the time to compile."""
+
+from functools import partial
+
+from experiments.bench.options import Options
+from experiments.bench.timing import Row, in_turn, rows_of
+from experiments.bench.workload import BareStep, experiment_for, random_data
+from experiments.catalogue import EXPERIMENTS
+from experiments.training.launch import backend_for
+from shared.backend import PACKAGES
+
+BASE = "torch"
+GOAL = 1.15  # for the slower of the two by the faster
+
+
+def bench_steps(options: Options) -> list[Row]:
+    """One row per experiment and backend; ratios are relative to PyTorch."""
+    small = options.device == "cpu"
+    reviews = [name for name in EXPERIMENTS if name.startswith("reviews-") and name.endswith("-small") == small]
+    return [row for name in options.experiments or reviews for row in _rows(name, options)]
+
+
+def _rows(name: str, options: Options) -> list[Row]:
+    experiment = experiment_for(name, options)
+    data = random_data(experiment)
+    backends = {backend: backend_for(experiment, backend, options.dtype, options.device) for backend in PACKAGES}
+    steps = {name: BareStep(backend, data) for name, backend in backends.items()}
+    blocks = {name: partial(each.block, each.steps_of_a_block()) for name, each in steps.items()}
+    found = []
+    for row in rows_of(in_turn(blocks, options.rounds), BASE):
+        rate = 1e3 * experiment.batch_size / row["milliseconds"]
+        seconds = backends[row["side"]].compile_seconds
+        found.append(
+            {"case": f"{name}, {options.dtype}", **row, "examples_per_second": rate, "compile_seconds": seconds}
+        )
+    return [row | ({} if row["side"] == BASE else {"goal": GOAL}) for row in found]
