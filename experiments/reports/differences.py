@@ -1,0 +1,213 @@
+"""What tells runs apart: the settings that differ between their config.json, in the words of labels and tables."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.catalogue import EXPERIMENTS
+from experiments.plain_text import printable
+from experiments.reports.runs import Run
+from experiments.training.settings import Settings, with_settings
+from shared.configs.experiment import Experiment
+from shared.configs.optimizer import ParameterGroup
+
+HEADINGS = {  # field of a configuration -> its heading; other fields are their own
+    "warmup": "warm-up",
+    "final": "decay to",
+    "every": "decay every",
+    "factor": "decay factor",
+    "accumulate": "batches per update",
+    "dropout_rng": "dropout masks",
+    "groups": "parameter groups",
+    "with_attention": "attention",
+}
+FOLLOWS = {  # heading -> the settings that may decide it: it is left out where they do
+    "data fingerprint": ("data",),
+    "vocabulary": ("data", "data fingerprint"),
+    "vocabulary fingerprint": ("data", "data fingerprint", "vocabulary"),
+    "vocabulary size": ("data fingerprint", "vocabulary fingerprint"),
+    "num classes": ("data fingerprint",),
+    "sequence length": ("data fingerprint", "vocabulary fingerprint"),
+    "length": ("data fingerprint", "vocabulary fingerprint"),
+    "inputs": ("bucket lengths",),
+    "horizon": ("schedule", "planned length"),
+}
+VERSIONS = {"device": "processor"}  # name in a run's versions -> its heading, other names are their own
+NOT_VERSIONS = ("backend", "dtype")  # there, but settings
+DIGITS = 8  # of a fingerprint
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs with the settings in which they differ, numbered in the order of these settings.
+
+    Runs with equal settings are told apart by versions, and if these are equal, too, by their folders.
+    """
+    values = [_settings(run) for run in runs]
+    columns = _columns(values)
+    found = [heading for heading in columns if _differs(columns[heading]) and not _is_implied(heading, runs, columns)]
+    ordered = sorted(range(len(runs)), key=lambda place: [_rank(name, values[place].get(name)) for name in found])
+    differing = [{name: show(values[place][name]) for name in found if name in values[place]} for place in ordered]
+    runs = [runs[place] for place in ordered]
+    for tell in (_versions, _folders):
+        differing = tell(runs, differing)
+    return [
+        replace(run, differing=told, number=number)
+        for number, (run, told) in enumerate(zip(runs, differing, strict=True))
+    ]
+
+
+def show(value: Any) -> str:
+    """A setting as the text of a table's cell; different values have different texts."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        case ParameterGroup():
+            changed = {name: each for name, each in vars(value).items() if each != getattr(ParameterGroup, name, None)}
+            return " ".join(f"{name.replace('_', ' ')} {show(each)}" for name, each in changed.items())
+        case list() | tuple():
+            return ", ".join(map(show, value)) or "none"
+    return printable(str(value))
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """All settings of a run by heading, in the order of a label."""
+    config = run.config
+    return {
+        "experiment": run.experiment,
+        "backend": run.backend,
+        "dtype": config.dtype,
+        "device": config.device,
+        "data": _source(config.data_source),
+        "data fingerprint": config.data_fingerprint[:DIGITS],
+        "vocabulary": config.tokenizer_origin,
+        "vocabulary fingerprint": config.tokenizer_fingerprint[:DIGITS],
+        **_of_experiment(config.experiment),
+    }
+
+
+def _source(source: str | None) -> str:
+    return "built in" if source is None else Path(source).name or source
+
+
+def _of_experiment(experiment: Experiment) -> dict[str, Any]:
+    model, optimizer = experiment.model, experiment.optimizer
+    return {
+        "task": experiment.task,
+        "model": model.twin,
+        **{_heading(name): value for name, value in model.arguments.items()},
+        "inputs": model.inputs,
+        "optimizer": type(optimizer).__name__.removesuffix("Config"),
+        **_fields(optimizer, besides=("name",)),
+        "schedule": experiment.schedule.name,
+        **_fields(experiment.schedule, besides=("name",)),
+        **_fields(experiment.training),
+        "batch size": experiment.batch_size,
+        "length": experiment.length,
+        "bucket lengths": experiment.bucket_lengths,
+        "planned length": f"{experiment.steps} steps" if experiment.steps else f"{experiment.epochs} epochs",
+        "evaluate every": experiment.evaluate_every,
+        "checkpoint every": experiment.checkpoint_every,
+        "patience": experiment.patience,
+        "seed": experiment.seed,
+    }
+
+
+def _fields(config: Any, besides: Iterable[str] = ()) -> dict[str, Any]:
+    names = [field.name for field in fields(config) if field.name not in besides]
+    return {_heading(name): getattr(config, name) for name in names}
+
+
+def _heading(name: str) -> str:
+    return printable(HEADINGS.get(name, name.replace("_", " ")))
+
+
+def _columns(values: Sequence[dict[str, Any]]) -> dict[str, list[str | None]]:
+    """The texts of every setting, None for runs that do not have it."""
+    headings = dict.fromkeys(heading for settings in values for heading in settings)
+    return {
+        heading: [show(settings[heading]) if heading in settings else None for settings in values]
+        for heading in headings
+    }
+
+
+def _differs(texts: Iterable[str | None]) -> bool:
+    return len({text for text in texts if text is not None}) > 1
+
+
+def _is_implied(heading: str, runs: Sequence[Run], columns: dict[str, list[str | None]]) -> bool:
+    """True if a reader can infer a setting from those that decide it, or from the names of the experiments."""
+    decided_by = [columns[name] for name in FOLLOWS.get(heading, ())]
+    return (bool(decided_by) and _is_decided(columns[heading], decided_by)) or (
+        heading != "experiment"
+        and _is_decided(columns[heading], [columns["experiment"]])
+        and all(_is_as_in_the_catalogue(heading, run, text) for run, text in zip(runs, columns[heading], strict=True))
+    )
+
+
+def _is_decided(texts: Sequence[str | None], by: Sequence[Sequence[str | None]]) -> bool:
+    """True if runs that are equal in the settings `by` are equal in this one."""
+    return len(set(zip(*by, texts, strict=True))) == len(set(zip(*by, strict=True)))
+
+
+def _is_as_in_the_catalogue(heading: str, run: Run, text: str | None) -> bool:
+    """True unless a setting was changed from that of the catalogue's experiment, which may leave it open."""
+    experiment = run.config.experiment
+    known = EXPERIMENTS.get(experiment.name)
+    if known is None or text is None:
+        return True
+    expected = _of_experiment(with_settings(known, Settings(optimizer=experiment.optimizer.name))).get(heading)
+    return expected is None or show(expected) == text
+
+
+def _rank(heading: str, value: Any) -> tuple[int, float, str]:
+    """Numbers by size, experiments as in the catalogue, torch before jax, other texts by the alphabet."""
+    if isinstance(value, int | float):
+        return 1, value, ""
+    if heading == "experiment":
+        names = list(EXPERIMENTS)
+        return 2, names.index(value) if value in names else len(names), ""
+    return (0, 0, "") if value is None else (2, value == "jax", show(value))
+
+
+Differing = list[dict[str, str]]  # by run
+
+
+def _versions(runs: Sequence[Run], differing: Differing) -> Differing:
+    """Add the versions that differ between runs of equal settings."""
+    found = list(differing)
+    for places in _alike(differing):
+        versions = [runs[place].config.versions for place in places]
+        for name in dict.fromkeys(name for each in versions for name in each if name not in NOT_VERSIONS):
+            if _differs(each.get(name) for each in versions):
+                for place, each in zip(places, versions, strict=True):
+                    found[place] = found[place] | {VERSIONS.get(name, name): show(each.get(name))}
+    return found
+
+
+def _folders(runs: Sequence[Run], differing: Differing) -> Differing:
+    """Add the folder of each run that nothing else tells apart: as much of the end of its path as it takes."""
+    found = list(differing)
+    for places in _alike(differing):
+        paths = [runs[place].folder.resolve().parts for place in places]
+        ends = _first(lambda length: [Path(*path[-length:]) for path in paths], max(map(len, paths)))
+        for place, end in zip(places, ends, strict=True):
+            found[place] = differing[place] | {"folder": printable(str(end))}
+    return found
+
+
+def _first(ends: Callable[[int], list[Path]], longest: int) -> list[Path]:
+    """The shortest ends of all that differ."""
+    return next((found for length in range(1, longest) if len(set(found := ends(length))) == len(found)), ends(longest))
+
+
+def _alike(differing: Differing) -> list[list[int]]:
+    """The places of runs that nothing tells apart, in groups; a run without any setting is one, too."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, told in enumerate(differing):
+        groups.setdefault(tuple(told.values()), []).append(place)
+    return [places for told, places in groups.items() if len(places) > 1 or not told]
