@@ -1,6 +1,6 @@
 """What tells runs apart: the settings that differ between their config.json, in the words of labels and tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -193,16 +193,17 @@ def _folders(runs: Sequence[Run], differing: Differing) -> Differing:
     """Add the folder of each run that nothing else tells apart: as much of the end of its path as it takes."""
     found = list(differing)
     for places in _alike(differing):
-        paths = [runs[place].folder.resolve().parts for place in places]
-        ends = _first(lambda length: [Path(*path[-length:]) for path in paths], max(map(len, paths)))
+        ends = _ends([runs[place].folder.resolve() for place in places])
         for place, end in zip(places, ends, strict=True):
-            found[place] = differing[place] | {"folder": printable(str(end))}
+            found[place] = differing[place] | {"folder": printable(end)}
     return found
 
 
-def _first(ends: Callable[[int], list[Path]], longest: int) -> list[Path]:
-    """The shortest ends of all that differ."""
-    return next((found for length in range(1, longest) if len(set(found := ends(length))) == len(found)), ends(longest))
+def _ends(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of different paths that differ, all of one length."""
+    longest = max(len(path.parts) for path in paths)
+    candidates = ([str(Path(*path.parts[-length:])) for path in paths] for length in range(1, longest + 1))
+    return next(ends for ends in candidates if len(set(ends)) == len(paths))
 
 
 def _alike(differing: Differing) -> list[list[int]]:

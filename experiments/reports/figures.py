@@ -128,7 +128,7 @@ def draw(
     with matplotlib.rc_context(STYLE_OF_PAGE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a name in a script that the font lacks
         figure = Figure(figsize=(SIZE[0], height), layout="constrained")
-        panels = figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).ravel()
+        panels = list(figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat)
         plot(panels)
         for panel in panels:
             panel.grid(linewidth=0.8)

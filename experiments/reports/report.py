@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.plain_text import file_names, markdown, printable
+from experiments.plain_text import file_names, listed, markdown, printable
 from experiments.reports import looks
 from experiments.reports.differences import told_apart
 from experiments.reports.figures import Drawn, draw_all
@@ -86,15 +86,11 @@ def _words(runs: list[Run]) -> dict[str, Any]:
 def _lead(runs: list[Run]) -> str:
     """One sentence: the number of runs, and what tells them apart."""
     if len(runs) == 1:
-        return f"One run, from the folder {runs[0].label}."
+        return f"One run, in the folder {runs[0].label}."
     differing = list(dict.fromkeys(heading for run in runs for heading in run.differing))
-    *most, last = differing
-    named = f"{', '.join(most)} and {last}" if most else last
-    return (
-        f"{len(runs)} runs with equal settings, from different folders."
-        if differing == ["folder"]
-        else f"{len(runs)} runs that differ in {named}."
-    )
+    if differing == ["folder"]:
+        return f"{len(runs)} runs with equal settings, in different folders."
+    return f"{len(runs)} runs that differ in {listed(differing)}."
 
 
 def _title(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from experiments.plain_text import listed
 from experiments.reports.runs import Run, figures_of
 from experiments.reports.summary import MEBIBYTE
 from shared.tasks.task import Figure
@@ -139,8 +140,7 @@ def _symbols(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> dict[str, s
 
 
 def _titles(figures: Sequence[Figure]) -> str:
-    *most, last = [f"{figure.title} ({figure.note})" if figure.note else figure.title for figure in figures]
-    return f"{', '.join(most)} and {last}" if most else last
+    return listed([f"{figure.title} ({figure.note})" if figure.note else figure.title for figure in figures])
 
 
 def _is_often_equal(column: Column, rows: Sequence[dict[str, Any]]) -> bool:
