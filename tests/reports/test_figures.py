@@ -86,9 +86,29 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawn(runs):
-    figures = [*draw_all(runs), *draw_experiments(runs), *draw_side_by_side(runs), draw_memory(runs)]
-    return {figure.name: figure for figure in figures}
+def drawn_and_axes(runs):
+    """All figures of a report by name, and the axes that they were drawn on."""
+    from matplotlib.figure import Figure
+
+    save, seen = Figure.savefig, {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Figure, "savefig", lambda figure, *a, **k: seen.update({figure: 0}) or save(figure, *a, **k))
+        figures = [*draw_all(runs), *draw_experiments(runs), *draw_side_by_side(runs), draw_memory(runs)]
+    return {figure.name: figure for figure in figures}, [axes for figure in seen for axes in figure.axes]
+
+
+@pytest.fixture
+def drawn(drawn_and_axes):
+    return drawn_and_axes[0]
+
+
+def test_every_axis_of_iterations_in_a_report_has_whole_numbers_only(drawn_and_axes):
+    drawn, all_axes = drawn_and_axes
+    labels = [axes.get_xlabel() for axes in all_axes]
+    assert (labels.count("iteration (batches)"), labels.count("memory [MiB]")) == (len(labels) - 1, 1)
+    assert len(labels) > len(drawn)
+    for axes, label in zip(all_axes, labels, strict=True):
+        assert "batches" not in label or all(text == f"{tick:,.0f}" and tick % 1 == 0 for tick, text in ticks_of(axes))
 
 
 def test_a_legend_has_every_run_once_with_its_look(runs, drawn):
