@@ -94,14 +94,14 @@ def test_every_run_has_a_sample_of_its_line_in_the_table_and_in_each_legend(page
 @pytest.mark.slow
 def test_on_a_phone_nothing_is_cut_and_everything_is_legible(page, tmp_path):
     layout = layout_of(page, tmp_path, width=PHONE)
-    assert (layout["overflow"], layout["cut"], layout["narrow"]) == (0, [], [])
+    assert (layout["overflow"], layout["cut"], layout["squeezed"], layout["narrow"]) == (0, [], [], [])
     assert layout["letters"] >= SMALLEST
 
 
 @pytest.mark.slow
 def test_on_paper_nothing_is_cut(page, tmp_path):
     layout = layout_of(as_printed(page), tmp_path, width=SHEET)
-    assert (layout["overflow"], layout["cut"], layout["cells"]) == (0, [], [])
+    assert (layout["overflow"], layout["cut"], layout["cells"], layout["squeezed"]) == (0, [], [], [])
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ window.layout = {
   overflow: root.scrollWidth - root.clientWidth,
   cut: beyond("body *:not(script, .wide *, svg *)"),
   cells: beyond("td, th"),
+  squeezed: [...document.querySelectorAll("td, th")]
+    .filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => cell.textContent),
   narrow: [...document.querySelectorAll("dd, p, figcaption, li > span")]
     .filter(part => lines(part) > 3.1 && part.getBoundingClientRect().width < 180).map(part => part.textContent),
   letters: Math.min(...[...document.querySelectorAll("figure > svg[role=img]")]
@@ -56,7 +58,8 @@ def layout_of(page: str, folder: Path, *, width: int, dark: bool = False) -> dic
     """The layout of a page of this width in pixels.
 
     `overflow` is how much wider than that it is; `cut` and `cells` are the elements and the cells that end beyond its
-    edge, `narrow` the texts in columns of a few words; `letters` is the size of the letters in figures, in pixels.
+    edge, `squeezed` the cells that are too narrow for their content, `narrow` the texts in columns of a few words;
+    `letters` is the size of the letters in figures, in pixels.
     """
     text = json.dumps(page.replace("</body>", MEASURE)).replace("<", "\\u003c")
     document = dom_of(FRAME.format(width=width, page=text), folder, dark=dark)

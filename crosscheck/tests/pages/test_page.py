@@ -196,11 +196,11 @@ def opened(page):
 def test_nothing_but_tables_and_charts_is_wider_than_a_phone(reports, tmp_path):
     page = opened(render(reports, faults=KEPT, command="isograd check"))
     layout = layout_of(page, tmp_path, width=PHONE)
-    assert (layout["overflow"], layout["cut"], layout["narrow"]) == (0, [], [])
+    assert (layout["overflow"], layout["cut"], layout["squeezed"], layout["narrow"]) == (0, [], [], [])
 
 
 def test_nothing_is_wider_than_a_sheet_of_paper(reports, tmp_path):
     page = opened(render(reports, faults=SCORES))
     layout = layout_of(as_printed(page), tmp_path, width=SHEET)
-    assert (layout["overflow"], layout["cut"], layout["cells"]) == (0, [], [])
+    assert (layout["overflow"], layout["cut"], layout["cells"], layout["squeezed"]) == (0, [], [], [])
     assert layout["tables"] >= 2 * len(reports)
