@@ -1,5 +1,6 @@
 """What tells runs apart: the settings that differ between their config.json, in the words of labels and tables."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -109,12 +110,17 @@ def _of_experiment(experiment: Experiment) -> dict[str, Any]:
         "batch size": experiment.batch_size,
         "length": experiment.length,
         "bucket lengths": experiment.bucket_lengths,
-        "planned length": f"{experiment.steps} steps" if experiment.steps else f"{experiment.epochs} epochs",
+        "planned length": _length(experiment),
         "evaluate every": experiment.evaluate_every,
         "checkpoint every": experiment.checkpoint_every,
         "patience": experiment.patience,
         "seed": experiment.seed,
     }
+
+
+def _length(experiment: Experiment) -> str:
+    number, unit = (experiment.steps, "step") if experiment.steps else (experiment.epochs, "epoch")
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _fields(config: Any, besides: Iterable[str] = ()) -> dict[str, Any]:
@@ -165,13 +171,16 @@ def _is_as_in_the_catalogue(heading: str, run: Run, text: str | None) -> bool:
 
 
 def _rank(heading: str, value: Any) -> tuple[int, float, str]:
-    """Numbers by size, experiments as in the catalogue, torch before jax, other texts by the alphabet."""
+    """Numbers by size, experiments as in the catalogue, torch before jax, other texts by number and alphabet."""
     if isinstance(value, int | float):
         return 1, value, ""
     if heading == "experiment":
         names = list(EXPERIMENTS)
         return 2, names.index(value) if value in names else len(names), ""
-    return (0, 0, "") if value is None else (2, value == "jax", show(value))
+    if heading == "backend":
+        return 2, value == "jax", value
+    leading = re.match(r"\d{1,15}", text := show(value))
+    return (0, 0, "") if value is None else (2, int(leading[0]) if leading else 0, text)
 
 
 Differing = list[dict[str, str]]  # by run

@@ -75,8 +75,8 @@ def _draw_figure(figure: Figure, runs: Sequence[Run]) -> Drawn:
 
 def _draw_differences(found: Sequence[tuple[Run, Run]]) -> Drawn:
     caption = (
-        "Absolute difference of the training losses of torch and jax at each step, from equal weights and seeds, on a "
-        "logarithmic axis. Steps with equal losses have no point."
+        "Absolute difference between the training losses of torch and jax at each step, starting from the same "
+        "weights, on a logarithmic axis. Steps with equal losses have no point."
     )
     legend = [(a.label_without("backend") or "torch and jax", look_of(a)) for a, _ in found]
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from experiments.catalogue import SIDE_BY_SIDE
 from experiments.reports.figures import (
-    LEGEND_LINE,
-    LETTERS,
     PALE,
     SIZE,
     Drawn,
@@ -26,6 +24,7 @@ from experiments.reports.summary import MEBIBYTE
 TALL = 5.6  # inches, of two panels
 AXIS = 0.8  # inches below the bars
 BAR = 0.4  # of the distance of two bars
+BAR_LINE, BAR_LETTERS = 0.2, 58  # inches of a line of a label, and its letters
 
 
 def draw_experiments(runs: Sequence[Run]) -> list[Drawn]:
@@ -44,7 +43,7 @@ def draw_side_by_side(runs: Sequence[Run]) -> list[Drawn]:
 def draw_memory(runs: Sequence[Run]) -> Drawn:
     """Peak and steady memory of every run as bars, each below its label."""
     totals = [(run.validation or run.train)[-1] for run in runs]
-    labels = [textwrap.fill(run.label, LETTERS) for run in runs]
+    labels = [textwrap.fill(run.label, BAR_LETTERS) for run in runs]
     label_lines = max(label.count("\n") + 1 for label in labels)
 
     def plot(panels: Sequence[Any]) -> None:
@@ -53,15 +52,15 @@ def draw_memory(runs: Sequence[Run]) -> Drawn:
             for name, opacity in (("peak_bytes", PALE), ("steady_bytes", 1.0)):
                 size, colour = total.get(name, 0) / MEBIBYTE, look_of(run).on_paper
                 panel.barh(place, size, height=BAR, align="edge", color=colour, alpha=opacity, linewidth=0)
-            panel.text(0, place - 0.04, labels[place], va="bottom", fontsize=9, in_layout=False)
+            panel.text(0, place - 0.04, labels[place], va="bottom", in_layout=False)
         panel.set(xlabel="memory [MiB]", yticks=[], ylim=(len(runs) - 0.5, BAR - 1))
         panel.spines["left"].set_visible(False)
 
     caption = (
-        "Memory in use at the end of each run; pale: its peak. On a GPU, that of the GPU; on a CPU, that of the whole "
-        "process, including libraries and compiler."
+        "Memory in use at the end of each run (pale: at its peak), of the GPU or, on a CPU, of the whole process, "
+        "including libraries and compiler."
     )
-    spacing = LEGEND_LINE * (label_lines + 1.5)
+    spacing = BAR_LINE * (label_lines + 1)
     return draw("memory", caption, plot, height=AXIS + spacing * len(runs))
 
 

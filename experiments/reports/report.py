@@ -102,9 +102,9 @@ def _settings(run: Run) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in config.versions.items())
     return (
         f"{config.data_origin} ({config.counts['train']:,} {run.task.unit} for training, "
-        f"{config.counts['validation']:,} for validation); {config.tokenizer_origin}; "
-        f"length {experiment.length}, batch {experiment.batch_size}, seed {experiment.seed}, {_update(experiment)}; "
-        f"{versions}"
+        f"{config.counts['validation']:,} for validation); vocabulary: {config.tokenizer_origin}; "
+        f"length {experiment.length}, batch size {experiment.batch_size}, seed {experiment.seed}, "
+        f"{_update(experiment)}; {versions}"
     )
 
 
@@ -113,8 +113,8 @@ def _update(experiment: Experiment) -> str:
     optimizer, training, schedule = experiment.optimizer, experiment.training, experiment.schedule
     warmup = f" after a warm-up of {schedule.warmup} updates" if schedule.warmup else ""
     parts = {
-        f"{type(optimizer).__name__.removesuffix('Config')} rate {optimizer.learning_rate:g}": True,
-        f"{schedule.name}{warmup}": schedule.name != "constant" or schedule.warmup,
+        f"{type(optimizer).__name__.removesuffix('Config')} with learning rate {optimizer.learning_rate:g}": True,
+        f"{schedule.name} schedule{warmup}": schedule.name != "constant" or schedule.warmup,
         f"clipped to {training.clip_norm}": training.clip_norm is not None,
         f"{training.accumulate} batches per update": training.accumulate > 1,
         f"weights averaged with decay {training.average_decay}": training.average_decay is not None,

@@ -12,9 +12,9 @@ MEBIBYTE = 2**20
 NEIGHBOURS = 25  # preceding steps that a loss is compared with
 SPIKE = 2.0  # a loss this many times the median of its neighbours is counted as a spike
 NOTES = (  # what the notes mean
-    f"The gap is training minus validation at the best validation; for training, it takes the mean of the "
-    f"{NEIGHBOURS} steps before. A loss spike is a step with a loss above {SPIKE:g} times the median of the "
-    f"{NEIGHBOURS} steps before. Gradient norms are taken before clipping."
+    f"The gap is training minus validation at the best validation, with training averaged over the last "
+    f"{NEIGHBOURS} steps up to it. A loss spike is a step whose loss exceeds {SPIKE:g} times the median of the "
+    f"{NEIGHBOURS} steps before it. Gradient norms are measured before clipping."
 )
 
 
@@ -65,7 +65,7 @@ def _gap(run: Run) -> str:
     gap = float(np.mean(before)) - best[name] if before else float("nan")
     lowest, final = min(record["loss"] for record in run.validation), run.validation[-1]["loss"]
     rise = f"{final / lowest:.2f} times the lowest" if lowest else f"{final:.3g}, the lowest 0"
-    return f"gap in {title} {gap:+.3f}; final validation loss {rise}"
+    return f"{title} gap {gap:+.3f}; final validation loss {rise}"
 
 
 def _compared(run: Run) -> tuple[str, str]:

@@ -19,12 +19,12 @@ MEANINGS = {
     "t_eval": "wall-clock time of all evaluations, without compilation",
     "t_compile": "wall-clock time of compilation (less if compiled programs were cached)",
     "speed": "training {units} per second, the median over the run",
-    "M_steady, M_peak": "memory in use at the end, and peak memory: of the GPU, or on a CPU of the whole process",
+    "M_steady, M_peak": "memory in use at the end, and peak memory, of the GPU or, on a CPU, of the whole process",
 }
 OF_FIGURES = {
-    "base": "{titles} on the validation split for a model that ignores its inputs",
-    "val": "{titles} on the validation split at the best validation ({best}); the column's best is bold",
-    "train": "mean {titles} over the training batches of the last epoch, dropout on",
+    "base": "validation {titles} of a model that ignores its inputs",
+    "val": "validation {titles} at the best validation ({best}); the best of all runs is bold",
+    "train": "mean {titles} over the training batches of the last epoch, with dropout on",
 }
 
 
@@ -73,7 +73,7 @@ def table_of(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> dict[str, A
 
 def _equal(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> str:
     """One sentence with what all runs have in common."""
-    found = ", ".join(f"{column.heading} {_text(rows[0], column)}" for column in columns)
+    found = "; ".join(f"{column.heading} {_text(rows[0], column)}" for column in columns)
     return f"{'Equal in all runs' if len(rows) > 1 else 'Of this run'}: {found}." if found else ""
 
 

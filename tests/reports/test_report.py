@@ -29,7 +29,7 @@ def test_the_gap_is_taken_over_the_steps_just_before_the_best(tmp_path):
     words = note(read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.8, 0.9))))
     near = np.mean([step / 30 for step in range(30 - NEIGHBOURS + 1, 31)]) - 0.9  # the best is at step 30
     assert NEIGHBOURS < 30
-    assert f"gap in accuracy {near:+.3f}" in words
+    assert f"accuracy gap {near:+.3f}" in words
 
 
 def test_the_row_of_a_run_has_its_figures(tmp_path):
@@ -69,10 +69,10 @@ def test_the_optimizer_and_the_settings_of_its_updates_are_named(tmp_path):
     plain, other = make_run(tmp_path / "a"), make_run(tmp_path / "b")
     write_config(other, replace(read_run(other).config, experiment=experiment))
     page = table_of([plain, other], tmp_path)
-    assert "seed 0, AdamW rate 0.001; numpy 2" in page
+    assert "seed 0, AdamW with learning rate 0.001; numpy 2" in page
     assert (
-        "SGD rate 0.5, cosine after a warm-up of 4 updates, clipped to 2.0, 3 batches per update, "
-        "weights averaged with decay 0.9; numpy 2" in page
+        "SGD with learning rate 0.5, cosine schedule after a warm-up of 4 updates, clipped to 2.0, 3 batches per "
+        "update, weights averaged with decay 0.9; numpy 2" in page
     )
 
 
@@ -141,7 +141,7 @@ def test_what_is_equal_in_all_runs_is_stated_once_and_what_differs_has_a_column(
     make_run(tmp_path / "a", dtype="float64", baseline={"accuracy": 0.7})
     make_run(tmp_path / "b", dtype="float32", baseline={"accuracy": 0.7})
     page = table_of([tmp_path / "a", tmp_path / "b"], tmp_path)
-    assert "backend torch, A_base 0.7000, steps 30." in page
+    assert "backend torch; A_base 0.7000; steps 30." in page
     assert "| dtype |" in page
     assert "A_base |" not in page
 

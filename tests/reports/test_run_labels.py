@@ -64,6 +64,7 @@ LABELS = {
         ["AdamW, learning rate 0.001, weight decay 0.01", "SGD, learning rate 0.1, weight decay 0"],
     ),
     "numbers by size": ([{"seed": 10}, {"seed": 9}], ["seed 9", "seed 10"]),
+    "lengths": ([{"steps": 60}, {"steps": 120}, {"steps": 1}, {}], ["1 step", "40 epochs", "60 steps", "120 steps"]),
     "numbers that only differ in their last digits": (
         [{"learning_rate": 0.001}, {"learning_rate": 0.00100000001}],
         ["learning rate 0.001", "learning rate 0.00100000001"],
@@ -160,7 +161,7 @@ def test_the_table_has_a_column_for_each_setting_that_differs(runs_of):
         ("torch", "0.0001", "0"),
         ("torch", "0.0001", "1"),
     ]
-    assert "experiment reviews-1-small, architecture GRU encoder, dropout 0.0, small, dtype float64" in table["equal"]
+    assert "experiment reviews-1-small; architecture GRU encoder, dropout 0.0, small; dtype float64" in table["equal"]
 
 
 def test_the_architecture_stands_beside_the_experiment(runs_of):
