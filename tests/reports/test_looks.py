@@ -25,13 +25,14 @@ SIGHT = {  # linear RGB as the colour-blind see it (Machado, Oliveira and Fernan
 }
 # Paul Tol's "muted" scheme of nine colours, made to be told apart by the colour-blind
 MUTED = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499")
+DARKEST = 0.04045  # derived: where the two parts of sRGB's curve meet, IEC 61966-2-1
 LEAST_CONTRAST = 3  # WCAG 2.2, criterion 1.4.11: graphics that are needed to understand the content
 
 
 def linear(colour):
     digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
     values = np.array([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return np.where(values <= DARKEST, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def contrast(a, b):

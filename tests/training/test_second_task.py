@@ -166,7 +166,7 @@ def test_it_is_reported_by_its_own_figures(runs, tmp_path):
     page = write_report(list(runs.values()), tmp_path / "report")
     text = page.with_name("report.md").read_text()
     assert "| E_val | L_val | S_val |" in text
-    assert "Equal in all runs: dtype float64, E_base 66.7%, steps 18." in text
+    assert "dtype float64; E_base 66.7%; steps 18." in text
     assert "best validation (lowest error rate, then lowest loss)" in text
     assert "speed: training tokens per second" in text
     assert (page.parent / "validation_error_rate.png").is_file()
