@@ -174,7 +174,7 @@ def test_it_is_reported_by_its_own_figures(runs, tmp_path):
     assert rows[0]["validation_error_rate"] == min(
         r["error_rate"] for r in read(runs["torch"]) if r["kind"] == "validation"
     )
-    assert "training loss minus validation loss" in rows[0]["note"]  # training shows no error rate
+    assert "loss gap " in rows[0]["note"]  # training shows no error rate
 
 
 def test_a_line_of_progress_shows_its_figures(runs, capsys):
