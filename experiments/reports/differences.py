@@ -2,27 +2,16 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from experiments.catalogue import EXPERIMENTS
 from experiments.plain_text import printable
+from experiments.reports.run_settings import of_experiment, settings_of, show
 from experiments.reports.runs import Run
 from experiments.training.settings import Settings, with_settings
-from shared.configs.experiment import Experiment
-from shared.configs.optimizer import ParameterGroup
 
-HEADINGS = {  # field of a configuration -> its heading; other fields are their own
-    "warmup": "warm-up",
-    "final": "decay to",
-    "every": "decay every",
-    "factor": "decay factor",
-    "accumulate": "batches per update",
-    "dropout_rng": "dropout masks",
-    "groups": "parameter groups",
-    "with_attention": "attention",
-}
 FOLLOWS = {  # heading -> the settings that may decide it: it is left out where they do
     "data fingerprint": ("data",),
     "vocabulary": ("data", "data fingerprint"),
@@ -34,9 +23,9 @@ FOLLOWS = {  # heading -> the settings that may decide it: it is left out where 
     "inputs": ("bucket lengths",),
     "horizon": ("schedule", "planned length"),
 }
+ALWAYS_TOLD = ("experiment", "backend", "dtype", "device", "data", "vocabulary")  # that no experiment has of its own
 VERSIONS = {"device": "processor"}  # name in a run's versions -> its heading, other names are their own
 NOT_VERSIONS = ("backend", "dtype")  # there, but settings
-DIGITS = 8  # of a fingerprint
 
 
 def told_apart(runs: Sequence[Run]) -> list[Run]:
@@ -44,7 +33,7 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
 
     Runs with equal settings are told apart by versions, and if these are equal, too, by their folders.
     """
-    values = [_settings(run) for run in runs]
+    values = [settings_of(run) for run in runs]
     columns = _columns(values)
     found = [heading for heading in columns if _differs(columns[heading]) and not _is_implied(heading, runs, columns)]
     ordered = sorted(range(len(runs)), key=lambda place: [_rank(name, values[place].get(name)) for name in found])
@@ -56,80 +45,6 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
         replace(run, differing=told, number=number)
         for number, (run, told) in enumerate(zip(runs, differing, strict=True))
     ]
-
-
-def show(value: Any) -> str:
-    """A setting as the text of a table's cell; different values have different texts."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-        case ParameterGroup():
-            changed = {name: each for name, each in vars(value).items() if each != getattr(ParameterGroup, name, None)}
-            return " ".join(f"{name.replace('_', ' ')} {show(each)}" for name, each in changed.items())
-        case list() | tuple():
-            return ", ".join(map(show, value)) or "none"
-    return printable(str(value))
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    """All settings of a run by heading, in the order of a label."""
-    config = run.config
-    return {
-        "experiment": run.experiment,
-        "backend": run.backend,
-        "dtype": config.dtype,
-        "device": config.device,
-        "data": _source(config.data_source),
-        "data fingerprint": config.data_fingerprint[:DIGITS],
-        "vocabulary": config.tokenizer_origin,
-        "vocabulary fingerprint": config.tokenizer_fingerprint[:DIGITS],
-        **_of_experiment(config.experiment),
-    }
-
-
-def _source(source: str | None) -> str:
-    return "built in" if source is None else Path(source).name or source
-
-
-def _of_experiment(experiment: Experiment) -> dict[str, Any]:
-    model, optimizer = experiment.model, experiment.optimizer
-    return {
-        "task": experiment.task,
-        "model": model.twin,
-        **{_heading(name): value for name, value in model.arguments.items()},
-        "inputs": model.inputs,
-        "optimizer": type(optimizer).__name__.removesuffix("Config"),
-        **_fields(optimizer, besides=("name",)),
-        "schedule": experiment.schedule.name,
-        **_fields(experiment.schedule, besides=("name",)),
-        **_fields(experiment.training),
-        "batch size": experiment.batch_size,
-        "length": experiment.length,
-        "bucket lengths": experiment.bucket_lengths,
-        "planned length": _length(experiment),
-        "evaluate every": experiment.evaluate_every,
-        "checkpoint every": experiment.checkpoint_every,
-        "patience": experiment.patience,
-        "seed": experiment.seed,
-    }
-
-
-def _length(experiment: Experiment) -> str:
-    number, unit = (experiment.steps, "step") if experiment.steps else (experiment.epochs, "epoch")
-    return f"{number} {unit}{'' if number == 1 else 's'}"
-
-
-def _fields(config: Any, besides: Iterable[str] = ()) -> dict[str, Any]:
-    names = [field.name for field in fields(config) if field.name not in besides]
-    return {_heading(name): getattr(config, name) for name in names}
-
-
-def _heading(name: str) -> str:
-    return printable(HEADINGS.get(name, name.replace("_", " ")))
 
 
 def _columns(values: Sequence[dict[str, Any]]) -> dict[str, list[str | None]]:
@@ -149,7 +64,7 @@ def _is_implied(heading: str, runs: Sequence[Run], columns: dict[str, list[str |
     """True if a reader can infer a setting from those that decide it, or from the names of the experiments."""
     decided_by = [columns[name] for name in FOLLOWS.get(heading, ())]
     return (bool(decided_by) and _is_decided(columns[heading], decided_by)) or (
-        heading != "experiment"
+        heading not in ALWAYS_TOLD
         and _is_decided(columns[heading], [columns["experiment"]])
         and all(_is_as_in_the_catalogue(heading, run, text) for run, text in zip(runs, columns[heading], strict=True))
     )
@@ -161,13 +76,14 @@ def _is_decided(texts: Sequence[str | None], by: Sequence[Sequence[str | None]])
 
 
 def _is_as_in_the_catalogue(heading: str, run: Run, text: str | None) -> bool:
-    """True unless a setting was changed from that of the catalogue's experiment, which may leave it open."""
+    """True unless a setting was changed from that of the catalogue's experiment."""
     experiment = run.config.experiment
     known = EXPERIMENTS.get(experiment.name)
     if known is None or text is None:
         return True
-    expected = _of_experiment(with_settings(known, Settings(optimizer=experiment.optimizer.name))).get(heading)
-    return expected is None or show(expected) == text
+    changes = Settings() if heading == "optimizer" else Settings(optimizer=experiment.optimizer.name)
+    expected = of_experiment(with_settings(known, changes))
+    return heading not in expected or show(expected[heading]) == text
 
 
 def _rank(heading: str, value: Any) -> tuple[int, float, str]:

@@ -5,18 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.catalogue import SIDE_BY_SIDE
-from experiments.reports.figures import (
-    PALE,
-    SIZE,
-    Drawn,
-    averaged,
-    columns_of,
-    curve,
-    draw,
-    legend_of,
-    whole_numbers,
-    window_of,
-)
+from experiments.reports.drawing import SIZE, Drawn, curve, draw, legend_of, whole_numbers
+from experiments.reports.figures import PALE, averaged, columns_of, window_of
 from experiments.reports.looks import look_of
 from experiments.reports.runs import Run
 from experiments.reports.summary import MEBIBYTE

@@ -9,7 +9,8 @@ from typing import Any
 from experiments.plain_text import file_names, listed, markdown, printable
 from experiments.reports import looks
 from experiments.reports.differences import told_apart
-from experiments.reports.figures import Drawn, draw_all
+from experiments.reports.drawing import Drawn
+from experiments.reports.figures import draw_all
 from experiments.reports.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.reports.runs import Run, describe_pair, pairs, read_run
 from experiments.reports.summary import NOTES, row

@@ -8,7 +8,8 @@ import pytest
 from report_runs import make_run
 
 from experiments.reports.differences import told_apart
-from experiments.reports.figures import averaged, curve, draw_all, whole_numbers
+from experiments.reports.drawing import curve, whole_numbers
+from experiments.reports.figures import averaged, draw_all
 from experiments.reports.looks import look_of
 from experiments.reports.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.reports.runs import read_run

@@ -7,8 +7,9 @@ import pytest
 from report_runs import make_run
 
 from experiments.catalogue import find_experiment
-from experiments.reports.differences import show, told_apart
+from experiments.reports.differences import told_apart
 from experiments.reports.report import write_results
+from experiments.reports.run_settings import show
 from experiments.reports.runs import describe_pair, expand_runs, pairs, read_run
 from experiments.reports.summary import row
 from experiments.reports.table import table_of
@@ -127,6 +128,24 @@ def test_two_runs_that_differ_in_any_setting_are_told_apart_by_it(runs_of, setti
     runs = runs_of({}, CHANGES[setting])
     assert len(set(labels(runs))) == 2
     assert all("folder" not in run.differing for run in runs)
+
+
+@pytest.mark.parametrize("setting", Settings.__dataclass_fields__)
+def test_a_changed_setting_is_told_beside_the_name_of_another_experiment(runs_of, setting):
+    (run, _) = runs_of(CHANGES[setting], {"experiment": "reviews-5-small"})
+    assert len(run.differing) > 1
+    assert run.label.startswith("reviews-1-small, ")
+
+
+@pytest.mark.parametrize("name", ["dtype", "seed", "learning_rate", "model"])
+def test_an_argument_of_a_model_hides_no_setting_of_its_name(runs_of, name):
+    models = [replace(PLAIN.model, arguments={name: value}) for value in ("a", "b")]
+    experiments = [replace(PLAIN, model=model, seed=seed) for model, seed in zip(models, (1, 2), strict=True)]
+    heading = name.replace("_", " ")
+    assert labels(runs_of(*({"experiment": each} for each in experiments))) == [
+        f"model {heading} a, seed 1",
+        f"model {heading} b, seed 2",
+    ]
 
 
 FOLDERS = {
