@@ -1,6 +1,7 @@
 """What tells runs apart: the settings that differ between their config.json, in the words of labels and tables."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ FOLLOWS = {  # heading -> the settings that may decide it: it is left out where 
     "horizon": ("schedule", "planned length"),
 }
 ALWAYS_TOLD = ("experiment", "backend", "dtype", "device", "data", "vocabulary")  # that no experiment has of its own
+MOST_SETTINGS = 4  # in a label; with more, it leaves out the values that most runs have
 VERSIONS = {"device": "processor"}  # name in a run's versions -> its heading, other names are their own
 NOT_VERSIONS = ("backend", "dtype")  # there, but settings
 
@@ -39,10 +41,11 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
     ordered = sorted(range(len(runs)), key=lambda place: [_rank(name, values[place].get(name)) for name in found])
     differing = [{name: show(values[place][name]) for name in found if name in values[place]} for place in ordered]
     runs = [runs[place] for place in ordered]
+    usual = _usual(differing) if len(found) > MOST_SETTINGS else {}
     for tell in (_versions, _folders):
         differing = tell(runs, differing)
     return [
-        replace(run, differing=told, number=number)
+        replace(run, differing=told, usual=usual, number=number)
         for number, (run, told) in enumerate(zip(runs, differing, strict=True))
     ]
 
@@ -100,6 +103,12 @@ def _rank(heading: str, value: Any) -> tuple[int, float, str]:
 
 
 Differing = list[dict[str, str]]  # by run
+
+
+def _usual(differing: Differing) -> dict[str, str]:
+    """The value of each setting that more than half of the runs have."""
+    counts = Counter(item for told in differing for item in told.items())
+    return {name: text for (name, text), count in counts.items() if 2 * count > len(differing)}
 
 
 def _versions(runs: Sequence[Run], differing: Differing) -> Differing:

@@ -21,6 +21,7 @@ PHRASES = {  # how a label words a setting; others are "learning rate 0.001", "p
     **dict.fromkeys(("experiment", "backend", "dtype", "device", "optimizer", "planned length", "folder"), "{}"),
     "schedule": "{} schedule",
 }
+AS_USUAL = "settings of most runs"
 SHORT = {"yes": "{heading}", "no": "no {heading}", "none": "no {heading}"}
 
 
@@ -34,6 +35,7 @@ class Run:
     validation: list[Record]
     missing: list[int] = field(default_factory=list)  # steps whose training records are lost
     differing: dict[str, str] = field(default_factory=dict)  # what tells it apart from the others of a report
+    usual: dict[str, str] = field(default_factory=dict)  # values of most runs, which a label leaves out
     number: int = 0  # its place among them
 
     @property
@@ -56,11 +58,12 @@ class Run:
     @property
     def label(self) -> str:
         """What tells the run apart: "torch, learning rate 0.001, seed 1"."""
-        return self.label_without()
+        return self.label_without() or AS_USUAL
 
     def label_without(self, *headings: str) -> str:
         """The label without some of the settings."""
-        return ", ".join(_worded(name, text) for name, text in self.differing.items() if name not in headings)
+        told = {name: text for name, text in self.differing.items() if self.usual.get(name) != text}
+        return ", ".join(_worded(name, text) for name, text in told.items() if name not in headings)
 
     @property
     def train_seconds(self) -> float:

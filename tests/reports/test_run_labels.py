@@ -148,6 +148,15 @@ def test_an_argument_of_a_model_hides_no_setting_of_its_name(runs_of, name):
     ]
 
 
+def test_runs_that_each_change_one_of_many_settings_are_told_apart_by_that_one(runs_of):
+    changes = [{"seed": 1}, {"clip_norm": 0.5}, {"patience": 2}, {"batch_size": 8}, {"warmup": 3}]
+    runs = runs_of({}, *changes)
+    assert sorted(labels(runs)) == [
+        "batch size 8", "clip norm 0.5", "patience 2", "seed 1", "settings of most runs", "warm-up 3",
+    ]  # fmt: skip
+    assert all(len(run.differing) == 5 for run in runs)
+
+
 FOLDERS = {
     "names": (["a", "b"], ["a", "b"]),
     "names that are equal": (["a/run", "b/run"], ["a/run", "b/run"]),
