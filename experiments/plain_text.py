@@ -1,7 +1,7 @@
 """Text from files and arguments, made safe for where it is shown: a terminal, a file name, a Markdown table."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 LONGEST = 80  # characters of a file name
@@ -30,3 +30,9 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
 def markdown(text: object) -> str:
     """One line of Markdown that shows this text as it is: no table cell ends in it, and no tag starts."""
     return printable(str(text)).translate(OF_MARKDOWN)
+
+
+def listed(texts: Sequence[str]) -> str:
+    """An enumeration of at least one text: "a, b and c"."""
+    *most, last = texts
+    return f"{', '.join(most)} and {last}" if most else last

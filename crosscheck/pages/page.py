@@ -14,6 +14,7 @@ from crosscheck.pages.chart import Chart, chart_of
 from crosscheck.pages.overview import Line, badness, counted, lines_of, summary
 from crosscheck.pages.reported import Report
 from crosscheck.pages.tree import FIRST_WRONG, LEGEND, Tree, level_of, share_text, tree_of
+from shared.pages import TEMPLATES as SHARED_TEMPLATES
 
 TEMPLATES = Path(__file__).parent / "templates"
 IN_FULL = 8  # number of disagreements shown expanded; the others are collapsed
@@ -87,7 +88,10 @@ def _environment() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader((TEMPLATES, SHARED_TEMPLATES)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals |= {"level": level_of, "share": share_text, "share_of_bound": share_of_bound}
     environment.filters |= {"tensors": tensors, "script": script, "short": short}

@@ -1,17 +1,20 @@
-"""Figures with several panels: one experiment, two experiments side by side, memory."""
+"""Figures with several panels: training and validation of an experiment, two experiments side by side, memory."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from experiments.catalogue import SIDE_BY_SIDE
-from experiments.reports.figures import Drawn, averaged, columns, draw, style, window_of
+from experiments.reports.drawing import SIZE, Drawn, curve, draw, legend_of, whole_numbers
+from experiments.reports.figures import PALE, averaged, columns_of, window_of
+from experiments.reports.looks import look_of
 from experiments.reports.runs import Run
 from experiments.reports.summary import MEBIBYTE
 
-WIDE = (10.0, 3.6)  # inches
-TRAIN, VALIDATION = "#8a94a3", "#1f6feb"
-BAR = 0.32  # inches per bar
-STEADY, PEAK = "#1f6feb", "#c3d9fb"
+TALL = 5.6  # inches, of two panels
+AXIS = 0.8  # inches below the bars
+BAR = 0.4  # of the distance of two bars
+BAR_LINE, BAR_LETTERS = 0.2, 58  # inches of a line of a label, and its letters
 
 
 def draw_experiments(runs: Sequence[Run]) -> list[Drawn]:
@@ -28,59 +31,70 @@ def draw_side_by_side(runs: Sequence[Run]) -> list[Drawn]:
 
 
 def draw_memory(runs: Sequence[Run]) -> Drawn:
-    """Peak and steady memory of every run as bars."""
+    """Peak and steady memory of every run as bars, each below its label."""
     totals = [(run.validation or run.train)[-1] for run in runs]
+    labels = [textwrap.fill(run.label, BAR_LETTERS) for run in runs]
+    label_lines = max(label.count("\n") + 1 for label in labels)
 
-    def plot(axes: Any) -> None:
-        (panel,) = axes
-        places = range(len(runs))
-        for name, colour, label in (("peak_bytes", PEAK, "peak"), ("steady_bytes", STEADY, "in use at the end")):
-            panel.barh(places, [total.get(name, 0) / MEBIBYTE for total in totals], color=colour, label=label)
-        panel.set_yticks(places, [run.label for run in runs])
-        panel.invert_yaxis()
-        panel.set_xlabel("memory [MiB]")
-        panel.figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    def plot(panels: Sequence[Any]) -> None:
+        (panel,) = panels
+        for place, (run, total) in enumerate(zip(runs, totals, strict=True)):
+            for name, opacity in (("peak_bytes", PALE), ("steady_bytes", 1.0)):
+                size, colour = total.get(name, 0) / MEBIBYTE, look_of(run).on_paper
+                panel.barh(place, size, height=BAR, align="edge", color=colour, alpha=opacity, linewidth=0)
+            panel.text(0, place - 0.04, labels[place], va="bottom", in_layout=False)
+        panel.set(xlabel="memory [MiB]", yticks=[], ylim=(len(runs) - 0.5, BAR - 1))
+        panel.spines["left"].set_visible(False)
 
-    caption = "Memory: of the GPU, or on a CPU of the whole process, including libraries and compiler."
-    return draw("memory", caption, plot, size=(WIDE[0], 1.2 + BAR * len(runs)))
+    caption = (
+        "Memory in use at the end of each run (pale: at its peak), of the GPU or, on a CPU, of the whole process, "
+        "including libraries and compiler."
+    )
+    spacing = BAR_LINE * (label_lines + 1)
+    return draw("memory", caption, plot, height=AXIS + spacing * len(runs))
 
 
 def _draw_experiment(runs: list[Run]) -> Drawn:
-    def plot(axes: Any) -> None:
-        for panel, (name, title) in zip(axes, shown.items(), strict=True):
+    def plot(panels: Sequence[Any]) -> None:
+        for panel, (name, title) in zip(panels, shown.items(), strict=True):
             for run in runs:
-                _curves(panel, run, name, window_of(runs))
-            panel.set(xlabel="iteration (updates)", ylabel=title)
-            panel.legend(frameon=False, fontsize=8, handlelength=3)
+                _curves(panel, run, name, window)
+            panel.set(ylabel=title)
+            whole_numbers(panel)
 
     run, window = runs[0], window_of(runs)
     shown = {"loss": "loss", run.task.figures[0].name: run.task.figures[0].title}
-    smoothed = f"; training averaged over {window} steps" if window > 1 else ""
+    smoothed = f"; training is averaged over {window} steps" if window > 1 else ""
     caption = (
-        f"{run.experiment} ({run.config.experiment.title}): {' and '.join(shown.values())} in training and "
-        f"validation{smoothed}."
+        f"{run.experiment} ({run.config.experiment.title}): {' and '.join(shown.values())} in training (pale) and "
+        f"in validation{smoothed}."
     )
-    return draw(f"experiment_{run.experiment}", caption, plot, panels=len(shown), size=WIDE)
+    return draw(f"experiment_{run.experiment}", caption, plot, legend_of(runs), rows=len(shown), height=TALL)
 
 
 def _draw_pair(a: Run, b: Run, what: str) -> Drawn:
-    def plot(axes: Any) -> None:
-        for panel, run in zip(axes, (a, b), strict=True):
+    def plot(panels: Sequence[Any]) -> None:
+        for panel, run in zip(panels, (a, b), strict=True):
             _curves(panel, run, "loss", window_of((a, b)))
-            panel.set(xlabel="iteration (updates)", ylabel="loss", title=run.experiment)
-            panel.legend(frameon=False, fontsize=8, handlelength=3)
+            panel.set_title(run.experiment, fontsize=11)
+            whole_numbers(panel)
+        panels[0].set_ylabel("loss")
 
-    caption = f"{a.experiment} and {b.experiment}, which differ in {what}, on equal axes. {_difference(a, b)}"
-    return draw(f"pair_{a.experiment}_{b.experiment}", caption, plot, panels=2, size=WIDE, shared=True)
+    caption = (
+        f"Loss of {a.experiment} and {b.experiment}, which differ in {what}, in training (pale) and in validation, on "
+        f"equal axes. {_difference(a, b)}"
+    )
+    name = f"pair_{a.experiment}_{b.experiment}"
+    return draw(name, caption, plot, legend_of((a, b)), columns=2, height=SIZE[1] - 0.4, shared=True)
 
 
 def _curves(panel: Any, run: Run, name: str, window: int) -> None:
-    look = {key: value for key, value in style(run).items() if key != "color"}
-    steps, values = columns([record for record in run.train if name in record], name)
-    kept = steps[window - 1 :] if len(steps) >= window else steps
-    if len(steps):
-        panel.plot(kept, averaged(values, window), color=TRAIN, label=f"training, {run.backend}", **look)
-    panel.plot(*columns(run.validation, name), color=VALIDATION, label=f"validation, {run.backend}", **look)
+    """Training in a thin and pale line, validation above it."""
+    look, trained = look_of(run), [record for record in run.train if name in record]
+    thin = look._replace(marker="", line={**look.line, "linewidth": 1.2})
+    if trained:
+        curve(panel, thin, *averaged(*columns_of(trained, name), window), alpha=PALE)
+    curve(panel, look, *columns_of(run.validation, name))
 
 
 def _difference(a: Run, b: Run) -> str:

@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.catalogue import EXPERIMENTS
-from experiments.plain_text import file_names, markdown, printable
-from experiments.reports.figures import Drawn, draw_all
+from experiments.plain_text import file_names, listed, markdown, printable
+from experiments.reports import looks
+from experiments.reports.differences import told_apart
+from experiments.reports.drawing import Drawn
+from experiments.reports.figures import draw_all
 from experiments.reports.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.reports.runs import Run, describe_pair, pairs, read_run
-from experiments.reports.summary import row
+from experiments.reports.summary import NOTES, row
 from experiments.reports.table import table_of
 from shared.atomic import new_file
 from shared.configs.experiment import Experiment
+from shared.pages import TEMPLATES as SHARED_TEMPLATES
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
@@ -22,11 +25,11 @@ PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Write report.html, report.md and the figures into `out`; returns the page to open."""
-    runs = _in_order([read_run(folder) for folder in folders])
+    runs = told_apart([read_run(folder) for folder in folders])
     sections = _with_file_names(
         {
             "Curves": draw_all(runs),
-            "Each experiment": draw_experiments(runs),
+            "Training and validation": draw_experiments(runs),
             "Side by side": draw_side_by_side(runs),
             "Memory": [draw_memory(runs)],
         }
@@ -54,7 +57,7 @@ def _with_file_names(sections: dict[str, list[Drawn]]) -> dict[str, list[Drawn]]
 
 def write_results(folders: Sequence[Path], path: Path, command: str) -> None:
     """Write only the table, as Markdown to commit, with what it was measured on and the command."""
-    runs = _in_order([read_run(folder) for folder in folders])
+    runs = told_apart([read_run(folder) for folder in folders])
     conditions = sorted({_settings(run) for run in runs})
     content = {"conditions": conditions, "command": command, **_words(runs)}
     _write(path, _render("results.md.jinja", content))
@@ -62,7 +65,7 @@ def write_results(folders: Sequence[Path], path: Path, command: str) -> None:
 
 def collect(folders: Sequence[Path]) -> dict[str, Any]:
     """The figures of the report as data."""
-    runs = _in_order([read_run(folder) for folder in folders])
+    runs = told_apart([read_run(folder) for folder in folders])
     return {"runs": [row(run) for run in runs], "pairs": [describe_pair(*pair) for pair in pairs(runs)]}
 
 
@@ -72,9 +75,23 @@ def _words(runs: list[Run]) -> dict[str, Any]:
         "title": _title(list(dict.fromkeys(run.experiment for run in runs))),
         **table_of(runs, rows),
         "pairs": [describe_pair(*pair) for pair in pairs(runs)],
+        "notes_explained": NOTES,
+        "lead": _lead(runs),
+        "looks": [looks.look_of(run) for run in runs],
+        "colours": {name: looks.as_css(dark=name == "dark") for name in ("light", "dark")},
         "notes": [(run.label, entry["note"]) for run, entry in zip(runs, rows, strict=True)],
         "runs": [(run.label, run.folder, _settings(run)) for run in runs],
     }
+
+
+def _lead(runs: list[Run]) -> str:
+    """One sentence: the number of runs, and what tells them apart."""
+    if len(runs) == 1:
+        return f"One run, in the folder {runs[0].label}."
+    differing = list(dict.fromkeys(heading for run in runs for heading in run.differing))
+    if differing == ["folder"]:
+        return f"{len(runs)} runs with equal settings, in different folders."
+    return f"{len(runs)} runs that differ in {listed(differing)}."
 
 
 def _title(names: list[str]) -> str:
@@ -86,9 +103,9 @@ def _settings(run: Run) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in config.versions.items())
     return (
         f"{config.data_origin} ({config.counts['train']:,} {run.task.unit} for training, "
-        f"{config.counts['validation']:,} for validation); {config.tokenizer_origin}; "
-        f"length {experiment.length}, batch {experiment.batch_size}, seed {experiment.seed}, {_update(experiment)}; "
-        f"{versions}"
+        f"{config.counts['validation']:,} for validation); vocabulary: {config.tokenizer_origin}; "
+        f"length {experiment.length}, batch size {experiment.batch_size}, seed {experiment.seed}, "
+        f"{_update(experiment)}; {versions}"
     )
 
 
@@ -97,8 +114,8 @@ def _update(experiment: Experiment) -> str:
     optimizer, training, schedule = experiment.optimizer, experiment.training, experiment.schedule
     warmup = f" after a warm-up of {schedule.warmup} updates" if schedule.warmup else ""
     parts = {
-        f"{type(optimizer).__name__.removesuffix('Config')} rate {optimizer.learning_rate:g}": True,
-        f"{schedule.name}{warmup}": schedule.name != "constant" or schedule.warmup,
+        f"{type(optimizer).__name__.removesuffix('Config')} with learning rate {optimizer.learning_rate:g}": True,
+        f"{schedule.name} schedule{warmup}": schedule.name != "constant" or schedule.warmup,
         f"clipped to {training.clip_norm}": training.clip_norm is not None,
         f"{training.accumulate} batches per update": training.accumulate > 1,
         f"weights averaged with decay {training.average_decay}": training.average_decay is not None,
@@ -106,16 +123,10 @@ def _update(experiment: Experiment) -> str:
     return ", ".join(text for text, is_so in parts.items() if is_so)
 
 
-def _in_order(runs: list[Run]) -> list[Run]:
-    names = list(EXPERIMENTS)
-    places = {name: place for place, name in enumerate(names)}
-    return sorted(runs, key=lambda run: (places.get(run.experiment, len(names)), run.backend == "jax"))
-
-
 def _render(template: str, content: dict[str, Any]) -> bytes:
     import jinja2
 
-    loader = jinja2.FileSystemLoader(TEMPLATES)
+    loader = jinja2.FileSystemLoader((TEMPLATES, SHARED_TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=lambda name: bool(name and ".html" in name))
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["plain"] = markdown

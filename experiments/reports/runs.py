@@ -17,6 +17,13 @@ from shared.run_folder import list_checkpoints
 from shared.tasks.table import task_of
 from shared.tasks.task import Figure, Task, merit
 
+PHRASES = {  # how a label words a setting; others are "learning rate 0.001", "patience" for yes, "no patience" for none
+    **dict.fromkeys(("experiment", "backend", "dtype", "device", "optimizer", "planned length", "folder"), "{}"),
+    "schedule": "{} schedule",
+}
+AS_USUAL = "settings of most runs"
+SHORT = {"yes": "{heading}", "no": "no {heading}", "none": "no {heading}"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -27,6 +34,9 @@ class Run:
     train: list[Record]
     validation: list[Record]
     missing: list[int] = field(default_factory=list)  # steps whose training records are lost
+    differing: dict[str, str] = field(default_factory=dict)  # what tells it apart from the others of a report
+    usual: dict[str, str] = field(default_factory=dict)  # values of most runs, which a label leaves out
+    number: int = 0  # its place among them
 
     @property
     def experiment(self) -> str:
@@ -47,7 +57,13 @@ class Run:
 
     @property
     def label(self) -> str:
-        return f"{self.experiment}, {self.backend}"
+        """What tells the run apart: "torch, learning rate 0.001, seed 1"."""
+        return self.label_without() or AS_USUAL
+
+    def label_without(self, *headings: str) -> str:
+        """The label without some of the settings."""
+        told = {name: text for name, text in self.differing.items() if self.usual.get(name) != text}
+        return ", ".join(_worded(name, text) for name, text in told.items() if name not in headings)
 
     @property
     def train_seconds(self) -> float:
@@ -58,6 +74,11 @@ class Run:
     def best(self) -> Record | None:
         """The validation with the best first figure of the task, then the lowest loss."""
         return max(self.validation, key=lambda record: merit(record, self.task.figures), default=None)
+
+
+def _worded(heading: str, text: str) -> str:
+    phrase = PHRASES.get(heading) or SHORT.get(text, "{heading} {}")
+    return phrase.format(text, heading=heading)
 
 
 def read_run(folder: Path) -> Run:
@@ -78,14 +99,15 @@ def _last_step(folder: Path) -> int:
 
 def expand_runs(folders: Sequence[Path]) -> list[Path]:
     """The run folders among `folders` and anywhere below them."""
-    found: list[Path] = []
+    found: dict[Path, Path] = {}  # without links -> as given
     for folder in folders:
         below = sorted(path.parent for path in folder.rglob(CONFIG))
         if (folder / CONFIG).is_file() or not below:
             read_config(folder)  # raises an error that says why this is not a run
             below = [folder]
-        found += [path for path in below if path not in found]
-    return found
+        for path in below:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def pairs(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
@@ -113,10 +135,12 @@ def loss_differences(a: Run, b: Run) -> tuple[np.ndarray, np.ndarray]:
 def describe_pair(a: Run, b: Run) -> str:
     """One sentence on the largest difference between two loss curves."""
     steps, differences = loss_differences(a, b)
+    told = a.label_without("experiment", "backend", "dtype")
+    name = ", ".join(filter(None, (a.experiment, told)))
     if not len(steps):
-        return f"{a.experiment}: the two runs have no steps in common"
+        return f"{name}: the two runs have no steps in common"
     largest = int(differences.argmax())
-    return (
-        f"{a.experiment}, {a.config.dtype}: the losses of {a.backend} and {b.backend} differ by at most "
-        f"{differences[largest]:.3g} (step {steps[largest]} of {len(steps)})"
-    )
+    losses = f"{name}, {a.config.dtype}: the losses of {a.backend} and {b.backend}"
+    if not differences.any():
+        return f"{losses} are equal in all {len(steps)} steps"
+    return f"{losses} differ by at most {differences[largest]:.3g} (step {steps[largest]} of {len(steps)})"

@@ -11,13 +11,21 @@ from experiments.training.run_log import describe_missing
 MEBIBYTE = 2**20
 NEIGHBOURS = 25  # preceding steps that a loss is compared with
 SPIKE = 2.0  # a loss this many times the median of its neighbours is counted as a spike
+NOTES = (  # what the notes mean
+    f"The gap is training minus validation at the best validation, with training averaged over the last "
+    f"{NEIGHBOURS} steps up to it. A loss spike is a step whose loss exceeds {SPIKE:g} times the median of the "
+    f"{NEIGHBOURS} steps before it. Gradient norms are measured before clipping."
+)
 
 
 def row(run: Run) -> dict[str, Any]:
-    """A run's entries in the table: seconds, bytes and fractions, not yet formatted."""
+    """A run's entries in the table: seconds, bytes and fractions, not yet formatted; its label and its settings."""
     config, best = run.config, run.best or {}
     totals, names = (run.validation or run.train)[-1], [figure.name for figure in run.task.figures]
     return {
+        "label": run.label,
+        "differing": run.differing,
+        "folder": str(run.folder),
         "experiment": run.experiment,
         "architecture": config.experiment.title,
         "backend": run.backend,
@@ -46,7 +54,7 @@ def note(run: Run) -> str:
     norms = np.array([record["gradient_norm"] for record in run.train])
     parts = [_gap(run)] if run.best else []
     spikes = _spikes(losses)
-    parts.append(f"{spikes} steps with a loss above {SPIKE:g} times the median of the {NEIGHBOURS} before")
+    parts.append(f"{spikes or 'no'} loss spike{'' if spikes == 1 else 's'}")
     parts.append(f"gradient norm: median {np.median(norms):.3g}, largest {norms.max():.3g}")
     return "; ".join(filter(None, [describe_missing(run.missing), *parts]))
 
@@ -56,10 +64,8 @@ def _gap(run: Run) -> str:
     before = [record[name] for record in run.train if best["step"] - NEIGHBOURS < record["step"] <= best["step"]]
     gap = float(np.mean(before)) - best[name] if before else float("nan")
     lowest, final = min(record["loss"] for record in run.validation), run.validation[-1]["loss"]
-    return (
-        f"training {title} minus validation {title} at the best step: {gap:+.3f}; "
-        f"final validation loss {final / lowest:.2f} times the lowest"
-    )
+    rise = f"{final / lowest:.2f} times the lowest" if lowest else f"{final:.3g}, the lowest 0"
+    return f"{title} gap {gap:+.3f}; final validation loss {rise}"
 
 
 def _compared(run: Run) -> tuple[str, str]:

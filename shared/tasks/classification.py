@@ -100,7 +100,7 @@ class Classification:
     unit = "examples"
     figures: tuple[Figure, ...] = (
         Figure("accuracy", "accuracy", "A"),
-        Figure("f1", "F1", "F1", note="with more than two labels: the mean"),
+        Figure("f1", "F1", "F1", note="the mean of all labels if there are more than two"),
     )
     couples_rows = False
 

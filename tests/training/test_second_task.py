@@ -166,7 +166,7 @@ def test_it_is_reported_by_its_own_figures(runs, tmp_path):
     page = write_report(list(runs.values()), tmp_path / "report")
     text = page.with_name("report.md").read_text()
     assert "| E_val | L_val | S_val |" in text
-    assert "Equal in all runs: dtype float64, E_base 66.7%, steps 18." in text
+    assert "dtype float64; E_base 66.7%; steps 18." in text
     assert "best validation (lowest error rate, then lowest loss)" in text
     assert "speed: training tokens per second" in text
     assert (page.parent / "validation_error_rate.png").is_file()
@@ -174,7 +174,7 @@ def test_it_is_reported_by_its_own_figures(runs, tmp_path):
     assert rows[0]["validation_error_rate"] == min(
         r["error_rate"] for r in read(runs["torch"]) if r["kind"] == "validation"
     )
-    assert "training loss minus validation loss" in rows[0]["note"]  # training shows no error rate
+    assert "loss gap " in rows[0]["note"]  # training shows no error rate
 
 
 def test_a_line_of_progress_shows_its_figures(runs, capsys):
