@@ -1,9 +1,10 @@
 """A training step of each experiment with one backend against the other: examples a second, and the time to compile."""
 
+from collections.abc import Callable
 from functools import partial
 
 from experiments.bench.options import Options
-from experiments.bench.timing import Row, in_turn, rows_of
+from experiments.bench.timing import Cost, Row, in_turn, rows_of
 from experiments.bench.workload import BareStep, experiment_for, random_data
 from experiments.catalogue import EXPERIMENTS
 from experiments.training.launch import backend_for
@@ -25,7 +26,9 @@ def _rows(name: str, options: Options) -> list[Row]:
     data = random_data(experiment)
     backends = {backend: backend_for(experiment, backend, options.dtype, options.device) for backend in PACKAGES}
     steps = {name: BareStep(backend, data) for name, backend in backends.items()}
-    blocks = {name: partial(each.block, each.steps_of_a_block()) for name, each in steps.items()}
+    blocks: dict[str, Callable[[], Cost]] = {
+        name: partial(each.block, each.steps_of_a_block()) for name, each in steps.items()
+    }
     found = []
     for row in rows_of(in_turn(blocks, options.rounds), BASE):
         rate = 1e3 * experiment.batch_size / row["milliseconds"]

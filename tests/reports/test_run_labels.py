@@ -118,6 +118,7 @@ CHANGES = {
     "optimizer": {"optimizer": "adagrad"},
     "schedule": {"schedule": "linear"},
     "dropout_rng": {"dropout_rng": "native"},
+    "implementation": {"implementation": "reference"},
     **{name: {name: 0.5} for name in ("learning_rate", "clip_norm", "average_decay")},
     **{name: {name: 7} for name in ("steps", "batch_size", "seed", "warmup", "accumulate", "patience")},
 }
