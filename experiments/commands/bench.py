@@ -56,10 +56,10 @@ def bench(
         find_experiment(name)
     if out is not None:
         check_folder(out)
-    _load_frameworks(device, dtype)
     options = Options(device, dtype, experiment, batch_size, rounds)
     rows = {}
     with counting("timing", quiet=json) as progress:
+        _load_frameworks(device, dtype)
         for done, name in enumerate(chosen):
             progress(done, len(chosen), name)
             rows[name] = BENCHMARKS[name](options)

@@ -50,7 +50,7 @@ def evaluate_command(
 
 
 def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newest: bool, progress: Progress) -> dict:
-    find_backend(backend, dtype=config.dtype, device=config.device)
+    find_backend(backend, dtype=config.dtype, device=config.device, tell=progress.note)
     is_averaged = config.experiment.training.average_decay is not None
     load = load_checkpoint if is_averaged else load_weights  # the averages are in the optimiser's file
     checkpoint = _checkpoint(run, (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,), newest, progress)

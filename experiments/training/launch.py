@@ -35,7 +35,7 @@ def start(name: str, settings: Settings, folder: Path, progress: Progress, *, st
     experiment, place = resolve(name, settings), settings.place
     check_unused(folder)
     check_folder(folder)
-    find_backend(place.backend, dtype=place.dtype, device=place.device)
+    find_backend(place.backend, dtype=place.dtype, device=place.device, tell=progress.note)
     prepared = prepared_for(experiment, settings, progress)
     _check_stop(stop_at, 0, prepared)
     backend = backend_for(prepared.experiment, *place)
@@ -68,7 +68,7 @@ def resume(
         check_settings(longer)
         experiment = replace(config.experiment, **longer.given)
         config = replace(config, experiment=experiment, device=device or config.device)
-        find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
+        find_backend(backend or config.backend, dtype=config.dtype, device=config.device, tell=progress.note)
         arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
         check_settings_of(saved, experiment, folder)
         step = int(saved["step"])

@@ -70,6 +70,7 @@ def start(*arguments, **options):
 
 
 SMALL = ["train", "reviews-1-small", "--out", "new"]
+LOADING = r"(loading (torch|jax|torch and jax)\n)?"  # said before what takes long
 BAD = {  # what the one sentence must contain
     "unknown experiment": (["train", "review-5"], r"unknown experiment 'review-5': did you mean .*'reviews-5'"),
     "no experiment": (["train"], "expected the name of an experiment, got none"),
@@ -153,7 +154,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(inputs, fake, capsys, tmp_pat
     assert cli.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert re.fullmatch(rf"isograd: .*{words}.*\n", captured.err)
+    assert re.fullmatch(rf"{LOADING}isograd: .*{words}.*\n", captured.err)
     assert sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts) == before
 
 
@@ -199,7 +200,7 @@ def odd_folders(tmp_path):
 def test_what_would_have_no_effect_is_refused(odd_folders, fake, capsys, line, words):
     name = "reviews-1" if "--data" in line else "reviews-1-small"
     assert cli.main(["train", name, "--out", "new", *line.split()]) == 2
-    error = capsys.readouterr().err
+    error = re.sub(f"^{LOADING}", "", capsys.readouterr().err)
     assert words in error
     assert error.count("\n") == 1
     assert not Path("new").exists()
@@ -276,7 +277,7 @@ def test_a_backend_that_is_not_installed_is_reported(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert ended.returncode == 2
     assert re.fullmatch(
-        r"isograd: the jax backend needs jax, flax, optax, but 'flax' is not installed: .*\n", ended.stderr
+        rf"{LOADING}isograd: the jax backend needs jax, flax, optax, but 'flax' is not installed: .*\n", ended.stderr
     )
     assert not (tmp_path / "new").exists()
 
@@ -455,6 +456,38 @@ def test_help_and_lists_import_no_framework(tmp_path):
         assert ended.returncode == 0, (arguments, ended.stderr)
 
 
+FIRST_IMPORT = """
+import sys
+
+class Told:
+    def find_spec(self, name, *rest):
+        if name in ("torch_impl", "jax_impl", "crosscheck"):  # only they import the frameworks
+            print("importing", name, file=sys.stderr)
+            sys.exit(3)
+
+sys.meta_path.insert(0, Told())
+from experiments.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train reviews-1-small --backend torch --out new", "loading torch"),
+        ("train reviews-1-small --backend jax --out new", "loading jax"),
+        ("train lockstep-2 --backend both --certify --out new", "loading torch and jax"),
+        ("train --resume run --steps 9", "loading torch"),
+        ("eval run --backend jax", "loading jax"),
+    ],
+)
+def test_a_framework_is_announced_before_it_is_imported(run, line, said):
+    command = [sys.executable, "-c", FIRST_IMPORT, *line.split()]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    first, second = ended.stderr.splitlines()
+    assert (first, second.split()[0], ended.returncode) == (said, "importing", 3)
+
+
 def test_lists_are_readable_by_a_program(capsys):
     assert cli.main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -477,7 +510,8 @@ def test_quiet_training_prints_nothing(fake, capsys):
 def test_plain_training_shows_validations_and_where_the_run_is(fake, capsys):
     assert cli.main([*SMALL, "--steps", "6"]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert re.match(r"step 6/6  validation loss \d", lines[1])
+    assert lines[0] == "loading torch"
+    assert re.match(r"step 6/6  validation loss \d", lines[2])
     assert lines[-1] == "the run is in new: plot it with `isograd report new`"
 
 
