@@ -4,7 +4,6 @@ A checkpoint is weights.safetensors (canonical names), optimizer.safetensors (th
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from shared import checkpoint
 from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside, standing
 from shared.errors import IsogradError
-from shared.json_text import parse_json
+from shared.json_text import parse_json, to_json
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 FILES, DIGEST = "files", "sha256"  # in state.json: of the other two files, and of the rest of its content
@@ -136,8 +135,7 @@ def _save(folder: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, An
 
 
 def _digest(content: State) -> str:
-    text = json.dumps(content, sort_keys=True, default=lambda value: np.asarray(value).tolist())
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(to_json(content, sort_keys=True).encode()).hexdigest()
 
 
 def _fingerprint(path: Path) -> str:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.training.folder import CONFIG
-from shared.checkpoint import to_json
 from shared.configs.experiment import Experiment
 from shared.errors import IsogradError
-from shared.json_text import parse_object
+from shared.json_text import parse_object, to_json
 
 SETTINGS = "settings"  # in the state of a checkpoint
 MAY_CHANGE = ("steps", "patience", "title")  # between a run and its continuation

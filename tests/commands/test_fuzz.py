@@ -32,6 +32,7 @@ from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
 from shared import checkpoint, run_folder
 from shared.data import TextTokenizer, load_reviews
+from shared.digests import DIGESTS
 from shared.errors import IsogradError
 from shared.registry import TWINS
 from shared.tasks.table import task_of
@@ -82,12 +83,13 @@ def header_of(data: bytes) -> Any:
 
 
 def with_header(folder: Path, file: str) -> Callable[[Any], bytes]:
+    """Without digests, which would refuse every change before it is read."""
     data = (folder / file).read_bytes()
     arrays = data[8 + struct.unpack("<Q", data[:8])[0] :]
 
     def dump(header):
         if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
-            texts = {name: json.dumps(value) for name, value in header["__metadata__"].items()}
+            texts = {name: json.dumps(value) for name, value in header["__metadata__"].items() if name != DIGESTS}
             header = {**header, "__metadata__": texts}
         text = json.dumps(header).encode()
         return struct.pack("<Q", len(text)) + text + arrays
