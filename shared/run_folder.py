@@ -12,8 +12,9 @@ import numpy as np
 
 from shared import checkpoint
 from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside, standing
+from shared.digests import digest_of_json
 from shared.errors import IsogradError
-from shared.json_text import parse_json, to_json
+from shared.json_text import parse_json
 
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 FILES, DIGEST = "files", "sha256"  # in state.json: of the other two files, and of the rest of its content
@@ -69,7 +70,7 @@ def _read_sealed(folder: Path) -> tuple[State, dict[str, str]]:
     """The state, and what the other files should be; state.json is not trusted unless its digest is right."""
     try:
         state = parse_json((folder / STATE).read_text("utf-8"))
-        if state.pop(DIGEST) != _digest(state):
+        if state.pop(DIGEST) != digest_of_json(state):
             raise ValueError("it is damaged: its digest does not match")
         return state, dict(state.pop(FILES))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -130,12 +131,8 @@ def _save(folder: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, An
         checkpoint.save(temporary / OPTIMIZER, others, {})
         files = {name: _fingerprint(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
         content = {**state, FILES: files}
-        checkpoint.write_json(temporary / STATE, {**content, DIGEST: _digest(content)})
+        checkpoint.write_json(temporary / STATE, {**content, DIGEST: digest_of_json(content)})
     return folder
-
-
-def _digest(content: State) -> str:
-    return hashlib.sha256(to_json(content, sort_keys=True).encode()).hexdigest()
 
 
 def _fingerprint(path: Path) -> str:

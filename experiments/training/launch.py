@@ -15,7 +15,7 @@ from experiments.training.folder import TOKENIZER, check_folder, check_unused, l
 from experiments.training.patience import Patience
 from experiments.training.plan import total_steps, total_updates
 from experiments.training.preparation import Prepared, prepare, preparing, with_buckets
-from experiments.training.run_config import RunConfig, read_config, write_config
+from experiments.training.run_config import RunConfig, check_unedited, read_config, write_config
 from experiments.training.run_log import notes_on_log, read_log
 from experiments.training.runner import Runner
 from experiments.training.same_settings import check_settings_of
@@ -71,6 +71,7 @@ def resume(
         find_backend(backend or config.backend, dtype=config.dtype, device=config.device, tell=progress.note)
         arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
         check_settings_of(saved, experiment, folder)
+        check_unedited(folder)
         step = int(saved["step"])
         for note in [*notes, *notes_on_best(folder), *notes_on_log(folder, step, experiment.patience)]:
             progress.note(note)

@@ -32,7 +32,7 @@ from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
 from shared import checkpoint, run_folder
 from shared.data import TextTokenizer, load_reviews
-from shared.digests import DIGESTS
+from shared.digests import DIGESTS, digest_of_json
 from shared.errors import IsogradError
 from shared.registry import TWINS
 from shared.tasks.table import task_of
@@ -62,7 +62,7 @@ def sealed(content) -> bytes:
     """A state.json whose digest is right, whatever else it holds."""
     if isinstance(content, dict):
         content = {name: value for name, value in content.items() if name != run_folder.DIGEST}
-        content = {**content, run_folder.DIGEST: run_folder._digest(content)}
+        content = {**content, run_folder.DIGEST: digest_of_json(content)}
     return json.dumps(content).encode()
 
 

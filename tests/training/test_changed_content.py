@@ -1,6 +1,7 @@
 """What was changed in a run folder is noticed and said, and blocks only what needs it."""
 
 import json
+import shutil
 
 import pytest
 import short_runs
@@ -49,6 +50,31 @@ def test_an_edited_learning_rate_is_named(run, capsys, monkeypatch, state):
     said = sentence(capsys)
     assert "config.json was edited" in said
     assert "optimizer.learning_rate 0.125 instead of" in said
+
+
+EDITS = {
+    "learning rate": lambda values: values["experiment"]["optimizer"].update(learning_rate=0.125),
+    "seed": lambda values: values["experiment"].update(seed=1),
+    "dtype": lambda values: values.update(dtype="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("edited", EDITS)
+@pytest.mark.parametrize("checkpoints", ["some", "none"])
+def test_an_edited_setting_is_noticed_with_and_without_a_checkpoint(run, capsys, edited, checkpoints):
+    if checkpoints == "none":
+        shutil.rmtree(run / "checkpoints")
+    edit(run / "config.json", EDITS[edited])
+    before = (run / "config.json").read_bytes()
+    assert cli.main(CONTINUE) == 2
+    assert "config.json was edited: expected the settings " in sentence(capsys)
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_the_length_and_the_title_of_a_run_may_be_edited(run):
+    edit(run / "config.json", lambda values: values["experiment"].update(steps=33, patience=99, title="of mine"))
+    assert cli.main(RESUME) == 0
+    assert read(run)[-1]["step"] == 33
 
 
 def test_an_edited_model_is_not_evaluated(run, capsys):
