@@ -4,7 +4,7 @@ A checkpoint is weights.safetensors (canonical names), optimizer.safetensors (th
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,22 @@ def best_checkpoint(run: Path) -> Path | None:
     return standing(run / BEST)
 
 
+def best_or_newest(run: Path, needed: Sequence[str], advice: Callable[[Path], str]) -> tuple[Path, list[str]]:
+    """The best checkpoint, or, in a run without one, the newest whose needed files are intact and notes on newer ones.
+
+    Raises IsogradError if the best is damaged, with advice on the newest checkpoint if there is one.
+    """
+    best = best_checkpoint(run)
+    if best is None:
+        return latest_checkpoint(run, needed)
+    try:
+        read_state(best, needed)
+    except IsogradError as error:
+        intact = [folder for folder in list_checkpoints(run) if _is_whole(folder, needed)]
+        raise IsogradError(f"{error}; {advice(intact[-1])}" if intact else str(error)) from error
+    return best, []
+
+
 def keep_last(run: Path, count: int) -> list[Path]:
     """Remove all but the newest `count` checkpoints and the newest intact one; keep best/. Returns what was removed."""
     folders = list_checkpoints(run)
@@ -113,9 +129,9 @@ def keep_last(run: Path, count: int) -> list[Path]:
     return removed
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, needed: Sequence[str] = (WEIGHTS, OPTIMIZER)) -> bool:
     try:
-        read_state(folder)
+        read_state(folder, needed)
     except IsogradError:
         return False
     return True

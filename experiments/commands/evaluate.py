@@ -10,7 +10,7 @@ from experiments.training.launch import backend_for, prepared_from
 from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
 from shared.backend import find_backend
-from shared.run_folder import OPTIMIZER, WEIGHTS, best_checkpoint, latest_checkpoint, load_checkpoint, load_weights
+from shared.run_folder import OPTIMIZER, WEIGHTS, best_or_newest, latest_checkpoint, load_checkpoint, load_weights
 
 SHOWN = 12  # characters of a metric's name
 
@@ -73,10 +73,11 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
 
 def _checkpoint(run: Path, needed: Sequence[str], newest: bool, progress: Progress) -> Path:
     """The best checkpoint, or the newest whose needed files are intact."""
-    best = None if newest else best_checkpoint(run)
-    if best is not None:
-        return best
-    found, notes = latest_checkpoint(run, needed)
+    found, notes = (
+        latest_checkpoint(run, needed)
+        if newest
+        else best_or_newest(run, needed, lambda path: f"`isograd eval {run} --newest` evaluates {path}")
+    )
     for note in notes:
         progress.note(note)
     return found

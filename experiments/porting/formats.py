@@ -15,7 +15,7 @@ from shared.configs.validation import check_choice
 from shared.digests import DIGESTS
 from shared.errors import IsogradError
 from shared.registry import Twin
-from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
+from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_or_newest, read_state
 from shared.weight_rules import check_names
 
 FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework it belongs to
@@ -155,11 +155,8 @@ def _checkpoint(path: Path) -> Source:
 
 
 def _run(path: Path) -> Source:
-    best = best_checkpoint(path)
-    if best is not None:
-        return _checkpoint(best)
-    newest, notes = latest_checkpoint(path, (WEIGHTS,))
-    return Source("safetensors", newest / WEIGHTS, notes)
+    found, notes = best_or_newest(path, (WEIGHTS,), lambda newest: f"you can port {newest} instead")
+    return Source("safetensors", found / WEIGHTS, notes)
 
 
 FOLDERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (

@@ -116,6 +116,32 @@ def test_a_damaged_optimiser_file_blocks_neither_an_evaluation_nor_a_port(run, h
 
 
 @pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (["eval", "run"], "; `isograd eval run --newest` evaluates run/checkpoints/step-00000020"),
+        (["port", "run", "w.pt"], "; you can port run/checkpoints/step-00000020 instead"),
+    ],
+)
+def test_a_damaged_best_is_refused_with_the_newest_intact_checkpoint_as_the_way_out(run, capsys, harm, command, advice):
+    for folder in (run / "best", list_checkpoints(run)[-1]):
+        HARMS[harm](folder / "weights.safetensors")
+    assert cli.main(command) == 2
+    assert sentence(capsys).endswith(advice)
+    for folder in list_checkpoints(run):
+        HARMS[harm](folder / "state.json")
+    assert cli.main(command) == 2
+    assert "best" in (said := sentence(capsys))
+    assert advice not in said
+
+
+def test_the_advice_on_a_damaged_best_works(run):
+    HARMS["a flipped bit"](run / "best" / "weights.safetensors")
+    assert cli.main(["eval", "run"]) == 2
+    assert cli.main(["eval", "run", "--newest"]) == 0
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_a_damaged_best_is_said_and_does_not_block_the_run(run, capsys, harm):
     HARMS[harm](run / "best" / "weights.safetensors")
     assert cli.main(CONTINUE) == 0
