@@ -7,8 +7,8 @@ from pathlib import Path
 from experiments.commands.options import check_options, command_line, part_lists
 from experiments.progress.display import counting
 from experiments.reports.check_report import collect, print_table, write_check
-from experiments.reports.fault_report import measured_here, passed, print_scores, write_scores
-from experiments.training.folder import check_folder, check_replaceable
+from experiments.reports.fault_report import FILES, measured_here, passed, print_scores, write_scores
+from experiments.training.folder import check_files, check_folder, check_replaceable
 from shared.backend import DEVICES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -75,6 +75,8 @@ def _is_twin(pattern: str) -> bool:
 def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str) -> int:
     if seeds is not None and seeds < 0:
         raise IsogradError(f"--seeds: expected at least 0, got {seeds}")
+    if out is not None:
+        check_files(out, FILES)
     if seeds and patterns:
         raise IsogradError("--seeds checks unchanged pairs only with all faults: remove --seeds or the names")
     with counting("planting", quiet=json) as progress:

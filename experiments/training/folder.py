@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
 PAGE = "report.html"
-# what a page or a table of isograd's says at its start
-MARKS = ('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates")
+MARKS = (  # what a page, a table or a result of isograd's says at its start
+    *('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates"),
+    *('"command": "isograd ', "# Planted faults", '"killed": '),
+)
 START = 4096  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks, as on some clusters
 
@@ -61,6 +63,16 @@ def check_replaceable(path: Path, option: str = "--out") -> None:
         raise IsogradError(
             f"{option} {path}: the folder is not empty and holds no report of isograd's, so nothing there is "
             "overwritten: choose a different folder with --out"
+        )
+
+
+def check_files(folder: Path, names: Sequence[str]) -> None:
+    """Raise IsogradError unless these files may be written into the folder: new ones, or over results of isograd's."""
+    foreign = [name for name in names if (folder / name).exists() and not _is_ours(folder / name)]
+    if foreign:
+        raise IsogradError(
+            f"--out {folder}: {' and '.join(foreign)} there is not isograd's, so nothing is overwritten: "
+            "choose a different folder with --out"
         )
 
 

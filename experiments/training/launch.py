@@ -127,7 +127,8 @@ def prepared_for(experiment: Experiment, settings: Settings, progress: Progress)
     prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
-    check_updates(settings, total_steps(prepared), prepared.experiment)
+    for note in check_updates(settings, total_steps(prepared), prepared.experiment):
+        progress.note(note)
     return _with_horizon(prepared)
 
 

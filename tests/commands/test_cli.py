@@ -17,7 +17,10 @@ from places import ROOT
 
 from experiments import cli
 from experiments.catalogue import EXPERIMENTS
+from experiments.commands.bench import FILE as BENCH
+from experiments.reports.fault_report import FILES as FAULTS
 from experiments.training import launch
+from experiments.training.folder import check_files
 from shared.errors import IsogradError
 from shared.run_folder import latest_checkpoint
 
@@ -260,6 +263,30 @@ def test_a_report_overwrites_nothing_but_a_report(run, tmp_path, capsys):
     for _ in range(2):
         assert cli.main(["report", "run"]) == 0
         assert cli.main(["report", "run", "--table", "table.md"]) == 0
+
+
+RESULTS = {
+    "faults.md": ["check", "--faults"],
+    "faults.json": ["check", "--faults"],
+    "faults.html": ["check", "--faults"],
+    "bench.json": ["bench"],
+}
+
+
+@pytest.mark.parametrize(("name", "command"), RESULTS.items(), ids=RESULTS)
+def test_results_overwrite_nothing_but_results(tmp_path, capsys, name, command):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / name).write_text("precious")
+    assert cli.main([*command, "--out", "thesis"]) == 2
+    assert f"{name} there is not isograd's, so nothing is overwritten" in capsys.readouterr().err
+    assert [path.read_text() for path in (tmp_path / "thesis").iterdir()] == ["precious"]
+
+
+def test_the_results_of_the_checkout_may_be_measured_again():
+    results = ROOT / "experiments" / "results"
+    check_files(results, FAULTS)
+    for folder in (results / "bench", *(results / "bench").iterdir()):
+        check_files(folder, [BENCH])
 
 
 def test_names_of_twins_may_follow_dtypes(monkeypatch, capsys):
@@ -584,6 +611,42 @@ def test_a_check_is_readable_by_a_program(fault, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["agrees"], found["comparisons"]) == (False, 5)
     assert {row["tensor"] for row in found["reports"][0]["rows"]} >= {"output", "weight", "bias"}
+
+
+LOUD = """
+import logging, subprocess, sys, warnings
+from experiments import cli
+
+def loud(arguments):
+    warnings.warn("a library warns")
+    logging.getLogger("absl").error("a library reports")
+    logging.getLogger("isograd").warning("a sentence of ours")
+    subprocess.run([sys.executable, "-c", "import warnings; warnings.warn('a worker warns')"])
+
+cli._run = loud
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [([], []), (["-W", "default"], ["a library warns", "a worker warns"])],
+    ids=["by default", "with -W"],
+)
+def test_only_our_own_sentences_reach_the_terminal_unless_the_user_asks_for_more(options, shown):
+    ended = subprocess.run(
+        [sys.executable, *options, "-c", LOUD],
+        capture_output=True,
+        text=True,
+        env={**{name: text for name, text in os.environ.items() if name != "PYTHONWARNINGS"}, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    lines = ended.stderr.splitlines()
+    assert [line for line in lines if line.startswith("isograd: ")] == ["isograd: a sentence of ours"]
+    assert [words for words in ("a library warns", "a library reports", "a worker warns") if words in ended.stderr] == (
+        shown
+    )
+    assert shown or len(lines) == 1
 
 
 @pytest.mark.parametrize("name", ["tyro", "jinja2"])

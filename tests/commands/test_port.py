@@ -291,6 +291,18 @@ def test_verification_fails_where_a_rule_is_wrong(tmp_path, monkeypatch):
     assert "DISAGREES" in str(report)
 
 
+def test_verification_says_that_weights_are_not_finite(tmp_path):
+    arrays = plain_arrays("LayerNorm")
+    arrays["bias"][0] = np.nan
+    checkpoint.save(tmp_path / "a.safetensors", arrays, {})
+    report = port(tmp_path / "a.safetensors", tmp_path / "b.pt", verify=True, **model_of("LayerNorm"))
+    assert report.identical is True
+    assert not report.agrees
+    assert "output output: not finite in torch or JAX, so they can't be compared: are the weights finite?" in str(
+        report
+    )
+
+
 def test_verification_fails_where_a_byte_was_lost(tmp_path, monkeypatch):
     import experiments.porting.port
 
