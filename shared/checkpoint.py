@@ -17,7 +17,7 @@ from shared.json_text import parse_object, to_json
 
 Metadata = dict[str, Any]
 
-OURS = "isograd"  # in the header of a file of ours: the metadata as JSON text, and beside it the digests
+HEADER_ENTRY = "isograd"  # metadata and digests as JSON text; alone, since safetensors writes two in a random order
 DTYPES = {
     np.dtype(dtype)
     for dtype in (
@@ -29,14 +29,14 @@ DTYPES = {
 
 
 def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) -> None:
-    """Write arrays and JSON-serialisable metadata, with digests; a failed write leaves the existing file unchanged.
+    """Write arrays and JSON-serialisable metadata, with `digests` of all; a failed write leaves the old file unchanged.
 
     Raises IsogradError if the format does not support a dtype, or the disk is full.
     """
     _check_dtypes(path, arrays)
     # safetensors writes raw memory: only contiguous arrays survive the round trip
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    header = {entry: to_json(content) for entry, content in with_digests(arrays, {OURS: metadata}).items()}
+    header = {HEADER_ENTRY: to_json(with_digests(arrays, metadata))}
     with new_file(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask allows: safetensors creates files that only their owner can read
@@ -56,13 +56,13 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
         with safetensors.safe_open(path, framework="np") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-            ours = {
-                entry: parse_object(header[entry]) for entry in (OURS, DIGESTS) if OURS in header and entry in header
-            }
+            metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise IsogradError(f"can't read {path}: {_reason(Path(path), error)}") from error
-    check_digests(path, arrays, ours)
-    return arrays, ours.get(OURS, dict(header))
+    if metadata is None:
+        return arrays, dict(header)
+    check_digests(path, arrays, metadata)
+    return arrays, {name: value for name, value in metadata.items() if name != DIGESTS}
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:

@@ -82,6 +82,11 @@ def header_of(data: bytes) -> Any:
     return header
 
 
+def without_digests(metadata: Any) -> Any:
+    is_whole = isinstance(metadata, dict)
+    return {name: value for name, value in metadata.items() if name != DIGESTS} if is_whole else metadata
+
+
 def with_header(folder: Path, file: str) -> Callable[[Any], bytes]:
     """Without digests, which would refuse every change before it is read."""
     data = (folder / file).read_bytes()
@@ -89,7 +94,7 @@ def with_header(folder: Path, file: str) -> Callable[[Any], bytes]:
 
     def dump(header):
         if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
-            texts = {name: json.dumps(value) for name, value in header["__metadata__"].items() if name != DIGESTS}
+            texts = {name: json.dumps(without_digests(value)) for name, value in header["__metadata__"].items()}
             header = {**header, "__metadata__": texts}
         text = json.dumps(header).encode()
         return struct.pack("<Q", len(text)) + text + arrays

@@ -10,6 +10,8 @@ from short_runs import RESUME, sentence
 
 from experiments import cli
 from experiments.porting.formats import recognise
+from shared import metrics_log
+from shared.metrics_log import _from_line as from_line
 from shared.metrics_log import read
 from shared.run_folder import list_checkpoints
 
@@ -91,6 +93,24 @@ def test_a_lost_log_is_said_and_the_run_goes_on(run, capsys, kept):
     assert cli.main(CONTINUE) == 0
     assert "metrics.jsonl lacks the records of" in capsys.readouterr().err
     assert read(run)[-1]["step"] == 35
+
+
+@pytest.mark.parametrize("patience", [[], ["--patience", "9"]], ids=["plain", "patient"])
+def test_a_resumed_run_parses_each_line_of_its_log_once(run, monkeypatch, patience):
+    lines = (run / "metrics.jsonl").read_text().split("\n")
+    parsed = []
+    monkeypatch.setattr(metrics_log, "_from_line", lambda line: parsed.append(line) or from_line(line))
+    assert cli.main([*CONTINUE, *patience]) == 0
+    assert parsed == lines
+
+
+def test_damage_among_records_that_a_resumed_run_drops_blocks_nothing(run):
+    shutil.rmtree(list_checkpoints(run)[-1])
+    path = run / "metrics.jsonl"
+    *kept, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*kept, last.replace('"accuracy"', '"accurate"')]))
+    assert cli.main(RESUME) == 0
+    assert read(run)[-1]["step"] == 30
 
 
 def test_early_stopping_needs_the_lost_records(run, capsys):
