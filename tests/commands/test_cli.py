@@ -714,6 +714,44 @@ def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tmp_path):
     assert latest_checkpoint(tmp_path / "run")[1] == []
 
 
+CTRL_C = {  # when it comes
+    "while the commands are imported": """
+class Pressed:
+    def find_spec(self, name, *rest):
+        if name == "tyro":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Pressed())
+""",
+    "in a callback of the garbage collector, where Python drops it": """
+def press(*when):
+    gc.callbacks.remove(press)
+    signal.raise_signal(signal.SIGINT)
+
+def run(arguments):
+    gc.callbacks.append(press)
+    gc.collect()
+    time.sleep(60)
+
+cli._run = run
+""",
+    "twice, the second time as the process ends": """
+def run(arguments):
+    signal.raise_signal(signal.SIGINT)
+
+cli._run, cli._drop_what_nobody_reads = run, lambda: signal.raise_signal(signal.SIGINT)
+""",
+}
+
+
+@pytest.mark.parametrize("code", CTRL_C.values(), ids=CTRL_C)
+def test_ctrl_c_at_any_time_ends_a_command_in_one_word(code):
+    program = f"import gc, signal, sys, time\nfrom experiments import cli\n{code}\nsys.exit(cli.main())"
+    command = [sys.executable, "-c", program, "list", "twins"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "isograd: stopped\n")
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses files to everybody")
 def test_a_demo_that_can_not_write_its_output_says_so_before_any_work(capsys):
     assert cli.main(["demo", "--out", "/proc/demo"]) == 2

@@ -15,7 +15,8 @@ from places import child_environment
 from short_runs import NEW, RESUME, assert_equal_runs, leftovers, sentence, spawn, wait_for
 
 from experiments import cli
-from experiments.commands.side_by_side import ChildFailed, run_command
+from experiments.commands.side_by_side import run_command
+from experiments.exit_codes import ChildFailed
 from experiments.training import launch
 from experiments.training.folder import locked
 from experiments.training.interrupt import ONE_PRESS, SIGNALS
