@@ -51,11 +51,12 @@ def write_weights(
     """
     shapes = parameter_shapes(module)
     check_names(shapes, arrays, type(module).__name__)
-    with new_file(path) as temporary:
+    with new_file(path) as temporary, temporary.open("wb") as file:  # of a path, torch hides why it can't be written
         try:
-            torch.save({name: to_tensor(arrays[name]) for name in shapes}, temporary)
-        except RuntimeError as error:  # what torch's writer makes of a full disk
-            raise OSError(str(error).partition("\n")[0]) from error
+            torch.save({name: to_tensor(arrays[name]) for name in shapes}, file)
+        except RuntimeError as error:  # what torch makes of the system's error, such as a full disk
+            reason = error.__context__
+            raise reason if isinstance(reason, OSError) else OSError(str(error).partition("\n")[0]) from None
 
 
 def _state_dict(path: Path) -> Mapping[str, Tensor]:

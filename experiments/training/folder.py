@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from shared.errors import IsogradError
 
@@ -15,7 +16,7 @@ MARKS = (  # what a page, a table or a result of isograd's says at its start
     *('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates"),
     *('"command": "isograd ', "# Planted faults", '"killed": '),
 )
-START = 4096  # bytes
+START = BLOCK = 4096  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks, as on some clusters
 
 
@@ -44,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         return
     import fcntl
 
-    with (folder / LOCK).open("w") as file:
+    with _opened(folder / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -55,6 +56,15 @@ def locked(folder: Path) -> Iterator[None]:
             if error.errno not in NO_LOCKS:
                 raise
         yield
+
+
+def _opened(lock: Path) -> TextIO:
+    try:
+        return lock.open("w")
+    except OSError as error:
+        raise IsogradError(
+            f"the run folder {lock.parent} can't be written to ({error.strerror}): make it writable, or copy the run"
+        ) from error
 
 
 def check_replaceable(path: Path, option: str = "--out") -> None:
@@ -98,8 +108,9 @@ def check_folder(path: Path) -> None:
     if not existing.is_dir():
         raise IsogradError(f"--out {path}: expected a folder to write to, got the file {existing}")
     try:
-        with tempfile.TemporaryFile(dir=existing):  # permissions alone don't tell: a file system may refuse
-            pass
+        with tempfile.TemporaryFile(dir=existing) as file:  # permissions alone don't tell: a file system may refuse
+            file.write(bytes(BLOCK))  # and a full one still holds empty files
+            file.flush()
     except OSError as error:
         raise IsogradError(
             f"--out {path}: the folder {existing} can't be written to ({error.strerror}): choose a different one"

@@ -59,7 +59,7 @@ def test_a_run_that_can_not_be_written_to_is_not_resumed(whole, tmp_path, monkey
         Path, "open", lambda path, *g, **o: (fail if path.name == ".lock" else open_file)(path, *g, **o)
     )
     assert cli.main([*RESUME, "--steps", "40"]) == 2
-    assert f"{os.strerror(number)} (run/.lock)" in sentence(capsys)
+    assert f"the run folder run can't be written to ({os.strerror(number)}): make it writable" in sentence(capsys)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that nobody can write to")
