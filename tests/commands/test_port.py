@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -344,6 +345,29 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch,
         port(**{"src": "source.safetensors", "dst": "w.pt", **changed})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "source.safetensors"]
     assert (tmp_path / "folder" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "new.pt"])
+def test_nothing_is_written_into_a_checkpoint(tmp_path, name):
+    save_run(tmp_path / "run", best=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run" / "best").iterdir()}
+    for source in ("run", "run/checkpoints/step-00000001", "run/best"):
+        with pytest.raises(IsogradError, match="are both|would be a part of the checkpoint"):
+            port(tmp_path / source, tmp_path / "run" / "best" / name)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run" / "best").iterdir()} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("to", ["torch", "safetensors", "orbax"])
+def test_a_device_or_pipe_is_neither_read_nor_replaced(tmp_path, to):
+    checkpoint.save(tmp_path / "w.safetensors", plain_arrays(SMALL), {})
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(IsogradError, match="pipe"):
+        port(tmp_path / "w.safetensors", pipe, to=to, **model_of(SMALL))
+    with pytest.raises(IsogradError, match="pipe is not a regular file"):
+        port(pipe, tmp_path / "new", to=to, **model_of(SMALL))
+    assert pipe.is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"w.safetensors", "pipe"}
 
 
 def test_writing_an_orbax_folder_over_an_older_one_replaces_it(tmp_path):
