@@ -21,6 +21,7 @@ from experiments.commands.bench import FILE as BENCH
 from experiments.reports.fault_report import FILES as FAULTS
 from experiments.training import launch
 from experiments.training.folder import check_files
+from shared.backend import PACKAGES
 from shared.errors import IsogradError
 from shared.run_folder import latest_checkpoint
 
@@ -555,6 +556,19 @@ def test_evaluation_repeats_the_validation_of_the_best_checkpoint(run, capsys):
     assert {name: result["metrics"][name] for name in ("loss", "accuracy", "f1")} == {
         name: logged[name] for name in ("loss", "accuracy", "f1")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--average-decay", "0.5"]], ids=["weights", "averages"])
+def test_a_run_in_float32_is_evaluated_in_float64_by_both_frameworks_alike(settings_of_jax, capsys, options):
+    from crosscheck.criterion import PROOF
+
+    assert cli.main([*SMALL, "--backend", "torch", "--steps", "2", "--quiet", *options]) == 0
+    losses = []
+    for side in PACKAGES:
+        assert cli.main(["eval", "new", "--backend", side, "--dtype", "float64", "--json"]) == 0
+        losses.append(json.loads(capsys.readouterr().out)["metrics"]["loss"])
+    assert abs(losses[0] - losses[1]) <= PROOF * losses[0]
 
 
 def test_evaluation_of_a_run_works_where_the_folder_was_moved_to(run, tmp_path, capsys):

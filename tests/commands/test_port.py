@@ -327,6 +327,8 @@ SENTENCES = {
     "open sizes": ({"model": "reviews-1-small"}, "vocabulary_size.*from its data"),
     "arguments that are not JSON": ({"model": "GRU", "arguments": "hidden"}, "must be JSON"),
     "arguments that are not an object": ({"model": "GRU", "arguments": "[1]"}, "JSON object"),
+    "a size below 1": ({"model": "GRU", "arguments": '{"input_size": 3, "hidden_size": -3}'}, "GRU can't be built"),
+    "a size of 0": ({"model": "GRU", "arguments": '{"input_size": 3, "hidden_size": 0}'}, "GRU can't be built"),
     "unknown arguments": ({"model": "GRU", "arguments": '{"width": 3}'}, "GRU can't be built"),
     "the same place": ({"dst": "source.safetensors"}, "are both"),
     "a text in the way": ({"dst": "folder/thesis.txt", "to": "torch"}, "holds no weights"),
