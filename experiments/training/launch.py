@@ -20,7 +20,7 @@ from experiments.training.run_config import RunConfig, check_unedited, read_conf
 from experiments.training.run_log import notes_on_history, read_history
 from experiments.training.runner import Runner
 from experiments.training.same_settings import check_settings_of
-from experiments.training.settings import Place, Settings, check_settings, check_updates, with_settings
+from experiments.training.settings import Place, Settings, check_settings, check_updates, problems_of, with_settings
 from shared.backend import Backend, find_backend, load_backend
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import TrainingConfig
@@ -119,6 +119,8 @@ def resolve(name: str, settings: Settings) -> Experiment:
 def prepared_for(experiment: Experiment, settings: Settings, progress: Progress) -> Prepared:
     """The experiment with its data, buckets and the end of its schedule."""
     prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
+    if problems := problems_of(prepared.experiment):  # of which its config.json could not be read again
+        raise IsogradError(f"{experiment.name} can't be trained: {'; '.join(problems)}")
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
     for note in check_updates(settings, total_steps(prepared), prepared.experiment):
