@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
+CACHE = ROOT / ".cache" / "jax"
+WORKER, CONTROLLER = os.environ.get("PYTEST_XDIST_WORKER", "main"), "main"
+if os.environ.get(COMPILED) == str(CACHE / CONTROLLER):  # inherited from the process that started this worker
+    del os.environ[COMPILED]
 ENVIRONMENT = {  # set before torch and jax are imported, and inherited by the commands that tests start
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    # Compilation dominates the test time; each worker has its own folder, since two must not write the same file.
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax" / WORKER),
+    # Compilation dominates the test time. Each worker has its own folder: JAX neither locks a file that it writes nor
+    # renames it into place, and warns of one that it finds half written, which would fail a test.
+    COMPILED: str(CACHE / WORKER),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "MPLBACKEND": "agg",
     "HF_HUB_OFFLINE": "1",

@@ -1,66 +1,41 @@
-"""The command line: one console script, `isograd`, one file per subcommand; `python -m experiments` is the same."""
+"""The command line: one console script, `isograd`; `python -m experiments` is the same. Errors become exit codes."""
 
-import dataclasses
 import errno
-import inspect
 import logging
 import os
 import sys
-import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, get_args
 
-from experiments.commands.bench import bench
-from experiments.commands.check import check
-from experiments.commands.demo import demo
-from experiments.commands.evaluate import evaluate_command
-from experiments.commands.explain import explain_command
-from experiments.commands.listing import list_command
-from experiments.commands.locate import locate_command
-from experiments.commands.port import port_command
-from experiments.commands.report import report
-from experiments.commands.side_by_side import ChildFailed
-from experiments.commands.train import train
-from experiments.parsing import parse
+from experiments.exit_codes import BAD_INPUT, INTERRUPTED, ChildFailed
 from experiments.plain_text import printable
 from experiments.training.folder import CONFIG
-from shared.data.cache import cache_folder
+from experiments.training.interrupt import ignore_signals, keep_interrupts
 from shared.errors import IsogradError
 from shared.process_memory import keep_freed_memory
 
-DESCRIPTION = "The same model in PyTorch and in JAX/Flax, with the same outputs and the same gradients, provably."
-COMMANDS: dict[str, Callable[..., int | None]] = {
-    "list": list_command,
-    "check": check,
-    "locate": locate_command,
-    "explain": explain_command,
-    "train": train,
-    "eval": evaluate_command,
-    "report": report,
-    "port": port_command,
-    "bench": bench,
-    "demo": demo,
-}
-BAD_INPUT, INTERRUPTED = 2, 130
 LARGEST_CACHE = 4 * 2**30  # bytes of compiled programs of JAX; the least recently used go first
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, named in one sentence) or 128 + signal."""
-    _set_defaults_of_compilers()
-    if arguments is None:  # called as a program
-        _hide_what_libraries_say()
-        keep_freed_memory()
-        _open_closed_streams()
+    is_program = arguments is None
     try:
+        if is_program:
+            _hide_what_libraries_say()
+            keep_freed_memory()
+            keep_interrupts()
+            _open_closed_streams()
+        _set_defaults_of_compilers()
         return _run(sys.argv[1:] if arguments is None else arguments) or 0
     except IsogradError as error:
         return _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt as error:
+        if is_program:
+            ignore_signals()  # many send one to a process and to its group
         return _fail(str(error) or "stopped", getattr(error, "code", INTERRUPTED))
     except ChildFailed as error:
         return _fail(str(error), error.code)
@@ -79,49 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int | None:
-    import tyro
-    from tyro.extras import SubcommandApp
+    from experiments.commands.table import run  # imports much, during which Ctrl-C must be heard, too
 
-    app = SubcommandApp()
-    for name, command in COMMANDS.items():
-        app.command(name=name)(_with_plain_names(command))
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-    return parse(app, COMMANDS, arguments, prog="isograd", description=DESCRIPTION, config=config)
-
-
-def _with_plain_names(command: Callable) -> Callable:
-    """Make the help show `train EXPERIMENT --steps INT`, not `train STR --steps {None}|INT`; its text explains None."""
-    from tyro.conf import arg
-
-    for name, parameter in inspect.signature(command).parameters.items():
-        kind = parameter.annotation
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            command.__annotations__[name] = Annotated[kind, arg(metavar=name.upper())]
-        elif dataclasses.is_dataclass(kind):
-            command.__annotations__[name] = Annotated[_with_plain_fields(kind), arg(name="")]
-        elif shown := _plain_name(kind):
-            command.__annotations__[name] = Annotated[kind, arg(metavar=shown)]
-    return command
-
-
-def _with_plain_fields(settings: Any) -> Any:
-    from tyro.conf import arg
-
-    for field in dataclasses.fields(settings):
-        if shown := _plain_name(field.type):
-            field.type = settings.__annotations__[field.name] = Annotated[field.type, arg(metavar=shown)]
-    return settings
-
-
-def _plain_name(kind: Any) -> str | None:
-    """ "INT" of int | None."""
-    if not isinstance(kind, types.UnionType):
-        return None
-    return next(part.__name__.upper() for part in get_args(kind) if part is not types.NoneType)
+    return run(arguments)
 
 
 def _set_defaults_of_compilers() -> None:
     """Keep compiled programs between commands, unless the user chose otherwise; must run before jax is imported."""
+    from shared.data.cache import cache_folder
+
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "programs" / "jax"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(LARGEST_CACHE))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -15,6 +15,8 @@ from jax import Array
 from shared.errors import IsogradError
 from shared.registry import Twin
 
+REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  # of wrong types, signs and sizes
+
 
 def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nnx.Module:
     """The module of a twin with these constructor arguments; an abstract one has names and shapes but no values.
@@ -28,9 +30,12 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
 
     try:
         return nnx.eval_shape(make) if abstract else make()
-    except TypeError as error:
+    except IsogradError:
+        raise
+    except REFUSALS as error:
+        reason = str(error).partition("\n")[0]
         raise IsogradError(
-            f"{twin.public_name} can't be built with the arguments {dict(arguments)}: {error}"
+            f"{twin.public_name} can't be built with the arguments {dict(arguments)}: {reason}"
         ) from error
 
 

@@ -4,6 +4,8 @@ A file is an Orbax folder of the module's pure tree: `nnx.to_pure_dict(nnx.state
 """
 
 import logging
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,8 +66,14 @@ def write_weights(
         try:
             with _quiet(), ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(temporary.absolute(), tree, custom_metadata=with_digests(arrays, metadata))
-        except Exception as error:  # what Orbax makes of a full disk
-            raise OSError(str(error).partition("\n")[0][:200]) from error
+        except Exception as error:  # what Orbax makes of the system's error, such as a full disk
+            raise _system_error(str(error)) from error
+
+
+def _system_error(text: str) -> OSError:
+    """The system's own error, which TensorStore tells in the middle of a long text."""
+    found = re.search(r"os_error_code='(\d+)'", text)
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else OSError(text.partition("\n")[0][:200])
 
 
 def _places(module: nnx.Module) -> dict[tuple[str, ...], tuple[str | int, ...]]:

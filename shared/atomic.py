@@ -21,7 +21,10 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
     Missing parent folders are created. Raises IsogradError if the disk is full or the place is not writable.
     """
-    with _temporary(Path(path)) as temporary:
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a device, which a rename would replace
+        raise IsogradError(f"could not write {path}: expected a file or a free name: choose a different place")
+    with _temporary(path) as temporary:
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)

@@ -1,6 +1,7 @@
 """The interface of a backend to the runner, and loading one by name without importing the other framework."""
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -84,11 +85,15 @@ def load_backend(
     return module.Backend(**options, dtype=dtype, device=device)
 
 
-def find_backend(name: str, *, dtype: str, device: str) -> ModuleType:
-    """Import the module of a backend and find its device: all that can be rejected before any data is read."""
+def find_backend(name: str, *, dtype: str, device: str, tell: Callable[[str], None] = lambda text: None) -> ModuleType:
+    """Import the module of a backend and find its device: all that can be rejected before any data is read.
+
+    `tell` hears of the import before it starts, since it can take seconds.
+    """
     check_choice("backend", name, PACKAGES)
     check_choice("dtype", dtype, DTYPES)
     check_choice("device", device, DEVICES)
+    tell(f"loading {name}")
     try:
         module = importlib.import_module(f"{name}_impl.backend")
     except ModuleNotFoundError as error:

@@ -1,6 +1,5 @@
 """Checkpoint files: named arrays and JSON metadata in one safetensors file, byte-exact, written atomically."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ import safetensors.numpy
 
 from shared.arrays import ArrayMapping
 from shared.atomic import new_file
+from shared.digests import DIGESTS, check_digests, with_digests
 from shared.errors import IsogradError
-from shared.json_text import parse_object
+from shared.json_text import parse_object, to_json
 
 Metadata = dict[str, Any]
 
-HEADER_ENTRY = "isograd"  # of the metadata in the header, as JSON text
+HEADER_ENTRY = "isograd"  # metadata and digests as JSON text; alone, since safetensors writes two in a random order
 DTYPES = {
     np.dtype(dtype)
     for dtype in (
@@ -29,14 +29,14 @@ DTYPES = {
 
 
 def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) -> None:
-    """Write arrays and JSON-serialisable metadata; a failed write leaves the existing file unchanged.
+    """Write arrays and JSON-serialisable metadata, with `digests` of all; a failed write leaves the old file unchanged.
 
     Raises IsogradError if the format does not support a dtype, or the disk is full.
     """
     _check_dtypes(path, arrays)
     # safetensors writes raw memory: only contiguous arrays survive the round trip
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    header = {HEADER_ENTRY: json.dumps(metadata, default=_plain)}
+    header = {HEADER_ENTRY: to_json(with_digests(arrays, metadata))}
     with new_file(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask allows: safetensors creates files that only their owner can read
@@ -50,27 +50,25 @@ def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) ->
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
     """The arrays in their own dtypes, and the metadata; for a foreign file, the texts of its header.
 
-    Raises IsogradError if the file is missing, empty, truncated or in a different format.
+    Raises IsogradError if the file is missing, empty, truncated, in a different format, or changed since its writing.
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-            metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else dict(header)
+            metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else None
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise IsogradError(f"can't read {path}: {_reason(Path(path), error)}") from error
-    return arrays, metadata
+    if metadata is None:
+        return arrays, dict(header)
+    check_digests(path, arrays, metadata)
+    return arrays, {name: value for name, value in metadata.items() if name != DIGESTS}
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; numpy scalars become plain numbers."""
     with new_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
-
-
-def to_json(content: Mapping[str, Any]) -> str:
-    """JSON text with sorted keys; numpy scalars become plain numbers."""
-    return json.dumps(content, sort_keys=True, default=_plain)
+        temporary.write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_dtypes(path: str | Path, arrays: ArrayMapping) -> None:
@@ -97,9 +95,3 @@ def _reason(path: Path, error: Exception) -> str:
     return (
         f"not a valid safetensors file ({error}): it is truncated or in a different format; use an earlier checkpoint"
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"metadata must be JSON: {value!r} of type {type(value).__name__} is not")

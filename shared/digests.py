@@ -1,16 +1,23 @@
-"""Digests of arrays beside them, in the metadata of formats whose readers notice no changed number."""
+"""Digests of arrays and of JSON beside them, in files whose own readers notice no changed number."""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shared.arrays import ArrayMapping
-from shared.checkpoint import to_json
 from shared.errors import IsogradError
+from shared.json_text import parse_json, to_json
 
 DIGESTS = "digests"  # in the metadata: by array, and of the rest of the metadata
 METADATA = ""  # the rest of the metadata among the digests; no array has this name
+
+
+def digest_of_json(content: Any) -> str:
+    """Of what a reader of its JSON text finds, which has texts as keys and lists for tuples."""
+    return hashlib.sha256(to_json(parse_json(to_json(content)), sort_keys=True).encode()).hexdigest()
 
 
 def with_digests(arrays: ArrayMapping, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,14 +43,11 @@ def check_digests(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str,
 
 
 def _digests(arrays: ArrayMapping, rest: Mapping[str, Any]) -> dict[str, str]:
-    of_arrays = {
-        name: _digest(f"{array.dtype.name} {array.shape}".encode(), array.tobytes()) for name, array in arrays.items()
-    }
-    return {METADATA: _digest(to_json(rest).encode()), **of_arrays}
+    return {METADATA: digest_of_json(rest), **{name: _digest(array) for name, array in arrays.items()}}
 
 
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
+def _digest(array: np.ndarray) -> str:
+    """Of the dtype, the shape and the bytes, whatever the order of the array's own bytes and elements in memory."""
+    digest = hashlib.sha256(f"{array.dtype.name} {array.shape}".encode())
+    digest.update(np.asarray(array, array.dtype.newbyteorder("<"), order="C").reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,7 +1,14 @@
-"""JSON texts that others may have written: whatever is wrong with one is a ValueError."""
+"""JSON texts: written with numpy's numbers as plain ones; read from anyone, whatever is wrong being a ValueError."""
 
 import json
 from typing import Any
+
+import numpy as np
+
+
+def to_json(content: Any, *, sort_keys: bool = False, indent: int | None = None) -> str:
+    """The JSON text of a content; numpy scalars and arrays become plain numbers and lists."""
+    return json.dumps(content, default=_plain, sort_keys=sort_keys, indent=indent)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -18,3 +25,9 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     return content
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"expected what JSON can hold, got {value!r} of type {type(value).__name__}")

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -49,10 +49,11 @@ class MetricsLog:
         """Return when every line written so far is on disk, safe from a power cut."""
         os.fsync(self._file.fileno())
 
-    def truncate_after(self, step: int) -> None:
-        """Drop the records of later steps, before a run resumes from a checkpoint of this one."""
+    def restart(self, records: Sequence[Mapping[str, Any]], step: int) -> None:
+        """Keep only these records, those of no later step than this one, from whose checkpoint a run resumes."""
         self._file.close()
-        truncate_after(self.folder, step)
+        with new_file(self.folder / FILE) as temporary:
+            temporary.write_bytes("".join(map(_to_line, records)).encode())
         self._file = _open(self.folder)
         if self._tensorboard:
             self._tensorboard.restart_after(step)
@@ -87,13 +88,6 @@ def read(folder: str | Path) -> list[Record]:
                 f"{path}, line {number}: expected a JSON object, got {line[:60]!r}; was the file edited?"
             )
     return records
-
-
-def truncate_after(folder: str | Path, step: int) -> None:
-    """Rewrite metrics.jsonl atomically without the records of steps later than `step`; the others are unchanged."""
-    kept = [record for record in read(folder) if record.get("step", 0) <= step]
-    with new_file(Path(folder) / FILE) as temporary:
-        temporary.write_bytes("".join(map(_to_line, kept)).encode())
 
 
 def _open(folder: Path) -> TextIO:

@@ -4,8 +4,7 @@ A checkpoint is weights.safetensors (canonical names), optimizer.safetensors (th
 """
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from shared import checkpoint
 from shared.atomic import new_folder, remove_folder, remove_leftovers, set_aside, standing
+from shared.digests import digest_of_json
 from shared.errors import IsogradError
 from shared.json_text import parse_json
 
@@ -70,7 +70,7 @@ def _read_sealed(folder: Path) -> tuple[State, dict[str, str]]:
     """The state, and what the other files should be; state.json is not trusted unless its digest is right."""
     try:
         state = parse_json((folder / STATE).read_text("utf-8"))
-        if state.pop(DIGEST) != _digest(state):
+        if state.pop(DIGEST) != digest_of_json(state):
             raise ValueError("it is damaged: its digest does not match")
         return state, dict(state.pop(FILES))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -103,6 +103,22 @@ def best_checkpoint(run: Path) -> Path | None:
     return standing(run / BEST)
 
 
+def best_or_newest(run: Path, needed: Sequence[str], advice: Callable[[Path], str]) -> tuple[Path, list[str]]:
+    """The best checkpoint, or, in a run without one, the newest whose needed files are intact and notes on newer ones.
+
+    Raises IsogradError if the best is damaged, with advice on the newest checkpoint if there is one.
+    """
+    best = best_checkpoint(run)
+    if best is None:
+        return latest_checkpoint(run, needed)
+    try:
+        read_state(best, needed)
+    except IsogradError as error:
+        intact = [folder for folder in list_checkpoints(run) if _is_whole(folder, needed)]
+        raise IsogradError(f"{error}; {advice(intact[-1])}" if intact else str(error)) from error
+    return best, []
+
+
 def keep_last(run: Path, count: int) -> list[Path]:
     """Remove all but the newest `count` checkpoints and the newest intact one; keep best/. Returns what was removed."""
     folders = list_checkpoints(run)
@@ -113,9 +129,9 @@ def keep_last(run: Path, count: int) -> list[Path]:
     return removed
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, needed: Sequence[str] = (WEIGHTS, OPTIMIZER)) -> bool:
     try:
-        read_state(folder)
+        read_state(folder, needed)
     except IsogradError:
         return False
     return True
@@ -131,13 +147,8 @@ def _save(folder: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, An
         checkpoint.save(temporary / OPTIMIZER, others, {})
         files = {name: _fingerprint(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
         content = {**state, FILES: files}
-        checkpoint.write_json(temporary / STATE, {**content, DIGEST: _digest(content)})
+        checkpoint.write_json(temporary / STATE, {**content, DIGEST: digest_of_json(content)})
     return folder
-
-
-def _digest(content: State) -> str:
-    text = json.dumps(content, sort_keys=True, default=lambda value: np.asarray(value).tolist())
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fingerprint(path: Path) -> str:

@@ -5,6 +5,7 @@ A file is a plain `state_dict`, as `torch.save(module.state_dict(), path)` write
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ READABLE = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),
     *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 }
+ZIP = b"PK"  # the start of a file, unless it is an old one
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 
 
@@ -49,16 +51,18 @@ def write_weights(
     """
     shapes = parameter_shapes(module)
     check_names(shapes, arrays, type(module).__name__)
-    with new_file(path) as temporary:
+    with new_file(path) as temporary, temporary.open("wb") as file:  # of a path, torch hides why it can't be written
         try:
-            torch.save({name: to_tensor(arrays[name]) for name in shapes}, temporary)
-        except RuntimeError as error:  # what torch's writer makes of a full disk
-            raise OSError(str(error).partition("\n")[0]) from error
+            torch.save({name: to_tensor(arrays[name]) for name in shapes}, file)
+        except RuntimeError as error:  # what torch makes of the system's error, such as a full disk
+            reason = error.__context__
+            raise reason if isinstance(reason, OSError) else OSError(str(error).partition("\n")[0]) from None
 
 
 def _state_dict(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise IsogradError(f"can't read {path}: expected a torch state dict file, there is none")
+    _check_sums(path)
     try:
         # the warnings are of old protocols, whose losses are errors anyway; of a path, torch.load trusts the suffix
         with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
@@ -74,6 +78,27 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     return _only_tensors(path, content)
+
+
+def _check_sums(path: Path) -> None:
+    """Raise IsogradError if a part of the file does not have its checksum, which `torch.load` ignores.
+
+    An old file, no zip, has none; in one that was written with `set_crc32_options(False)`, all are 0.
+    """
+    with path.open("rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            return
+    try:
+        with zipfile.ZipFile(path) as parts:
+            has_sums = any(part.CRC for part in parts.infolist())
+            changed = parts.testzip() if has_sums else None
+    except Exception as error:  # damaged bytes end in errors of many kinds
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise IsogradError(f"{path} is damaged: {reason}: write it again from its source") from error
+    if changed is not None:
+        raise IsogradError(
+            f"{path} is damaged: its part {changed} changed since it was written: write it again from its source"
+        )
 
 
 def _only_tensors(path: Path, content: Any) -> Mapping[str, Tensor]:

@@ -9,7 +9,7 @@ from experiments.bench.result import document, print_table
 from experiments.catalogue import EXPERIMENTS, find_experiment
 from experiments.commands.options import command_line, part_lists
 from experiments.progress.display import counting, print_json
-from experiments.training.folder import check_folder
+from experiments.training.folder import check_files, check_folder
 from shared.backend import PACKAGES, find_backend
 from shared.checkpoint import write_json
 from shared.configs.validation import check_choice
@@ -57,10 +57,11 @@ def bench(
         find_experiment(name)
     if out is not None:
         check_folder(out)
-    _load_frameworks(device, dtype)
+        check_files(out, (FILE,))
     options = Options(device, dtype, experiment, batch_size, rounds)
     rows = {}
     with counting("timing", quiet=json) as progress:
+        _load_frameworks(device, dtype)
         for done, name in enumerate(chosen):
             progress(done, len(chosen), name)
             rows[name] = BENCHMARKS[name](options)

@@ -7,8 +7,8 @@ from pathlib import Path
 from experiments.commands.options import check_options, command_line, part_lists
 from experiments.progress.display import counting
 from experiments.reports.check_report import collect, print_table, write_check
-from experiments.reports.fault_report import measured_here, passed, print_scores, write_scores
-from experiments.training.folder import check_folder, check_replaceable
+from experiments.reports.fault_report import FILES, measured_here, passed, print_scores, write_scores
+from experiments.training.folder import check_files, check_folder, check_replaceable
 from shared.backend import DEVICES
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -52,9 +52,9 @@ def check(
         return _score(patterns, seeds, out, json, command)
     if out is not None:
         check_replaceable(out)
-    from crosscheck.twins import suite
-
     with counting("checking", quiet=json) as progress:
+        from crosscheck.twins import suite  # takes seconds, which the bar shows
+
         reports = suite.check(list(patterns), list(dtype), device, progress=progress)
     page = write_check(reports, out, command) if out is not None else None
     if json:
@@ -73,13 +73,15 @@ def _is_twin(pattern: str) -> bool:
 
 
 def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str) -> int:
-    from crosscheck.scoring.score import score
-
     if seeds is not None and seeds < 0:
         raise IsogradError(f"--seeds: expected at least 0, got {seeds}")
+    if out is not None:
+        check_files(out, FILES)
     if seeds and patterns:
         raise IsogradError("--seeds checks unchanged pairs only with all faults: remove --seeds or the names")
     with counting("planting", quiet=json) as progress:
+        from crosscheck.scoring.score import score  # takes seconds, which the bar shows
+
         scores = measured_here(score(patterns, SEEDS if seeds is None else seeds, progress=progress))
     page = write_scores(scores, out, command) if out is not None else None
     if json:

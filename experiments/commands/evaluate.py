@@ -9,8 +9,9 @@ from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for, prepared_from
 from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
+from shared.arrays import Arrays
 from shared.backend import find_backend
-from shared.run_folder import OPTIMIZER, WEIGHTS, best_checkpoint, latest_checkpoint, load_checkpoint, load_weights
+from shared.run_folder import OPTIMIZER, WEIGHTS, best_or_newest, latest_checkpoint, load_checkpoint, load_weights
 
 SHOWN = 12  # characters of a metric's name
 
@@ -50,7 +51,7 @@ def evaluate_command(
 
 
 def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newest: bool, progress: Progress) -> dict:
-    find_backend(backend, dtype=config.dtype, device=config.device)
+    find_backend(backend, dtype=config.dtype, device=config.device, tell=progress.note)
     is_averaged = config.experiment.training.average_decay is not None
     load = load_checkpoint if is_averaged else load_weights  # the averages are in the optimiser's file
     checkpoint = _checkpoint(run, (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,), newest, progress)
@@ -58,9 +59,9 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
     check_settings_of(saved, config.experiment, run, OF_MODEL)
     prepared = prepared_from(config, run, progress, data)
     loaded = backend_for(prepared.experiment, backend, config.dtype, config.device)
-    if not is_averaged:
-        arrays = {**loaded.state_to_arrays(loaded.init_state()), **arrays}
-    metrics = evaluate(loaded, loaded.state_from_arrays(arrays), prepared)
+    initial = loaded.state_to_arrays(loaded.init_state())
+    whole = arrays if is_averaged else {**initial, **arrays}
+    metrics = evaluate(loaded, loaded.state_from_arrays(_in_dtypes(whole, initial)), prepared)
     return {
         "checkpoint": str(checkpoint),
         "step": saved["step"],
@@ -71,12 +72,19 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
     }
 
 
+def _in_dtypes(arrays: Arrays, others: Arrays) -> Arrays:
+    """The arrays in the dtypes of others, for an evaluation in a different precision than the run's."""
+    dtypes = {name: array.dtype for name, array in others.items()}
+    return {name: array.astype(dtypes.get(name, array.dtype), copy=False) for name, array in arrays.items()}
+
+
 def _checkpoint(run: Path, needed: Sequence[str], newest: bool, progress: Progress) -> Path:
     """The best checkpoint, or the newest whose needed files are intact."""
-    best = None if newest else best_checkpoint(run)
-    if best is not None:
-        return best
-    found, notes = latest_checkpoint(run, needed)
+    found, notes = (
+        latest_checkpoint(run, needed)
+        if newest
+        else best_or_newest(run, needed, lambda path: f"`isograd eval {run} --newest` evaluates {path}")
+    )
     for note in notes:
         progress.note(note)
     return found

@@ -10,20 +10,13 @@ from pathlib import Path
 from types import FrameType
 
 from experiments.catalogue import find_experiment
+from experiments.exit_codes import ChildFailed
 from experiments.reports.runs import describe_pair, read_run
 from experiments.training.folder import check_folder, check_unused
 from experiments.training.interrupt import handled_by
 from experiments.training.settings import flag
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
-
-
-class ChildFailed(Exception):
-    """A child command failed with this exit code; it printed the reason itself unless a sentence is given."""
-
-    def __init__(self, code: int, sentence: str = "") -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 def train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json: bool) -> None:

@@ -32,7 +32,7 @@ def train(
 ) -> int | None:
     """Train an experiment of the catalogue, or resume a run.
 
-    On a CPU, PyTorch uses one thread for models narrower than 128, else one per core; OMP_NUM_THREADS overrides this.
+    On a CPU, PyTorch uses one thread for models narrower than 128; OMP_NUM_THREADS overrides this.
 
     Args:
         experiment: A name from the catalogue (`isograd list experiments`).

@@ -15,7 +15,7 @@ from shared.configs.validation import check_choice
 from shared.digests import DIGESTS
 from shared.errors import IsogradError
 from shared.registry import Twin
-from shared.run_folder import BEST, CHECKPOINTS, WEIGHTS, best_checkpoint, latest_checkpoint, read_state
+from shared.run_folder import BEST, CHECKPOINTS, STATE, WEIGHTS, best_or_newest, read_state
 from shared.weight_rules import check_names
 
 FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework it belongs to
@@ -43,7 +43,8 @@ def recognise(path: Path) -> Source:
             f"or a run ({BEST}/ or {CHECKPOINTS}/)"
         )
     if not path.is_file():
-        raise IsogradError(f"{path} does not exist: expected a file or folder of weights")
+        got = "is not a regular file" if path.exists() else "does not exist"
+        raise IsogradError(f"{path} {got}: expected a file or folder of weights")
     return Source("torch" if _is_torch(_first_bytes(path)) else "safetensors", path)
 
 
@@ -57,13 +58,15 @@ def format_of(path: Path, to: str | None) -> str:
 
 
 def check_writable(path: Path, chosen: str, source: Path) -> None:
-    """Raise if writing would overwrite anything but a file or folder of that format."""
+    """Raise if writing would overwrite anything but a file or folder of that format, or a part of a run."""
     if path.exists() and path.resolve() == source.resolve():
         raise IsogradError(f"the source and the destination are both {path}: choose a different destination")
+    if (path.parent / STATE).is_file():
+        raise IsogradError(f"{path} would be a part of the checkpoint {path.parent}: choose a different destination")
     is_orbax = path.is_dir() and _is_orbax(path)
     if path.is_dir() and not (chosen == "orbax" and (is_orbax or not any(path.iterdir()))):
         raise IsogradError(f"{path} is a folder with other contents: choose a different destination")
-    if path.is_file() and chosen == "orbax":
+    if path.exists() and not path.is_dir() and chosen == "orbax":
         raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose a different destination")
     if path.is_file() and path.stat().st_size and not _is_weights(path):
         raise IsogradError(f"{path} is a file that holds no weights: choose a different destination")
@@ -155,11 +158,8 @@ def _checkpoint(path: Path) -> Source:
 
 
 def _run(path: Path) -> Source:
-    best = best_checkpoint(path)
-    if best is not None:
-        return _checkpoint(best)
-    newest, notes = latest_checkpoint(path, (WEIGHTS,))
-    return Source("safetensors", newest / WEIGHTS, notes)
+    found, notes = best_or_newest(path, (WEIGHTS,), lambda newest: f"you can port {newest} instead")
+    return Source("safetensors", found / WEIGHTS, notes)
 
 
 FOLDERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (

@@ -97,7 +97,7 @@ def port(
     """
     source, destination = recognise(Path(src)), Path(dst)
     chosen = format_of(destination, to)
-    check_writable(destination, chosen, Path(src))
+    check_writable(destination, chosen, source.path)
     metadata = read_metadata(source)
     twin, found = find_model(source, metadata, model, _parsed(arguments))
     arrays = read(source, twin, found)

@@ -7,7 +7,7 @@ from typing import Any
 from shared.atomic import new_file
 from shared.checkpoint import write_json
 
-DATA, TABLE, PAGE = "faults.json", "faults.md", "faults.html"
+FILES = DATA, TABLE, PAGE = "faults.json", "faults.md", "faults.html"
 SHOWN = 20  # names per list of failures
 INTRODUCTION = """\
 Faults are planted one at a time in one of two implementations that agree. A fault is caught if a comparison of the two

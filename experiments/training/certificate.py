@@ -18,7 +18,7 @@ from experiments.training.plan import rate_by_step, total_steps, training_batche
 from experiments.training.preparation import Prepared
 from experiments.training.settings import Place, Settings, flag
 from shared.atomic import new_file, remove_leftovers
-from shared.backend import Batch
+from shared.backend import PACKAGES, Batch
 from shared.checkpoint import write_json
 from shared.errors import IsogradError
 
@@ -32,6 +32,7 @@ def certify(name: str, settings: Settings, folder: Path, progress: Progress) -> 
     Raises IsogradError for whatever `launch.start` rejects.
     """
     experiment = resolve(name, settings)
+    progress.note(f"loading {' and '.join(PACKAGES)}")
     _check_certifiable(settings)
     check_unused(folder)
     check_folder(folder)

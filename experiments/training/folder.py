@@ -3,17 +3,20 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
 PAGE = "report.html"
-# what a page or a table of isograd's says at its start
-MARKS = ('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates")
-START = 4096  # bytes
+MARKS = (  # what a page, a table or a result of isograd's says at its start
+    *('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates"),
+    *('"command": "isograd ', "# Planted faults", '"killed": '),
+)
+START = BLOCK = 4096  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks, as on some clusters
 
 
@@ -42,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         return
     import fcntl
 
-    with (folder / LOCK).open("w") as file:
+    with _opened(folder / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -55,12 +58,31 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _opened(lock: Path) -> TextIO:
+    try:
+        return lock.open("w")
+    except OSError as error:
+        raise IsogradError(
+            f"the run folder {lock.parent} can't be written to ({error.strerror}): make it writable, or copy the run"
+        ) from error
+
+
 def check_replaceable(path: Path, option: str = "--out") -> None:
     """Raise IsogradError unless a report may be written here: into an empty folder, or over a report of isograd's."""
     if path.is_dir() and any(path.iterdir()) and not _is_ours(path / PAGE):
         raise IsogradError(
             f"{option} {path}: the folder is not empty and holds no report of isograd's, so nothing there is "
             "overwritten: choose a different folder with --out"
+        )
+
+
+def check_files(folder: Path, names: Sequence[str]) -> None:
+    """Raise IsogradError unless these files may be written into the folder: new ones, or over results of isograd's."""
+    foreign = [name for name in names if (folder / name).exists() and not _is_ours(folder / name)]
+    if foreign:
+        raise IsogradError(
+            f"--out {folder}: {' and '.join(foreign)} there is not isograd's, so nothing is overwritten: "
+            "choose a different folder with --out"
         )
 
 
@@ -86,8 +108,9 @@ def check_folder(path: Path) -> None:
     if not existing.is_dir():
         raise IsogradError(f"--out {path}: expected a folder to write to, got the file {existing}")
     try:
-        with tempfile.TemporaryFile(dir=existing):  # permissions alone don't tell: a file system may refuse
-            pass
+        with tempfile.TemporaryFile(dir=existing) as file:  # permissions alone don't tell: a file system may refuse
+            file.write(bytes(BLOCK))  # and a full one still holds empty files
+            file.flush()
     except OSError as error:
         raise IsogradError(
             f"--out {path}: the folder {existing} can't be written to ({error.strerror}): choose a different one"

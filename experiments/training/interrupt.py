@@ -1,17 +1,21 @@
 """Ctrl-C, SIGTERM and SIGHUP as a request: the first ends the run after the step it is in, the second at once."""
 
+import _thread
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's warning before it kills, a closed terminal
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 ONE_PRESS = 0.5  # seconds in which a repeat counts as the first signal: many signal a process and its group
+SOON = 0.05  # seconds until a lost interrupt is repeated
 PATIENCE = 2.0  # seconds that a second signal leaves a write, or a compiler that Python can't interrupt
 
 
@@ -44,6 +48,27 @@ class Request:
     @property
     def code(self) -> int:
         return 128 + (self.number or 0)
+
+
+def keep_interrupts() -> None:
+    """Repeat an interrupt that came during a callback, such as JAX's of the garbage collector, in which it is lost."""
+    report = sys.unraisablehook
+
+    def repeat(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            again = threading.Timer(SOON, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = repeat
+
+
+def ignore_signals() -> None:
+    """Ignore the signals from now on: the process is about to end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

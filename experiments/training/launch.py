@@ -3,6 +3,7 @@
 import importlib.metadata
 import math
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +16,16 @@ from experiments.training.folder import TOKENIZER, check_folder, check_unused, l
 from experiments.training.patience import Patience
 from experiments.training.plan import total_steps, total_updates
 from experiments.training.preparation import Prepared, prepare, preparing, with_buckets
-from experiments.training.run_config import RunConfig, read_config, write_config
-from experiments.training.run_log import notes_on_log, read_log
+from experiments.training.run_config import RunConfig, check_unedited, read_config, write_config
+from experiments.training.run_log import notes_on_history, read_history
 from experiments.training.runner import Runner
 from experiments.training.same_settings import check_settings_of
-from experiments.training.settings import Place, Settings, check_settings, check_updates, with_settings
+from experiments.training.settings import Place, Settings, check_settings, check_updates, problems_of, with_settings
 from shared.backend import Backend, find_backend, load_backend
 from shared.configs.experiment import Experiment
 from shared.configs.optimizer import TrainingConfig
 from shared.errors import IsogradError
-from shared.metrics_log import FILE, MetricsLog
+from shared.metrics_log import MetricsLog
 from shared.parameter_groups import trainable_shapes
 from shared.run_folder import PREFIX
 from shared.tasks.table import task_of
@@ -35,7 +36,7 @@ def start(name: str, settings: Settings, folder: Path, progress: Progress, *, st
     experiment, place = resolve(name, settings), settings.place
     check_unused(folder)
     check_folder(folder)
-    find_backend(place.backend, dtype=place.dtype, device=place.device)
+    find_backend(place.backend, dtype=place.dtype, device=place.device, tell=progress.note)
     prepared = prepared_for(experiment, settings, progress)
     _check_stop(stop_at, 0, prepared)
     backend = backend_for(prepared.experiment, *place)
@@ -68,24 +69,26 @@ def resume(
         check_settings(longer)
         experiment = replace(config.experiment, **longer.given)
         config = replace(config, experiment=experiment, device=device or config.device)
-        find_backend(backend or config.backend, dtype=config.dtype, device=config.device)
+        find_backend(backend or config.backend, dtype=config.dtype, device=config.device, tell=progress.note)
         arrays, saved, notes = newest_checkpoint(folder) or ({}, {"step": 0}, [])
         check_settings_of(saved, experiment, folder)
+        check_unedited(folder)
         step = int(saved["step"])
-        for note in [*notes, *notes_on_best(folder), *notes_on_log(folder, step, experiment.patience)]:
+        history = read_history(folder, task_of(experiment), step)
+        lost = notes_on_history(folder, history, step, experiment.patience)
+        for note in [*notes, *notes_on_best(folder), *lost]:
             progress.note(note)
         prepared = prepared_from(config, folder, progress)
         loaded = backend_for(prepared.experiment, backend or config.backend, config.dtype, config.device)
         state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state()
-        if ended := _ended(folder, prepared, step):
+        if ended := _ended(prepared, step, history):
             progress.note(f"{folder} is complete: {ended}")
             return
         _check_stop(stop_at, step, prepared)
         resumed = [*config.resumed, {"step": step, "backend": loaded.name, "versions": _versions(loaded)}]
         write_config(folder, replace(config, resumed=resumed))
         with MetricsLog(folder) as log:
-            log.truncate_after(step)
-            history = read_log(folder, prepared.task)
+            log.restart(history, step)
             Runner(loaded, prepared, folder, log, progress, history).run(state, step, stop_at=stop_at)
 
 
@@ -95,23 +98,15 @@ def _check_stop(stop_at: int | None, step: int, prepared: Prepared) -> None:
         raise IsogradError(f"--stop-at: expected a step from {step} to {total}, the last of the run, got {stop_at}")
 
 
-def _ended(folder: Path, prepared: Prepared, step: int) -> str:
+def _ended(prepared: Prepared, step: int, history: Sequence[Record]) -> str:
     """Why the run is complete at this step; empty if it is not."""
     total = total_steps(prepared)
     if step >= total:
         return f"step {step} of {total}; raise --steps to continue"
-    history = _history(folder, prepared, step)
     patience = Patience(prepared.experiment.patience, prepared.task.figures, history)
     if not patience.is_spent:
         return ""
     return f"stopped early at step {step} of {total}, {patience}; raise --patience to continue"
-
-
-def _history(folder: Path, prepared: Prepared, step: int) -> list[Record]:
-    """The records up to a step; a lost log has none."""
-    if not step or not (folder / FILE).is_file():
-        return []
-    return [record for record in read_log(folder, prepared.task) if record["step"] <= step]
 
 
 def resolve(name: str, settings: Settings) -> Experiment:
@@ -124,9 +119,12 @@ def resolve(name: str, settings: Settings) -> Experiment:
 def prepared_for(experiment: Experiment, settings: Settings, progress: Progress) -> Prepared:
     """The experiment with its data, buckets and the end of its schedule."""
     prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
+    if problems := problems_of(prepared.experiment):  # of which its config.json could not be read again
+        raise IsogradError(f"{experiment.name} can't be trained: {'; '.join(problems)}")
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
-    check_updates(settings, total_steps(prepared), prepared.experiment)
+    for note in check_updates(settings, total_steps(prepared), prepared.experiment):
+        progress.note(note)
     return _with_horizon(prepared)
 
 

@@ -1,5 +1,6 @@
 """config.json of a run: everything needed to repeat it, written atomically and checked when read."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -10,9 +11,13 @@ from experiments.training.settings import problems_of
 from shared.checkpoint import write_json
 from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
+from shared.digests import digest_of_json
 from shared.errors import IsogradError
 from shared.json_text import parse_object
 
+DIGEST = "sha256"  # in config.json: of what stays the same in all of a run
+BESIDES = ("dtype", "data_fingerprint", "tokenizer_fingerprint")  # the experiment
+MAY_CHANGE = ("steps", "patience", "title")  # of an experiment, between a run and its continuation
 BEFORE_TASKS = ("training_examples", "validation_examples", "majority_accuracy")
 
 
@@ -37,8 +42,9 @@ class RunConfig:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """Write config.json atomically."""
-    write_json(folder / CONFIG, asdict(config))
+    """Write config.json atomically, with a digest of what must stay the same."""
+    values = asdict(config)
+    write_json(folder / CONFIG, {**values, DIGEST: _digest(values)})
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -50,6 +56,7 @@ def read_config(folder: Path) -> RunConfig:
         raise IsogradError(f"expected a run folder with {CONFIG}, got {folder}{hint}")
     try:
         values = parse_object(path.read_text("utf-8"))
+        values.pop(DIGEST, None)
         values = _as_today(values)
         config = RunConfig(**{**values, "experiment": experiment_from_json(values["experiment"])})
         if wrong := _wrong_types(config):
@@ -59,6 +66,24 @@ def read_config(folder: Path) -> RunConfig:
         return config
     except (ValueError, TypeError, KeyError) as error:
         raise IsogradError(f"{path}: expected a run configuration written by isograd, got {error}") from error
+
+
+def check_unedited(folder: Path) -> None:
+    """Raise IsogradError if the settings in config.json are not those that were written there; an old one can't tell.
+
+    No checkpoint is needed, which would name them.
+    """
+    values = parse_object((folder / CONFIG).read_text("utf-8"))
+    if DIGEST in values and values[DIGEST] != _digest(values):
+        raise IsogradError(
+            f"{folder / CONFIG} was edited: expected the settings that the run began with, got different ones: "
+            "restore them, or start a new run with the new ones"
+        )
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in values["experiment"].items() if name not in MAY_CHANGE}
+    return digest_of_json([kept, *(values.get(name) for name in BESIDES)])
 
 
 def _as_today(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The records of a run as its continuation and its report need them: complete, and with every number in place."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +15,12 @@ NUMBERS = {  # kind of a record -> what it must hold besides the step; a validat
 }
 
 
-def read_log(folder: Path, task: Task) -> list[Record]:
-    """The records of a run; raises IsogradError for the first without its step, its kind or one of its numbers."""
-    records = read(folder)
+def read_log(folder: Path, task: Task, until: float = math.inf) -> list[Record]:
+    """The records of a run up to a step.
+
+    Raises IsogradError for the first of them without its step, its kind or one of its numbers.
+    """
+    records = [record for record in read(folder) if record.get("step", 0) <= until]
     for number, record in enumerate(records, start=1):
         kind = record.get("kind")
         if not isinstance(kind, str):
@@ -39,12 +43,16 @@ def describe_missing(steps: Sequence[int]) -> str:
     return f"{FILE} lacks the records of {len(steps):,} steps ({steps[0]} to {steps[-1]})" if steps else ""
 
 
-def notes_on_log(folder: Path, step: int, patience: int | None) -> list[str]:
-    """A note on records that are lost, without which a run can go on.
+def read_history(folder: Path, task: Task, step: int) -> list[Record]:
+    """The records up to the step from which a run resumes; none if the log is lost."""
+    return read_log(folder, task, step) if (folder / FILE).is_file() else []
+
+
+def notes_on_history(folder: Path, records: Sequence[Record], step: int, patience: int | None) -> list[str]:
+    """A note on records up to a step that are lost, without which a run can go on.
 
     Raises IsogradError if its early stopping needs them.
     """
-    records = read(folder) if (folder / FILE).is_file() else []
     missing = missing_steps(records, step)
     if not missing:
         return []

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.training.folder import CONFIG
-from shared.checkpoint import to_json
+from experiments.training.run_config import MAY_CHANGE
 from shared.configs.experiment import Experiment
 from shared.errors import IsogradError
-from shared.json_text import parse_object
+from shared.json_text import parse_object, to_json
 
 SETTINGS = "settings"  # in the state of a checkpoint
-MAY_CHANGE = ("steps", "patience", "title")  # between a run and its continuation
 OF_MODEL = ("model", "length", "task")  # what an evaluation depends on
 
 

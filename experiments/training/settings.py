@@ -222,8 +222,8 @@ def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:
         )
 
 
-def check_updates(settings: Settings, steps: int, experiment: Experiment) -> None:
-    """Raise for given settings that a run of so many steps never gets to use."""
+def check_updates(settings: Settings, steps: int, experiment: Experiment) -> list[str]:
+    """Raise for given settings that a run of so many steps never gets to use; returns notes on the experiment's own."""
     batches, warmup = experiment.training.accumulate, experiment.schedule.warmup
     updates = steps // batches
     if settings.accumulate is not None and updates < 1:
@@ -233,6 +233,9 @@ def check_updates(settings: Settings, steps: int, experiment: Experiment) -> Non
             f"--warmup {warmup}: the run has only {updates} updates and would end before its full rate: expected at "
             f"most {updates}, or more --steps"
         )
+    if warmup > updates:
+        return [f"the warm-up of {experiment.name} takes {warmup} updates, and this run ends after {updates}"]
+    return []
 
 
 def flag(option: str) -> str:

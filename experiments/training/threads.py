@@ -5,16 +5,16 @@ import os
 from shared.configs.experiment import Experiment
 
 WIDTHS = ("hidden_size", "embed_dim")  # arguments of models
-WIDE = 128  # below this width, an operation takes less time than its threads need to start and to meet
+WIDE = 128  # between the small experiments (32), which are faster with one thread, and the full ones (256)
 ONE_THREAD = "1"
 
 
 def choose_threads(experiment: Experiment) -> None:
-    """One thread for a model narrower than 128, else one per core; must run before torch is imported.
+    """One thread for a model narrower than 128, else as many as PyTorch takes; must run before torch is imported.
 
-    The choice depends on the experiment alone, so that a resumed run has the same bits. Waiting threads sleep, which
-    costs nothing on a free machine and saves most of the time on a busy one. OMP_NUM_THREADS and OMP_WAIT_POLICY of
-    the user win.
+    Where the best width to change lies, and the best number for a wide model, was not measured. The choice depends on
+    the experiment alone, so that a resumed run has the same bits. Waiting threads sleep, so that they leave their
+    cores to others. OMP_NUM_THREADS and OMP_WAIT_POLICY of the user win.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if 0 < width(experiment) < WIDE:

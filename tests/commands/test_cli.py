@@ -17,7 +17,11 @@ from places import ROOT
 
 from experiments import cli
 from experiments.catalogue import EXPERIMENTS
+from experiments.commands.bench import FILE as BENCH
+from experiments.reports.fault_report import FILES as FAULTS
 from experiments.training import launch
+from experiments.training.folder import check_files
+from shared.backend import PACKAGES
 from shared.errors import IsogradError
 from shared.run_folder import latest_checkpoint
 
@@ -70,6 +74,7 @@ def start(*arguments, **options):
 
 
 SMALL = ["train", "reviews-1-small", "--out", "new"]
+LOADING = r"(loading (torch|jax|torch and jax)\n)?"  # said before what takes long
 BAD = {  # what the one sentence must contain
     "unknown experiment": (["train", "review-5"], r"unknown experiment 'review-5': did you mean .*'reviews-5'"),
     "no experiment": (["train"], "expected the name of an experiment, got none"),
@@ -153,7 +158,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(inputs, fake, capsys, tmp_pat
     assert cli.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert re.fullmatch(rf"isograd: .*{words}.*\n", captured.err)
+    assert re.fullmatch(rf"{LOADING}isograd: .*{words}.*\n", captured.err)
     assert sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts) == before
 
 
@@ -168,6 +173,7 @@ def _checking_load_backend(name, **given):
 
 NO_EFFECT = {
     "--steps 6 --stop-at 9": "--stop-at: expected a step from 0 to 6, the last of the run, got 9",
+    "--batch-size 2147483647": "batch_size: expected fewer than 2,147,483,648 tokens in a batch",
     "--steps 1 --accumulate 1000": "--accumulate 1000: a run of 1 steps makes no update",
     "--steps 6 --warmup 7": "--warmup 7: the run has only 6 updates",
     "--data one-class": "expected training examples of several labels, got positive alone",
@@ -199,7 +205,7 @@ def odd_folders(tmp_path):
 def test_what_would_have_no_effect_is_refused(odd_folders, fake, capsys, line, words):
     name = "reviews-1" if "--data" in line else "reviews-1-small"
     assert cli.main(["train", name, "--out", "new", *line.split()]) == 2
-    error = capsys.readouterr().err
+    error = re.sub(f"^{LOADING}", "", capsys.readouterr().err)
     assert words in error
     assert error.count("\n") == 1
     assert not Path("new").exists()
@@ -261,6 +267,30 @@ def test_a_report_overwrites_nothing_but_a_report(run, tmp_path, capsys):
         assert cli.main(["report", "run", "--table", "table.md"]) == 0
 
 
+RESULTS = {
+    "faults.md": ["check", "--faults"],
+    "faults.json": ["check", "--faults"],
+    "faults.html": ["check", "--faults"],
+    "bench.json": ["bench"],
+}
+
+
+@pytest.mark.parametrize(("name", "command"), RESULTS.items(), ids=RESULTS)
+def test_results_overwrite_nothing_but_results(tmp_path, capsys, name, command):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / name).write_text("precious")
+    assert cli.main([*command, "--out", "thesis"]) == 2
+    assert f"{name} there is not isograd's, so nothing is overwritten" in capsys.readouterr().err
+    assert [path.read_text() for path in (tmp_path / "thesis").iterdir()] == ["precious"]
+
+
+def test_the_results_of_the_checkout_may_be_measured_again():
+    results = ROOT / "experiments" / "results"
+    check_files(results, FAULTS)
+    for folder in (results / "bench", *(results / "bench").iterdir()):
+        check_files(folder, [BENCH])
+
+
 def test_names_of_twins_may_follow_dtypes(monkeypatch, capsys):
     from crosscheck.twins import suite
 
@@ -276,7 +306,7 @@ def test_a_backend_that_is_not_installed_is_reported(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert ended.returncode == 2
     assert re.fullmatch(
-        r"isograd: the jax backend needs jax, flax, optax, but 'flax' is not installed: .*\n", ended.stderr
+        rf"{LOADING}isograd: the jax backend needs jax, flax, optax, but 'flax' is not installed: .*\n", ended.stderr
     )
     assert not (tmp_path / "new").exists()
 
@@ -455,6 +485,38 @@ def test_help_and_lists_import_no_framework(tmp_path):
         assert ended.returncode == 0, (arguments, ended.stderr)
 
 
+FIRST_IMPORT = """
+import sys
+
+class Told:
+    def find_spec(self, name, *rest):
+        if name in ("torch_impl", "jax_impl", "crosscheck"):  # only they import the frameworks
+            print("importing", name, file=sys.stderr)
+            sys.exit(3)
+
+sys.meta_path.insert(0, Told())
+from experiments.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train reviews-1-small --backend torch --out new", "loading torch"),
+        ("train reviews-1-small --backend jax --out new", "loading jax"),
+        ("train lockstep-2 --backend both --certify --out new", "loading torch and jax"),
+        ("train --resume run --steps 9", "loading torch"),
+        ("eval run --backend jax", "loading jax"),
+    ],
+)
+def test_a_framework_is_announced_before_it_is_imported(run, line, said):
+    command = [sys.executable, "-c", FIRST_IMPORT, *line.split()]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    first, second = ended.stderr.splitlines()
+    assert (first, second.split()[0], ended.returncode) == (said, "importing", 3)
+
+
 def test_lists_are_readable_by_a_program(capsys):
     assert cli.main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -477,7 +539,8 @@ def test_quiet_training_prints_nothing(fake, capsys):
 def test_plain_training_shows_validations_and_where_the_run_is(fake, capsys):
     assert cli.main([*SMALL, "--steps", "6"]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert re.match(r"step 6/6  validation loss \d", lines[1])
+    assert lines[0] == "loading torch"
+    assert re.match(r"step 6/6  validation loss \d", lines[2])
     assert lines[-1] == "the run is in new: plot it with `isograd report new`"
 
 
@@ -494,6 +557,19 @@ def test_evaluation_repeats_the_validation_of_the_best_checkpoint(run, capsys):
     assert {name: result["metrics"][name] for name in ("loss", "accuracy", "f1")} == {
         name: logged[name] for name in ("loss", "accuracy", "f1")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--average-decay", "0.5"]], ids=["weights", "averages"])
+def test_a_run_in_float32_is_evaluated_in_float64_by_both_frameworks_alike(settings_of_jax, capsys, options):
+    from crosscheck.criterion import PROOF
+
+    assert cli.main([*SMALL, "--backend", "torch", "--steps", "2", "--quiet", *options]) == 0
+    losses = []
+    for side in PACKAGES:
+        assert cli.main(["eval", "new", "--backend", side, "--dtype", "float64", "--json"]) == 0
+        losses.append(json.loads(capsys.readouterr().out)["metrics"]["loss"])
+    assert abs(losses[0] - losses[1]) <= PROOF * losses[0]
 
 
 def test_evaluation_of_a_run_works_where_the_folder_was_moved_to(run, tmp_path, capsys):
@@ -550,6 +626,42 @@ def test_a_check_is_readable_by_a_program(fault, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["agrees"], found["comparisons"]) == (False, 5)
     assert {row["tensor"] for row in found["reports"][0]["rows"]} >= {"output", "weight", "bias"}
+
+
+LOUD = """
+import logging, subprocess, sys, warnings
+from experiments import cli
+
+def loud(arguments):
+    warnings.warn("a library warns")
+    logging.getLogger("absl").error("a library reports")
+    logging.getLogger("isograd").warning("a sentence of ours")
+    subprocess.run([sys.executable, "-c", "import warnings; warnings.warn('a worker warns')"])
+
+cli._run = loud
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [([], []), (["-W", "default"], ["a library warns", "a worker warns"])],
+    ids=["by default", "with -W"],
+)
+def test_only_our_own_sentences_reach_the_terminal_unless_the_user_asks_for_more(options, shown):
+    ended = subprocess.run(
+        [sys.executable, *options, "-c", LOUD],
+        capture_output=True,
+        text=True,
+        env={**{name: text for name, text in os.environ.items() if name != "PYTHONWARNINGS"}, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    lines = ended.stderr.splitlines()
+    assert [line for line in lines if line.startswith("isograd: ")] == ["isograd: a sentence of ours"]
+    assert [words for words in ("a library warns", "a library reports", "a worker warns") if words in ended.stderr] == (
+        shown
+    )
+    assert shown or len(lines) == 1
 
 
 @pytest.mark.parametrize("name", ["tyro", "jinja2"])
@@ -615,6 +727,44 @@ def test_ctrl_c_on_the_command_line_saves_and_exits_with_130(tmp_path):
     assert child.returncode == 130
     assert re.search(r"isograd: stopped at step \d+ of 100000 and saved: .*isograd train --resume run", words)
     assert latest_checkpoint(tmp_path / "run")[1] == []
+
+
+CTRL_C = {  # when it comes
+    "while the commands are imported": """
+class Pressed:
+    def find_spec(self, name, *rest):
+        if name == "tyro":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Pressed())
+""",
+    "in a callback of the garbage collector, where Python drops it": """
+def press(*when):
+    gc.callbacks.remove(press)
+    signal.raise_signal(signal.SIGINT)
+
+def run(arguments):
+    gc.callbacks.append(press)
+    gc.collect()
+    time.sleep(60)
+
+cli._run = run
+""",
+    "twice, the second time as the process ends": """
+def run(arguments):
+    signal.raise_signal(signal.SIGINT)
+
+cli._run, cli._drop_what_nobody_reads = run, lambda: signal.raise_signal(signal.SIGINT)
+""",
+}
+
+
+@pytest.mark.parametrize("code", CTRL_C.values(), ids=CTRL_C)
+def test_ctrl_c_at_any_time_ends_a_command_in_one_word(code):
+    program = f"import gc, signal, sys, time\nfrom experiments import cli\n{code}\nsys.exit(cli.main())"
+    command = [sys.executable, "-c", program, "list", "twins"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "isograd: stopped\n")
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses files to everybody")

@@ -7,6 +7,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import torch
+from damage import flip_a_bit
 from flax import nnx
 
 from experiments.porting.port import port
@@ -77,6 +78,44 @@ def test_a_foreign_orbax_folder_is_read_with_a_note(arrays, tmp_path):
         checkpointer.save(tmp_path / "orbax", nnx.to_pure_dict(nnx.state(module, nnx.Param)))
     (note,) = port(tmp_path / "orbax", tmp_path / "w.safetensors", **MODEL).notes
     assert "has no digests of its arrays" in note
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+def test_a_flipped_bit_of_a_number_is_refused_in_one_sentence_and_nothing_is_written(arrays, tmp_path, kind):
+    checkpoint.save(tmp_path / "w.safetensors", arrays, {"twin": NAME, "arguments": ARGUMENTS})
+    port(tmp_path / "w.safetensors", source := tmp_path / f"source.{kind}")
+    flip_a_bit(source, source.read_bytes().index(next(iter(arrays.values())).tobytes()) + 2)
+    with pytest.raises(IsogradError, match="source.* is damaged: .+ changed since it was written: ") as caught:
+        port(source, tmp_path / "again.pt", **MODEL)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "again.pt").exists()
+
+
+def test_no_flipped_bit_of_a_torch_file_changes_its_tensors_unnoticed(tmp_path):
+    module = torch.nn.Linear(3, 2)
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    whole = (tmp_path / "w.pt").read_bytes()
+    expected = torch_files.read_weights(tmp_path / "w.pt", module)
+    for place in range(len(whole)):
+        (tmp_path / "w.pt").write_bytes(whole)
+        flip_a_bit(tmp_path / "w.pt", place)
+        try:
+            found = torch_files.read_weights(tmp_path / "w.pt", module)
+        except IsogradError:
+            continue
+        assert all(found[name].tobytes() == array.tobytes() for name, array in expected.items())
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_a_torch_file_without_checksums_is_read(tmp_path, options):
+    module = torch.nn.Linear(3, 2)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(module.state_dict(), tmp_path / "w.pt", **options)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    found = torch_files.read_weights(tmp_path / "w.pt", module)
+    assert found["bias"].tobytes() == module.bias.detach().numpy().tobytes()
 
 
 UNUSUAL = {

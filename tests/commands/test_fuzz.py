@@ -32,6 +32,7 @@ from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
 from shared import checkpoint, run_folder
 from shared.data import TextTokenizer, load_reviews
+from shared.digests import DIGESTS, digest_of_json
 from shared.errors import IsogradError
 from shared.registry import TWINS
 from shared.tasks.table import task_of
@@ -61,7 +62,7 @@ def sealed(content) -> bytes:
     """A state.json whose digest is right, whatever else it holds."""
     if isinstance(content, dict):
         content = {name: value for name, value in content.items() if name != run_folder.DIGEST}
-        content = {**content, run_folder.DIGEST: run_folder._digest(content)}
+        content = {**content, run_folder.DIGEST: digest_of_json(content)}
     return json.dumps(content).encode()
 
 
@@ -81,13 +82,19 @@ def header_of(data: bytes) -> Any:
     return header
 
 
+def without_digests(metadata: Any) -> Any:
+    is_whole = isinstance(metadata, dict)
+    return {name: value for name, value in metadata.items() if name != DIGESTS} if is_whole else metadata
+
+
 def with_header(folder: Path, file: str) -> Callable[[Any], bytes]:
+    """Without digests, which would refuse every change before it is read."""
     data = (folder / file).read_bytes()
     arrays = data[8 + struct.unpack("<Q", data[:8])[0] :]
 
     def dump(header):
         if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
-            texts = {name: json.dumps(value) for name, value in header["__metadata__"].items()}
+            texts = {name: json.dumps(without_digests(value)) for name, value in header["__metadata__"].items()}
             header = {**header, "__metadata__": texts}
         text = json.dumps(header).encode()
         return struct.pack("<Q", len(text)) + text + arrays

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -291,6 +292,18 @@ def test_verification_fails_where_a_rule_is_wrong(tmp_path, monkeypatch):
     assert "DISAGREES" in str(report)
 
 
+def test_verification_says_that_weights_are_not_finite(tmp_path):
+    arrays = plain_arrays("LayerNorm")
+    arrays["bias"][0] = np.nan
+    checkpoint.save(tmp_path / "a.safetensors", arrays, {})
+    report = port(tmp_path / "a.safetensors", tmp_path / "b.pt", verify=True, **model_of("LayerNorm"))
+    assert report.identical is True
+    assert not report.agrees
+    assert "output output: not finite in torch or JAX, so they can't be compared: are the weights finite?" in str(
+        report
+    )
+
+
 def test_verification_fails_where_a_byte_was_lost(tmp_path, monkeypatch):
     import experiments.porting.port
 
@@ -314,6 +327,8 @@ SENTENCES = {
     "open sizes": ({"model": "reviews-1-small"}, "vocabulary_size.*from its data"),
     "arguments that are not JSON": ({"model": "GRU", "arguments": "hidden"}, "must be JSON"),
     "arguments that are not an object": ({"model": "GRU", "arguments": "[1]"}, "JSON object"),
+    "a size below 1": ({"model": "GRU", "arguments": '{"input_size": 3, "hidden_size": -3}'}, "GRU can't be built"),
+    "a size of 0": ({"model": "GRU", "arguments": '{"input_size": 3, "hidden_size": 0}'}, "GRU can't be built"),
     "unknown arguments": ({"model": "GRU", "arguments": '{"width": 3}'}, "GRU can't be built"),
     "the same place": ({"dst": "source.safetensors"}, "are both"),
     "a text in the way": ({"dst": "folder/thesis.txt", "to": "torch"}, "holds no weights"),
@@ -332,6 +347,29 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch,
         port(**{"src": "source.safetensors", "dst": "w.pt", **changed})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "source.safetensors"]
     assert (tmp_path / "folder" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "new.pt"])
+def test_nothing_is_written_into_a_checkpoint(tmp_path, name):
+    save_run(tmp_path / "run", best=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run" / "best").iterdir()}
+    for source in ("run", "run/checkpoints/step-00000001", "run/best"):
+        with pytest.raises(IsogradError, match="are both|would be a part of the checkpoint"):
+            port(tmp_path / source, tmp_path / "run" / "best" / name)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run" / "best").iterdir()} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("to", ["torch", "safetensors", "orbax"])
+def test_a_device_or_pipe_is_neither_read_nor_replaced(tmp_path, to):
+    checkpoint.save(tmp_path / "w.safetensors", plain_arrays(SMALL), {})
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(IsogradError, match="pipe"):
+        port(tmp_path / "w.safetensors", pipe, to=to, **model_of(SMALL))
+    with pytest.raises(IsogradError, match="pipe is not a regular file"):
+        port(pipe, tmp_path / "new", to=to, **model_of(SMALL))
+    assert pipe.is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"w.safetensors", "pipe"}
 
 
 def test_writing_an_orbax_folder_over_an_older_one_replaces_it(tmp_path):
@@ -364,7 +402,7 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary
         [sys.executable, "-c", LIMITED, kind, tmp_path / "w"],
         cwd=ROOT, env=child_environment(Path(__file__).parent), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert said.stdout.startswith("could not write"), said
+    assert said.stdout.startswith(f"could not write {tmp_path / 'w'}: File too large; nothing was changed"), said
     assert said.stderr == ""
     assert [path.name for path in tmp_path.iterdir()] == ["w"]
     files = {"torch": torch_files, "orbax": jax_files}[kind]

@@ -14,7 +14,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from damage import HARMS, truncate
+from damage import HARMS, flip_a_bit, truncate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -134,6 +134,51 @@ def test_an_unusable_file_is_reported_in_one_sentence_with_its_path(tmp_path, da
         checkpoint.load(tmp_path / "f")
     assert str(tmp_path / "f") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_flipped_bit_of_a_file_of_ours_changes_a_number_or_the_metadata_unnoticed(tmp_path):
+    path, metadata = tmp_path / "f", {"twin": "GRU", "sizes": [1, 2]}
+    arrays = {"a": np.arange(4, dtype=np.float32), "b": np.ones((2, 1), np.float32)}
+    checkpoint.save(path, arrays, metadata)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole)
+        flip_a_bit(path, place)
+        try:
+            found, of_file = checkpoint.load(path)
+        except IsogradError:
+            continue
+        assert_same(found, arrays)  # the bit was one of the name of the digests, or of all metadata
+        assert b'"isograd"' not in path.read_bytes() or all(of_file[name] == metadata[name] for name in metadata)
+
+
+def test_a_damaged_number_is_named(tmp_path):
+    checkpoint.save(tmp_path / "f", {"a.weight": np.zeros(3), "b": np.ones(3)}, {})
+    flip_a_bit(tmp_path / "f", -1)
+    with pytest.raises(IsogradError, match="f is damaged: b changed since it was written: write it again"):
+        checkpoint.load(tmp_path / "f")
+
+
+def test_a_file_that_was_written_before_there_were_digests_is_read(tmp_path):
+    import safetensors.numpy
+
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "f", metadata={"isograd": '{"twin": "GRU"}'})
+    assert checkpoint.load(tmp_path / "f")[1] == {"twin": "GRU"}
+
+
+def test_equal_files_have_equal_bytes(tmp_path):
+    files = []
+    for number in range(8):
+        checkpoint.save(tmp_path / str(number), {"b": np.ones(2), "a": np.zeros(3)}, {"twin": "GRU", "arguments": {}})
+        files.append((tmp_path / str(number)).read_bytes())
+    assert len(set(files)) == 1
+
+
+def test_metadata_that_json_writes_differently_is_no_damage(tmp_path):
+    checkpoint.save(tmp_path / "f", {}, {"sizes": (1, np.float32(0.1)), "calls": {10: "b", 9: "a"}})
+    found = checkpoint.load(tmp_path / "f")[1]
+    assert list(found["calls"].items()) == [("10", "b"), ("9", "a")]
+    assert found["sizes"][0] == 1
 
 
 def test_a_folder_is_not_a_checkpoint_file(tmp_path):

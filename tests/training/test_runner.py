@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fake_backend import FakeBackend
+from notes import Notes
 from records import without_times
 from short_runs import leftovers
 
@@ -387,11 +388,21 @@ def test_a_schedule_that_has_an_end_keeps_it(fake, tmp_path, monkeypatch):
     assert read_config(train(tmp_path / "run")).experiment.schedule == schedule
 
 
+@pytest.mark.parametrize(("steps", "is_told"), [(6, True), (7, False)])
+def test_a_trial_that_ends_within_the_warm_up_of_its_experiment_is_told_so(fake, tmp_path, monkeypatch, steps, is_told):
+    warm = ScheduleConfig("cosine", warmup=7)
+    monkeypatch.setattr(launch, "find_experiment", lambda name: replace(often(name), schedule=warm))
+    launch.start("reviews-1-small", Settings(steps=steps), tmp_path / "run", notes := Notes())
+    sentence = "the warm-up of reviews-1-small takes 7 updates, and this run ends after 6"
+    assert [text for text in notes.texts if "warm-up" in text] == [sentence] * is_told
+
+
 def test_a_run_from_before_there_were_tasks_still_loads_and_resumes(fake, tmp_path):
     folder, path = train(tmp_path / "run", steps=10), tmp_path / "run" / "config.json"
     today, old = read_config(folder), json.loads(path.read_text())
     for name in ("task", "patience"):
         del old["experiment"][name]
+    del old["sha256"]
     counts, baseline = old.pop("counts"), old.pop("baseline")
     old |= {"training_examples": counts["train"], "validation_examples": counts["validation"]}
     path.write_text(json.dumps(old | {"majority_accuracy": baseline["accuracy"]}))
