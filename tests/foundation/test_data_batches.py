@@ -113,6 +113,23 @@ def test_the_order_follows_seed_and_epoch_and_nothing_else(bucket_lengths):
     assert equal(epoch(0, 1, shuffle=False), epoch(5, 3, shuffle=False))
 
 
+@pytest.mark.parametrize("bucket_lengths", [None, (4, 8)])
+def test_an_epoch_is_numpys_permutation_cut_up_bucket_by_bucket_and_its_batches_permuted_again(bucket_lengths):
+    lengths, size, length = [1 + i % 10 for i in range(50)], 4, 10
+    options = {"length": length, "seed": 3, "epoch": 2, "shuffle": True, "bucket_lengths": bucket_lengths}
+    generator = np.random.default_rng([3, 2])
+    order = generator.permutation(50).tolist()
+    buckets = {bucket: [] for bucket in (*(bucket_lengths or ()), length)}
+    for i in order:
+        buckets[min(bucket for bucket in buckets if bucket >= lengths[i])].append(i)
+    expected = [rows[first : first + size] for rows in buckets.values() for first in range(0, len(rows), size)]
+    if bucket_lengths:
+        expected = [expected[i] for i in generator.permutation(len(expected))]
+    found = [b["labels"][b["weights"] > 0].tolist() for b in batches(examples_of(lengths), size, **options)]
+    assert found == expected
+    assert all(rows != sorted(rows) for rows in buckets.values())  # the examples of a bucket are shuffled too
+
+
 def test_buckets_come_mixed_and_not_sorted_by_length():
     examples = examples_of([3] * 40 + [9] * 40)
     widths = [
