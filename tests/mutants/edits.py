@@ -1,0 +1,117 @@
+"""Small changes to a source, found by `ast`: each is one that a test should notice.
+
+Operators are exchanged, numbers and truths changed, one branch of a choice is taken, arguments are swapped or left out,
+and in a twin what is computed is detached from its gradient.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+OPERATORS: dict[type, type] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Pow: ast.Mult,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.BitAnd: ast.BitOr,
+    ast.BitXor: ast.BitOr,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+DETACHED = {
+    "torch": "__import__('torch').utils._pytree.tree_map(lambda t: t.detach() if hasattr(t, 'detach') else t, {})",
+    "jax": "__import__('jax').lax.stop_gradient({})",
+}
+# Where no number is computed: texts, messages, types, decorations.
+SKIPPED = (ast.JoinedStr, ast.Raise)
+UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
+SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change: in which function, of what kind, from which text to which, and the whole source that it gives."""
+
+    place: str
+    kind: str
+    old: str
+    new: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.old} -> {self.new}"
+
+
+def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
+    """Every edit of a source in order; `framework` is that of a twin, whose gradients are detached too."""
+    tree = ast.parse(source)
+    for place, parent, field, index, node in list(_expressions(tree, "")):
+        changes = list(_alternatives(node))
+        if framework and place and not place.endswith("__init__") and isinstance(node, ast.Call | ast.Name):
+            changes.append(("detach", ast.parse(DETACHED[framework].format(ast.unparse(node)), mode="eval").body))
+        for kind, new in changes:
+            before = getattr(parent, field)
+            setattr(parent, field, new if index is None else [*before[:index], new, *before[index + 1 :]])
+            changed = ast.unparse(ast.fix_missing_locations(tree))
+            setattr(parent, field, before)
+            shown = "detached" if kind == "detach" else ast.unparse(new)
+            yield Edit(place, kind, ast.unparse(node), shown, changed)
+
+
+def _expressions(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST, str, int | None, ast.expr]]:
+    """Every expression below `node` that is read, with its place in the tree, outermost first."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        place = f"{place}.{node.name}".lstrip(".")
+    for field, value in ast.iter_fields(node):
+        if field in SKIPPED_FIELDS:
+            continue
+        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(child, ast.AST) or isinstance(child, SKIPPED):
+                continue
+            is_read = not isinstance(getattr(child, "ctx", None), ast.Store)
+            if isinstance(child, ast.expr) and is_read:
+                yield place, node, field, index, child
+            if is_read or isinstance(child, ast.Tuple):
+                yield from _expressions(child, place)
+
+
+def _alternatives(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    match node:
+        case ast.BinOp(left, op, right) if type(op) in OPERATORS:
+            yield "operator", ast.BinOp(left, OPERATORS[type(op)](), right)
+        case ast.Compare(left, [op], [right]) if type(op) in OPERATORS:
+            yield "operator", ast.Compare(left, [OPERATORS[type(op)]()], [right])
+        case ast.BoolOp(op, values):
+            yield "operator", ast.BoolOp(OPERATORS[type(op)](), values)
+        case ast.UnaryOp(ast.USub() | ast.Not(), operand):
+            yield "operator", operand
+        case ast.Constant(bool(value)):
+            yield "constant", ast.Constant(not value)
+        case ast.Constant(int(value)):
+            yield "constant", ast.Constant(value + 1)
+        case ast.Constant(float(value)):
+            yield "constant", ast.Constant(2 * value or 1.0)
+        case ast.IfExp(_, body, otherwise):
+            yield "branch", body
+            yield "branch", otherwise
+        case ast.Call(function, args, keywords):
+            if len(args) > 1 and ast.unparse(args[0]) != ast.unparse(args[1]):
+                yield "argument", ast.Call(function, [args[1], args[0], *args[2:]], keywords)
+            for place, keyword in enumerate(keywords):
+                if keyword.arg and keyword.arg not in UNSEEN_ARGUMENTS:
+                    yield "argument", ast.Call(function, args, keywords[:place] + keywords[place + 1 :])
