@@ -39,6 +39,8 @@ DETACHED = {
 }
 # Where no number is computed: texts, messages, types, decorations.
 SKIPPED = (ast.JoinedStr, ast.Raise)
+# Names of integers, masks and containers in the twins: without a gradient, or without one of their own.
+INTEGERS = {"batch", "ids", "is_valid", "lengths", "mask", "predictions", "reverse", "steps", "valid", "visible"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
 
@@ -62,7 +64,7 @@ def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
     tree = ast.parse(source)
     for place, parent, field, index, node in list(_expressions(tree, "")):
         changes = list(_alternatives(node))
-        if framework and place and not place.endswith("__init__") and isinstance(node, ast.Call | ast.Name):
+        if framework and place and not place.endswith("__init__") and _may_have_a_gradient(node, parent):
             changes.append(("detach", ast.parse(DETACHED[framework].format(ast.unparse(node)), mode="eval").body))
         for kind, new in changes:
             before = getattr(parent, field)
@@ -88,6 +90,12 @@ def _expressions(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST, str,
                 yield place, node, field, index, child
             if is_read or isinstance(child, ast.Tuple):
                 yield from _expressions(child, place)
+
+
+def _may_have_a_gradient(node: ast.expr, parent: ast.AST) -> bool:
+    """A value that is only compared has none, nor has what is counted, cut or named."""
+    is_value = isinstance(node, ast.Call | ast.Name) and not isinstance(parent, ast.Compare | ast.Slice)
+    return is_value and not (isinstance(node, ast.Name) and node.id in INTEGERS)
 
 
 def _alternatives(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
