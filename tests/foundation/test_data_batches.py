@@ -139,6 +139,16 @@ def test_buckets_come_mixed_and_not_sorted_by_length():
     assert widths != sorted(widths)
 
 
+def test_the_shortest_bucket_holds_examples_of_one_token():
+    options = {"length": 3, "seed": 0, "epoch": 0, "shuffle": False, "bucket_lengths": (1,)}
+    assert [batch["ids"].shape for batch in batches(examples_of([1, 1, 3]), 2, **options)] == [(2, 1), (2, 3)]
+
+
+def test_no_examples_give_no_batches():
+    assert number_of_batches(examples_of([]), 2, length=5) == 0
+    assert list(batches(examples_of([]), 2, length=5, seed=0, epoch=0, shuffle=True)) == []
+
+
 def test_impossible_requests_are_refused_in_one_sentence():
     options = {"seed": 0, "epoch": 0, "shuffle": False}
     with pytest.raises(
@@ -181,6 +191,15 @@ def test_a_damaged_batch_is_refused_with_expected_and_got(case):
     check_batch(batch, 9, 4, 2)
     with pytest.raises(IsogradError, match=re.escape(sentence)):
         check_batch(batch | {name: change(batch[name]) for name, change in changes.items()}, 9, 4, 2)
+
+
+def test_labels_have_no_limit_where_there_are_no_classes():
+    batch = sound_batch()
+    batch["labels"][0] = np.iinfo(np.int32).max - 1
+    check_batch(batch, 4, 4)
+    batch["labels"][0] = -1
+    with pytest.raises(IsogradError, match="label -1 at position"):
+        check_batch(batch, 4, 4)
 
 
 def test_a_batch_that_lacks_an_array_or_is_too_long_is_refused():

@@ -1,7 +1,7 @@
 """Small changes to a source, found by `ast`: each is one that a test should notice.
 
 Operators are exchanged, numbers and truths changed, one branch of a choice is taken, arguments are swapped or left out,
-and in a twin what is computed is detached from its gradient.
+a call gives what it was given, and in a twin what is computed is detached from its gradient.
 """
 
 import ast
@@ -40,7 +40,11 @@ DETACHED = {
 # Where no number is computed: texts, messages, types, decorations.
 SKIPPED = (ast.JoinedStr, ast.Raise)
 # Names of integers, masks and containers in the twins: without a gradient, or without one of their own.
-INTEGERS = {"batch", "ids", "is_valid", "lengths", "mask", "predictions", "reverse", "steps", "valid", "visible"}
+INTEGERS = {
+    *("axis", "batch", "batch_size", "finals", "ids", "is_valid", "layer", "lengths", "mask", "n_embd", "n_heads"),
+    *("n_tok", "predictions", "reverse", "steps", "valid", "visible", "width"),
+}
+SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
 
@@ -62,8 +66,9 @@ class Edit:
 def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
     """Every edit of a source in order; `framework` is that of a twin, whose gradients are detached too."""
     tree = ast.parse(source)
+    owners = {"self", *(alias.asname or alias.name for alias in ast.walk(tree) if isinstance(alias, ast.alias))}
     for place, parent, field, index, node in list(_expressions(tree, "")):
-        changes = list(_alternatives(node))
+        changes = list(_alternatives(node, owners))
         if framework and place and not place.endswith("__init__") and _may_have_a_gradient(node, parent):
             changes.append(("detach", ast.parse(DETACHED[framework].format(ast.unparse(node)), mode="eval").body))
         for kind, new in changes:
@@ -92,13 +97,27 @@ def _expressions(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST, str,
                 yield from _expressions(child, place)
 
 
+def _given(function: ast.expr, args: list[ast.expr], owners: set[str]) -> ast.expr | None:
+    """What a method is called on, or the first argument of a function: of a module's, or of the object itself."""
+    root = function
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if root is not function and not (isinstance(root, ast.Name) and root.id in owners):
+        return function.value  # type: ignore[attr-defined]
+    return args[0] if args and not isinstance(args[0], ast.Starred) else None
+
+
+def _is_symmetric(function: ast.expr) -> bool:
+    return ast.unparse(function).rpartition(".")[2] in SYMMETRIC
+
+
 def _may_have_a_gradient(node: ast.expr, parent: ast.AST) -> bool:
-    """A value that is only compared has none, nor has what is counted, cut or named."""
-    is_value = isinstance(node, ast.Call | ast.Name) and not isinstance(parent, ast.Compare | ast.Slice)
+    """A value that is only compared or asked for its shape has none, nor has what is counted, cut or named."""
+    is_value = isinstance(node, ast.Call | ast.Name) and not isinstance(parent, ast.Compare | ast.Slice | ast.Attribute)
     return is_value and not (isinstance(node, ast.Name) and node.id in INTEGERS)
 
 
-def _alternatives(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+def _alternatives(node: ast.expr, owners: set[str]) -> Iterator[tuple[str, ast.expr]]:
     match node:
         case ast.BinOp(left, op, right) if type(op) in OPERATORS:
             yield "operator", ast.BinOp(left, OPERATORS[type(op)](), right)
@@ -118,7 +137,9 @@ def _alternatives(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
             yield "branch", body
             yield "branch", otherwise
         case ast.Call(function, args, keywords):
-            if len(args) > 1 and ast.unparse(args[0]) != ast.unparse(args[1]):
+            if given := _given(function, args, owners):
+                yield "call", given
+            if len(args) > 1 and ast.unparse(args[0]) != ast.unparse(args[1]) and not _is_symmetric(function):
                 yield "argument", ast.Call(function, [args[1], args[0], *args[2:]], keywords)
             for place, keyword in enumerate(keywords):
                 if keyword.arg and keyword.arg not in UNSEEN_ARGUMENTS:

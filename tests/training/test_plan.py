@@ -29,7 +29,8 @@ def prepared(accumulate=1, schedule=ScheduleConfig(), epochs=3, steps=None):  # 
         "name", "title", "dataset", ModelConfig("twin"), AdamWConfig(RATE), TrainingConfig(accumulate=accumulate),
         schedule, epochs=epochs, steps=steps,
     )  # fmt: skip
-    data = SimpleNamespace(epoch=lambda experiment, split, number: Epoch(number))
+    epochs_by_split = {"train": Epoch}
+    data = SimpleNamespace(epoch=lambda experiment, split, number: epochs_by_split[split](number))
     return SimpleNamespace(experiment=experiment, data=data)
 
 
