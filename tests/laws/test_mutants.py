@@ -15,6 +15,8 @@ from places import ROOT
 
 NOT_NUMERICAL = {"build.py", "weight_files.py", "__init__.py"}  # of torch_impl and jax_impl
 TORCH = '''
+import torch, jax
+
 class Layer(nn.Module):
     """x * 2 + 1"""
 
@@ -28,6 +30,7 @@ EXPECTED = [
     ("Layer.forward", "1e-05", "2e-05"),
     ("Layer.forward", "eps < 0", "eps <= 0"),
     ("Layer.forward", "0", "1"),
+    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "x * 2"),
     ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "torch.softmax(x * 2)"),
     ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "detached"),
     ("Layer.forward", "x * 2", "x / 2"),

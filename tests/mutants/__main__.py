@@ -63,7 +63,7 @@ def work(waiting: list[Mutant], folder: Path, found: Queue) -> None:
     for mutant in waiting:
         start = time.monotonic()
         is_noticed = verdict(mutant, folder)
-        if mutant.sources:
+        if mutant.edits:
             found.put((mutant.name, is_noticed, time.monotonic() - start))
         elif is_noticed != SURVIVED:
             found.put((None, f"without any mutant these tests must pass: {' '.join(mutant.tests)}", 0))

@@ -51,16 +51,28 @@ SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
 
 @dataclass(frozen=True)
 class Edit:
-    """One change: in which function, of what kind, from which text to which, and the whole source that it gives."""
+    """One change: in which function, of what kind, from which text to which, and how it is made in the tree."""
 
     place: str
     kind: str
     old: str
     new: str
-    source: str
+    tree: ast.Module
+    parent: ast.AST
+    field: str
+    value: ast.expr | list
 
     def __str__(self) -> str:
         return f"{self.place}: {self.old} -> {self.new}"
+
+    @property
+    def source(self) -> str:
+        """The whole source with the change."""
+        before = getattr(self.parent, self.field)
+        setattr(self.parent, self.field, self.value)
+        changed = ast.unparse(ast.fix_missing_locations(self.tree))
+        setattr(self.parent, self.field, before)
+        return changed
 
 
 def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
@@ -72,12 +84,10 @@ def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
         if framework and place and not place.endswith("__init__") and _may_have_a_gradient(node, parent):
             changes.append(("detach", ast.parse(DETACHED[framework].format(ast.unparse(node)), mode="eval").body))
         for kind, new in changes:
-            before = getattr(parent, field)
-            setattr(parent, field, new if index is None else [*before[:index], new, *before[index + 1 :]])
-            changed = ast.unparse(ast.fix_missing_locations(tree))
-            setattr(parent, field, before)
+            among = getattr(parent, field)
+            value = new if index is None else [*among[:index], new, *among[index + 1 :]]
             shown = "detached" if kind == "detach" else ast.unparse(new)
-            yield Edit(place, kind, ast.unparse(node), shown, changed)
+            yield Edit(place, kind, ast.unparse(node), shown, tree, parent, field, value)
 
 
 def _expressions(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST, str, int | None, ast.expr]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mutants.edits import edits
+from mutants.edits import Edit, edits
 from mutants.pairs import pairs
 
 ROOT = Path(__file__).parents[2]
@@ -59,34 +59,38 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A name for people and for the list of survivors, the changed sources by path, and the tests to run."""
+    """A name for people and for the list of survivors, an edit by each path, and the tests to run."""
 
     name: str
-    sources: dict[str, str]
+    edits: dict[str, Edit]
     tests: tuple[str, ...]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        return {path: edit.source for path, edit in self.edits.items()}
 
 
 def mutants() -> Iterator[Mutant]:
     """Every mutant; equal edits of one function are numbered."""
     seen: dict[str, int] = {}
     for path, tests, alike in _all():
-        for shown, sources in alike:
-            name = f"{path} {shown}"
+        for planted in alike:
+            name = f"{path} {next(iter(planted.values()))}"
             seen[name] = seen.get(name, 0) + 1
-            yield Mutant(name if seen[name] == 1 else f"{name} #{seen[name]}", sources, tests)
+            yield Mutant(name if seen[name] == 1 else f"{name} #{seen[name]}", planted, tests)
 
 
-def _all() -> Iterator[tuple[str, tuple[str, ...], Iterator[tuple[str, dict[str, str]]]]]:
+def _all() -> Iterator[tuple[str, tuple[str, ...], Iterator[dict[str, Edit]]]]:
     for pattern, tests in TWIN_FILES.items():
         for path in sorted((ROOT / "torch_impl").glob(pattern)):
             inner = path.relative_to(ROOT / "torch_impl").as_posix()
             if path.name != "__init__.py":
                 yield inner, tests, _in_both(inner)
     for path, tests in SHARED_FILES.items():
-        yield path, tests, ((str(edit), {path: edit.source}) for edit in edits((ROOT / path).read_text()))
+        yield path, tests, ({path: edit} for edit in edits((ROOT / path).read_text()))
 
 
-def _in_both(inner: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _in_both(inner: str) -> Iterator[dict[str, Edit]]:
     files = [f"{side}_impl/{inner}" for side in ("torch", "jax")]
     for both in pairs(*((ROOT / file).read_text() for file in files), detach=inner.startswith(DIFFERENTIABLE)):
-        yield str(both[0]), dict(zip(files, (edit.source for edit in both), strict=True))
+        yield dict(zip(files, both, strict=True))

@@ -71,7 +71,7 @@ def _planted(mutant: Mutant, folder: Path) -> Iterator[None]:
             (folder / path).write_text(source)
         yield
     finally:
-        for path in mutant.sources:
+        for path in mutant.edits:
             shutil.copy2(ROOT / path, folder / path)
 
 
