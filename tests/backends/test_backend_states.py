@@ -98,6 +98,14 @@ def test_arrays_of_the_wrong_dtype_are_refused(backend):
         backend.state_from_arrays(arrays)
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_count_of_gathered_rows_is_kept_in_the_master_dtype(name):
+    backend = with_optimizer(name, AdamWConfig(), ACCUMULATING)
+    arrays = arrays_of(backend) | {"gathered": np.array(5, np.int64)}
+    kept = backend.state_to_arrays(backend.state_from_arrays(arrays))["gathered"]
+    assert (kept.dtype, kept) == (np.float32, 5)
+
+
 @pytest.mark.parametrize("bad_step", [np.array(-1), np.array(1.5)])
 def test_a_step_that_is_not_a_count_is_refused(backend, bad_step):
     arrays = backend.state_to_arrays(backend.init_state())

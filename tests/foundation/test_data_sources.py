@@ -10,6 +10,7 @@ import pytest
 
 from shared.data import DATASETS, load_reviews
 from shared.data.built_in import NUMBERS
+from shared.data.splits import Reviews, make_splits
 from shared.errors import IsogradError
 
 YELP = '"1","Bad, ""really"" bad.\\nNever again"\n"2","Good"\n"1","Poor"\n'
@@ -117,6 +118,21 @@ def test_the_fingerprint_follows_the_content_and_not_the_folder(tmp_path):
         "yelp_polarity", folder_of(tmp_path / "c", train__csv=YELP.replace("Poor", "Pool"), test__csv=YELP)
     )
     assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_the_fingerprint_tells_in_which_split_a_text_is_and_where_it_ends():
+    def fingerprint(train, validation):
+        chosen = {"train": Reviews(train, (0,) * len(train)), "validation": Reviews(validation, (0,) * len(validation))}
+        return make_splits(chosen, ("negative", "positive"), "", "words", None).fingerprint
+
+    split_up = [
+        (("a", "b"), ("c",)),
+        (("a",), ("b", "c")),
+        (("ab",), ("c",)),
+        (("c",), ("a", "b")),
+        (("b", "a"), ("c",)),
+    ]
+    assert len({fingerprint(*both) for both in split_up}) == len(split_up)
 
 
 def test_a_field_longer_than_the_csv_modules_limit_is_read(tmp_path):

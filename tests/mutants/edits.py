@@ -42,7 +42,7 @@ SKIPPED = (ast.JoinedStr, ast.Raise)
 # Names of integers, masks and containers in the twins: without a gradient, or without one of their own.
 INTEGERS = {
     *("axis", "batch", "batch_size", "finals", "ids", "is_valid", "layer", "lengths", "mask", "n_embd", "n_heads"),
-    *("n_tok", "predictions", "reverse", "steps", "valid", "visible", "width"),
+    *("len", "list", "n_tok", "predictions", "range", "reverse", "steps", "valid", "visible", "width"),
 }
 SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
@@ -98,7 +98,7 @@ def _expressions(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST, str,
         if field in SKIPPED_FIELDS:
             continue
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(child, ast.AST) or isinstance(child, SKIPPED):
+            if not isinstance(child, ast.AST) or isinstance(child, SKIPPED) or _is_unseen(child):
                 continue
             is_read = not isinstance(getattr(child, "ctx", None), ast.Store)
             if isinstance(child, ast.expr) and is_read:
@@ -121,10 +121,15 @@ def _is_symmetric(function: ast.expr) -> bool:
     return ast.unparse(function).rpartition(".")[2] in SYMMETRIC
 
 
+def _is_unseen(node: ast.AST) -> bool:
+    return isinstance(node, ast.keyword) and node.arg in UNSEEN_ARGUMENTS
+
+
 def _may_have_a_gradient(node: ast.expr, parent: ast.AST) -> bool:
     """A value that is only compared or asked for its shape has none, nor has what is counted, cut or named."""
     is_value = isinstance(node, ast.Call | ast.Name) and not isinstance(parent, ast.Compare | ast.Slice | ast.Attribute)
-    return is_value and not (isinstance(node, ast.Name) and node.id in INTEGERS)
+    name = node.func if isinstance(node, ast.Call) else node
+    return is_value and not (isinstance(name, ast.Name) and name.id in INTEGERS)
 
 
 def _alternatives(node: ast.expr, owners: set[str]) -> Iterator[tuple[str, ast.expr]]:

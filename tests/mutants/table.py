@@ -10,7 +10,10 @@ from mutants.pairs import pairs
 ROOT = Path(__file__).parents[2]
 TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
 LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
+QKV = "test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides"
 LAYER = (
+    f"{TWINS}/test_twins.py::{QKV}",
+    f"{TWINS}/test_twins.py::test_parameter_counts_are_those_of_the_specification",
     f"{TWINS}/test_specification.py",
     f"{TWINS}/test_defaults.py",
     f"{TWINS}/test_initial_values.py::{LAW}",
@@ -19,6 +22,7 @@ LAYER = (
 STEPS = (
     f"{BACKENDS}/test_backends.py",
     f"{BACKENDS}/test_losses.py",
+    f"{BACKENDS}/test_exact_products.py",
     f"{BACKENDS}/test_backend_states.py",
     f"{BACKENDS}/test_accumulation.py",
     f"{BACKENDS}/test_frozen.py",
@@ -45,13 +49,17 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
     "shared/parameter_groups.py": (f"{DATA}/test_parameter_groups.py",),
     "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),
     "shared/rng.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),
-    "shared/configs/optimizer.py": (f"{RUNS}/test_catalogue.py", f"{BACKENDS}/test_optimizers.py"),
+    "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),
     "shared/data/batches.py": (f"{DATA}/test_data_batches.py",),
     "shared/data/metrics.py": (f"{DATA}/test_data_metrics.py",),
     "shared/data/splits.py": (f"{DATA}/test_data_sources.py",),
     "shared/data/built_in.py": (f"{DATA}/test_data_sources.py",),
     "shared/data/examples.py": (f"{DATA}/test_data_examples.py",),
-    "shared/tasks/classification.py": (f"{RUNS}/test_catalogue.py", f"{RUNS}/test_runner.py"),
+    "shared/tasks/classification.py": (
+        f"{DATA}/test_classification.py",
+        f"{RUNS}/test_catalogue.py",
+        f"{RUNS}/test_runner.py",
+    ),
     "experiments/training/plan.py": (f"{RUNS}/test_plan.py",),
     "experiments/training/evaluation.py": (f"{RUNS}/test_runner.py",),
 }
