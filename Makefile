@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo quick lint test test-all clean distclean
+.PHONY: setup demo quick lint test test-all mutants clean distclean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ test: lint
 
 test-all: lint
 	$(PYTEST)
+
+# Small mistakes, planted alike in both twins or in shared code, that a test must notice; SAMPLE=30 takes minutes.
+mutants: setup
+	PYTHONPATH=tests $(BIN)/python -m mutants --jobs $(JOBS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(ONLY),--only '$(ONLY)')
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ from shared.registry import BATCH, CLASSES, KEYS, STEPS, Twin
 
 Inputs = dict[str, np.ndarray]
 Sizes = Mapping[str, Any]
-SCORES, LARGE = {"logits", "scores"}, 1000.0  # inputs of a softmax, and a number whose exponential overflows
+LARGE = 1000.0  # its exponential overflows
+FAR = 100.0  # scores and gates this many times as large saturate
 
 
 def example_inputs(
@@ -18,8 +19,8 @@ def example_inputs(
 ) -> Inputs:
     """The inputs of one of `cases(twin)`, for different constructor arguments than the registry's if given.
 
-    Floats are float64; ids, lengths and labels int64; masks bool, but 1 and 0 in int64 for masked_row. One step has
-    T = 1; one example has B = 1 and no optional inputs.
+    Floats are float64; ids, lengths and labels int64; masks bool, but 1 and 0 in int64 for masked_row, and multiples of
+    1/4 for fractional_mask. One step has T = 1; one example has B = 1 and no optional inputs.
     """
     own = twin.arguments if arguments is None else arguments
     batch = 1 if case == "one_example" else BATCH
@@ -35,15 +36,16 @@ def cases(twin: Twin) -> list[str]:
     """
     if twin.name != twin.public_name and not twin.name.endswith(":fused"):
         return ["odd_sizes"]
+    kinds = set(twin.inputs.values())
     applies = {
         "one_step": bool(twin.inputs),
         "one_example": bool(twin.inputs),
-        "masked_row": "mask" in twin.inputs.values(),
-        "large_scores": not SCORES.isdisjoint(twin.inputs),
-        "no_real_row": "weights" in twin.inputs.values(),
-        "mean_5000": twin.large_mean,
+        "masked_row": "mask" in kinds,
+        "fractional_mask": "mask" in kinds,
+        "length_0": "lengths" in kinds,
+        "no_real_row": "weights" in kinds,
     }
-    return ["odd_sizes", *(case for case, does in applies.items() if does)]
+    return ["odd_sizes", *(case for case, does in applies.items() if does), *twin.also]
 
 
 def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Generator) -> Inputs:
@@ -60,10 +62,16 @@ def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Gener
         "token labels": lambda: generator.integers(0, sizes["num_classes"], mask.shape),
         "token weights": lambda: mask / (1 + rows[:, None]),  # padding has no weight
     }
-    return {
-        name: makers[text]() if text in makers else generator.standard_normal(_shape(text, sizes))
-        for name, text in described.items()
-    }
+
+    def make(text: str) -> np.ndarray:
+        if text in makers:
+            return makers[text]()
+        kind, _, axes = text.partition(" ")
+        if kind == "visible":
+            return generator.random(_shape(axes, sizes)) < 0.5
+        return generator.standard_normal(_shape(text, sizes))
+
+    return {name: make(text) for name, text in described.items()}
 
 
 def _shape(text: str, sizes: Sizes) -> tuple[int, ...]:
@@ -81,8 +89,14 @@ def _masked_row(twin: Twin, inputs: Inputs) -> Inputs:
     return inputs
 
 
-def _large_scores(twin: Twin, inputs: Inputs) -> Inputs:
-    return {name: array + LARGE if name in SCORES else array for name, array in inputs.items()}
+def _fractional_mask(twin: Twin, inputs: Inputs) -> Inputs:
+    fractions = 1 - np.arange(inputs["mask"].size).reshape(inputs["mask"].shape) % 4 / 4  # 1, 3/4, 1/2, 1/4
+    return inputs | {"mask": inputs["mask"] * fractions}
+
+
+def _length_0(twin: Twin, inputs: Inputs) -> Inputs:
+    inputs["lengths"][0] = 0  # one example has no steps
+    return inputs
 
 
 def _no_real_row(twin: Twin, inputs: Inputs) -> Inputs:
@@ -94,8 +108,16 @@ def _required_only(twin: Twin, inputs: Inputs) -> Inputs:
     return {name: array for name, array in inputs.items() if name not in twin.optional}
 
 
-def _mean_5000(twin: Twin, inputs: Inputs) -> Inputs:
-    return {name: array + 5000.0 for name, array in inputs.items()}
+def _floats(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Twin, Inputs], Inputs]:
+    """The case whose float arrays are changed."""
+    return lambda twin, inputs: {
+        name: change(array) if array.dtype.kind == "f" else array for name, array in inputs.items()
+    }
+
+
+def _far_every_other_row(array: np.ndarray) -> np.ndarray:
+    """The rows between keep gradients that are not the rest of a cancellation."""
+    return np.where(np.indices(array.shape)[0] % 2, array * FAR, array)
 
 
 CASES: dict[str, Callable[[Twin, Inputs], Inputs]] = {
@@ -103,7 +125,11 @@ CASES: dict[str, Callable[[Twin, Inputs], Inputs]] = {
     "one_step": _as_they_are,
     "one_example": _required_only,
     "masked_row": _masked_row,
-    "large_scores": _large_scores,
+    "fractional_mask": _fractional_mask,
+    "length_0": _length_0,
     "no_real_row": _no_real_row,
-    "mean_5000": _mean_5000,
+    "large_scores": _floats(lambda array: array + LARGE),
+    "far_scores": _floats(_far_every_other_row),
+    "mean_5000": _floats(lambda array: array + 5000.0),
+    "equal_entries": _floats(lambda array: np.broadcast_to(array[..., :1], array.shape).copy()),
 }

@@ -20,7 +20,8 @@ class Twin:
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
     (0 to 1 per row), "token labels" and "token weights" (the same per token), or the axes of a float array, by B, T, S
-    (keys), the name of an argument, or a number. Those named in `optional` may be left out.
+    (keys), the name of an argument, or a number; "visible" before the axes makes a mask of them. Those named in
+    `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
 
@@ -30,7 +31,7 @@ class Twin:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     function: bool = False
-    large_mean: bool = False  # also checked on inputs of mean 5000
+    also: tuple[str, ...] = ()  # cases of shared/example_inputs.py beyond those that its inputs imply
     task: str | None = None  # a row of shared/tasks/table.py, for a model that a backend can train
 
     @property
@@ -45,7 +46,8 @@ class Twin:
 
 _CELL_SIZES = {"input_size": INPUT, "hidden_size": HIDDEN}
 _LAYER_SIZES = {**_CELL_SIZES, "implementation": "reference"}
-_FUSED_LAYERS = {**_CELL_SIZES, "num_layers": 2, "implementation": "fused"}
+_TWO_LAYERS, _THREE_LAYERS = ({**_LAYER_SIZES, "num_layers": number} for number in (2, 3))
+_FUSED_LAYERS = {**_TWO_LAYERS, "implementation": "fused"}
 _GRU_SIZES = {
     "vocabulary_size": VOCABULARY,
     "embedding_size": INPUT,
@@ -54,6 +56,7 @@ _GRU_SIZES = {
     "implementation": "reference",
 }
 _FUSED_SIZES = {**_GRU_SIZES, "implementation": "fused"}
+_HEAD_SIZES, _ALL_HEADS = {"head_size": HEAD, "num_heads": HEADS}, "B T head_size*num_heads"
 _BLOCK_SIZES = {"embed_dim": WIDTH, "hidden_dim": MLP_WIDTH, "num_heads": HEADS, "dropout": 0.3}
 _TRANSFORMER_SIZES = {"vocabulary_size": VOCABULARY, "sequence_length": LENGTH, **_BLOCK_SIZES}
 
@@ -67,6 +70,10 @@ _DECODED = {**_ATTENDED, "hidden_states": "num_layers B hidden_size", "lengths":
 _BLOCK = {"x": "B T embed_dim", "mask": "mask"}
 _THREE_WIDE = dict.fromkeys("QKV", f"B T {WIDTH}")
 
+_OF_NORMS = ("mean_5000", "equal_entries")
+_OF_SCORES = ("large_scores", "far_scores", "equal_entries")
+_SATURATED = ("far_scores",)
+
 _STATE_AND_LENGTHS = ("hidden_states", "lengths")
 _MASK_AND_LENGTHS = ("mask", "lengths")
 
@@ -78,27 +85,30 @@ _LAYERS = (
         {"ids": "ids"},
         {"vocabulary_size": VOCABULARY, "embedding_size": INPUT, "padding_idx": 0},
     ),
-    Twin("LayerNorm", "layers.layer_norm", {"inputs": "B T hidden_size"}, {"hidden_size": HIDDEN}, large_mean=True),
+    Twin("LayerNorm", "layers.layer_norm", {"inputs": "B T hidden_size"}, {"hidden_size": HIDDEN}, also=_OF_NORMS),
     Twin(
         "LearnedPositions",
         "layers.positions",
         {"x": "B T embed_dim"},
         {"sequence_length": LENGTH, "embed_dim": WIDTH},
     ),
-    Twin("GRUCell", "layers.gru", {"x": "B input_size", "h": "B hidden_size"}, _CELL_SIZES),
-    Twin("GRU", "layers.gru", _SEQUENCE, _LAYER_SIZES, _STATE_AND_LENGTHS),
-    Twin("GRU:two_layers", "layers.gru", _SEQUENCE, {**_LAYER_SIZES, "num_layers": 2}, _STATE_AND_LENGTHS),
-    Twin("GRU:fused", "layers.gru", _SEQUENCE, _FUSED_LAYERS, _STATE_AND_LENGTHS),
-    Twin("BidirectionalGRU", "layers.gru", _BOTH_WAYS, _LAYER_SIZES, _STATE_AND_LENGTHS),
+    Twin("GRUCell", "layers.gru", {"x": "B input_size", "h": "B hidden_size"}, _CELL_SIZES, also=_SATURATED),
+    Twin("GRU", "layers.gru", _SEQUENCE, _LAYER_SIZES, _STATE_AND_LENGTHS, also=_SATURATED),
+    Twin("GRU:two_layers", "layers.gru", _SEQUENCE, _TWO_LAYERS, _STATE_AND_LENGTHS),
+    Twin("GRU:three_layers", "layers.gru", _SEQUENCE, _THREE_LAYERS, _STATE_AND_LENGTHS),
+    Twin("GRU:fused", "layers.gru", _SEQUENCE, _FUSED_LAYERS, _STATE_AND_LENGTHS, also=_SATURATED),
+    Twin("BidirectionalGRU", "layers.gru", _BOTH_WAYS, _LAYER_SIZES, _STATE_AND_LENGTHS, also=_SATURATED),
+    Twin("BidirectionalGRU:two_layers", "layers.gru", _BOTH_WAYS, _TWO_LAYERS, _STATE_AND_LENGTHS),
+    Twin("BidirectionalGRU:three_layers", "layers.gru", _BOTH_WAYS, _THREE_LAYERS, _STATE_AND_LENGTHS),
+    Twin("BidirectionalGRU:fused", "layers.gru", _BOTH_WAYS, _FUSED_LAYERS, _STATE_AND_LENGTHS, also=_SATURATED),
     Twin(
-        "BidirectionalGRU:two_layers",
-        "layers.gru",
-        _BOTH_WAYS,
-        {**_LAYER_SIZES, "num_layers": 2},
-        _STATE_AND_LENGTHS,
+        "Attn",
+        "layers.soft_attention",
+        _ATTENDED,
+        {"hidden_size": HIDDEN, "dropout": 0.3},
+        ("mask",),
+        also=_SATURATED,
     ),
-    Twin("BidirectionalGRU:fused", "layers.gru", _BOTH_WAYS, _FUSED_LAYERS, _STATE_AND_LENGTHS),
-    Twin("Attn", "layers.soft_attention", _ATTENDED, {"hidden_size": HIDDEN, "dropout": 0.3}, ("mask",)),
     Twin("Attn:context", "layers.soft_attention", _ATTENDED, {"hidden_size": HIDDEN, "pooling": "context"}, ("mask",)),
     Twin("Encoder", "layers.encoder", _ENCODED, _GRU_SIZES, _STATE_AND_LENGTHS),
     Twin("Encoder:two_layers", "layers.encoder", _ENCODED, {**_GRU_SIZES, "num_layers": 2}, _STATE_AND_LENGTHS),
@@ -115,9 +125,22 @@ _LAYERS = (
     Twin(
         "MultiHeadedAttention",
         "layers.multi_headed_attention",
-        {"hidden_states": "B T head_size*num_heads", "mask": "mask"},
-        {"head_size": HEAD, "num_heads": HEADS},
+        {"hidden_states": _ALL_HEADS, "mask": "mask"},
+        _HEAD_SIZES,
         ("mask",),
+        also=_SATURATED,
+    ),
+    Twin(
+        "MultiHeadedAttention:mask_of_3_axes",
+        "layers.multi_headed_attention",
+        {"hidden_states": _ALL_HEADS, "mask": "visible num_heads T T"},
+        _HEAD_SIZES,
+    ),
+    Twin(
+        "MultiHeadedAttention:mask_of_4_axes",
+        "layers.multi_headed_attention",
+        {"hidden_states": _ALL_HEADS, "mask": "visible B 1 T T"},
+        _HEAD_SIZES,
     ),
     Twin(
         "MLP",
@@ -184,26 +207,32 @@ _MODELS = (
 )
 
 
-def _function(name: str, inputs: Mapping[str, str], module: str = "layers.attention", **arguments: Any) -> Twin:
-    return Twin(name, module, inputs, arguments, function=True)
+def _function(
+    name: str,
+    inputs: Mapping[str, str],
+    module: str = "layers.attention",
+    also: tuple[str, ...] = (),
+    **arguments: Any,
+) -> Twin:
+    return Twin(name, module, inputs, arguments, function=True, also=also)
 
 
 _FUNCTIONS = (
     _function("pairwise_similarities", {"Q": f"B T {WIDTH}", "K": f"B S {WIDTH}"}),
     _function("attn_scaled", {"A": "B T S"}, n_embd=WIDTH, n_heads=HEADS),
-    _function("attn_softmax", {"A": "B T S"}),
+    _function("attn_softmax", {"A": "B T S"}, also=_OF_SCORES),
     _function("compute_outputs", {"A": "B T S", "V": f"B S {WIDTH}"}),
     _function("make_causal_mask", {}, n_tok=STEPS),
     _function("apply_causal_mask", {"mask": "causal mask", "A": "B T T"}),
-    _function("masked_softmax", {"scores": "B T", "mask": "mask"}, axis=1),
+    _function("masked_softmax", {"scores": "B T", "mask": "mask"}, also=_OF_SCORES, axis=1),
     _function("split_heads", {"x": f"B T {WIDTH}"}, n_heads=HEADS),
     _function("merge_heads", {"y": f"B {HEADS} T {HEAD}"}),
     _function("split_heads_qkv", _THREE_WIDE, n_heads=HEADS),
-    _function("self_attention", _THREE_WIDE, n_heads=HEADS, causal=True),
+    _function("self_attention", _THREE_WIDE, also=_SATURATED, n_heads=HEADS, causal=True),
     _function("self_attention:not_causal", _THREE_WIDE, n_heads=1, causal=False),
-    _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses"),
+    _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses", _OF_SCORES),
     _function("cross_entropy:tokens", {"logits": "B T num_classes", "labels": "token labels"}, "losses"),
-    _function("predicted_classes", {"logits": "B num_classes"}, "losses"),
+    _function("predicted_classes", {"logits": "B num_classes"}, "losses", _OF_SCORES),
     _function("weighted_mean", {"values": "B", "weights": "weights"}, "losses"),
     _function("weighted_mean:tokens", {"values": "B T", "weights": "token weights"}, "losses"),
 )

@@ -65,6 +65,22 @@ def test_saved_arrays_do_not_move_with_the_run(backend):
     assert all(np.array_equal(array, kept[name]) for name, array in arrays.items())
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("already_done", [0, 1, 2])
+def test_a_snapshot_is_left_as_it_is_by_later_steps(name, already_done):
+    """Within an update and at its end: every group of the state moves at one of them."""
+    backend = with_optimizer(name, AdamWConfig(), ACCUMULATING)
+    state = backend.init_state()
+    for _ in range(already_done):
+        state, _ = step(backend, state, make_batch())
+    kept, expected = backend.snapshot(state), backend.state_to_arrays(state)
+    for _ in range(ACCUMULATING.accumulate):
+        state, _ = step(backend, state, make_batch())
+    found, after = backend.state_to_arrays(kept), backend.state_to_arrays(state)
+    assert [name for name in expected if found[name].tobytes() != expected[name].tobytes()] == []
+    assert any(after[name].tobytes() != expected[name].tobytes() for name in expected)
+
+
 def test_everything_that_does_not_fit_is_named_in_one_error(backend):
     arrays = backend.state_to_arrays(backend.init_state())
     arrays["exp_avg/foreign"] = arrays.pop("exp_avg/classifier.bias")
@@ -80,6 +96,14 @@ def test_arrays_of_the_wrong_dtype_are_refused(backend):
     arrays["weights/classifier.bias"] = arrays["weights/classifier.bias"].astype(np.float64)
     with pytest.raises(IsogradError, match=r"1 of \d+ arrays have another dtype, such as weights/classifier.bias"):
         backend.state_from_arrays(arrays)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_count_of_gathered_rows_is_kept_in_the_master_dtype(name):
+    backend = with_optimizer(name, AdamWConfig(), ACCUMULATING)
+    arrays = arrays_of(backend) | {"gathered": np.array(5, np.int64)}
+    kept = backend.state_to_arrays(backend.state_from_arrays(arrays))["gathered"]
+    assert (kept.dtype, kept) == (np.float32, 5)
 
 
 @pytest.mark.parametrize("bad_step", [np.array(-1), np.array(1.5)])

@@ -113,6 +113,23 @@ def test_the_order_follows_seed_and_epoch_and_nothing_else(bucket_lengths):
     assert equal(epoch(0, 1, shuffle=False), epoch(5, 3, shuffle=False))
 
 
+@pytest.mark.parametrize("bucket_lengths", [None, (4, 8)])
+def test_an_epoch_is_numpys_permutation_cut_up_bucket_by_bucket_and_its_batches_permuted_again(bucket_lengths):
+    lengths, size, length = [1 + i % 10 for i in range(50)], 4, 10
+    options = {"length": length, "seed": 3, "epoch": 2, "shuffle": True, "bucket_lengths": bucket_lengths}
+    generator = np.random.default_rng([3, 2])
+    order = generator.permutation(50).tolist()
+    buckets = {bucket: [] for bucket in (*(bucket_lengths or ()), length)}
+    for i in order:
+        buckets[min(bucket for bucket in buckets if bucket >= lengths[i])].append(i)
+    expected = [rows[first : first + size] for rows in buckets.values() for first in range(0, len(rows), size)]
+    if bucket_lengths:
+        expected = [expected[i] for i in generator.permutation(len(expected))]
+    found = [b["labels"][b["weights"] > 0].tolist() for b in batches(examples_of(lengths), size, **options)]
+    assert found == expected
+    assert all(rows != sorted(rows) for rows in buckets.values())  # the examples of a bucket are shuffled too
+
+
 def test_buckets_come_mixed_and_not_sorted_by_length():
     examples = examples_of([3] * 40 + [9] * 40)
     widths = [
@@ -120,6 +137,16 @@ def test_buckets_come_mixed_and_not_sorted_by_length():
     ]
     assert sorted(widths) == [5] * 10 + [10] * 10
     assert widths != sorted(widths)
+
+
+def test_the_shortest_bucket_holds_examples_of_one_token():
+    options = {"length": 3, "seed": 0, "epoch": 0, "shuffle": False, "bucket_lengths": (1,)}
+    assert [batch["ids"].shape for batch in batches(examples_of([1, 1, 3]), 2, **options)] == [(2, 1), (2, 3)]
+
+
+def test_no_examples_give_no_batches():
+    assert number_of_batches(examples_of([]), 2, length=5) == 0
+    assert list(batches(examples_of([]), 2, length=5, seed=0, epoch=0, shuffle=True)) == []
 
 
 def test_impossible_requests_are_refused_in_one_sentence():
@@ -164,6 +191,15 @@ def test_a_damaged_batch_is_refused_with_expected_and_got(case):
     check_batch(batch, 9, 4, 2)
     with pytest.raises(IsogradError, match=re.escape(sentence)):
         check_batch(batch | {name: change(batch[name]) for name, change in changes.items()}, 9, 4, 2)
+
+
+def test_labels_have_no_limit_where_there_are_no_classes():
+    batch = sound_batch()
+    batch["labels"][0] = np.iinfo(np.int32).max - 1
+    check_batch(batch, 4, 4)
+    batch["labels"][0] = -1
+    with pytest.raises(IsogradError, match="label -1 at position"):
+        check_batch(batch, 4, 4)
 
 
 def test_a_batch_that_lacks_an_array_or_is_too_long_is_refused():

@@ -36,6 +36,10 @@ def test_a_rate_over_no_examples_is_not_a_number_and_f1_is_zero():
     assert (metrics["accuracy"], metrics["f1"], metrics["true_negative_rate"]) == (1.0, 0.0, 1.0)
 
 
+def test_lists_count_like_arrays():
+    assert np.array_equal(confusion_matrix([0, 1, 1], [1, 1, 0], 2), [[0, 1], [1, 1]])
+
+
 def test_confusion_matrices_of_batches_add_up():
     labels, guesses = np.array([0, 1, 1, 0, 1]), np.array([1, 1, 0, 0, 1])
     parts = confusion_matrix(labels[:2], guesses[:2], 2) + confusion_matrix(labels[2:], guesses[2:], 2)

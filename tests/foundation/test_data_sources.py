@@ -5,9 +5,12 @@ import sys
 import types
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from shared.data import DATASETS, load_reviews
+from shared.data.built_in import NUMBERS
+from shared.data.splits import Reviews, make_splits
 from shared.errors import IsogradError
 
 YELP = '"1","Bad, ""really"" bad.\\nNever again"\n"2","Good"\n"1","Poor"\n'
@@ -39,6 +42,36 @@ def test_equal_seeds_give_equal_splits_and_different_seeds_different_ones():
     once, again, other = (load_reviews("verbal_arithmetic", seed=seed) for seed in (3, 3, 4))
     assert once == again
     assert once.fingerprint != other.fingerprint
+
+
+def test_the_validation_split_of_yelp_is_a_seeded_shuffle_of_the_test_file(tmp_path):
+    source = folder_of(tmp_path, train__csv=YELP, test__csv="".join(f'"{1 + i % 2}","{i}"\n' for i in range(40)))
+    for seed in (0, 1):
+        splits = load_reviews("yelp_polarity", source, seed=seed, validation_size=10)
+        order = np.random.default_rng(seed).permutation(40)
+        assert splits.validation.texts == tuple(map(str, order[:10]))
+        assert splits.train.texts[3:] == tuple(map(str, order[10:]))
+        assert splits.validation.labels == tuple(i % 2 for i in order[:10])
+        assert sorted(splits.validation.texts, key=int) != [str(i) for i in range(10)]
+
+
+def test_held_out_reviews_of_imdb_are_a_seeded_shuffle_of_the_training_file(tmp_path):
+    rows = [f"{('Negative', 'Positive')[i % 2]}\t{i}\n" for i in range(40)]
+    source = folder_of(tmp_path, train__tsv="Sentiment\tText\n" + "".join(rows))
+    for seed in (0, 1):
+        splits = load_reviews("imdb", source, seed=seed, validation_size=10)
+        order = np.random.default_rng(seed).permutation(40)
+        assert splits.validation.texts == tuple(map(str, order[:10]))
+        assert splits.train.texts == tuple(map(str, order[10:]))
+        assert splits.train.labels == tuple(i % 2 for i in order[10:])
+
+
+def test_built_in_arithmetic_is_split_by_a_seeded_shuffle_of_all_expressions(tmp_path):
+    """The first number counts slowest, then plus and minus, then the second number."""
+    splits = load_reviews("verbal_arithmetic", seed=5)
+    every = [f"{a} {sign} {b}" for a in NUMBERS for sign in ("plus", "minus") for b in NUMBERS]
+    order = np.random.default_rng(5).permutation(800)
+    assert splits.train.texts + splits.validation.texts == tuple(every[i] for i in order)
 
 
 def test_yelp_csv_is_unescaped_and_test_rows_beyond_the_validation_join_train(tmp_path):
@@ -85,6 +118,21 @@ def test_the_fingerprint_follows_the_content_and_not_the_folder(tmp_path):
         "yelp_polarity", folder_of(tmp_path / "c", train__csv=YELP.replace("Poor", "Pool"), test__csv=YELP)
     )
     assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_the_fingerprint_tells_in_which_split_a_text_is_and_where_it_ends():
+    def fingerprint(train, validation):
+        chosen = {"train": Reviews(train, (0,) * len(train)), "validation": Reviews(validation, (0,) * len(validation))}
+        return make_splits(chosen, ("negative", "positive"), "", "words", None).fingerprint
+
+    split_up = [
+        (("a", "b"), ("c",)),
+        (("a",), ("b", "c")),
+        (("ab",), ("c",)),
+        (("c",), ("a", "b")),
+        (("b", "a"), ("c",)),
+    ]
+    assert len({fingerprint(*both) for both in split_up}) == len(split_up)
 
 
 def test_a_field_longer_than_the_csv_modules_limit_is_read(tmp_path):

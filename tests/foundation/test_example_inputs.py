@@ -11,8 +11,9 @@ EVERY_CASE = [(name, case) for name, twin in TWINS.items() for case in cases(twi
 
 @pytest.mark.parametrize("name", TWINS)
 def test_no_two_axes_of_an_array_have_the_same_size(name):
-    for array in example_inputs(TWINS[name]).values():
-        assert len(set(array.shape)) == array.ndim or name == "apply_causal_mask"  # which is square by design
+    for key, array in example_inputs(TWINS[name]).items():
+        is_square = name == "apply_causal_mask" or TWINS[name].inputs[key].startswith("visible")  # by design
+        assert len(set(array.shape)) == array.ndim or is_square
 
 
 @pytest.mark.parametrize(("name", "case"), EVERY_CASE)
@@ -27,8 +28,10 @@ def test_inputs_are_a_function_of_the_seed_and_have_plain_dtypes(name, case):
 
 def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_make_sense_for_it():
     assert cases(TWINS["GRU:two_layers"]) == ["odd_sizes"]
-    assert cases(TWINS["MultiHeadedAttention"]) == ["odd_sizes", "one_step", "one_example", "masked_row"]
-    assert cases(TWINS["LayerNorm"]) == ["odd_sizes", "one_step", "one_example", "mean_5000"]
+    of_all, of_masks = ["odd_sizes", "one_step", "one_example"], ["masked_row", "fractional_mask"]
+    assert cases(TWINS["MultiHeadedAttention"]) == [*of_all, *of_masks, "far_scores"]
+    assert cases(TWINS["LayerNorm"]) == [*of_all, "mean_5000", "equal_entries"]
+    assert cases(TWINS["Encoder"]) == [*of_all, "length_0"]
     assert cases(TWINS["make_causal_mask"]) == ["odd_sizes"]
 
 
@@ -45,8 +48,23 @@ def test_each_case_is_what_its_name_says():
         np.dtype(np.int64),
     }
     assert example_inputs(TWINS["cross_entropy"], "large_scores")["logits"].min() > np.log(np.finfo(np.float64).max)
+    assert set(example_inputs(attention, "fractional_mask")["mask"].flat) == {0.0, 0.25, 0.5, 0.75, 1.0}
     assert example_inputs(attention)["mask"].any(axis=1).all()
+    assert np.ptp(example_inputs(TWINS["attn_softmax"], "far_scores")["A"]) > 2 * 50
+    assert not np.ptp(example_inputs(TWINS["predicted_classes"], "equal_entries")["logits"], axis=-1).any()
+    assert not np.ptp(example_inputs(norm, "equal_entries")["inputs"], axis=-1).any()
+    assert np.ptp(example_inputs(norm, "equal_entries")["inputs"])
+    assert example_inputs(TWINS["GRU"], "length_0")["lengths"][0] == 0
     assert abs(example_inputs(norm, "mean_5000")["inputs"].mean() - 5000) < 1
+
+
+def test_masks_of_more_axes_hide_some_keys_of_some_queries():
+    axes = {"mask_of_3_axes": (3, STEPS, STEPS), "mask_of_4_axes": (BATCH, 1, STEPS, STEPS)}
+    for variant, shape in axes.items():
+        mask = example_inputs(TWINS[f"MultiHeadedAttention:{variant}"])["mask"]
+        assert mask.shape == shape
+        assert mask.dtype == bool
+        assert 0 < mask.mean() < 1
 
 
 def test_ids_masks_and_lengths_are_consistent():

@@ -101,6 +101,15 @@ def test_the_numbers_are_those_of_jax_random(key, shape, probability):
         np.testing.assert_array_equal(ours, np.asarray(expected))
 
 
+@pytest.mark.parametrize("draw", [*DRAWS, "random_mask"])
+def test_a_stream_begins_with_its_element_0(draw):
+    key, extra = (3, 4), {**EXTRA, "random_mask": (2**20,)}.get(draw, ())
+    expected = drawn(draw, key, (7,), *extra, first=0)
+    np.testing.assert_array_equal(getattr(rng, draw)(key, 7, *extra), expected)
+    for side in (torch_side, jax_side):
+        np.testing.assert_array_equal(np.asarray(getattr(side, draw)(key, (7,), *extra)), expected)
+
+
 @pytest.mark.parametrize("key", [(0, 0), (3, 4), (2**32 - 1, 2**31)])
 def test_normal_numbers_are_those_of_jax_random_but_for_the_rounding_of_its_erfinv(key):
     ours = rng.random_normal(key, LONG)

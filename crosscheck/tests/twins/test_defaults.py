@@ -1,0 +1,49 @@
+"""The default of every argument is that of SPEC.md: no check sees a default that is wrong on both sides."""
+
+import inspect
+
+import pytest
+
+import jax_impl
+import torch_impl
+from shared.registry import TWINS
+
+OF_GRUS = {"vocabulary_size": 30522, "embedding_size": 256, "hidden_size": 256, "num_layers": 1, "dropout": 0.0}
+OF_TRANSFORMERS = {
+    "vocabulary_size": 30522,
+    "sequence_length": 256,
+    "embed_dim": 256,
+    "hidden_dim": 256,
+    "num_heads": 4,
+    "num_layers": 2,
+    "block": "prenorm",
+    "dropout": 0.3,
+}
+DEFAULTS = {  # of SPEC.md, sections 1 and 2; all other arguments must be given
+    "Linear": {"bound": None},
+    "Embedding": {"padding_idx": None},
+    "LayerNorm": {"eps": 1e-5},
+    "GRU": {"num_layers": 1},
+    "BidirectionalGRU": {"num_layers": 1},
+    "Attn": {"hidden_size": 256, "dropout": 0.0, "pooling": "none"},
+    "Encoder": OF_GRUS,
+    "DecoderAttn": {**OF_GRUS, "with_attention": True},
+    "EncoderDecoder": {**OF_GRUS, "encoder_only": False, "with_attention": True},
+    "ReviewClassifierGRU": {**OF_GRUS, "encoder_only": False, "with_attention": True, "num_classes": 2},
+    "MLP": {"dropout": 0.0},
+    "PreNormAttentionBlock": {"dropout": 0.0},
+    "PostNormAttentionBlock": {"dropout": 0.0},
+    "Transformer": OF_TRANSFORMERS,
+    "ReviewClassifierTransformer": {**OF_TRANSFORMERS, "num_classes": 2},
+    "self_attention": {"n_heads": 1, "causal": True},
+}
+NAMES = sorted({twin.public_name for twin in TWINS.values()})
+
+
+@pytest.mark.parametrize("package", [torch_impl, jax_impl], ids=["torch", "jax"])
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_those_of_the_specification(name, package):
+    twin = getattr(package, name)
+    arguments = inspect.signature(twin.__init__ if inspect.isclass(twin) else twin).parameters.values()
+    found = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
+    assert found == DEFAULTS.get(name, {})

@@ -1,0 +1,80 @@
+"""Every twin's formula by its public name, and one forward and backward pass of it in float64."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crosscheck.recording.nesting import flat_outputs
+from crosscheck.recording.values import Options, Values, cotangent
+from crosscheck.twins.formulas import attention, layers, losses, models, recurrent
+from crosscheck.twins.formulas.weights import Weights
+from shared.arrays import ArrayMapping, Arrays
+from shared.registry import find_twin
+
+FORMULAS: Mapping[str, Callable[..., Any]] = {  # (weights, constructor arguments, inputs by name) -> outputs
+    "Linear": layers.linear,
+    "Embedding": layers.embedding,
+    "LayerNorm": layers.layer_norm,
+    "LearnedPositions": layers.positions,
+    "GRUCell": recurrent.gru_cell,
+    "GRU": recurrent.gru,
+    "BidirectionalGRU": recurrent.bidirectional_gru,
+    "Encoder": recurrent.encoder,
+    "DecoderAttn": recurrent.decoder,
+    "Attn": attention.soft_attention,
+    "MultiHeadedAttention": attention.multi_headed_attention,
+    "MLP": attention.mlp,
+    "PreNormAttentionBlock": attention.pre_norm_block,
+    "PostNormAttentionBlock": attention.post_norm_block,
+    "EncoderDecoder": models.encoder_decoder,
+    "Transformer": models.transformer,
+    "ReviewClassifierGRU": models.review_classifier_gru,
+    "ReviewClassifierTransformer": models.review_classifier_transformer,
+    "pairwise_similarities": attention.pairwise_similarities,
+    "attn_scaled": attention.attn_scaled,
+    "attn_softmax": attention.attn_softmax,
+    "compute_outputs": attention.compute_outputs,
+    "make_causal_mask": attention.make_causal_mask,
+    "apply_causal_mask": attention.apply_causal_mask,
+    "masked_softmax": attention.masked_softmax,
+    "split_heads": attention.split_heads,
+    "merge_heads": attention.merge_heads,
+    "split_heads_qkv": attention.split_heads_qkv,
+    "self_attention": attention.self_attention,
+    "cross_entropy": losses.cross_entropy,
+    "predicted_classes": losses.predicted_classes,
+    "weighted_mean": losses.weighted_mean,
+}
+
+
+def evaluate(name: str, weights: ArrayMapping, inputs: ArrayMapping, options: Options) -> Values:
+    """Outputs, and the gradients of sum(output * cotangent) with respect to all weights and float inputs."""
+    twin = find_twin(name)
+    parameters = {key: torch.from_numpy(array).requires_grad_() for key, array in weights.items()}
+    given = {key: _as_input(array) for key, array in inputs.items()}
+    read = Weights(parameters, options.dropout_key if options.train else None)
+    outputs = flat_outputs(FORMULAS[twin.public_name](read, twin.arguments, **given))
+    floats = {f"input {key}": tensor for key, tensor in given.items() if tensor.requires_grad}
+    found = _gradients(outputs, {**floats, **parameters}, options)
+    return Values(
+        outputs={key: output.detach().numpy() for key, output in outputs.items()},
+        input_gradients={key: found[key] for key in floats},
+        parameter_gradients={key: found[key] for key in parameters},
+    )
+
+
+def _as_input(array: np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.requires_grad_(tensor.is_floating_point())
+
+
+def _gradients(outputs: Mapping[str, Tensor], sources: Mapping[str, Tensor], options: Options) -> Arrays:
+    smooth = {key: output for key, output in outputs.items() if output.requires_grad}
+    if not smooth:
+        return {key: np.zeros(tensor.shape) for key, tensor in sources.items()}
+    by = [torch.from_numpy(cotangent(k, tuple(o.shape), np.dtype("float64"), options)) for k, o in smooth.items()]
+    found = torch.autograd.grad(list(smooth.values()), list(sources.values()), by, materialize_grads=True)
+    return {key: gradient.numpy() for key, gradient in zip(sources, found, strict=True)}

@@ -1,0 +1,48 @@
+"""The task of classification: its order of the examples, its baseline, its figures."""
+
+import numpy as np
+import pytest
+
+from experiments.catalogue import find_experiment
+from experiments.training.preparation import prepare
+from shared.tasks.task import Scored
+
+
+@pytest.fixture
+def prepared(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
+    return prepare(find_experiment("reviews-1-small"), None)
+
+
+def rows(prepared, split, number):
+    """The ids of all real rows in the order of an epoch."""
+    order = prepared.data.epoch(prepared.experiment, split, number).start_at(0)
+    return np.concatenate([batch["ids"][batch["weights"] > 0] for batch in order])
+
+
+def test_training_examples_come_in_a_new_order_in_every_epoch_and_those_of_the_validation_as_they_are(prepared):
+    found = {(split, number): rows(prepared, split, number) for split in ("train", "validation") for number in (0, 1)}
+    for split, examples in prepared.data.examples.items():
+        tokens = [examples.ids[first:last] for first, last in zip(examples.offsets, examples.offsets[1:], strict=False)]
+        padded = [np.pad(ids, (0, found[split, 0].shape[1] - len(ids))) for ids in tokens]
+        equal = {number: np.array_equal(found[split, number], padded) for number in (0, 1)}
+        assert equal == {0: split == "validation", 1: split == "validation"}
+    assert not np.array_equal(found["train", 0], found["train", 1])
+    assert np.array_equal(np.sort(found["train", 0], axis=0), np.sort(found["train", 1], axis=0))
+
+
+def test_the_baseline_is_the_share_of_the_label_that_is_most_common_in_training(prepared):
+    train, validation = (prepared.data.examples[split].labels for split in ("train", "validation"))
+    commonest = max(range(3), key=list(train).count)
+    assert prepared.data.baseline == {"accuracy": list(validation).count(commonest) / len(validation)}
+
+
+def test_figures_count_real_rows_only(prepared):
+    batches = [
+        {"labels": np.array([0, 1, 2]), "weights": np.array([1.0, 1.0, 0.0])},
+        {"labels": np.array([2, 0]), "weights": np.array([0.5, 1.0])},
+    ]
+    predictions = np.array([0, 0, 0]), np.array([2, 1])
+    scored = [Scored(batch, np.zeros(len(found)), found) for batch, found in zip(batches, predictions, strict=True)]
+    metrics = prepared.task.metrics(prepared.experiment, iter(scored))
+    assert metrics["accuracy"] == 2 / 4

@@ -1,0 +1,87 @@
+"""Mutants are planted in every numerical module, alike in both twins, and each that survives has its reason."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from mutants.__main__ import EXPLAINED, fits
+from mutants.edits import edits
+from mutants.pairs import pairs
+from mutants.table import SHARED_FILES, TWIN_FILES, mutants
+from places import ROOT
+
+NOT_NUMERICAL = {"build.py", "weight_files.py", "__init__.py"}  # of torch_impl and jax_impl
+TORCH = '''
+import torch, jax
+
+class Layer(nn.Module):
+    """x * 2 + 1"""
+
+    def forward(self, x: Float[Tensor, "B 3"], eps: float = 1e-5) -> Float[Tensor, "B 3"]:
+        if eps < 0:
+            raise ValueError(f"{eps + 1}")
+        return torch.softmax(x * 2, dim=-1)
+'''
+JAX = TORCH.replace("forward", "__call__").replace("torch.softmax", "jax.nn.softmax").replace("dim=", "axis=")
+EXPECTED = [
+    ("Layer.forward", "1e-05", "2e-05"),
+    ("Layer.forward", "eps < 0", "eps <= 0"),
+    ("Layer.forward", "0", "1"),
+    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "x * 2"),
+    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "torch.softmax(x * 2)"),
+    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "detached"),
+    ("Layer.forward", "x * 2", "x / 2"),
+    ("Layer.forward", "x", "detached"),
+    ("Layer.forward", "2", "3"),
+    ("Layer.forward", "-1", "1"),
+    ("Layer.forward", "1", "2"),
+]
+
+
+def test_edits_change_what_is_computed_and_neither_texts_nor_types_nor_messages():
+    found = list(edits(TORCH, "torch"))
+    assert [(edit.place, edit.old, edit.new) for edit in found] == EXPECTED
+    plain = ast.unparse(ast.parse(TORCH))
+    assert all(edit.source != plain for edit in found)
+    assert len({edit.source for edit in found}) == len(found)
+
+
+def test_an_edit_of_torch_finds_the_same_in_jax_whatever_the_words():
+    found = {(a.old, a.new): b.source for a, b in pairs(TORCH, JAX, detach=True)}
+    assert found.keys() >= {(old, new) for _, old, new in EXPECTED}
+    assert "jax.nn.softmax(x / 2, axis=-1)" in found["x * 2", "x / 2"]
+    assert "stop_gradient(jax.nn.softmax(x * 2, axis=-1))" in found["torch.softmax(x * 2, dim=-1)", "detached"]
+
+
+def test_every_numerical_module_of_the_twins_is_in_the_table():
+    folder = ROOT / "torch_impl"
+    planted = {path for pattern in TWIN_FILES for path in folder.glob(pattern)}
+    assert {path for path in folder.rglob("*.py") if path not in planted and path.name not in NOT_NUMERICAL} == set()
+
+
+def test_every_file_and_every_test_of_the_table_exists():
+    tests = {test.partition("::")[0] for rows in (TWIN_FILES, SHARED_FILES) for row in rows.values() for test in row}
+    assert [path for path in (*SHARED_FILES, *tests) if not (ROOT / path).is_file()] == []
+
+
+def test_every_survivor_that_is_explained_is_a_mutant_of_today():
+    names = [mutant.name for mutant in mutants()]
+    assert len(set(names)) == len(names)
+    reasons = tomllib.loads(EXPLAINED.read_text())
+    assert [pattern for pattern in reasons if not any(fits(name, pattern) for name in names)] == []
+    assert all(reasons.values())
+
+
+@pytest.mark.slow
+def test_a_mutant_is_tried_once_and_reported(tmp_path):
+    only = "shared/schedules.py step: k // every -> k * every"
+    command = [sys.executable, "-m", "mutants", "--only", only, "--jobs", "1", "--folder", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    for tries in (1, 0):  # the second time its verdict is known
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("1/1 killed") == tries
+        assert "1 mutants: 1 killed, 0 survived" in done.stdout

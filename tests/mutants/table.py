@@ -1,0 +1,104 @@
+"""Where mutants are planted, and the tests that must notice: those of the module itself, quickest first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutants.edits import Edit, edits
+from mutants.pairs import pairs
+
+ROOT = Path(__file__).parents[2]
+TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
+LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
+QKV = "test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides"
+LAYER = (
+    f"{TWINS}/test_twins.py::{QKV}",
+    f"{TWINS}/test_twins.py::test_parameter_counts_are_those_of_the_specification",
+    f"{TWINS}/test_specification.py",
+    f"{TWINS}/test_defaults.py",
+    f"{TWINS}/test_initial_values.py::{LAW}",
+    f"{TWINS}/test_precision_policy.py",
+)
+STEPS = (
+    f"{BACKENDS}/test_backends.py",
+    f"{BACKENDS}/test_losses.py",
+    f"{BACKENDS}/test_exact_products.py",
+    f"{BACKENDS}/test_backend_states.py",
+    f"{BACKENDS}/test_accumulation.py",
+    f"{BACKENDS}/test_frozen.py",
+    f"{BACKENDS}/test_native_dropout.py",
+)
+DIFFERENTIABLE = ("layers/", "models/", "losses.py", "dropout.py")
+TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: planted in both alike
+    "layers/*.py": LAYER,
+    "models/*.py": LAYER,
+    "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
+    "precision.py": LAYER,
+    "dropout.py": (f"{TWINS}/test_specification.py", f"{BACKENDS}/test_native_dropout.py", f"{TWINS}/test_rng.py"),
+    "random_bits.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),
+    "optimizer.py": (f"{BACKENDS}/test_optimizers.py",),
+    "update.py": (f"{BACKENDS}/test_update.py", f"{BACKENDS}/test_accumulation.py", f"{BACKENDS}/test_frozen.py"),
+    "objective.py": STEPS,
+    "backend.py": STEPS,
+    "weights.py": (f"{TWINS}/test_weights.py", f"{BACKENDS}/test_backend_states.py"),
+}
+SHARED_FILES: dict[str, tuple[str, ...]] = {
+    "shared/schedules.py": (f"{DATA}/test_schedules.py",),
+    "shared/initial_weights.py": (f"{DATA}/test_initial_weights.py",),
+    "shared/weight_rules.py": (f"{DATA}/test_weight_rules.py", f"{TWINS}/test_weights.py"),
+    "shared/parameter_groups.py": (f"{DATA}/test_parameter_groups.py",),
+    "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),
+    "shared/rng.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),
+    "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),
+    "shared/data/batches.py": (f"{DATA}/test_data_batches.py",),
+    "shared/data/metrics.py": (f"{DATA}/test_data_metrics.py",),
+    "shared/data/splits.py": (f"{DATA}/test_data_sources.py",),
+    "shared/data/built_in.py": (f"{DATA}/test_data_sources.py",),
+    "shared/data/examples.py": (f"{DATA}/test_data_examples.py",),
+    "shared/tasks/classification.py": (
+        f"{DATA}/test_classification.py",
+        f"{RUNS}/test_catalogue.py",
+        f"{RUNS}/test_runner.py",
+    ),
+    "experiments/training/plan.py": (f"{RUNS}/test_plan.py",),
+    "experiments/training/evaluation.py": (f"{RUNS}/test_runner.py",),
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A name for people and for the list of survivors, an edit by each path, and the tests to run."""
+
+    name: str
+    edits: dict[str, Edit]
+    tests: tuple[str, ...]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        return {path: edit.source for path, edit in self.edits.items()}
+
+
+def mutants() -> Iterator[Mutant]:
+    """Every mutant; equal edits of one function are numbered."""
+    seen: dict[str, int] = {}
+    for path, tests, alike in _all():
+        for planted in alike:
+            name = f"{path} {next(iter(planted.values()))}"
+            seen[name] = seen.get(name, 0) + 1
+            yield Mutant(name if seen[name] == 1 else f"{name} #{seen[name]}", planted, tests)
+
+
+def _all() -> Iterator[tuple[str, tuple[str, ...], Iterator[dict[str, Edit]]]]:
+    for pattern, tests in TWIN_FILES.items():
+        for path in sorted((ROOT / "torch_impl").glob(pattern)):
+            inner = path.relative_to(ROOT / "torch_impl").as_posix()
+            if path.name != "__init__.py":
+                yield inner, tests, _in_both(inner)
+    for path, tests in SHARED_FILES.items():
+        yield path, tests, ({path: edit} for edit in edits((ROOT / path).read_text()))
+
+
+def _in_both(inner: str) -> Iterator[dict[str, Edit]]:
+    files = [f"{side}_impl/{inner}" for side in ("torch", "jax")]
+    for both in pairs(*((ROOT / file).read_text() for file in files), detach=inner.startswith(DIFFERENTIABLE)):
+        yield dict(zip(files, both, strict=True))

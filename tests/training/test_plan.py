@@ -1,0 +1,82 @@
+"""The plan of a run, step by step against a loop that counts: updates, learning rates, and the batch of each step."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from experiments.training.plan import rate_by_step, steps_of_an_epoch, total_steps, total_updates, training_batches
+from shared.configs.experiment import Experiment, ModelConfig
+from shared.configs.optimizer import AdamWConfig, ScheduleConfig, TrainingConfig
+
+BATCHES, RATE = 7, 0.5  # in an epoch, the full rate
+
+
+class Epoch:
+    """Batch number i of epoch n is "n.i"."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __len__(self):
+        return BATCHES
+
+    def start_at(self, batch):
+        return iter([f"{self.number}.{i}" for i in range(batch, BATCHES)])
+
+
+def prepared(accumulate=1, schedule=ScheduleConfig(), epochs=3, steps=None):  # noqa: B008  it is frozen
+    experiment = Experiment(
+        "name", "title", "dataset", ModelConfig("twin"), AdamWConfig(RATE), TrainingConfig(accumulate=accumulate),
+        schedule, epochs=epochs, steps=steps,
+    )  # fmt: skip
+    epochs_by_split = {"train": Epoch}
+    data = SimpleNamespace(epoch=lambda experiment, split, number: epochs_by_split[split](number))
+    return SimpleNamespace(experiment=experiment, data=data)
+
+
+def updates_by_step(steps, accumulate):
+    """The update that each step belongs to, counted one by one."""
+    found, done, gathered = [], 0, 0
+    for _ in range(steps):
+        found.append(done)
+        gathered += 1
+        if gathered == accumulate:
+            done, gathered = done + 1, 0
+    return found, done
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 5])
+def test_a_run_has_the_steps_of_its_epochs_and_the_updates_that_they_fill(accumulate):
+    plan = prepared(accumulate)
+    assert (steps_of_an_epoch(plan), total_steps(plan)) == (BATCHES, 3 * BATCHES)
+    assert total_updates(plan) == updates_by_step(3 * BATCHES, accumulate)[1]
+    assert (total_steps(prepared(steps=10)), total_updates(prepared(accumulate, steps=10))) == (10, 10 // accumulate)
+
+
+def test_a_run_too_short_for_an_update_counts_as_one():
+    assert total_updates(prepared(accumulate=5, steps=3)) == 1
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 5])
+def test_a_linear_schedule_without_horizon_ends_with_the_last_update_and_not_with_the_last_batch(accumulate):
+    steps = 3 * BATCHES
+    rate = rate_by_step(prepared(accumulate, ScheduleConfig("linear", warmup=1)))
+    of_steps, updates = updates_by_step(steps, accumulate)
+    expected = [0.0] + [RATE * ((updates - 1 - k) / (updates - 1)) for k in range(updates)]
+    assert [rate(step) for step in range(steps)] == [expected[update] for update in of_steps]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 5])
+def test_a_schedule_by_epochs_follows_the_epochs_of_the_data_however_many_batches_make_an_update(accumulate):
+    steps = 3 * BATCHES
+    rate = rate_by_step(prepared(accumulate, ScheduleConfig("epoch", factor=0.5)))
+    for step in range(steps):
+        first = step - step % accumulate  # an update has the rate of the epoch in which it begins
+        assert rate(step) == RATE * 0.5 ** (first // BATCHES)
+
+
+@pytest.mark.parametrize("step", [0, 1, BATCHES - 1, BATCHES, BATCHES + 3, 2 * BATCHES])
+def test_the_batches_of_a_run_go_on_from_its_step_through_the_epochs(step):
+    every = [f"{epoch}.{batch}" for epoch in range(4) for batch in range(BATCHES)]
+    for stop_at in (step, step + 1, 3 * BATCHES):
+        assert list(training_batches(prepared(), step, stop_at)) == every[step:stop_at]
