@@ -2,12 +2,30 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 
 WARM_UP = 3  # calls that compile and choose kernels, before the one that is recorded
+_RECORDING = ContextVar("recording", default=False)
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Within it calls are about to be recorded: a layer may prefer many short kernels to a few long ones."""
+    token = _RECORDING.set(True)
+    try:
+        yield
+    finally:
+        _RECORDING.reset(token)
+
+
+def is_recording() -> bool:
+    """True within `recording()`, in its thread."""
+    return _RECORDING.get()
 
 
 class Recorded:
@@ -40,12 +58,12 @@ class Graph:
         self.inputs = list(_tensors(arguments))
         stream, generator = torch.cuda.Stream(), torch.cuda.get_rng_state()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with recording(), torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 function(*arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool):
+        with recording(), torch.cuda.graph(self.graph, pool=pool):
             self.results = function(*arguments)
         torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)
