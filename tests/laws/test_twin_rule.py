@@ -11,11 +11,13 @@ PRIVATE_MAY_DIFFER = {
     "objective.py",
     "backend.py",
     "dropout.py",
+    "layers/fused_gru.py",
     "optimizer.py",
     "random_bits.py",
     "weight_files.py",
     "weights.py",
 }
+TORCH_ALONE = {"recorded.py", "kernels/__init__.py", "kernels/gru_scan.py"}  # what XLA does by itself
 PUBLIC_FOLDERS = ("layers", "models")
 
 
@@ -38,7 +40,7 @@ def public_classes() -> dict[str, str]:
 
 
 def test_every_file_has_its_twin():
-    assert files("torch_impl") == files("jax_impl")
+    assert files("torch_impl") - TORCH_ALONE == files("jax_impl")
 
 
 @pytest.mark.parametrize("path", PAIRS)

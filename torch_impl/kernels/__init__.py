@@ -1,1 +1,1 @@
-"""What a GPU runs faster than the framework's own operations; JAX's compiler needs no such help, so there is no twin."""
+"""What needs kernels of our own on a GPU; XLA makes them by itself, so nothing here has a twin."""
