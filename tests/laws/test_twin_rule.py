@@ -10,14 +10,19 @@ from twin_rule import definitions, differences
 PRIVATE_MAY_DIFFER = {
     "objective.py",
     "backend.py",
-    "layers/fused_gru.py",
     "dropout.py",
+    "layers/fused_gru.py",
     "optimizer.py",
     "random_bits.py",
     "weight_files.py",
     "weights.py",
 }
-ONLY_IN_TORCH = {"recorded.py", "layer_keys.py"}  # CUDA graphs: JAX compiles whole steps
+ONLY_IN_TORCH = {  # CUDA graphs, and what is fast in them: JAX compiles whole steps
+    "recorded.py",
+    "layer_keys.py",
+    "kernels/__init__.py",
+    "kernels/gru_scan.py",
+}
 ONLY_IN_JAX = {"compile_cache.py"}  # a damaged entry stays for ever: PyTorch's compiler replaces it
 PUBLIC_FOLDERS = ("layers", "models")
 
