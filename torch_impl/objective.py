@@ -1,5 +1,6 @@
 """The loss of a model as a function of named weights: what a backend differentiates. Twin: jax_impl/objective.py."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
 Key = rng.Key | Tensor  # the key of a step, or those of its dropout layers (see `layer_keys`) on a GPU
 
+SHAPES = 64  # of batches and models that one process may train
+
 
 class Objective:
     """A stateless model: every method takes its weights, by name, as an argument."""
@@ -42,8 +45,7 @@ class Objective:
         """Gradients of the loss with respect to the trainable weights, by name, and the metrics."""
         weights = {name: weight.detach().requires_grad_(name in self.trainable) for name, weight in weights.items()}
         trainable = {name: weights[name] for name in self.trainable}
-        loss_of = torch.compile(self.loss, dynamic=False) if self.device.type == "cuda" else self.loss
-        loss, metrics = loss_of(weights, batch, key)
+        loss, metrics = (_compiled(self.loss) if self.device.type == "cuda" else self.loss)(weights, batch, key)
         gradients = torch.autograd.grad(loss, list(trainable.values()), materialize_grads=True)
         return dict(zip(trainable, gradients, strict=True)), {"loss": loss.detach(), **metrics}
 
@@ -77,6 +79,12 @@ class Objective:
     def from_canonical(self, arrays: dict[str, np.ndarray]) -> Tensors:
         """The inverse of `to_canonical`, on the device."""
         return {name: to_tensor(array, self.device) for name, array in arrays.items()}
+
+
+def _compiled(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled for each model and shape of a batch: beyond 8 of them, torch's default, it would run uncompiled."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
+    return torch.compile(loss, dynamic=False)
 
 
 def _make_module(model: ModelConfig, device: torch.device) -> tuple[Tensors, nn.Module]:

@@ -10,19 +10,15 @@ from twin_rule import definitions, differences
 PRIVATE_MAY_DIFFER = {
     "objective.py",
     "backend.py",
-    "dropout.py",
     "layers/fused_gru.py",
+    "dropout.py",
     "optimizer.py",
     "random_bits.py",
     "weight_files.py",
     "weights.py",
 }
-ONLY_IN_TORCH = {  # CUDA graphs, and what is fast in them: JAX compiles whole steps
-    "recorded.py",
-    "layer_keys.py",
-    "kernels/__init__.py",
-    "kernels/gru_scan.py",
-}
+# CUDA graphs and what they alone make fast: JAX compiles whole steps
+ONLY_IN_TORCH = {"recorded.py", "layer_keys.py", "kernels/__init__.py", "kernels/gru_scan.py"}
 ONLY_IN_JAX = {"compile_cache.py"}  # a damaged entry stays for ever: PyTorch's compiler replaces it
 PUBLIC_FOLDERS = ("layers", "models")
 

@@ -1,7 +1,7 @@
 """The layers of a GRU as fast as the framework allows, with the weights of the reference.
 Twin: jax_impl/layers/fused_gru.py.
 
-That is `torch.gru` (cuDNN on a GPU), but for the backward pass of a step that is being recorded.
+`torch.gru` calls cuDNN on a GPU, and the library's own loop on a CPU; recorded steps have a backward pass of our own.
 """
 
 import warnings

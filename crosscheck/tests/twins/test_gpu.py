@@ -28,7 +28,7 @@ def test_twins_agree_on_a_gpu(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", suite.DTYPES)
-@pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU"])
+@pytest.mark.parametrize("name", ["GRU:fused", "BidirectionalGRU:fused"])
 def test_the_gru_of_a_recorded_step_agrees_on_a_gpu(name, dtype):
     for planned in suite.planned([name], [dtype], "cuda"):
         with recording():

@@ -37,7 +37,7 @@ def inputs_of(pair: crosscheck.Pair, given: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(("name", "dtype", "given"), list(product_of_cases()))
 def test_a_recorded_gru_agrees_with_the_reference(name, dtype, given):
     pair = crosscheck.build_pair(name, dtype=dtype)
-    pair.jax.implementation = "reference"
+    pair.torch.implementation, pair.jax.implementation = "fused", "reference"
     with recording():
         report = crosscheck.compare(pair.torch, pair.jax, inputs_of(pair, given), optimize=False)
     assert report.agrees, str(report)
@@ -46,6 +46,7 @@ def test_a_recorded_gru_agrees_with_the_reference(name, dtype, given):
 def run(name: str, frozen: str, used: str) -> tuple[Tensor, dict[str, Tensor]]:
     """One of a twin's results, and all tensors that it depends on but those whose names hold `frozen`, by name."""
     pair = crosscheck.build_pair(name)
+    pair.torch.implementation = "fused"
     inputs = {key: torch.tensor(array) for key, array in inputs_of(pair, "states").items()}
     tensors = {**inputs, **dict(pair.torch.named_parameters())}
     trainable = {key: tensor.requires_grad_(frozen not in key) for key, tensor in tensors.items()}
