@@ -4,30 +4,12 @@ JAX has no twin of this file: it compiles whole steps.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Optional
 
 import torch
 from torch import Tensor
 
 WARM_UP = 3  # calls that compile and choose kernels, before the one that is recorded
-_RECORDING = ContextVar("recording", default=False)
-
-
-@contextmanager
-def recording() -> Iterator[None]:
-    """Within it calls are about to be recorded: a layer may prefer many short kernels to a few long ones."""
-    token = _RECORDING.set(True)
-    try:
-        yield
-    finally:
-        _RECORDING.reset(token)
-
-
-def is_recording() -> bool:
-    """True within `recording()`, in its thread."""
-    return _RECORDING.get()
 
 
 class Recording:
@@ -41,12 +23,12 @@ class Recording:
         self.arguments = list(_tensors(arguments))
         stream, generator = torch.cuda.Stream(), torch.cuda.get_rng_state()
         stream.wait_stream(torch.cuda.current_stream())
-        with recording(), torch.cuda.stream(stream):
+        with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 function(*arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with recording(), torch.cuda.graph(self.graph, pool=others and others.graph.pool()):
+        with torch.cuda.graph(self.graph, pool=others and others.graph.pool()):
             self.results = function(*arguments)
         torch.cuda.set_rng_state(generator)
 

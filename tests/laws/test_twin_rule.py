@@ -17,8 +17,7 @@ PRIVATE_MAY_DIFFER = {
     "weight_files.py",
     "weights.py",
 }
-# CUDA graphs and what they alone make fast: JAX compiles whole steps
-ONLY_IN_TORCH = {"recorded.py", "layer_keys.py", "kernels/__init__.py", "kernels/gru_scan.py"}
+ONLY_IN_TORCH = {"recorded.py", "layer_keys.py"}  # CUDA graphs: JAX compiles whole steps
 ONLY_IN_JAX = {"compile_cache.py"}  # a damaged entry stays for ever: PyTorch's compiler replaces it
 PUBLIC_FOLDERS = ("layers", "models")
 

@@ -1,7 +1,7 @@
 """The layers of a GRU as fast as the framework allows, with the weights of the reference.
 Twin: jax_impl/layers/fused_gru.py.
 
-`torch.gru` calls cuDNN on a GPU, and the library's own loop on a CPU; recorded steps have a backward pass of our own.
+`torch.gru` calls cuDNN on a GPU, and the library's own loop on a CPU.
 """
 
 import warnings
@@ -11,9 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torch_impl.kernels.gru_scan import GRUScan
 from torch_impl.layers.linear import Linear
-from torch_impl.recorded import is_recording
 
 Cell = tuple[Linear, Linear]  # the input's projection and the state's
 
@@ -53,12 +51,12 @@ def _library_gru(
     inputs: Float[Tensor, "B T I"], hidden_states: Float[Tensor, "LD B H"], layers: Sequence[Sequence[Cell]]
 ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
     """`torch.nn.GRU` as a function of our weights."""
-    if is_recording() and torch.is_grad_enabled():
-        return _recorded_gru(inputs, hidden_states, layers)
+    cells = [cell for layer in layers for cell in layer]
+    weights = [array for x, h in cells for array in (x.weight, h.weight, x.bias, h.bias)]
     return torch.gru(
         inputs.contiguous(),
         hidden_states.contiguous(),
-        [weight for cells in layers for weight in _weights(cells)],
+        weights,
         has_biases=True,
         num_layers=len(layers),
         dropout=0.0,
@@ -66,21 +64,6 @@ def _library_gru(
         bidirectional=len(layers[0]) == 2,
         batch_first=True,
     )
-
-
-def _recorded_gru(
-    inputs: Float[Tensor, "B T I"], hidden_states: Float[Tensor, "LD B H"], layers: Sequence[Sequence[Cell]]
-) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
-    """The same with a backward pass of many launches, which cost nothing in a recording."""
-    steps, finals = inputs.transpose(0, 1), []
-    for cells, h in zip(layers, hidden_states.chunk(len(layers)), strict=True):
-        steps, final = GRUScan.apply(steps.contiguous(), h.contiguous(), *_weights(cells))
-        finals.append(final)
-    return steps.transpose(0, 1), torch.cat(finals)
-
-
-def _weights(cells: Sequence[Cell]) -> list[Tensor]:
-    return [weight for x, h in cells for weight in (x.weight, h.weight, x.bias, h.bias)]
 
 
 def _steps(x: Float[Tensor, "B T H"], at: Int[Tensor, "B S"]) -> Float[Tensor, "B S H"]:

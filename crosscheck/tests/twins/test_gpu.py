@@ -11,7 +11,6 @@ from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import AdamWConfig
 from shared.rng import random_bits as numpy_bits
 from torch_impl.random_bits import random_bits as torch_bits
-from torch_impl.recorded import recording
 from torch_impl.weights import to_numpy
 
 pytestmark = pytest.mark.gpu
@@ -24,15 +23,6 @@ SIZES = {"vocabulary_size": 37, "embedding_size": 24, "hidden_size": 40, "dropou
 def test_twins_agree_on_a_gpu(name, dtype):
     for planned in suite.planned([name], [dtype], "cuda"):
         report = planned.run()
-        assert report.agrees, str(report)
-
-
-@pytest.mark.parametrize("dtype", suite.DTYPES)
-@pytest.mark.parametrize("name", ["GRU:fused", "BidirectionalGRU:fused"])
-def test_the_gru_of_a_recorded_step_agrees_on_a_gpu(name, dtype):
-    for planned in suite.planned([name], [dtype], "cuda"):
-        with recording():
-            report = planned.run()
         assert report.agrees, str(report)
 
 

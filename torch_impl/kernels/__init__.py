@@ -1,1 +1,0 @@
-"""What needs kernels of our own on a GPU; XLA makes them by itself, so nothing here has a twin."""
