@@ -95,7 +95,9 @@ def test_an_epoch_continued_in_the_middle_is_the_tail_of_the_whole(epoch, data):
 def test_the_number_of_batches_is_known_in_advance(epoch):
     lengths, options, order = epoch
     examples = examples_of(lengths)
-    assert number_of_batches(examples, **options) == len(list(batches(examples, **options, **order)))
+    number = number_of_batches(examples, **options)
+    assert number == len(list(batches(examples, **options, **order)))
+    assert type(number) is int  # it goes into JSON
 
 
 @pytest.mark.parametrize("bucket_lengths", [None, (4, 8)])

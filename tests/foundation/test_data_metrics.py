@@ -38,6 +38,7 @@ def test_a_rate_over_no_examples_is_not_a_number_and_f1_is_zero():
 
 def test_lists_count_like_arrays():
     assert np.array_equal(confusion_matrix([0, 1, 1], [1, 1, 0], 2), [[0, 1], [1, 1]])
+    assert metrics_of_confusion([[3, 1], [0, 4]]) == metrics_of_confusion(np.array([[3, 1], [0, 4]]))
 
 
 def test_confusion_matrices_of_batches_add_up():

@@ -7,6 +7,7 @@ frameworks anew would take longer than most tests.
 import contextlib
 import io
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from mutants.table import ROOT, Mutant
 
 LIMIT = 300  # seconds; a mutant that never ends is noticed too
+MEMORY = 6 * 2**30  # bytes that its data may take, since one that never ends may fill a list
 KILLED, SURVIVED, ENDLESS = "killed", "survived", "endless"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 OPTIONS = (
@@ -79,6 +81,7 @@ def _run(tests: tuple[str, ...], folder: Path) -> None:
     """The tests in this forked process, which ends here; bytecode of a mutant must not be found by the next."""
     os.setsid()
     signal.alarm(LIMIT)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.chdir(folder)
     sys.path[:0] = [str(folder)]
     sys.dont_write_bytecode = True
