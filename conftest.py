@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 ROOT = Path(__file__).parent
@@ -44,6 +45,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real corpora are missing: {folder} does not exist")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def without_checks_of_shapes_on_a_gpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    """PyTorch's compiler can't trace the checks that tests add to every function."""
+    is_gpu = request.node.get_closest_marker("gpu") is not None
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", before or is_gpu)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture
