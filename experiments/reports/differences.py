@@ -37,7 +37,8 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
     """
     values = [settings_of(run) for run in runs]
     columns = _columns(values)
-    found = [heading for heading in columns if _differs(columns[heading]) and not _is_implied(heading, runs, columns)]
+    told = [heading for heading in columns if _differs(columns[heading]) or _is_own(heading, runs, columns)]
+    found = [heading for heading in told if not _is_implied(heading, runs, columns)]
     ordered = sorted(range(len(runs)), key=lambda place: [_rank(name, values[place].get(name)) for name in found])
     differing = [{name: show(values[place][name]) for name in found if name in values[place]} for place in ordered]
     runs = [runs[place] for place in ordered]
@@ -61,6 +62,12 @@ def _columns(values: Sequence[dict[str, Any]]) -> dict[str, list[str | None]]:
 
 def _differs(texts: Iterable[str | None]) -> bool:
     return len({text for text in texts if text is not None}) > 1
+
+
+def _is_own(heading: str, runs: Sequence[Run], columns: dict[str, list[str | None]]) -> bool:
+    """True for a setting that only some runs have, changed from the catalogue's."""
+    pairs = list(zip(runs, columns[heading], strict=True))
+    return None in columns[heading] and not all(_is_as_in_the_catalogue(heading, run, text) for run, text in pairs)
 
 
 def _is_implied(heading: str, runs: Sequence[Run], columns: dict[str, list[str | None]]) -> bool:

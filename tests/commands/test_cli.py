@@ -602,7 +602,7 @@ def test_a_check_of_twins_that_agree_ends_with_0_and_a_table(capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["twin", "dtype", "cases", "worst", "error", "bound", "verdict"]
     assert re.fullmatch(r"LayerNorm +float64 +\d+ +\d\.\de-\d\d +1\.0e-12 +agree *", lines[1])
-    assert lines[-3] == "5 comparisons of 1 twin, no disagreement"
+    assert lines[-3] == "6 comparisons of 1 twin, no disagreement"
     assert lines[-2].startswith("seconds: torch ")
     assert lines[-1] == f"open {Path('checked/report.html')}"
     assert json.loads((tmp_path / "checked" / "report.json").read_text())["agrees"] is True
@@ -611,11 +611,11 @@ def test_a_check_of_twins_that_agree_ends_with_0_and_a_table(capsys, tmp_path):
 def test_a_planted_fault_ends_a_check_with_1_and_every_wrong_tensor(fault, capsys, tmp_path):
     assert cli.main(CHECK) == 1
     out = capsys.readouterr().out
-    assert "5 of 5 DISAGREE" in out
+    assert "6 of 6 DISAGREE" in out
     assert re.search(r"output .*\(5, 11, 17\): error 1.00e-09, bound 1.00e-12, worst at \(\d, \d+, \d+\): torch ", out)
     assert re.search(r"worst at .*: torch (\S+), jax (?!\1\n)", out), "the two values look equal"
     written = json.loads((tmp_path / "checked" / "report.json").read_text())
-    assert (written["agrees"], written["disagreements"], written["device"]) == (False, 5, "cpu")
+    assert (written["agrees"], written["disagreements"], written["device"]) == (False, 6, "cpu")
     assert {"python", "torch", "jax", "flax"} <= written["versions"].keys()
     page = (tmp_path / "checked" / "report.html").read_text()
     assert page.count('<pre class="wrong">') == 5
@@ -624,7 +624,7 @@ def test_a_planted_fault_ends_a_check_with_1_and_every_wrong_tensor(fault, capsy
 def test_a_check_is_readable_by_a_program(fault, capsys):
     assert cli.main([*CHECK[:-2], "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert (found["agrees"], found["comparisons"]) == (False, 5)
+    assert (found["agrees"], found["comparisons"]) == (False, 6)
     assert {row["tensor"] for row in found["reports"][0]["rows"]} >= {"output", "weight", "bias"}
 
 

@@ -13,7 +13,13 @@ from mutants.pairs import pairs
 from mutants.table import SHARED_FILES, TWIN_FILES, mutants
 from places import ROOT
 
-NOT_NUMERICAL = {"build.py", "weight_files.py", "__init__.py"}  # of torch_impl and jax_impl
+NOT_NUMERICAL = {
+    "build.py",
+    "weight_files.py",
+    "__init__.py",
+    "recorded.py",
+    "layer_keys.py",
+}  # of torch_impl and jax_impl
 TORCH = '''
 import torch, jax
 

@@ -8,7 +8,15 @@ import jax_impl
 import torch_impl
 from shared.registry import TWINS
 
-OF_GRUS = {"vocabulary_size": 30522, "embedding_size": 256, "hidden_size": 256, "num_layers": 1, "dropout": 0.0}
+FUSED = {"implementation": "fused"}
+OF_GRUS = {
+    "vocabulary_size": 30522,
+    "embedding_size": 256,
+    "hidden_size": 256,
+    "num_layers": 1,
+    "dropout": 0.0,
+    **FUSED,
+}
 OF_TRANSFORMERS = {
     "vocabulary_size": 30522,
     "sequence_length": 256,
@@ -23,8 +31,8 @@ DEFAULTS = {  # of SPEC.md, sections 1 and 2; all other arguments must be given
     "Linear": {"bound": None},
     "Embedding": {"padding_idx": None},
     "LayerNorm": {"eps": 1e-5},
-    "GRU": {"num_layers": 1},
-    "BidirectionalGRU": {"num_layers": 1},
+    "GRU": {"num_layers": 1, **FUSED},
+    "BidirectionalGRU": {"num_layers": 1, **FUSED},
     "Attn": {"hidden_size": 256, "dropout": 0.0, "pooling": "none"},
     "Encoder": OF_GRUS,
     "DecoderAttn": {**OF_GRUS, "with_attention": True},
