@@ -105,11 +105,12 @@ class Backend:
         return self.objective.to_canonical(gradients)
 
     def key(self, state: State) -> Key:
-        """The random key of the state's next step; on a GPU those of its layers, and native masks start there."""
+        """The random key of the state's next step, where native masks start; on a GPU, the keys of its layers."""
         key = rng.fold_in(rng.key_from_seed(self.seed), state["step"])
         if self.device.type == "cpu":
             return key
-        seed_native(key)
+        if self.training.dropout_rng == "native":
+            seed_native(key)
         return _on_its_way(layer_keys(self.objective.structure, key), self.device)
 
     def update(

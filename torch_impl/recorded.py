@@ -30,6 +30,7 @@ class Recording:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, pool=others and others.graph.pool()):
             self.results = function(*arguments)
+        torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)
 
     def __call__(self, *arguments: Any) -> Any:
