@@ -63,8 +63,9 @@ def _set_defaults_of_compilers() -> None:
     """Keep compiled programs between commands, unless the user chose otherwise; must run before jax is imported."""
     from shared.data.cache import cache_folder
 
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "programs" / "jax"))
-    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(LARGEST_CACHE))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in a folder of others, JAX can't tell what was used last
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder() / "programs" / "jax")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(LARGEST_CACHE))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "programs" / "torch"))
 

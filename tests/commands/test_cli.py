@@ -618,7 +618,7 @@ def test_a_planted_fault_ends_a_check_with_1_and_every_wrong_tensor(fault, capsy
     assert (written["agrees"], written["disagreements"], written["device"]) == (False, 6, "cpu")
     assert {"python", "torch", "jax", "flax"} <= written["versions"].keys()
     page = (tmp_path / "checked" / "report.html").read_text()
-    assert page.count('<pre class="wrong">') == 5
+    assert page.count('<pre class="wrong">') == 6
 
 
 def test_a_check_is_readable_by_a_program(fault, capsys):
@@ -691,11 +691,21 @@ def test_a_missing_gpu_is_found_before_any_data_is_read(monkeypatch, capsys, bac
 
 
 def test_compiled_programs_are_kept_unless_the_user_chose_otherwise(monkeypatch, tmp_path):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE"):
+        monkeypatch.setenv(name, "")  # removed afterwards, with what the command sets
+        monkeypatch.delenv(name)
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "7")
     cli.main(["list", "datasets"])
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "cache" / "programs" / "jax")
+    assert int(os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"]) == cli.LARGEST_CACHE
     assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "7"
+
+
+def test_a_folder_for_compiled_programs_that_the_user_chose_has_no_limit_of_ours(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_MAX_SIZE", raising=False)
+    cli.main(["list", "datasets"])
+    assert "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ
 
 
 @pytest.mark.slow
