@@ -121,6 +121,11 @@ def prepared_for(experiment: Experiment, settings: Settings, progress: Progress)
     prepared = prepare(experiment, settings.data, settings.vocab, preparing(progress))
     if problems := problems_of(prepared.experiment):  # of which its config.json could not be read again
         raise IsogradError(f"{experiment.name} can't be trained: {'; '.join(problems)}")
+    asked, examples = settings.batch_size, prepared.data.counts["train"]
+    if asked is not None and asked > examples:  # every batch would be filled with padding
+        raise IsogradError(
+            f"--batch-size {asked}: the data has only {examples} training examples: expected at most as many"
+        )
     if settings.bucketing:
         prepared = replace(prepared, experiment=with_buckets(prepared.experiment))
     for note in check_updates(settings, total_steps(prepared), prepared.experiment):

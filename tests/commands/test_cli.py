@@ -174,6 +174,7 @@ def _checking_load_backend(name, **given):
 NO_EFFECT = {
     "--steps 6 --stop-at 9": "--stop-at: expected a step from 0 to 6, the last of the run, got 9",
     "--batch-size 2147483647": "batch_size: expected fewer than 2,147,483,648 tokens in a batch",
+    "--batch-size 1000000": "--batch-size 1000000: the data has only 640 training examples: expected at most as many",
     "--steps 1 --accumulate 1000": "--accumulate 1000: a run of 1 steps makes no update",
     "--steps 6 --warmup 7": "--warmup 7: the run has only 6 updates",
     "--data one-class": "expected training examples of several labels, got positive alone",
