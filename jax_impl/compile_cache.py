@@ -3,6 +3,8 @@
 PyTorch has no twin of this file: its compiler checks what it has kept.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,23 @@ import jax
 
 def compiled_or_loaded(lowered: jax.stages.Lowered, name: str, options: dict[str, Any] | None) -> jax.stages.Compiled:
     """The program of the function `name`, from JAX's cache where it is there and sound."""
-    quiet = jax.config.jax_raise_persistent_cache_errors
     try:
-        jax.config.update("jax_raise_persistent_cache_errors", True)
-        return lowered.compile(options)
+        with _errors_of_the_cache():
+            return lowered.compile(options)
     except Exception:  # of the cache, whose errors have no class of their own; one of the program comes again below
         _forget(name)
-        jax.config.update("jax_raise_persistent_cache_errors", quiet)
         return lowered.compile(options)
+
+
+@contextmanager
+def _errors_of_the_cache() -> Iterator[None]:
+    """They are raised within, not told as warnings."""
+    before = jax.config.jax_raise_persistent_cache_errors
+    jax.config.update("jax_raise_persistent_cache_errors", True)
+    try:
+        yield
     finally:
-        jax.config.update("jax_raise_persistent_cache_errors", quiet)
+        jax.config.update("jax_raise_persistent_cache_errors", before)
 
 
 def _forget(name: str) -> None:

@@ -15,7 +15,7 @@ from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
-from torch_impl.layer_keys import layer_keys, seed_native
+from torch_impl.layer_keys import layer_keys
 from torch_impl.objective import Key, Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
@@ -109,9 +109,8 @@ class Backend:
         key = rng.fold_in(rng.key_from_seed(self.seed), state["step"])
         if self.device.type == "cpu":
             return key
-        if self.training.dropout_rng == "native":
-            seed_native(key)
-        return _on_its_way(layer_keys(self.objective.structure, key), self.device)
+        keys = layer_keys(self.objective.structure, key, self.training.dropout_rng)
+        return _on_its_way(keys, self.device)
 
     def update(
         self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]

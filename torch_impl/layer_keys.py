@@ -4,27 +4,24 @@ JAX has no twin of this file: its compiled steps fold keys themselves.
 """
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from shared import rng
-from torch_impl.dropout import Dropout
+from torch_impl.dropout import Dropout, seed_dropout
 
 
-def layer_keys(module: nn.Module, key: rng.Key) -> np.ndarray:
-    """The key of every `Dropout` in the module's order (N, 2) int64; N is 1 where there is none."""
-    keys = [rng.fold_in_name(key, path) for path, layer in module.named_modules() if isinstance(layer, Dropout)]
-    return np.array(keys or [key], np.int64)
+def layer_keys(module: nn.Module, key: rng.Key, kind: str) -> np.ndarray:
+    """The key of every `Dropout` after `seed_dropout`, in the module's order (N, 2) int64; N is 1 if none has one."""
+    seed_dropout(module, key, kind)
+    return np.array([layer.key for layer in _layers(module) if layer.key is not None] or [key], np.int64)
 
 
 def give_keys(module: nn.Module, keys: Int[Tensor, "N 2"], kind: str) -> None:
-    """`seed_dropout` with the keys of the layers; native masks go on where the framework's generator is."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Dropout)]
-    for number, layer in enumerate(layers):
+    """Give the layers their keys; native masks go on where the framework's generator is."""
+    for number, layer in enumerate(_layers(module)):
         layer.key = None if kind == "native" else keys[number]
 
 
-def seed_native(key: rng.Key) -> None:
-    """Start the framework's own generator at `key`, as `seed_dropout` does."""
-    torch.manual_seed(key[0] << 32 | key[1])
+def _layers(module: nn.Module) -> list[Dropout]:
+    return [layer for layer in module.modules() if isinstance(layer, Dropout)]

@@ -25,15 +25,17 @@ def _rows(name: str, options: Options) -> list[Row]:
     experiment = experiment_for(name, options)
     data = random_data(experiment)
     backends = {backend: backend_for(experiment, backend, options.dtype, options.device) for backend in PACKAGES}
-    steps = {name: BareStep(backend, data) for name, backend in backends.items()}
+    steps = {backend: BareStep(made, data) for backend, made in backends.items()}
     blocks: dict[str, Callable[[], Cost]] = {
-        name: partial(each.block, each.steps_of_a_block()) for name, each in steps.items()
+        backend: partial(each.block, each.steps_of_a_block()) for backend, each in steps.items()
     }
-    found = []
-    for row in rows_of(in_turn(blocks, options.rounds), BASE):
-        rate = 1e3 * experiment.batch_size / row["milliseconds"]
-        seconds = backends[row["side"]].compile_seconds
-        found.append(
-            {"case": f"{name}, {options.dtype}", **row, "examples_per_second": rate, "compile_seconds": seconds}
-        )
-    return [row | ({} if row["side"] == BASE else {"goal": GOAL}) for row in found]
+    return [
+        {
+            "case": f"{experiment.name}, {options.dtype}",
+            **row,
+            "examples_per_second": 1e3 * experiment.batch_size / row["milliseconds"],
+            "compile_seconds": backends[row["side"]].compile_seconds,
+            **({} if row["side"] == BASE else {"goal": GOAL}),
+        }
+        for row in rows_of(in_turn(blocks, options.rounds), BASE)
+    ]
