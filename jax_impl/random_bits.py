@@ -3,13 +3,16 @@
 Each draws the elements of a stream (see shared/rng.py) from `first` on; element i depends on (key, i) alone.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.extend.random import threefry_2x32
 
+from jax_impl.triton_call import capability, triton_call
 from shared import rng
 from shared.rng import LOWEST, UNIFORM_BITS, Key
 
@@ -27,11 +30,15 @@ def random_bits(key: Array | Key, shape: tuple[int, ...], device: Device = None,
 def random_mask(
     key: Array | Key, shape: tuple[int, ...], threshold: int, device: Device = None, first: int = 0
 ) -> Array:
-    """True where the upper 23 of the random bits are below `threshold`, that is with probability threshold / 2**23.
-
-    The barrier keeps XLA from drawing and compiling the bits again wherever the mask is read.
-    """
-    return jax.lax.optimization_barrier((random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold)
+    """True where the upper 23 of the random bits are below `threshold`, that is with probability threshold / 2**23."""
+    rng.check_range(first, math.prod(shape))
+    compared = functools.partial(_compared, shape=shape, threshold=threshold, first=first)
+    if capability() is None or math.prod(shape) == 0:
+        mask = compared(jnp.asarray(key, jnp.uint32))
+    else:
+        kernel = functools.partial(_mask_of_kernel, shape=shape, threshold=threshold, first=first)
+        mask = jax.lax.platform_dependent(jnp.asarray(key, jnp.uint32), cuda=kernel, default=compared)
+    return mask if device is None else jax.device_put(mask, device)
 
 
 def random_uniform(key: Array | Key, shape: tuple[int, ...], device: Device = None, first: int = 0) -> Array:
@@ -63,6 +70,23 @@ def split(key: Array | Key, number: int) -> Array:
 def fold_in(key: Array | Key, number: int | Array) -> Array:
     """A new key from a key and an integer below 2**32."""
     return jax.random.key_data(jax.random.fold_in(_typed(key), number))
+
+
+def _compared(key: Array, shape: tuple[int, ...], threshold: int, first: int) -> Array:
+    """The barrier keeps XLA from drawing and compiling the bits again wherever the mask is read."""
+    return jax.lax.optimization_barrier((random_bits(key, shape, first=first) >> 32 - UNIFORM_BITS) < threshold)
+
+
+def _mask_of_kernel(key: Array, shape: tuple[int, ...], threshold: int, first: int) -> Array:
+    """The mask on a GPU by the kernel that PyTorch uses, which is compiled once for all shapes."""
+    from shared.kernels.threefry import BLOCK, threefry_mask
+
+    size = math.prod(shape)
+    numbers = [np.int64(size), np.int64(first), np.uint32(threshold)]
+    result = jax.ShapeDtypeStruct((size,), bool)
+    programs = -(-size // BLOCK)
+    (mask,) = triton_call(threefry_mask, [key], [result], numbers, {"BLOCK": BLOCK}, programs=programs, warps=4)
+    return mask.reshape(shape)
 
 
 def _typed(key: Array | Key) -> Array:

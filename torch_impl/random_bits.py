@@ -73,7 +73,7 @@ def _bits_of_kernel(key: Tensor, shape: Sequence[int], first: int) -> Tensor:
 
     bits = torch.empty(shape, dtype=torch.int64, device=key.device)
     with torch.cuda.device(key.device):  # Triton launches on the current device
-        threefry_bits[-(-bits.numel() // BLOCK),](bits, bits.numel(), key, first, BLOCK=BLOCK)
+        threefry_bits[-(-bits.numel() // BLOCK),](key, bits, bits.numel(), first, BLOCK=BLOCK)
     return bits
 
 
@@ -84,7 +84,7 @@ def _mask_of_kernel(key: Tensor, shape: Sequence[int], threshold: int, first: in
 
     mask = torch.empty(shape, dtype=torch.bool, device=key.device)
     with torch.cuda.device(key.device):
-        threefry_mask[-(-mask.numel() // BLOCK),](mask, mask.numel(), key, first, threshold, BLOCK=BLOCK)
+        threefry_mask[-(-mask.numel() // BLOCK),](key, mask, mask.numel(), first, threshold, BLOCK=BLOCK)
     return mask
 
 

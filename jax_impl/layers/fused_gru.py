@@ -1,10 +1,12 @@
 """The layers of a GRU as fast as the framework allows, with the weights of the reference.
 Twin: torch_impl/layers/fused_gru.py.
 
-Only the state goes through the loop: the rest is computed for all steps at once, in the backward pass too.
+On a GPU that it serves, a layer is a kernel of ours. Elsewhere only the state goes through a loop: the rest is computed
+for all steps at once, in the backward pass too.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +14,20 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.layers.linear import Linear
+from jax_impl.layers.persistent_gru import persistent_gru, serves
 from jax_impl.precision import at_least_float32
 
 Cell = tuple[Linear, Linear]  # the input's projection and the state's
 UNROLL = {"gpu": 8}  # steps in a row without a loop's overhead; on a CPU it costs compile time and gains none
+
+
+class Weights(NamedTuple):
+    """The arrays of a cell: W_i (I, 3H), b_i (3H), W_h (H, 3H), b_h (3H)."""
+
+    w_i: Float[Array, "I H3"]
+    b_i: Float[Array, "H3"]
+    w_h: Float[Array, "H H3"]
+    b_h: Float[Array, "H3"]
 
 
 def fused_gru(
@@ -25,6 +37,48 @@ def fused_gru(
     lengths: Int[Array, "B"] | None,
 ) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
     """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end."""
+    weights = [
+        [Weights(*(a[...] for part in cell for a in (part.kernel, part.bias))) for cell in each] for each in layers
+    ]
+    if not serves(inputs, hidden_states.shape[-1]):
+        return _loops(inputs, hidden_states, weights, lengths)
+    return jax.lax.platform_dependent(inputs, hidden_states, weights, lengths, cuda=_kernels, default=_loops)
+
+
+def _weights(x: Linear, hidden: Linear) -> Weights:
+    return Weights(x.kernel[...], x.bias[...], hidden.kernel[...], hidden.bias[...])
+
+
+def _kernels(
+    inputs: Float[Array, "B T I"],
+    hidden_states: Float[Array, "LD B H"],
+    layers: Sequence[Sequence[Weights]],
+    lengths: Int[Array, "B"] | None,
+) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
+    """Each layer as one kernel, with one product for the inputs of all directions."""
+    batch_size, steps, _ = inputs.shape
+    lengths = jnp.full(batch_size, steps) if lengths is None else lengths
+    finals = []
+    for cells, h in zip(layers, jnp.split(hidden_states, len(layers)), strict=True):
+        projected = inputs @ jnp.concatenate([cell.w_i for cell in cells], axis=1)
+        b_i, b_h = (at_least_float32(jnp.stack(each)) for each in zip(*[(c.b_i, c.b_h) for c in cells], strict=True))
+        kept = 2 * h.shape[-1]  # the candidate's biases stay apart
+        bias = jnp.concatenate([b_i[:, :kept] + b_h[:, :kept], b_i[:, kept:], b_h[:, kept:]], axis=1)
+        weight = jnp.stack([cell.w_h for cell in cells])
+        projected = projected.reshape(batch_size, steps, len(cells), -1)
+        inputs, final = persistent_gru(projected, h, weight, bias, lengths)
+        inputs = inputs.reshape(batch_size, steps, -1)
+        finals.append(final)
+    return inputs, jnp.concatenate(finals)
+
+
+def _loops(
+    inputs: Float[Array, "B T I"],
+    hidden_states: Float[Array, "LD B H"],
+    layers: Sequence[Sequence[Weights]],
+    lengths: Int[Array, "B"] | None,
+) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
+    """Each layer as one loop of all its cells."""
     inputs = inputs.swapaxes(0, 1)
     valid = None if lengths is None else (jnp.arange(len(inputs))[:, None] < lengths)[..., None]
     finals = []
@@ -35,12 +89,15 @@ def fused_gru(
 
 
 def _layer(
-    inputs: Float[Array, "T B I"], h: Float[Array, "D B H"], cells: Sequence[Cell], valid: Bool[Array, "T B 1"] | None
+    inputs: Float[Array, "T B I"],
+    h: Float[Array, "D B H"],
+    cells: Sequence[Weights],
+    valid: Bool[Array, "T B 1"] | None,
 ) -> tuple[Float[Array, "T B DH"], Float[Array, "D B H"]]:
     """All cells of a layer in one loop, each in its own order of the steps."""
-    projected = [_in_order(inputs @ x.kernel[...] + x.bias[...], d) for d, (x, _) in enumerate(cells)]
-    weight = jnp.stack([hidden.kernel[...] for _, hidden in cells])
-    bias = jnp.stack([hidden.bias[...] for _, hidden in cells])[:, None]
+    projected = [_in_order(inputs @ cell.w_i + cell.b_i, d) for d, cell in enumerate(cells)]
+    weight = jnp.stack([cell.w_h for cell in cells])
+    bias = jnp.stack([cell.b_h for cell in cells])[:, None]
     given = None if valid is None else [_in_order(valid, d) for d in range(len(cells))]
     states = _scan(projected, h, weight, bias, given)
     final = jnp.stack([each[-1] for each in states])

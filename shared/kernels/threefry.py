@@ -45,14 +45,14 @@ def _bits_at(key, position):
 
 
 @triton.jit(do_not_specialize=SCALARS[:1])
-def threefry_bits(bits, size, key, first: tl.int64, BLOCK: tl.constexpr):
-    """bits (size,) int64: the unsigned numbers from element `first` on of the stream of `key` (2,) int64."""
+def threefry_bits(key, bits, size, first: tl.int64, BLOCK: tl.constexpr):
+    """key (2,), of any integers -> bits (size,) int64: the unsigned numbers from element `first` of its stream on."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(bits + index, _bits_at(key, first + index).to(tl.int64), mask=index < size)
 
 
 @triton.jit(do_not_specialize=SCALARS)
-def threefry_mask(mask, size, key, first: tl.int64, threshold: tl.uint32, BLOCK: tl.constexpr):
-    """mask (size,) bool: where the upper 23 bits of these numbers are below `threshold`."""
+def threefry_mask(key, mask, size, first: tl.int64, threshold: tl.uint32, BLOCK: tl.constexpr):
+    """key (2,) -> mask (size,) bool: where the upper 23 bits of these numbers are below `threshold`."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(mask + index, (_bits_at(key, first + index) >> 9) < threshold, mask=index < size)

@@ -11,6 +11,7 @@ PRIVATE_MAY_DIFFER = {
     "objective.py",
     "backend.py",
     "layers/fused_gru.py",
+    "layers/persistent_gru.py",
     "dropout.py",
     "optimizer.py",
     "random_bits.py",
@@ -18,7 +19,8 @@ PRIVATE_MAY_DIFFER = {
     "weights.py",
 }
 ONLY_IN_TORCH = {"recorded.py", "layer_keys.py"}  # CUDA graphs: JAX compiles whole steps
-ONLY_IN_JAX = {"compile_cache.py"}  # a damaged entry stays for ever: PyTorch's compiler replaces it
+# A damaged entry stays for ever in JAX's cache, where PyTorch's replaces it; Triton's launcher is PyTorch's.
+ONLY_IN_JAX = {"compile_cache.py", "triton_call.py"}
 PUBLIC_FOLDERS = ("layers", "models")
 
 

@@ -1,17 +1,19 @@
 """The layers of a GRU as fast as the framework allows, with the weights of the reference.
 Twin: jax_impl/layers/fused_gru.py.
 
-`torch.gru` calls cuDNN on a GPU, and the library's own loop on a CPU.
+On a GPU that it serves, a layer is a kernel of ours; elsewhere `torch.gru` calls cuDNN, or the library's loop on a CPU.
 """
 
 import warnings
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from torch_impl.layers.linear import Linear
+from torch_impl.layers.persistent_gru import persistent_gru, serves
 
 Cell = tuple[Linear, Linear]  # the input's projection and the state's
 
@@ -25,25 +27,48 @@ def fused_gru(
     lengths: Int[Tensor, "B"] | None,
 ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
     """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end."""
-    if lengths is None:
+    served = serves(inputs, hidden_states.shape[-1])
+    if lengths is None and not served:
         return _library_gru(inputs, hidden_states, layers)
+    finals = []
+    for cells, h in zip(layers, hidden_states.chunk(len(layers)), strict=True):
+        inputs, final = (_kernel if served else _library)(inputs, h, cells, lengths)
+        finals.append(final)
+    return inputs, torch.cat(finals)
+
+
+def _kernel(
+    inputs: Float[Tensor, "B T I"], h: Float[Tensor, "D B H"], cells: Sequence[Cell], lengths: Int[Tensor, "B"] | None
+) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "D B H"]]:
+    """A layer as one kernel, with one product for the inputs of all directions."""
+    batch_size, steps, _ = inputs.shape
+    projected = F.linear(inputs, torch.cat([x.weight for x, _ in cells])).unflatten(-1, (len(cells), -1))
+    b_i, b_h = (torch.stack([part.bias.float() for part in each]) for each in zip(*cells, strict=True))
+    kept = 2 * h.shape[-1]  # the candidate's biases stay apart
+    bias = torch.cat([b_i[:, :kept] + b_h[:, :kept], b_i[:, kept:], b_h[:, kept:]], dim=1)
+    if lengths is None:
+        lengths = torch.full((batch_size,), steps, device=inputs.device)
+    weight = torch.stack([hidden.weight for _, hidden in cells])
+    outputs, final = persistent_gru(projected, h, weight, bias, lengths)
+    return outputs.flatten(2), final
+
+
+def _library(
+    inputs: Float[Tensor, "B T I"], h: Float[Tensor, "D B H"], cells: Sequence[Cell], lengths: Int[Tensor, "B"]
+) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "D B H"]]:
+    """A layer by the library with packed semantics, without waiting for the host."""
     last = lengths.clamp(0, inputs.shape[1])[:, None] - 1
     steps = torch.arange(inputs.shape[1], device=inputs.device)
     valid = (steps <= last)[..., None]
     mirrored = torch.where(steps <= last, last - steps, steps)  # so that the padding stays at the end
-    states = iter(hidden_states.unbind(0))
-    finals = []
-    for layer in layers:
-        outputs = []
-        for cell, reverse in zip(layer, (False, True), strict=False):
-            h = next(states)
-            read, _ = _library_gru(_steps(inputs, mirrored) if reverse else inputs, h[None], [[cell]])
-            final = _steps(read, last.clamp(min=0)).squeeze(1)
-            finals.append(torch.where(last >= 0, final, h))
-            read = torch.where(valid, read, 0.0)
-            outputs.append(_steps(read, mirrored) if reverse else read)
-        inputs = torch.cat(outputs, dim=-1)
-    return inputs, torch.stack(finals)
+    outputs, finals = [], []
+    for cell, first, reverse in zip(cells, h, (False, True), strict=False):
+        read, _ = _library_gru(_steps(inputs, mirrored) if reverse else inputs, first[None], [[cell]])
+        final = _steps(read, last.clamp(min=0)).squeeze(1)
+        finals.append(torch.where(last >= 0, final, first))
+        read = torch.where(valid, read, 0.0)
+        outputs.append(_steps(read, mirrored) if reverse else read)
+    return torch.cat(outputs, dim=-1), torch.stack(finals)
 
 
 @torch.compiler.disable  # a compiler of steps would write the library's loop out

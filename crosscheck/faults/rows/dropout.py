@@ -94,8 +94,8 @@ MASKS = (
     *both_sides(
         "random-lower-bits", "dropout", "the lower 23 bits are compared, not the upper", BITS,
         (TORCH_MASK, "(random_bits(key, shape, device, first) & 2**UNIFORM_BITS - 1) < threshold"),
-        ("(random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold",
-         "(random_bits(key, shape, device, first) & 2**UNIFORM_BITS - 1) < threshold"), "Attn", "dropout", **TRAIN,
+        ("(random_bits(key, shape, first=first) >> 32 - UNIFORM_BITS) < threshold",
+         "(random_bits(key, shape, first=first) & 2**UNIFORM_BITS - 1) < threshold"), "Attn", "dropout", **TRAIN,
     ),
     *both_sides(
         "random-mask-by-columns", "dropout", "the mask is filled column by column", BITS,
@@ -106,7 +106,7 @@ MASKS = (
     *both_sides(
         "random-stream-late-by-one", "dropout", "the stream starts at its second element", BITS,
         ("threshold, first))", "threshold, first + 1))"),
-        ("barrier((random_bits(key, shape, device, first)", "barrier((random_bits(key, shape, device, first + 1)"),
+        ("barrier((random_bits(key, shape, first=first)", "barrier((random_bits(key, shape, first=first + 1)"),
         "Attn", "dropout", **TRAIN,
     ),
     Fault(

@@ -108,7 +108,7 @@ MASKS = (
     ),
     Equivalent(
         "random-mask-by-uniform/jax", "jax", "the mask compares uniform numbers, not their bits",
-        (Change(f"jax_impl/{BITS}", "(random_bits(key, shape, device, first) >> 32 - UNIFORM_BITS) < threshold",
+        (Change(f"jax_impl/{BITS}", "(random_bits(key, shape, first=first) >> 32 - UNIFORM_BITS) < threshold",
                 "jax.random.uniform(_typed(key), shape, jnp.float32) < threshold / 2**UNIFORM_BITS"),),
         "Attn", mode="train",
     ),

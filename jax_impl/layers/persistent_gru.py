@@ -1,0 +1,113 @@
+"""All steps of a GRU layer as one kernel on a GPU. Twin: torch_impl/layers/persistent_gru.py.
+
+The kernels, the same for both frameworks, are in shared/kernels/gru.py; products that need no order are left to cuBLAS.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from jax_impl.triton_call import capability, triton_call
+from shared.kernels.availability import LARGEST, SERVED
+
+Plan = Any
+
+
+def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
+    """Whether there is a kernel for layers of this size and dtype on this machine's GPU."""
+    half = inputs.dtype in (jnp.bfloat16, jnp.float16)
+    return half and inputs.size > 0 and hidden_size <= LARGEST and capability() in SERVED
+
+
+@jax.custom_vjp
+def persistent_gru(
+    projected: Float[Array, "B T D H3"],
+    initial: Float[Array, "D B H"],
+    weight: Float[Array, "D H H3"],
+    bias: Float[Array, "D H4"],
+    lengths: Int[Array, "B"],
+) -> tuple[Float[Array, "B T D H"], Float[Array, "D B H"]]:
+    """Outputs and final states of a layer of D directions, from W_i x and the state's weights.
+
+    The biases, in float32, are b_ir + b_hr, b_iz + b_hz, b_in and b_hn. The second direction starts at the end; steps
+    from an example's length on keep the state and put out zero.
+    """
+    outputs, final, _, _ = _forward(projected, initial, weight, bias, lengths, trains=False)
+    return outputs, final
+
+
+def _forward(
+    projected: Array, initial: Array, weight: Array, bias: Array, lengths: Array, trains: bool
+) -> tuple[Array, Array, Array, Array]:
+    """Outputs and final states, and what the backward pass needs: the states before each step, and the gates."""
+    from shared.kernels.gru import gru_forward
+
+    plan = _plan("forward", projected, initial)
+    dtype, hidden_size = projected.dtype, initial.shape[-1]
+    kept = projected.shape[:3] if trains else (1, 1, 1)
+    results = [
+        jax.ShapeDtypeStruct((*projected.shape[:3], hidden_size), dtype),
+        jax.ShapeDtypeStruct(initial.shape, dtype),
+        jax.ShapeDtypeStruct((*kept, hidden_size), dtype),
+        jax.ShapeDtypeStruct((*kept, 4 * hidden_size), dtype),
+        jax.ShapeDtypeStruct(plan.states, dtype),
+    ]
+    read = (projected, initial, weight.swapaxes(1, 2), bias, lengths.astype(jnp.int32))
+    outputs, final, before, gates, _, _ = _launch(gru_forward, plan, read, results, TRAINS=trains)
+    return outputs, final, before, gates
+
+
+def _forward_and_saved(
+    projected: Array, initial: Array, weight: Array, bias: Array, lengths: Array
+) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    outputs, final, before, gates = _forward(projected, initial, weight, bias, lengths, trains=True)
+    return (outputs, final), (weight, lengths, before, gates)
+
+
+def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Array | None, ...]:
+    from shared.kernels.gru import gru_backward
+
+    weight, lengths, before, gates = saved
+    d_outputs, d_final = given
+    plan = _plan("backward", gates, d_final)
+    dtype, hidden_size = gates.dtype, weight.shape[1]
+    results = [
+        jax.ShapeDtypeStruct((*before.shape[:3], 3 * hidden_size), dtype),
+        jax.ShapeDtypeStruct(before.shape, dtype),
+        jax.ShapeDtypeStruct((len(weight), plan.groups, 4 * hidden_size), jnp.float32),
+        jax.ShapeDtypeStruct(d_final.shape, dtype),
+        jax.ShapeDtypeStruct(plan.partial_sums, dtype),
+    ]
+    read = (weight.swapaxes(1, 2), lengths.astype(jnp.int32), before, gates, d_outputs, d_final)
+    d_projected, d_recurrent, d_bias, d_initial, _, _ = _launch(gru_backward, plan, read, results)
+    d_weight = []
+    for d in range(len(weight)):
+        steps = before[:, :, d].reshape(-1, hidden_size)
+        d_gates = d_projected[:, :, d].reshape(-1, 3 * hidden_size)
+        d_candidate = d_recurrent[:, :, d].reshape(-1, hidden_size)
+        d_weight.append(jnp.concatenate([(steps.T @ d_gates)[:, : 2 * hidden_size], steps.T @ d_candidate], axis=1))
+    return d_projected, d_initial, jnp.stack(d_weight), d_bias.sum(1), None
+
+
+persistent_gru.defvjp(_forward_and_saved, _gradients)
+
+
+def _plan(way: str, steps: Array, states: Array) -> Plan:
+    """How a layer of this size is cut on the GPU."""
+    from shared.kernels.gru import plan_for
+
+    batch_size, length = steps.shape[:2]
+    return plan_for(way, batch_size, length, len(states), states.shape[-1], jax.devices()[0].core_count)
+
+
+def _launch(
+    kernel: Any, plan: Plan, read: tuple[Array, ...], written: list[jax.ShapeDtypeStruct], **constants: Any
+) -> list[Array]:
+    counters = jax.ShapeDtypeStruct((plan.counters,), jnp.int32)
+    numbers, constants = [np.int32(number) for number in plan.numbers], {**plan.constants, **constants}
+    sizes = {"programs": plan.programs, "warps": plan.warps, "zeroed": 1}
+    return triton_call(kernel, read, [*written, counters], numbers, constants, **sizes)

@@ -1,0 +1,83 @@
+"""Kernels of Triton in a JAX program: compiled by Triton, launched by jaxlib.
+
+PyTorch has no twin of this file: Triton's own launcher is PyTorch's.
+"""
+
+import functools
+import importlib.util
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+ALIGNED = 16  # bytes: XLA aligns every array better than that
+TYPES = {
+    **{"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "bool": "i1"},
+    **{"int32": "i32", "int64": "i64", "uint32": "u32"},
+}
+
+
+@functools.cache
+def capability() -> tuple[int, int] | None:
+    """The compute capability of the first GPU, if there is one and Triton can compile for it."""
+    if importlib.util.find_spec("triton") is None or jax.default_backend() != "gpu":
+        return None
+    version = getattr(jax.devices()[0], "compute_capability", "")
+    return tuple(map(int, version.split("."))) if version.replace(".", "").isdigit() else None  # type: ignore[return-value]
+
+
+def triton_call(
+    kernel: Any,
+    arrays: Sequence[Array],
+    results: Sequence[jax.ShapeDtypeStruct],
+    numbers: Sequence[np.integer],
+    constants: Mapping[str, Any],
+    *,
+    programs: int,
+    warps: int,
+    zeroed: int = 0,
+) -> list[Array]:
+    """Launch a kernel of arrays, results, numbers and constants, in this order; the last `zeroed` results start at 0.
+
+    A batched call (`jax.vmap`) launches once for each of its examples.
+    """
+    from jax._src.lib import gpu_triton
+
+    types = [*("*" + _type(each) for each in (*arrays, *results)), *map(_type, numbers)]
+    compiled = _compiled(kernel, tuple(types), tuple(constants.items()), warps, capability())
+    bytes_to_zero = [0] * (len(arrays) + len(results) - zeroed)
+    bytes_to_zero += [np.prod(each.shape, dtype=int) * each.dtype.itemsize for each in results[len(results) - zeroed :]]
+    parameters = [gpu_triton.create_array_parameter(int(size), ALIGNED) for size in bytes_to_zero]
+    parameters += [gpu_triton.create_scalar_parameter(n.item(), _type(n)) for n in numbers]
+    call = gpu_triton.TritonKernelCall(compiled, programs, 1, 1, parameters)
+    opaque = zlib.compress(call.to_proto(kernel.__name__, b""))
+    return jax.ffi.ffi_call("triton_kernel_call_ffi", list(results), vmap_method="sequential")(
+        *arrays, opaque=opaque, name=kernel.__name__
+    )
+
+
+def _type(value: Array | jax.ShapeDtypeStruct | np.integer) -> str:
+    """As Triton calls it."""
+    return TYPES[jnp.dtype(value.dtype).name]
+
+
+@functools.cache
+def _compiled(
+    kernel: Any, types: tuple[str, ...], constants: tuple[tuple[str, Any], ...], warps: int, version: tuple[int, int]
+) -> Any:
+    """The kernel for parameters of these types, as jaxlib launches it."""
+    from jax._src.lib import gpu_triton
+    from triton import compile as compile_kernel
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    signature = dict(zip(kernel.arg_names, types, strict=False)) | dict.fromkeys(dict(constants), "constexpr")
+    aligned = {(n,): [["tt.divisibility", ALIGNED]] for n, each in enumerate(types) if each.startswith("*")}
+    number = 10 * version[0] + version[1]
+    source = ASTSource(kernel, {name: signature[name] for name in kernel.arg_names}, dict(constants), aligned)
+    made = compile_kernel(source, target=GPUTarget("cuda", number, 32), options={"num_warps": warps})
+    return gpu_triton.TritonKernel(made.metadata.name, warps, 1, made.metadata.shared, made.asm["ptx"], "", number)

@@ -1,0 +1,140 @@
+"""All steps of a GRU layer as one kernel on a GPU. Twin: jax_impl/layers/persistent_gru.py.
+
+The kernels, the same for both frameworks, are in shared/kernels/gru.py; products that need no order are left to cuBLAS.
+"""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from shared.kernels.availability import LARGEST, SERVED
+
+Plan = Any
+
+
+def serves(inputs: Float[Tensor, "B T I"], hidden_size: int) -> bool:
+    """Whether there is a kernel for layers of this size and dtype on the inputs' device."""
+    half = inputs.dtype in (torch.bfloat16, torch.float16)
+    return half and inputs.numel() > 0 and hidden_size <= LARGEST and _capability(inputs.device) in SERVED
+
+
+def persistent_gru(
+    projected: Float[Tensor, "B T D H3"],
+    initial: Float[Tensor, "D B H"],
+    weight: Float[Tensor, "D H3 H"],
+    bias: Float[Tensor, "D H4"],
+    lengths: Int[Tensor, "B"],
+) -> tuple[Float[Tensor, "B T D H"], Float[Tensor, "D B H"]]:
+    """Outputs and final states of a layer of D directions, from W_i x and the state's weights.
+
+    The biases, in float32, are b_ir + b_hr, b_iz + b_hz, b_in and b_hn. The second direction starts at the end; steps
+    from an example's length on keep the state and put out zero.
+    """
+    trains = torch.is_grad_enabled() and any(each.requires_grad for each in (projected, initial, weight, bias))
+    outputs, final, _, _ = _forward(projected, initial, weight, bias, lengths.int(), trains)
+    return outputs, final
+
+
+@torch.library.custom_op("isograd::gru_forward", mutates_args=())
+def _forward(
+    projected: Tensor, initial: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, trains: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Outputs and final states, and what the backward pass needs: the states before each step, and the gates."""
+    from shared.kernels.gru import gru_forward
+
+    plan = _plan("forward", projected, initial)
+    made = _forward_shapes(projected, initial, weight, bias, lengths, trains)
+    states = projected.new_empty(plan.states)
+    _launch(gru_forward, plan, (projected, initial, weight, bias, lengths), (*made, states), TRAINS=trains)
+    return made
+
+
+@_forward.register_fake
+def _forward_shapes(
+    projected: Tensor, initial: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, trains: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch_size, steps, directions, _ = projected.shape
+    hidden_size = initial.shape[-1]
+    kept = (batch_size, steps, directions) if trains else (0, 0, 0)
+    return (
+        projected.new_empty(batch_size, steps, directions, hidden_size),
+        torch.empty_like(initial, memory_format=torch.contiguous_format),
+        projected.new_empty(*kept, hidden_size),
+        projected.new_empty(*kept, 4 * hidden_size),
+    )
+
+
+@torch.library.custom_op("isograd::gru_backward", mutates_args=())
+def _backward(
+    weight: Tensor, lengths: Tensor, before: Tensor, gates: Tensor, d_outputs: Tensor, d_final: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of W_i x, of W_hn h + b_hn, of each group's biases and of the initial states."""
+    from shared.kernels.gru import gru_backward
+
+    plan = _plan("backward", gates, d_final)
+    made = _backward_shapes(weight, lengths, before, gates, d_outputs, d_final)
+    sums = gates.new_empty(plan.partial_sums)
+    _launch(gru_backward, plan, (weight, lengths, before, gates, d_outputs, d_final), (*made, sums))
+    return made
+
+
+@_backward.register_fake
+def _backward_shapes(
+    weight: Tensor, lengths: Tensor, before: Tensor, gates: Tensor, d_outputs: Tensor, d_final: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch_size, steps, directions, hidden_size = before.shape
+    return (
+        before.new_empty(batch_size, steps, directions, 3 * hidden_size),
+        torch.empty_like(before),
+        before.new_empty(directions, _plan("backward", gates, d_final).groups, 4 * hidden_size, dtype=torch.float32),
+        torch.empty_like(d_final, memory_format=torch.contiguous_format),
+    )
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, _, weight, _, lengths, _ = inputs
+    ctx.save_for_backward(weight, lengths, *output[2:])
+
+
+def _gradients(ctx: Any, d_outputs: Tensor, d_final: Tensor, *others: Any) -> tuple[Any, ...]:
+    weight, lengths, before, gates = ctx.saved_tensors
+    d_projected, d_recurrent, d_bias, d_initial = _backward(weight, lengths, before, gates, d_outputs, d_final)
+    hidden_size = weight.shape[-1]
+    d_weight = []
+    for d in range(len(weight)):
+        steps = before[:, :, d].flatten(0, 1)
+        d_gates, d_candidate = d_projected[:, :, d, : 2 * hidden_size].flatten(0, 1), d_recurrent[:, :, d].flatten(0, 1)
+        d_weight.append(torch.cat([d_gates.T @ steps, d_candidate.T @ steps]))
+    return d_projected, d_initial, torch.stack(d_weight), d_bias.sum(1), None, None
+
+
+_forward.register_autograd(_gradients, setup_context=_setup)
+
+
+def _plan(way: str, steps: Tensor, states: Tensor) -> Plan:
+    """How a layer of this size is cut on the tensor's device."""
+    from shared.kernels.gru import plan_for
+
+    batch_size, length = steps.shape[:2]
+    return plan_for(way, batch_size, length, len(states), states.shape[-1], _processors(steps.device))
+
+
+@torch.compiler.assume_constant_result
+def _capability(device: torch.device) -> tuple[int, int] | None:
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+
+
+@torch.compiler.assume_constant_result
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def _launch(kernel: Any, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], **constants: Any) -> None:
+    counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
+    arrays = (*(each.contiguous() for each in read), *written, counters)
+    on_device = torch.cuda.device(counters.device) if counters.is_cuda else nullcontext()
+    with on_device:  # Triton launches on the current device
+        kernel[plan.programs,](*arrays, *plan.numbers, **plan.constants, **constants, num_warps=plan.warps)
