@@ -13,6 +13,7 @@ import optax
 from jax import Array
 
 from jax_impl.compile_cache import compiled_or_loaded
+from jax_impl.layer_keys import layer_keys
 from jax_impl.objective import Objective
 from jax_impl.optimizer import Tensors
 from jax_impl.precision import use_exact_matmul
@@ -115,8 +116,9 @@ class Backend:
         return self.objective.to_canonical(gradients)
 
     def key(self, state: State) -> np.ndarray:
-        """The random key of the state's next step."""
-        return np.array(rng.fold_in(rng.key_from_seed(self.seed), state["step"]), np.uint32)
+        """The random keys of the dropout layers in the state's next step."""
+        key = rng.fold_in(rng.key_from_seed(self.seed), state["step"])
+        return layer_keys(self.objective.structure, key, self.training.dropout_rng)
 
     @_compiled(donate=(0,))
     def update(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:

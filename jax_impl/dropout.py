@@ -24,14 +24,21 @@ class Dropout(nnx.Dropout):
         super().__init__(rate, rngs=rngs)
         self.rate = rate
         self.key = nnx.data(None)
+        self.native = False
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         if self.key is None:
             return super().__call__(x)
+        if self.native:
+            return super().__call__(x, rngs=_native(self.key))
         if self.deterministic or self.rate == 0.0:
             return x
         keep = random_mask(self.key, x.shape, rng.keep_threshold(self.rate))
         return jnp.where(keep, x / (1.0 - self.rate), 0.0)
+
+    def take_key(self, key: Array, kind: str) -> None:
+        """Draw the masks of this key; with `kind` "native" they come from a generator of XLA that starts there."""
+        self.key, self.native = key, kind == "native"
 
 
 def seed_dropout(module: nnx.Module, key: Array | rng.Key | None, kind: str = "shared") -> None:
@@ -41,10 +48,9 @@ def seed_dropout(module: nnx.Module, key: Array | rng.Key | None, kind: str = "s
     """
     for path, layer in nnx.iter_modules(module):
         if isinstance(layer, Dropout):
-            folded = None if key is None else _fold_in_name(jnp.asarray(key, jnp.uint32), path)
-            layer.key = None if kind == "native" else folded
-            if key is not None and kind == "native":
-                layer.rngs = nnx.Rngs(dropout=_native(folded)).dropout
+            layer.key = None
+            if key is not None:
+                layer.take_key(_fold_in_name(jnp.asarray(key, jnp.uint32), path), kind)
 
 
 def _fold_in_name(key: Array, path: tuple[str | int, ...]) -> Array:
@@ -52,6 +58,6 @@ def _fold_in_name(key: Array, path: tuple[str | int, ...]) -> Array:
     return fold_in(key, zlib.crc32(name))
 
 
-def _native(key: Array) -> Array:
-    """A key of XLA's own generator."""
-    return jax.random.wrap_key_data(jnp.tile(key, 2), impl="rbg")
+def _native(key: Array) -> nnx.Rngs:
+    """XLA's own generator, from a key of two words."""
+    return nnx.Rngs(dropout=jax.random.wrap_key_data(jnp.tile(key, 2), impl="rbg"))

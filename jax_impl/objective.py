@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jax_impl.build import build_twin, empty_twin
-from jax_impl.dropout import seed_dropout
+from jax_impl.layer_keys import give_keys
 from jax_impl.losses import LOSSES, weighted_mean
 from jax_impl.optimizer import Tensors
 from jax_impl.weights import parameter_shapes, to_numpy, to_tensor
@@ -53,12 +53,13 @@ class Objective:
         return weighted_mean(losses, batch["weights"]), metrics
 
     def outputs(self, weights: Tensors, batch: Tensors, key: Array | None) -> Any:
-        """The model's outputs in the run's dtype, with the dropout masks of `key`, or without dropout if None."""
+        """The model's outputs in the run's dtype, with the dropout masks of the layers' keys, or without if None."""
         compute = {name: weight.astype(self.dtype) for name, weight in weights.items()}
         inputs = tuple(batch[name] for name in self.model.inputs)
         module = _with_weights(self.structure, compute, self.buffers)
         module.eval() if key is None else module.train()
-        seed_dropout(module, key, self.dropout_rng)
+        if key is not None:
+            give_keys(module, key, self.dropout_rng)
         return module(*inputs)
 
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:

@@ -81,12 +81,11 @@ def _mask_of_kernel(key: Array, shape: tuple[int, ...], threshold: int, first: i
     """The mask on a GPU by the kernel that PyTorch uses, which is compiled once for all shapes."""
     from shared.kernels.threefry import BLOCK, threefry_mask
 
-    size = math.prod(shape)
+    size = math.prod(shape)  # of a result in the mask's own shape: reshaped, its layout would be anyone's, and copied
     numbers = [np.int64(size), np.int64(first), np.uint32(threshold)]
-    result = jax.ShapeDtypeStruct((size,), bool)
-    programs = -(-size // BLOCK)
+    programs, result = -(-size // BLOCK), jax.ShapeDtypeStruct(shape, bool)
     (mask,) = triton_call(threefry_mask, [key], [result], numbers, {"BLOCK": BLOCK}, programs=programs, warps=4)
-    return mask.reshape(shape)
+    return mask
 
 
 def _typed(key: Array | Key) -> Array:

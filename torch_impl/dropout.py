@@ -20,14 +20,19 @@ class Dropout(nn.Dropout):
         super().__init__(rate)
         self.rate = rate
         self.key = None
+        self.native = False
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        if self.key is None:
+        if self.key is None or self.native:
             return super().forward(x)
         if not self.training or self.rate == 0.0:
             return x
         keep = random_mask(self.key, x.shape, rng.keep_threshold(self.rate), x.device)
         return torch.where(keep, x / (1.0 - self.rate), 0.0)
+
+    def take_key(self, key: rng.Key | Tensor, kind: str) -> None:
+        """Draw the masks of this key; with `kind` "native" they come from the framework's generator, where it is."""
+        self.key, self.native = key, kind == "native"
 
 
 def seed_dropout(module: nn.Module, key: rng.Key | None, kind: str = "shared") -> None:
@@ -39,4 +44,6 @@ def seed_dropout(module: nn.Module, key: rng.Key | None, kind: str = "shared") -
         torch.manual_seed(key[0] << 32 | key[1])
     for path, layer in module.named_modules():
         if isinstance(layer, Dropout):
-            layer.key = None if key is None or kind == "native" else rng.fold_in_name(key, path)
+            layer.key = None
+            if key is not None:
+                layer.take_key(rng.fold_in_name(key, path), kind)

@@ -1,6 +1,5 @@
-"""The keys of all dropout layers as one tensor on a GPU, so that a recorded step can be replayed with other keys.
-
-JAX has no twin of this file: its compiled steps fold keys themselves.
+"""The keys of all dropout layers as one array, which a compiled step takes as an argument.
+Twin: jax_impl/layer_keys.py.
 """
 
 import numpy as np
@@ -14,13 +13,13 @@ from torch_impl.dropout import Dropout, seed_dropout
 def layer_keys(module: nn.Module, key: rng.Key, kind: str) -> np.ndarray:
     """The key of every `Dropout` after `seed_dropout`, in the module's order (N, 2) int64; N is 1 if none has one."""
     seed_dropout(module, key, kind)
-    return np.array([layer.key for layer in _layers(module) if layer.key is not None] or [key], np.int64)
+    return np.array([layer.key for layer in _layers(module)] or [key], np.int64)
 
 
 def give_keys(module: nn.Module, keys: Int[Tensor, "N 2"], kind: str) -> None:
-    """Give the layers their keys; native masks go on where the framework's generator is."""
+    """Give every `Dropout` its row of `layer_keys`."""
     for number, layer in enumerate(_layers(module)):
-        layer.key = None if kind == "native" else keys[number]
+        layer.take_key(keys[number], kind)
 
 
 def _layers(module: nn.Module) -> list[Dropout]:

@@ -21,7 +21,7 @@ Cell = tuple[Linear, Linear]  # the input's projection and the state's
 UNROLL = {"gpu": 8}  # steps in a row without a loop's overhead; on a CPU it costs compile time and gains none
 
 
-class Weights(NamedTuple):
+class _Weights(NamedTuple):
     """The arrays of a cell: W_i (I, 3H), b_i (3H), W_h (H, 3H), b_h (3H)."""
 
     w_i: Float[Array, "I H3"]
@@ -38,21 +38,21 @@ def fused_gru(
 ) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
     """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end."""
     weights = [
-        [Weights(*(a[...] for part in cell for a in (part.kernel, part.bias))) for cell in each] for each in layers
+        [_Weights(*(a[...] for part in cell for a in (part.kernel, part.bias))) for cell in each] for each in layers
     ]
     if not serves(inputs, hidden_states.shape[-1]):
         return _loops(inputs, hidden_states, weights, lengths)
     return jax.lax.platform_dependent(inputs, hidden_states, weights, lengths, cuda=_kernels, default=_loops)
 
 
-def _weights(x: Linear, hidden: Linear) -> Weights:
-    return Weights(x.kernel[...], x.bias[...], hidden.kernel[...], hidden.bias[...])
+def _weights(x: Linear, hidden: Linear) -> _Weights:
+    return _Weights(x.kernel[...], x.bias[...], hidden.kernel[...], hidden.bias[...])
 
 
 def _kernels(
     inputs: Float[Array, "B T I"],
     hidden_states: Float[Array, "LD B H"],
-    layers: Sequence[Sequence[Weights]],
+    layers: Sequence[Sequence[_Weights]],
     lengths: Int[Array, "B"] | None,
 ) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
     """Each layer as one kernel, with one product for the inputs of all directions."""
@@ -64,7 +64,7 @@ def _kernels(
         b_i, b_h = (at_least_float32(jnp.stack(each)) for each in zip(*[(c.b_i, c.b_h) for c in cells], strict=True))
         kept = 2 * h.shape[-1]  # the candidate's biases stay apart
         bias = jnp.concatenate([b_i[:, :kept] + b_h[:, :kept], b_i[:, kept:], b_h[:, kept:]], axis=1)
-        weight = jnp.stack([cell.w_h for cell in cells])
+        weight = jnp.stack([cell.w_h.T for cell in cells])
         projected = projected.reshape(batch_size, steps, len(cells), -1)
         inputs, final = persistent_gru(projected, h, weight, bias, lengths)
         inputs = inputs.reshape(batch_size, steps, -1)
@@ -75,7 +75,7 @@ def _kernels(
 def _loops(
     inputs: Float[Array, "B T I"],
     hidden_states: Float[Array, "LD B H"],
-    layers: Sequence[Sequence[Weights]],
+    layers: Sequence[Sequence[_Weights]],
     lengths: Int[Array, "B"] | None,
 ) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
     """Each layer as one loop of all its cells."""
@@ -91,7 +91,7 @@ def _loops(
 def _layer(
     inputs: Float[Array, "T B I"],
     h: Float[Array, "D B H"],
-    cells: Sequence[Weights],
+    cells: Sequence[_Weights],
     valid: Bool[Array, "T B 1"] | None,
 ) -> tuple[Float[Array, "T B DH"], Float[Array, "D B H"]]:
     """All cells of a layer in one loop, each in its own order of the steps."""

@@ -27,7 +27,7 @@ def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
 def persistent_gru(
     projected: Float[Array, "B T D H3"],
     initial: Float[Array, "D B H"],
-    weight: Float[Array, "D H H3"],
+    weight: Float[Array, "D H3 H"],
     bias: Float[Array, "D H4"],
     lengths: Int[Array, "B"],
 ) -> tuple[Float[Array, "B T D H"], Float[Array, "D B H"]]:
@@ -56,7 +56,7 @@ def _forward(
         jax.ShapeDtypeStruct((*kept, 4 * hidden_size), dtype),
         jax.ShapeDtypeStruct(plan.states, dtype),
     ]
-    read = (projected, initial, weight.swapaxes(1, 2), bias, lengths.astype(jnp.int32))
+    read = (projected, initial, weight, bias, lengths.astype(jnp.int32))
     outputs, final, before, gates, _, _ = _launch(gru_forward, plan, read, results, TRAINS=trains)
     return outputs, final, before, gates
 
@@ -74,7 +74,7 @@ def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Ar
     weight, lengths, before, gates = saved
     d_outputs, d_final = given
     plan = _plan("backward", gates, d_final)
-    dtype, hidden_size = gates.dtype, weight.shape[1]
+    dtype, hidden_size = gates.dtype, weight.shape[-1]
     results = [
         jax.ShapeDtypeStruct((*before.shape[:3], 3 * hidden_size), dtype),
         jax.ShapeDtypeStruct(before.shape, dtype),
@@ -82,14 +82,14 @@ def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Ar
         jax.ShapeDtypeStruct(d_final.shape, dtype),
         jax.ShapeDtypeStruct(plan.partial_sums, dtype),
     ]
-    read = (weight.swapaxes(1, 2), lengths.astype(jnp.int32), before, gates, d_outputs, d_final)
+    read = (weight, lengths.astype(jnp.int32), before, gates, d_outputs, d_final)
     d_projected, d_recurrent, d_bias, d_initial, _, _ = _launch(gru_backward, plan, read, results)
     d_weight = []
     for d in range(len(weight)):
         steps = before[:, :, d].reshape(-1, hidden_size)
         d_gates = d_projected[:, :, d].reshape(-1, 3 * hidden_size)
         d_candidate = d_recurrent[:, :, d].reshape(-1, hidden_size)
-        d_weight.append(jnp.concatenate([(steps.T @ d_gates)[:, : 2 * hidden_size], steps.T @ d_candidate], axis=1))
+        d_weight.append(jnp.concatenate([(d_gates.T @ steps)[: 2 * hidden_size], d_candidate.T @ steps]))
     return d_projected, d_initial, jnp.stack(d_weight), d_bias.sum(1), None
 
 

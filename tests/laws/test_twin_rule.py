@@ -12,13 +12,14 @@ PRIVATE_MAY_DIFFER = {
     "backend.py",
     "layers/fused_gru.py",
     "layers/persistent_gru.py",
+    "layer_keys.py",
     "dropout.py",
     "optimizer.py",
     "random_bits.py",
     "weight_files.py",
     "weights.py",
 }
-ONLY_IN_TORCH = {"recorded.py", "layer_keys.py"}  # CUDA graphs: JAX compiles whole steps
+ONLY_IN_TORCH = {"recorded.py"}  # CUDA graphs: JAX compiles whole steps
 # A damaged entry stays for ever in JAX's cache, where PyTorch's replaces it; Triton's launcher is PyTorch's.
 ONLY_IN_JAX = {"compile_cache.py", "triton_call.py"}
 PUBLIC_FOLDERS = ("layers", "models")
