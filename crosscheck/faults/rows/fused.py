@@ -32,7 +32,7 @@ FORWARD = (
     *both_sides(
         "fused-second-direction-reads-forward", "layer", "the second direction reads from the start too", FUSED,
         ("_steps(inputs, mirrored) if reverse else inputs", "inputs"),
-        ("_in_order(inputs @ x.kernel[...] + x.bias[...], d)", "inputs @ x.kernel[...] + x.bias[...]"),
+        ("_in_order(inputs @ cell.w_i + cell.b_i, d)", "inputs @ cell.w_i + cell.b_i"),
         "BidirectionalGRU:fused",
     ),
     *both_sides(
@@ -43,14 +43,15 @@ FORWARD = (
     *both_sides(
         "fused-biases-swapped", "layer", "the biases of the input and of the state change places", FUSED,
         ("x.weight, h.weight, x.bias, h.bias", "x.weight, h.weight, h.bias, x.bias"),
-        ("jnp.stack([hidden.bias[...] for _, hidden in cells])", "jnp.stack([x.bias[...] for x, _ in cells])"),
+        ("jnp.stack([cell.b_h for cell in cells])", "jnp.stack([cell.b_i for cell in cells])"),
         "GRU:fused",
     ),
     *both_sides(
         "fused-states-of-the-first-layer", "layer", "the second layer starts from the first layer's state", FUSED,
-        ("h = next(states)", "h = hidden_states[len(finals) % len(layer)]"),
-        ("in zip(layers, jnp.split(hidden_states, len(layers)), strict=True)",
-         "in zip(layers, [jnp.split(hidden_states, len(layers))[0]] * len(layers), strict=True)"),
+        ("in zip(layers, hidden_states.chunk(len(layers)), strict=True)",
+         "in zip(layers, hidden_states.chunk(len(layers))[:1] * len(layers), strict=True)"),
+        ("jnp.split(hidden_states, len(layers)), strict=True):\n        inputs, final = _layer(",
+         "[jnp.split(hidden_states, len(layers))[0]] * len(layers), strict=True):\n        inputs, final = _layer("),
         "GRU:fused",
     ),
 )
