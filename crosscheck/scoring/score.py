@@ -45,7 +45,7 @@ def score(
     `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs.
     Raises IsogradError for an unknown fault.
     """
-    names = [name for pattern in faults or ["*"] for name in _matching(pattern)]
+    names = [name for pattern in faults or ["*"] for name in matching(pattern)]
     jobs = [("fault", name, explained) for name in dict.fromkeys(names)]
     jobs += [("equivalent", name, False) for name in EQUIVALENTS if not faults]
     jobs += [("seed", str(seed), False) for seed in range(seeds if not faults else 0)]
@@ -57,7 +57,7 @@ def score(
     return summarise(outcomes)
 
 
-def _matching(pattern: str) -> list[str]:
+def matching(pattern: str) -> list[str]:
     found = fnmatch.filter(FAULTS, pattern)
     if not found:
         check_choice("fault", pattern, FAULTS)
