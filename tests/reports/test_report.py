@@ -28,7 +28,7 @@ def table_of(folders, tmp_path):
 def test_the_gap_is_taken_over_the_steps_just_before_the_best(tmp_path):
     words = note(read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.8, 0.9))))
     near = np.mean([step / 30 for step in range(30 - NEIGHBOURS + 1, 31)]) - 0.9  # the best is at step 30
-    assert NEIGHBOURS < 30
+    assert NEIGHBOURS in range(30)
     assert f"accuracy gap {near:+.3f}" in words
 
 
