@@ -10,7 +10,7 @@ import numpy as np
 
 DEVIATIONS = 5.0  # a normal number lies beyond once in 2 million draws
 FEWER_DEVIATIONS = 4.0  # once in 16,000 draws
-STRAY = 10.0  # the largest of n uniform numbers stays 10 / n of its bound below it once in e^10 draws
+STRAY = 10.0  # of n uniform numbers, all stay 10 / n of the bound away from it once in e^10 draws
 OF_TWO_DEVIATIONS, OF_TWO_EXTREMES = 6.0, 20.0  # two samples compared: once in 5e8 draws, once in e^20
 FEW = 50  # numbers that say too little about their law
 
@@ -95,11 +95,14 @@ def is_standard_normal(sample: np.ndarray) -> bool:
 
 
 def is_uniform(sample: np.ndarray, bound: float) -> bool:
-    """True if the sample lies within the bounds, reaches both, and has the mean of U(-bound, bound)."""
-    n = sample.size
-    reaches = min(sample.max(), -sample.min()) > bound * (1 - STRAY / n)
+    """True if the sample lies within the bounds, reaches both, and has the mean of U(-bound, bound).
+
+    The largest of n amounts stays 10 / n of the bound below it once in e^10 draws, either end alone 20 / n.
+    """
+    n, farthest = sample.size, np.abs(sample).max()
+    reaches = farthest > bound * (1 - STRAY / n) and min(sample.max(), -sample.min()) > bound * (1 - 2 * STRAY / n)
     is_centred = abs(sample.mean()) < DEVIATIONS * bound / np.sqrt(3 * n)
-    return bool(np.abs(sample).max() <= bound and reaches and is_centred)
+    return bool(farthest <= bound and reaches and is_centred)
 
 
 def is_of_one_law(a: np.ndarray, b: np.ndarray) -> bool:
