@@ -9,7 +9,8 @@ from shared.checkpoint import write_json
 FILES = DATA, TABLE = "families.json", "families.md"
 INTRODUCTION = """\
 The faults that the catalogue knows are planted and explained once more, each without all mistakes in source that are
-written for its own row. A name that is right then comes from changes of torch's functions or from weight layouts."""
+written for its own row. A name that is right then comes from changes of torch's functions or from weight layouts.
+Faults that need a training run are left out."""
 
 
 def summary(found: dict[str, Any]) -> str:
