@@ -103,6 +103,7 @@ def drawn(drawn_and_axes):
     return drawn_and_axes[0]
 
 
+@pytest.mark.slow
 def test_every_axis_of_iterations_in_a_report_has_whole_numbers_only(drawn_and_axes):
     drawn, all_axes = drawn_and_axes
     labels = [axes.get_xlabel() for axes in all_axes]

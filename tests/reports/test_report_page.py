@@ -47,6 +47,7 @@ def rules(page, condition):
     return " ".join(" ".join(found).split())
 
 
+@pytest.mark.slow
 def test_the_page_prints_figures_with_captions_whole_rows_and_repeated_heads(page):
     printed = rules(page, "@media print")
     for rule in (

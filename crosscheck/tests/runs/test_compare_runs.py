@@ -87,6 +87,7 @@ def test_batches_of_an_update_have_different_numbers_of_real_rows():
     assert first != second > 0
 
 
+@pytest.mark.slow
 def test_runs_that_sum_gradients_agree_in_float64(accumulated):
     assert accumulated.agrees, str(accumulated)
 
