@@ -133,7 +133,7 @@ def record_run(
     return Recording(side, twin, options, Values(outputs=losses, updates=curve), versions(side))
 
 
-def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str, seed: int) -> Arrays:
+def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str, seed: int = SEED) -> Arrays:
     """A backend's logs and state after every step from 1, and its evaluation of the last step's batch.
 
     Named "2/loss", "2/exp_avg/norm.weight", ...

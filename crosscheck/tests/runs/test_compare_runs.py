@@ -6,11 +6,13 @@ import pytest
 from crosscheck.runs.compare_runs import (
     ACCUMULATING,
     FREEZING,
+    SEED,
     TRAINING,
     _curve,
     batch_of,
     compare_runs,
     optimizer_of,
+    record_run,
     trainable,
     training_of,
 )
@@ -85,6 +87,12 @@ def test_weights_move_with_the_last_batch_of_an_update_only(accumulated):
 def test_batches_of_an_update_have_different_numbers_of_real_rows():
     first, second = (batch_of(ACCUMULATING, step)["weights"].sum() for step in (1, 2))
     assert first != second > 0
+
+
+def test_a_run_with_another_seed_has_other_weights():
+    (ours, theirs) = (record_run("torch", "ReviewClassifierTransformer", 1, seed=seed) for seed in (SEED, SEED + 1))
+    assert ours.values.updates["1/weights/classifier.weight"].any()
+    assert not np.array_equal(*(side.values.updates["1/weights/classifier.weight"] for side in (ours, theirs)))
 
 
 @pytest.mark.slow
