@@ -1,7 +1,7 @@
 """Explains a disagreement: flips one known default at a time on one side until the gap closes, and names it."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,11 +83,13 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     return _of_the_same_size(report, everywhere, agreeing) or _in_float32(report) or found
 
 
-def explain_check(check: Check, report: Report | None = None, without: str = "") -> Explanation:
+def explain_check(
+    check: Check, report: Report | None = None, without: str = "", kept_back: Collection[str] = ()
+) -> Explanation:
     """Name the known default behind a disagreement in one check of the suite; `report` is its report, if already run.
 
     `without` names a planted fault whose own row and similar rows are withheld, so that whatever is named rests on
-    other knowledge than the answer itself.
+    other knowledge than the answer itself; `kept_back` names rows of the catalogue whose mistakes are all withheld.
     """
     from crosscheck.causes.source_attempts import mistakes_of
     from crosscheck.twins.pair import build_pair
@@ -100,9 +102,10 @@ def explain_check(check: Check, report: Report | None = None, without: str = "")
     if check.mode != "run":
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
         flips += flips_of(Side("torch", pair.torch, check.twin), report, is_narrowed=False)
-    mistakes = list(mistakes_of(check, report, without))
+    mistakes = list(mistakes_of(check, report, without, kept_back))
     found = _first_that_helps(report, [*flips, *mistakes])
-    return found if found.divergence else _of_the_same_size(report, mistakes) or _in_float32(report) or found
+    narrow = None if "D53" in kept_back else _in_float32(report)
+    return found if found.divergence else _of_the_same_size(report, mistakes) or narrow or found
 
 
 def explain_twin(

@@ -3,7 +3,7 @@
 import ast
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,19 @@ class Hypothesis:
     is_narrowing: bool = False
 
 
-def hypotheses_of(check: Check, report: Report, without: str = "") -> Iterator[Hypothesis]:
+def hypotheses_of(
+    check: Check, report: Report, without: str = "", kept_back: Collection[str] = ()
+) -> Iterator[Hypothesis]:
     """Hypotheses from the fault table and the mistake families, in the files that the module at fault runs.
 
-    `without` names a fault: its row, the same mistake in the other twin, and rows making the same edit are left out.
+    `without` names a fault: its row, the same mistake in the other twin, and rows making the same edit are left out;
+    `kept_back` names rows of the catalogue, of which every mistake is left out.
     """
-    if report.first_divergence is None:
-        return
+    if report.first_divergence is not None:
+        yield from (h for h in _supposed(check, report, without) if h.row not in kept_back)
+
+
+def _supposed(check: Check, report: Report, without: str) -> Iterator[Hypothesis]:
     files, kinds = files_of(check, report), _kinds(check, report)
     rows = [fault for fault in _in_this_phase(check, report) if not is_kept_back(fault, without)]
     for side in SIDES:

@@ -5,7 +5,7 @@ gradients and a full comparison.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,12 +28,12 @@ from crosscheck.twins.suite import Check
 from shared.errors import IsogradError
 
 
-def mistakes_of(check: Check, report: Report, without: str = "") -> Iterator[Attempt]:
-    """Every hypothesis about the report as an attempt; `without` names a fault that is withheld with similar rows."""
+def mistakes_of(check: Check, report: Report, without: str = "", kept_back: Collection[str] = ()) -> Iterator[Attempt]:
+    """Every hypothesis about the report as an attempt; `without` and `kept_back` as in `hypotheses_of`."""
     if report.first_divergence is None or report.recordings is None:
         return
     bench = _Bench(check, report)
-    for hypothesis in hypotheses_of(check, report, without):
+    for hypothesis in hypotheses_of(check, report, without, kept_back):
         made = _Planted(hypothesis, bench)
         yield Attempt(hypothesis.row, hypothesis.what, made.compared, made.moves, in_both=True)
 

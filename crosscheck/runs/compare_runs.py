@@ -89,7 +89,9 @@ def model_of(twin: str) -> ModelConfig:
     return ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
 
 
-def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu") -> Report:
+def compare_runs(
+    twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu", seed: int = SEED
+) -> Report:
     """Train a registry model for some steps with both backends; float64 must be proven, float32 meet the noise rule.
 
     Raises IsogradError if no backend can train the twin, or if `steps` is less than 1.
@@ -99,8 +101,8 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
     if not trainable(twin):
         raise IsogradError(f"{twin} can't be trained on its own: expected one of {', '.join(filter(trainable, TWINS))}")
     with full_precision():
-        ours, theirs = (record_run(side, twin, steps, dtype, device) for side in ("torch", "jax"))
-        ours.noise = None if dtype == "float64" else _noise(twin, steps, ours.options)
+        ours, theirs = (record_run(side, twin, steps, dtype, device, seed) for side in ("torch", "jax"))
+        ours.noise = None if dtype == "float64" else _noise(twin, steps, ours.options, seed)
     return replace(compare_recorded_runs(ours, theirs), mode=f"run of {steps} steps", dtype=dtype, device=device)
 
 
@@ -121,20 +123,22 @@ def compare_recorded_runs(ours: Recording, theirs: Recording) -> Report:
     )
 
 
-def record_run(side: str, twin: str, steps: int, dtype: str = "float64", device: str = "cpu") -> Recording:
+def record_run(
+    side: str, twin: str, steps: int, dtype: str = "float64", device: str = "cpu", seed: int = SEED
+) -> Recording:
     """One side's run, with its losses as outputs."""
-    curve = _curve(side, twin, steps, dtype, device)
+    curve = _curve(side, twin, steps, dtype, device, seed)
     losses = {name: array for name, array in curve.items() if name.endswith(("/loss", "/losses"))}
     options = Options(np.dtype(dtype), train=True)
     return Recording(side, twin, options, Values(outputs=losses, updates=curve), versions(side))
 
 
-def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str) -> Arrays:
+def _curve(backend_name: str, twin: str, steps: int, dtype: str, device: str, seed: int = SEED) -> Arrays:
     """A backend's logs and state after every step from 1, and its evaluation of the last step's batch.
 
     Named "2/loss", "2/exp_avg/norm.weight", ...
     """
-    options = {"model": model_of(twin), "optimizer": optimizer_of(twin), "training": training_of(twin), "seed": SEED}
+    options = {"model": model_of(twin), "optimizer": optimizer_of(twin), "training": training_of(twin), "seed": seed}
     backend = load_backend(backend_name, **options, loss=loss_of(twin), dtype=dtype, device=device)
     state, curve = backend.init_state(), {}
     for step in range(1, steps + 1):
@@ -154,14 +158,14 @@ def batch_of(twin: str, step: int) -> Batch:
     return find_task(str(entry.task)).example_batch(entry, inputs, step)
 
 
-def _noise(twin: str, steps: int, options: Options) -> Noise:
+def _noise(twin: str, steps: int, options: Options, run_seed: int) -> Noise:
     from crosscheck.recording.random_rounding import RandomRounding
 
-    oracle = _curve("torch", twin, steps, "float64", "cpu")
+    oracle = _curve("torch", twin, steps, "float64", "cpu", run_seed)
     movement = dict.fromkeys(oracle, 0.0)
     for seed in range(options.noise_runs):
         with RandomRounding(criterion.unit_roundoff(options.dtype), seed):
-            moved = _curve("torch", twin, steps, "float64", "cpu")
+            moved = _curve("torch", twin, steps, "float64", "cpu", run_seed)
         movement = {name: max(movement[name], criterion.movement(moved[name], oracle[name])) for name in oracle}
     return Noise(Values(updates=oracle), {"updates": movement})
 

@@ -11,7 +11,8 @@ from crosscheck.faults.fault import Equivalent, Fault
 from crosscheck.faults.planting import planted
 from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.report import Report
-from crosscheck.scoring.published_criteria import CRITERIA
+from crosscheck.runs.compare_runs import trainable
+from crosscheck.scoring.published_criteria import CRITERIA, PUBLISHED_DTYPES
 from crosscheck.twins.suite import DTYPES, Check
 from crosscheck.twins.workers import run_all
 from shared.configs.validation import check_choice
@@ -35,6 +36,7 @@ class Outcome:
     caught_by: tuple[str, ...]
     explained: str | None = None
     divergence: str | None = None
+    dtype: str = "float64"
 
 
 def score(
@@ -45,7 +47,7 @@ def score(
     `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs.
     Raises IsogradError for an unknown fault.
     """
-    names = [name for pattern in faults or ["*"] for name in _matching(pattern)]
+    names = [name for pattern in faults or ["*"] for name in matching(pattern)]
     jobs = [("fault", name, explained) for name in dict.fromkeys(names)]
     jobs += [("equivalent", name, False) for name in EQUIVALENTS if not faults]
     jobs += [("seed", str(seed), False) for seed in range(seeds if not faults else 0)]
@@ -57,7 +59,7 @@ def score(
     return summarise(outcomes)
 
 
-def _matching(pattern: str) -> list[str]:
+def matching(pattern: str) -> list[str]:
     found = fnmatch.filter(FAULTS, pattern)
     if not found:
         check_choice("fault", pattern, FAULTS)
@@ -83,7 +85,9 @@ def try_fault(fault: Fault, explained: bool = False) -> Outcome:
             named = _explanation(fault, report) if explained and fault.divergence else None
         except WeightsError as error:  # a broken weight rule is refused before anything runs: that counts
             is_located, found = fault.phase == "parameters", f"refused: {error}"
-            return Outcome(fault.name, fault.kind, True, is_located, found, expected, (), None, fault.divergence)
+            return Outcome(
+                fault.name, fault.kind, True, is_located, found, expected, (), None, fault.divergence, fault.dtype
+            )
     outcome = _outcome(fault.name, fault.kind, report, expected)
     return replace(outcome, located=_is_located(fault, report), explained=named, divergence=fault.divergence)
 
@@ -94,13 +98,20 @@ def check_of(fault: Fault | Equivalent) -> Check:
 
 
 def seeded_check(seed: int) -> Check:
-    """A check that cycles through all twins, dtypes, modes and cases, with different weights and inputs per seed."""
-    names = list(TWINS)
-    name, turn = names[seed % len(names)], seed // len(names)
-    dtype = DTYPES[(turn + seed) % len(DTYPES)]
-    mode = "eval" if TWINS[name].function or turn % 2 == 0 else "train"
-    case = "odd_sizes" if mode == "train" else cases(TWINS[name])[turn // 2 % len(cases(TWINS[name]))]
-    return Check(name, case, dtype, mode, "cpu", seed=seed + 1, keep_values=True)
+    """A check of unchanged twins: every case in turn, train mode and runs, each with another twin and dtype next time.
+
+    Weights and inputs differ with every seed. Runs are proven in float64, as the suite does.
+    """
+    kinds = [("eval", case) for case in dict.fromkeys(case for twin in TWINS.values() for case in cases(twin))]
+    kinds += [("train", "odd_sizes"), ("run", "odd_sizes")]
+    turn, (mode, case) = seed // len(kinds), kinds[seed % len(kinds)]
+    names = [name for name, twin in TWINS.items() if case in cases(twin) and _has(mode, name)]
+    dtype = "float64" if mode == "run" else DTYPES[seed % len(DTYPES)]
+    return Check(names[(seed + turn) % len(names)], case, dtype, mode, "cpu", seed=seed + 1, keep_values=True)
+
+
+def _has(mode: str, name: str) -> bool:
+    return {"eval": True, "train": not TWINS[name].function, "run": trainable(name)}[mode]
 
 
 def _check_planted(equivalent: Equivalent) -> Report:
@@ -115,7 +126,7 @@ def _outcome(name: str, group: str, report: Report, expected: str) -> Outcome:
         with np.errstate(all="ignore"):
             caught_by = tuple(each.name for each in CRITERIA if not each.passes(values[0], values[1]))
     found = "agrees" if report.first_divergence is None else ", ".join(report.first_divergence)
-    return Outcome(name, group, not report.agrees, False, found, expected, caught_by)
+    return Outcome(name, group, not report.agrees, False, found, expected, caught_by, dtype=report.dtype)
 
 
 def _is_located(fault: Fault, report: Report) -> bool:
@@ -170,6 +181,8 @@ def _by_kind(faults: list[Outcome]) -> list[dict[str, Any]]:
 
 
 def _by_criterion(faults: list[Outcome], honest: list[Outcome]) -> list[dict[str, Any]]:
+    """Each criterion over what is computed in a dtype that it was published for."""
+    faults, honest = ([o for o in group if o.dtype in PUBLISHED_DTYPES] for group in (faults, honest))
     return [
         {
             "name": each.name,

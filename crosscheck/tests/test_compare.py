@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import roundings
 from flax import nnx
 
 import crosscheck
-from crosscheck import criterion
 from crosscheck.explain import explain
 from crosscheck.judging.rows import KINDS
 from crosscheck.locate import locate
@@ -237,8 +237,7 @@ def test_a_swap_of_two_square_weights_is_caught():
 def test_the_noise_of_a_precision_follows_from_random_roundings():
     pair = crosscheck.build_pair("MLP", dtype="bfloat16")
     bounds = {row.kind: row.bound for row in crosscheck.compare(pair.torch, pair.jax, pair.inputs).rows}
-    roundoff = criterion.unit_roundoff(np.dtype("bfloat16"))
-    assert roundoff < bounds["output"] < 100 * roundoff  # a few roundings, no more
+    assert roundings(1, "bfloat16") < bounds["output"] < roundings(16, "bfloat16")
 
 
 def test_the_page_of_a_report_is_self_contained_and_names_every_tensor():

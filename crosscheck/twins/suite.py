@@ -11,7 +11,7 @@ import torch
 
 from crosscheck.compare import compare
 from crosscheck.report import Report
-from crosscheck.runs.compare_runs import compare_runs, trainable
+from crosscheck.runs.compare_runs import SEED, compare_runs, trainable
 from crosscheck.twins.pair import build_pair
 from crosscheck.twins.workers import run_all
 from shared.configs.validation import check_choice
@@ -66,7 +66,7 @@ def _compare(check: Check) -> Report:
 
 
 def _compare_runs(check: Check) -> Report:
-    return compare_runs(check.twin, dtype=check.dtype, device=check.device)
+    return compare_runs(check.twin, dtype=check.dtype, device=check.device, seed=SEED + check.seed)
 
 
 # eval; train: dropout on, then optimiser steps on one input; run: both backends train the model on batches

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from experiments.commands.options import check_options, command_line, part_lists
 from experiments.progress.display import counting
+from experiments.reports import family_report
 from experiments.reports.check_report import collect, print_table, write_check
 from experiments.reports.fault_report import FILES, measured_here, passed, print_scores, write_scores
 from experiments.training.folder import check_files, check_folder, check_replaceable
@@ -25,6 +26,7 @@ def check(
     device: str = "cpu",
     faults: bool = False,
     seeds: int | None = None,
+    families: bool = False,
     out: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -36,7 +38,10 @@ def check(
         device: cpu or cuda.
         faults: Plant every known fault instead (or those matching the patterns) and score the checks themselves.
         seeds: With --faults and no patterns: unchanged pairs that must raise no alarm; if omitted, 100.
-        out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json.
+        families: With --faults: instead of the score, name each fault that the catalogue knows without the mistakes
+            written for its row.
+        out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json; with
+            --families: families.md and families.json.
         json: Print JSON: every tensor with its error and bound.
     """
     dtype, names = part_lists("--dtype", dtype, DTYPES.__contains__, _is_twin)
@@ -48,6 +53,8 @@ def check(
     check_choice("device", device, DEVICES)
     if out is not None:
         check_folder(out)
+    if families:
+        return _name_families(patterns, out, json, command)
     if faults:
         return _score(patterns, seeds, out, json, command)
     if out is not None:
@@ -91,3 +98,16 @@ def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json:
         if page is not None:
             print(f"open {page}")
     return 0 if passed(scores) else 1
+
+
+def _name_families(patterns: tuple[str, ...], out: Path | None, json: bool, command: str) -> int:
+    if out is not None:
+        check_files(out, family_report.FILES)
+    with counting("naming", quiet=json) as progress:
+        from crosscheck.scoring.families import without_families  # takes seconds, which the bar shows
+
+        found = measured_here(without_families(patterns, progress=progress))
+    if out is not None:
+        family_report.write(found, out, command)
+    print(json_format.dumps(found, indent=1, allow_nan=False) if json else family_report.summary(found))
+    return 0 if not found["wrong"] else 1

@@ -9,13 +9,13 @@ from experiments.training.settings import flag
 from shared.errors import IsogradError
 
 UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> option -> the options that have no effect beside it
-    "check": {"faults": ("dtype", "device")},
+    "check": {"faults": ("dtype", "device"), "families": ("seeds",)},
     "explain": {"divergence": ("fault", "dtype", "case", "train", "device")},
     "locate": {"steps": ("case", "train")},
     "report": {"table": ("out", "json")},
 }
 # command -> option -> the option that it needs
-NEEDED: dict[str, dict[str, str]] = {"check": {"seeds": "faults"}}
+NEEDED: dict[str, dict[str, str]] = {"check": {"seeds": "faults", "families": "faults"}}
 
 
 def check_options(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ SHOWN = 20  # names per list of failures
 INTRODUCTION = """\
 Faults are planted one at a time in one of two implementations that agree. A fault is caught if a comparison of the two
 reports it, and located if the comparison names its module and phase; for those in the catalogue, the number named
-correctly is given. Published criteria judge the same faults. Equal implementations must raise no alarm: equivalent
-variants, and unchanged pairs with different weights and inputs."""
+correctly is given. Published criteria judge the same faults in the dtypes that they were published for, float32 and
+float64. Equal implementations must raise no alarm: equivalent variants, and unchanged pairs with different weights and
+inputs."""
 
 
 def passed(scores: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from backend_cases import NO_DROPOUT, OPTIMIZER, make_batch, step
 
 from shared.arrays import Arrays
-from shared.backend import NOTHING_ELSE, PACKAGES, Backend, Batch, load_backend
+from shared.backend import NOTHING_ELSE, Backend, Batch, load_backend
 from shared.configs.optimizer import TrainingConfig
 from shared.training_state import GATHERED, GRADIENT_SUM, STEP
 
@@ -29,7 +29,7 @@ ROWS = {  # real rows in each of the three batches of an update, six rows each
     "none at all": (0, 0, 0),
 }
 ACCUMULATING = TrainingConfig(clip_norm=0.1, accumulate=3, average_decay=0.9)
-package = pytest.mark.parametrize("package", PACKAGES)
+package = pytest.mark.parametrize("package", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from backend_cases import NO_DROPOUT, OPTIMIZER, RATE, make_backend, make_batch, step
+from bounds import is_a_first_step_of_adam
 from places import child_environment
 
 from shared.backend import PACKAGES, Backend
@@ -16,8 +17,7 @@ jax = pytest.importorskip("jax")
 prove = pytest.importorskip("crosscheck.criterion").prove
 pytestmark = pytest.mark.usefixtures("settings_of_jax")
 BATCH = len(make_batch()["labels"])
-# derived: far below 2**-11, the spacing of bfloat16 numbers near 0.1: a step that bfloat16 weights could not hold
-TINY_RATE = 1e-5
+TINY_RATE = 1e-5  # far below 2**-11, the spacing of bfloat16 numbers near 0.1: bfloat16 weights could not hold the step
 
 
 @pytest.fixture(scope="module", params=PACKAGES)
@@ -128,9 +128,7 @@ def test_bfloat16_computes_in_bfloat16_and_moves_float32_weights(name):
     moved = backend.state_to_arrays(state)["weights/classifier.weight"]
     start = backend.state_to_arrays(backend.init_state())["weights/classifier.weight"]
     assert (moved != start).all()
-    farthest = TINY_RATE * (1 + OPTIMIZER.weight_decay * np.abs(start))  # Adam's first step is at most a sign
-    rounded = 3 * np.finfo(np.float32).eps / 2 * np.abs(start)  # the factor of the decay, its product, the difference
-    assert (np.abs(moved - start) <= farthest + rounded).all()
+    assert is_a_first_step_of_adam(moved, start, TINY_RATE, OPTIMIZER.weight_decay)
 
 
 @pytest.mark.parametrize("name", PACKAGES)

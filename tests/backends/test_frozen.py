@@ -27,7 +27,7 @@ FREEZING = TrainingConfig(groups=(FROZEN, BIASES))
 EVERYTHING = replace(FREEZING, clip_norm=0.1, accumulate=2, average_decay=0.9)
 STEPS = 5  # the last is the first batch of an update
 EVERY_OPTIMIZER = [*(config() for config in OPTIMIZERS.values()), SGDConfig(momentum=0.9)]
-package = pytest.mark.parametrize("package", PACKAGES)
+package = pytest.mark.parametrize("package", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 
 
 @pytest.fixture(autouse=True)

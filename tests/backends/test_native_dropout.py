@@ -6,6 +6,7 @@ import importlib
 import numpy as np
 import pytest
 from backend_cases import MODEL, NO_DROPOUT, OPTIMIZER, make_batch, step
+from bounds import is_share
 
 from shared import rng
 from shared.backend import PACKAGES, Backend, load_backend
@@ -17,7 +18,6 @@ nnx = pytest.importorskip("flax.nnx")
 prove = pytest.importorskip("crosscheck.criterion").prove
 
 SIZE, SEED, STEPS = 100_000, 3, 6
-DEVIATIONS = 5  # of a random count: one in a million lies beyond
 RATES = (0.0, 0.1, 0.3, 0.9)
 package = pytest.mark.parametrize("package", PACKAGES)
 
@@ -36,18 +36,12 @@ def dropped(package: str, rate: float, *, seed: int = SEED, step: int = 0, key: 
     return weights.to_numpy(layer(weights.to_tensor(np.ones(SIZE, np.float32))))
 
 
-def assert_by_chance(count: int, probability: float) -> None:
-    """`count` of SIZE draws: its standard deviation is that of a binomial distribution."""
-    spread = (SIZE * probability * (1 - probability)) ** 0.5
-    assert abs(count - SIZE * probability) <= DEVIATIONS * spread
-
-
 @package
 @pytest.mark.parametrize("rate", RATES)
 def test_the_share_that_is_dropped_is_the_rate_and_the_rest_is_scaled_to_keep_the_mean(package, rate):
     for seed in range(5):
         found = dropped(package, rate, seed=seed)
-        assert_by_chance(np.count_nonzero(found == 0), rate)
+        assert is_share(np.count_nonzero(found == 0), SIZE, rate)
         (scale,) = set(found[found != 0].tolist())
         assert scale == np.float32(1) / np.float32(1 - rate)
 
@@ -56,13 +50,13 @@ def test_the_share_that_is_dropped_is_the_rate_and_the_rest_is_scaled_to_keep_th
 @pytest.mark.parametrize(("seeds", "steps"), [((SEED, SEED), (0, 1)), ((SEED, SEED), (7, 8)), ((1, 2), (4, 4))])
 def test_masks_of_other_steps_and_seeds_are_independent(package, seeds, steps):
     ours, theirs = (dropped(package, 0.3, seed=seed, step=at) > 0 for seed, at in zip(seeds, steps, strict=True))
-    assert_by_chance(np.count_nonzero(ours & theirs), 0.7**2)
+    assert is_share(np.count_nonzero(ours & theirs), SIZE, 0.7**2)
 
 
 def test_both_words_of_a_key_matter():
     for other in ((6, 7), (5, 8)):
         ours, theirs = (dropped("jax", 0.3, key=key) > 0 for key in ((5, 7), other))
-        assert_by_chance(np.count_nonzero(ours & theirs), 0.7**2)
+        assert is_share(np.count_nonzero(ours & theirs), SIZE, 0.7**2)
     dropped("torch", 0.3, key=(5, 7))
     assert torch.initial_seed() == 5 << 32 | 7  # torch's generator uses its lower word on a CPU, all of it on a GPU
 

@@ -145,6 +145,16 @@ def test_a_page_names_the_command_that_made_it(capsys, folder):
     assert command_line("check", check, {**given, "out": None, "json": True}) == "isograd check a --device cuda --json"
 
 
+def test_faults_are_named_without_their_families(capsys, folder):
+    out = printed(capsys, "check", "mean-without-weights/*", "--faults", "--families", "--out", "scored")
+    assert out == (
+        "2 of 2 faults that the catalogue knows are the very edit of a mistake of their row\n"
+        "0 of 2 are named right without the mistakes of their row, 0 wrong, 2 not at all\n"
+    )
+    assert out.splitlines()[1] in (folder / "scored" / "families.md").read_text()
+    assert json.loads((folder / "scored" / "families.json").read_text())["unnamed"] == 2
+
+
 SCORES = {
     "total": 2, "killed": 1, "located": 1, "known": 1, "named": 0, "kinds": [], "criteria": [],
     "survivors": ["a/jax"], "misplaced": [], "unnamed": ["b/jax: D18, named None"],
@@ -200,6 +210,9 @@ BAD = {  # what the one sentence must contain
         ["check", "a/jax", "--faults", "--seeds", "9"],
         "--seeds checks unchanged pairs only with all faults",
     ),
+    "families: no faults": (["check", "MLP", "--families"], "--families needs --faults: add --faults"),
+    "families: seeds": (["check", "--faults", "--families", "--seeds", "3"], "--seeds has no effect with"),
+    "families: unknown": (["check", "no-such", "--faults", "--families"], "unknown fault 'no-such'"),
     "check: seeds": (["check", "MLP", "--seeds", "100"], "--seeds needs --faults: add --faults"),
     **{
         f"explain: a row and {option}": (

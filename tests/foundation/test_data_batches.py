@@ -123,7 +123,7 @@ def test_an_epoch_is_numpys_permutation_cut_up_bucket_by_bucket_and_its_batches_
     order = generator.permutation(50).tolist()
     buckets = {bucket: [] for bucket in (*(bucket_lengths or ()), length)}
     for i in order:
-        buckets[min(bucket for bucket in buckets if bucket >= lengths[i])].append(i)
+        buckets[min(bucket for bucket in buckets if lengths[i] in range(bucket + 1))].append(i)
     expected = [rows[first : first + size] for rows in buckets.values() for first in range(0, len(rows), size)]
     if bucket_lengths:
         expected = [expected[i] for i in generator.permutation(len(expected))]

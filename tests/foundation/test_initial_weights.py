@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+from bounds import is_standard_normal, is_uniform
 
 from shared.errors import IsogradError
 from shared.initial_weights import initial_weights
@@ -80,18 +81,14 @@ def test_the_stream_is_numpys_by_seed_and_crc_so_that_runs_can_be_repeated_elsew
 def test_linear_maps_are_uniform_between_their_bounds_and_fill_them(part):
     for name in names_with(part):
         array, bound = drawn(dtype=np.float64)[name], UNIFORM[part]
-        assert np.abs(array).max() <= bound
-        assert array.max() > bound * (1 - 20 / array.size)
-        assert array.min() < -bound * (1 - 20 / array.size)
-        assert abs(array.mean()) < 5 * bound / np.sqrt(3 * array.size)  # five standard errors
+        assert is_uniform(array, bound)
 
 
 @pytest.mark.parametrize("name", names_with(*NORMAL))
 def test_tables_positions_and_tokens_are_standard_normal(name):
     array = drawn(dtype=np.float64)[name].reshape(-1, SHAPES[name][-1])
     rows = array[1:] if "embedding" in name else array
-    assert abs(rows.mean()) < 5 / np.sqrt(rows.size)  # five standard errors of each
-    assert abs(rows.std() - 1) < 5 / np.sqrt(2 * rows.size)
+    assert is_standard_normal(rows)
 
 
 def test_only_the_first_row_of_a_token_table_the_padding_starts_at_zero():

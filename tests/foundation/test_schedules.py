@@ -86,8 +86,8 @@ def test_rates_are_those_computed_by_hand(config, expected):
 def test_a_cosine_is_half_way_at_half_of_its_time():
     schedule = schedule_of(ScheduleConfig("cosine", warmup=4, final=0.5))
     assert [schedule(k) for k in (4, 8, 12)] == [0.5, 0.375, 0.25]
-    assert schedule(5) > (schedule(4) + schedule(6)) / 2  # slow at the start
-    assert schedule(11) < (schedule(10) + schedule(12)) / 2  # and at the end
+    assert schedule(5) - schedule(4) > schedule(6) - schedule(5)  # slow at the start
+    assert schedule(11) - schedule(10) < schedule(12) - schedule(11)  # and at the end
 
 
 def test_without_a_horizon_a_schedule_ends_with_the_run():

@@ -53,6 +53,16 @@ def test_the_score_of_the_checks_is_that_of_the_faults():
         r"0 false alarms in (\d+) equivalent variants, 0 in (\d+) unchanged", results
     ).groups()
     assert f"{equivalents} equivalent variants and {seeds} unchanged pairs" in TEXT
+    assert all((words in results) == (words in TEXT) for words in ("in the dtypes that they were published for",))
+
+
+@pytest.mark.skipif(not (RESULTS / "families.md").exists(), reason="no result file: the pages name no such figure yet")
+def test_the_names_without_families_are_those_of_the_result_file():
+    results = (RESULTS / "families.md").read_text()
+    edits, known = re.search(r"(\d+) of (\d+) faults that the catalogue knows are the very edit", results).groups()
+    assert f"{edits} of {known} are the very edit" in TEXT
+    (counts,) = re.findall(r"\d+ of \d+ are named right without the mistakes of their row, .*", results)
+    assert counts in TEXT
 
 
 PLACES = {"float64": (1000, "CPU"), "float32": (300, "CPU"), "float32-h100": (300, "one H100, TF32 off")}

@@ -28,7 +28,7 @@ def table_of(folders, tmp_path):
 def test_the_gap_is_taken_over_the_steps_just_before_the_best(tmp_path):
     words = note(read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.8, 0.9))))
     near = np.mean([step / 30 for step in range(30 - NEIGHBOURS + 1, 31)]) - 0.9  # the best is at step 30
-    assert NEIGHBOURS < 30
+    assert NEIGHBOURS in range(30)
     assert f"accuracy gap {near:+.3f}" in words
 
 
@@ -49,6 +49,7 @@ def test_the_difference_between_two_backends_is_the_largest_over_the_steps(tmp_p
     assert "differ by at most 3e-08 (step 30 of 30)" in sentence
 
 
+@pytest.mark.slow
 def test_a_run_that_was_handed_over_says_so_and_is_not_paired_with_one_backend(tmp_path):
     whole = read_run(make_run(tmp_path / "jax", backend="jax"))
     handed = [{"step": 0, "backend": "torch"}, {"step": 9, "backend": "jax"}, {"step": 6, "backend": "jax"}]
@@ -131,6 +132,7 @@ def test_experiments_that_differ_in_one_thing_are_shown_side_by_side_if_both_are
     assert not [name for name in figures_of(page) if name.startswith("pair")]
 
 
+@pytest.mark.slow
 def test_every_experiment_has_its_own_figure_and_memory_is_compared(tmp_path):
     folders = [make_run(tmp_path / name, f"reviews-{name}-small") for name in "15"]
     found = figures_of(write_report(folders, tmp_path / "report"))
@@ -146,6 +148,7 @@ def test_what_is_equal_in_all_runs_is_stated_once_and_what_differs_has_a_column(
     assert "A_base |" not in page
 
 
+@pytest.mark.slow
 def test_equal_runs_make_equal_figures(tmp_path):
     for name in ("first", "second"):
         write_report([make_run(tmp_path / name / "run")], tmp_path / name / "report")
@@ -153,6 +156,7 @@ def test_equal_runs_make_equal_figures(tmp_path):
     assert texts[0] == texts[1]
 
 
+@pytest.mark.slow
 def test_a_run_without_validation_yet_can_be_plotted(tmp_path):
     folder = make_run(tmp_path / "run")
     lines = (folder / "metrics.jsonl").read_text().splitlines()
@@ -191,6 +195,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 def test_names_from_files_stay_inside_the_report_and_are_shown_as_they_are(tmp_path):
     folders = [
         make_run(tmp_path / f"run-{n}", experiment=replace(find_experiment("reviews-1-small"), name=name, title=name))

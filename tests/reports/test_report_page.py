@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from bounds import is_bright, is_dark, is_legible
 from browser import as_printed, layout_of
 from report_runs import make_run
 
@@ -12,7 +13,6 @@ from experiments.reports.report import write_report
 from experiments.training.settings import Settings, with_settings
 
 PHONE, SHEET = 360, 980  # pixels: a narrow phone; the width between the margins of a sheet of A4 in landscape
-SMALLEST = 9  # pixels of the letters in a figure
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def rules(page, condition):
     return " ".join(" ".join(found).split())
 
 
+@pytest.mark.slow
 def test_the_page_prints_figures_with_captions_whole_rows_and_repeated_heads(page):
     printed = rules(page, "@media print")
     for rule in (
@@ -95,7 +96,7 @@ def test_every_run_has_a_sample_of_its_line_in_the_table_and_in_each_legend(page
 def test_on_a_phone_nothing_is_cut_and_everything_is_legible(page, tmp_path):
     layout = layout_of(page, tmp_path, width=PHONE)
     assert (layout["overflow"], layout["cut"], layout["squeezed"], layout["narrow"]) == (0, [], [], [])
-    assert layout["letters"] >= SMALLEST
+    assert is_legible(layout["letters"])
 
 
 @pytest.mark.slow
@@ -108,5 +109,5 @@ def test_on_paper_nothing_is_cut(page, tmp_path):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_page_takes_the_scheme_of_its_reader(page, tmp_path, dark):
     layout = layout_of(page, tmp_path, width=PHONE, dark=dark)
-    ink, paper = (int(re.search(r"\d+", layout[name])[0]) for name in ("ink", "paper"))
-    assert paper < 64 < 192 < ink if dark else ink < 64 < 192 < paper
+    ink, paper = ([int(level) for level in re.findall(r"\d+", layout[name])[:3]] for name in ("ink", "paper"))
+    assert [is_dark(ink), is_dark(paper), is_bright(ink), is_bright(paper)] == [not dark, dark, dark, not dark]

@@ -1,7 +1,7 @@
 """The values behind a name, by `ast`: everything that a module, class or function binds to it."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Bindings = dict[str, list[ast.expr]]  # an attribute's name starts with a dot
@@ -17,10 +17,43 @@ def attributes(tree: ast.Module) -> Bindings:
     return gathered(inside + assigned)
 
 
-def bindings(scope: ast.AST) -> Bindings:
-    """A scope's own bindings of each name; an argument without a default hides the outer name."""
+def bindings(scope: ast.AST, calls: Mapping[str, list[ast.Call]] | None = None) -> Bindings:
+    """A scope's own bindings of each name; an argument that nothing is given for hides the outer name.
+
+    `calls` are those of the file, by the function's name.
+    """
     assigned = (pair for node in own(scope) for pair in bound_by(node))
-    return gathered([*(arguments(scope) if isinstance(scope, Function) else ()), *assigned])
+    if not isinstance(scope, Function):
+        return gathered(assigned)
+    given = (pair for call in (calls or {}).get(getattr(scope, "name", ""), []) for pair in passed(scope, call))
+    return gathered([*arguments(scope), *given, *assigned])
+
+
+def called(tree: ast.Module) -> dict[str, list[ast.Call]]:
+    """The file's calls of plain names, by name."""
+    found: dict[str, list[ast.Call]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.setdefault(node.func.id, []).append(node)
+    return found
+
+
+def passed(function: Function, call: ast.Call) -> Bound:
+    """The arguments of one call, by the names that the function gives them."""
+    names = [arg.arg for arg in function.args.posonlyargs + function.args.args]
+    yield from ((name, [value]) for name, value in zip(names, call.args, strict=False))
+    yield from ((keyword.arg, [keyword.value]) for keyword in call.keywords if keyword.arg)
+
+
+def returned(tree: ast.Module) -> Bindings:
+    """What each of the file's functions returns, under its name with brackets: `gap()`."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return gathered(
+        (f"{function.name}()", [node.value])
+        for function in functions
+        for node in own(function)
+        if isinstance(node, ast.Return) and node.value
+    )
 
 
 def gathered(pairs: Iterable[tuple[str, list[ast.expr]]]) -> Bindings:
@@ -42,6 +75,8 @@ def bound_by(node: ast.AST) -> Bound:
     match node:
         case ast.Assign(targets=targets, value=value):
             yield from (pair for target in targets for pair in bound_to(target, [value]))
+        case ast.AugAssign(op=ast.Add() | ast.Sub(), value=ast.Constant(value=int())):
+            return  # a counter
         case ast.AnnAssign(target=target, value=value) | ast.AugAssign(target=target, value=value):
             yield from bound_to(target, [value] if value else [])
         case ast.For(target=target, iter=rows) | ast.comprehension(target=target, iter=rows):

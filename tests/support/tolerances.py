@@ -1,140 +1,168 @@
-"""Literal tolerances, found by `ast`: calls with a tolerance of their own, and comparisons with a small number.
+"""What decides a test is no number picked by hand, found by `ast`.
 
-A number may bound a comparison if it is a module-level constant with a comment `# derived: where it comes from`, on
-its own lines or directly above. Names are followed through assignments, loops, defaults, parametrised arguments and
-imports; arithmetic through signs, sums, products and quotients. Not detected are numbers that our own functions take
-by position or return, and strings or rounded numbers compared with `==`.
+In test code a comparison may hold zero, counts of integers, and names; every other number comes from a function of
+`bounds.py`, which derives it in code. So each of these is reported, whatever its form:
+- a number, or the spacing of a dtype, on either side of <, <=, >, >= or of a function that compares like them
+- rounding, and integers made of scaled numbers, in anything that decides
+- minima, maxima and signs taken with a number, and formatted numbers, compared with ==
+- a floor of the proof that is written down
+- calls that have a tolerance of their own
+
+Not seen are numbers that functions of other files return, and equality in a shorter dtype.
 """
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from itertools import pairwise
 
-from bound_names import Bindings, Function, attributes, bindings, bound_by, gathered, own
+from bound_names import Bindings, Function, attributes, bindings, called, gathered, returned
+from numbers_in_source import CHOOSING, MODULES, is_count, is_fixed, is_whole, last_name, number_of, numbers, reached
 
-LARGEST = 0.1  # derived: the loosest tolerance of published parity checks; above it are ratios and probabilities
-DERIVED = re.compile(r"#\s*derived:\s*\w")
 CLOSE = re.compile(r"(all|is|assert)_?close$|almost_?equal|approx(_equal)?$|gradcheck$|check_grads$|ulp$", re.I)
 TOLERANCE = re.compile(r"(^|_)([ar]?tol|tolerance)$", re.I)
-COMPARING = re.compile(r"(assert)?(_array_)?([lg][te]|less|greater)(_?equal)?$", re.I)
-PASSING_ON = {"max", "min", "maximum", "minimum", "float", "float32", "float64", "array", "asarray", "param"}
+COMPARING = re.compile(r"(assert|_)?(_array)?_*([lg][te]|less|greater)(_?equal)?_*$", re.I)
+ROUNDING = {"round", "round_", "around", "rint", "trunc", "quantize", "floor", "ceil"}
 DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
-ARITHMETIC = ast.Constant | ast.UnaryOp | ast.BinOp | ast.unaryop | ast.operator
+PROOFS = {"prove": 2, "compare_noise": 2}  # functions of the criterion -> place of the floor among their arguments
+ORDERING = ast.Lt | ast.LtE | ast.Gt | ast.GtE
 
 
 def literal_tolerances(source: str, elsewhere: Bindings | None = None) -> list[str]:
-    """One sentence for each literal tolerance; `elsewhere` holds the `small_constants` of other files."""
+    """One sentence for each number that decides in test code; `elsewhere` holds the `constants` of other files."""
     tree = ast.parse(source)
-    known = gathered((f".{name}", values) for name, values in (elsewhere or {}).items())
-    return list(dict.fromkeys(breaches(tree, known | attributes(tree) | underived(source, tree))))
+    imported = gathered((f".{name}", values) for name, values in (elsewhere or {}).items())
+    known = imported | attributes(tree) | returned(tree) | bindings(tree)
+    return list(dict.fromkeys(breaches(tree, known, called(tree))))
 
 
-def small_constants(source: str) -> Bindings:
-    """The module's own constants that hold a small number without a derivation: tolerances, once compared."""
-    known = underived(source, ast.parse(source))
-    return {name: values for name, values in known.items() if any(any(smalls(value, known)) for value in values)}
+def written_tolerances(source: str) -> list[str]:
+    """The same for a package, whose numbers have names: one sentence for each fraction written in a comparison."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr | ast.alias | ast.keyword)]
+    found = [(node, said) for node in nodes for said in [*own_tolerance(node, {}), *said_of_orders(node, {})]]
+    return [f"line {node.lineno}: {said}" for node, said in found if not is_whole(said.split()[-1])]
 
 
-def breaches(node: ast.AST, known: Bindings) -> Iterator[str]:
+def constants(source: str) -> Bindings:
+    """The module's own constants that hold a number."""
+    known = bindings(ast.parse(source))
+    return {name: values for name, values in known.items() if any(any(numbers(value, known)) for value in values)}
+
+
+def breaches(node: ast.AST, known: Bindings, calls: dict[str, list[ast.Call]]) -> Iterator[str]:
     """The sentences for everything below `node`; each function has its own names."""
     for child in ast.iter_child_nodes(node):
         yield from (f"line {child.lineno}: {said}" for said in said_of(child, known))
-        yield from breaches(child, known | bindings(child) if isinstance(child, Function) else known)
+        inner = known | bindings(child, calls) if isinstance(child, Function) else known
+        yield from breaches(child, inner, calls)
 
 
 def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
+    yield from own_tolerance(node, known)
+    yield from said_of_orders(node, known)
+    match node:
+        case ast.Compare(left=left, comparators=others, ops=signs):
+            for sides, sign in zip(pairwise([left, *others]), signs, strict=True):
+                yield from said_of_equal(sides, known) if not isinstance(sign, ORDERING) else ()
+        case ast.Call(func=function) if is_rounding(function):
+            yield f"{last_name(function)} is a tolerance of half a digit"
+        case ast.Call(args=args, keywords=named) if last_name(node) in PROOFS:
+            floors = args[PROOFS[last_name(node)] :][:1] + [each.value for each in named if each.arg == "floor"]
+            yield from (f"the floor of a proof is {number}" for floor in floors for number in numbers(floor, known))
+    for decided in decisions(node):
+        yield from (f"decides by integers made of {number}" for number in scaled(decided, known))
+
+
+def own_tolerance(node: ast.AST, known: Bindings) -> Iterator[str]:
     match node:
         case ast.Attribute(attr=name) | ast.alias(name=name) | ast.Call(func=ast.Name(id=name)) if CLOSE.search(name):
             yield f"{name} has a tolerance of its own"
+        case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]) if CLOSE.search(name):
+            yield f"{name} has a tolerance of its own"
+        case ast.keyword(arg=str(name), value=value) if TOLERANCE.search(name):
+            yield from (f"{name} is {number}" for number in numbers(value, known))
+
+
+def said_of_orders(node: ast.AST, known: Bindings) -> Iterator[str]:
+    match node:
         case ast.Compare(left=left, comparators=others, ops=signs):
             for sides, sign in zip(pairwise([left, *others]), signs, strict=True):
-                if isinstance(sign, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-                    yield from said_of_sides([*sides], known)
-        case ast.Call(func=function, args=sides) if COMPARING.match(last_name(function)):
-            receiver = [function.value] if len(sides) == 1 and isinstance(function, ast.Attribute) else []
-            yield from said_of_sides(receiver + sides, known)
-        case ast.keyword(arg=str(name), value=value) if TOLERANCE.search(name):
-            yield from (f"{name} is the literal {small}" for small in smalls(value, known))
+                yield from said_of_order([*sides], known) if isinstance(sign, ORDERING) else ()
+        case ast.Call(func=function, args=sides) if sides and COMPARING.match(last_name(function)):
+            is_method = isinstance(function, ast.Attribute) and last_name(function.value) not in MODULES
+            yield from said_of_order([function.value, *sides] if is_method and len(sides) == 1 else sides[:2], known)
 
 
-def said_of_sides(sides: list[ast.expr], known: Bindings) -> Iterator[str]:
-    """Constants compared with each other are no tolerance, nor is a draw compared with its probability."""
-    if not all(is_fixed(side, known) for side in sides) and not any(last_name(side) in DRAWS for side in sides):
-        yield from (f"compares with the literal {small}" for side in sides for small in smalls(side, known))
+def said_of_order(sides: list[ast.expr], known: Bindings) -> Iterator[str]:
+    """Counts may be compared with counts, draws with probabilities, and anything with zero."""
+    if any(last_name(side) in DRAWS for side in sides):
+        return
+    counted = [side for side in sides if is_count(side, known) and not is_fixed(side, known)]
+    in_calls = not any(number_of(side) == 0 for side in sides)
+    found = (number for side in sides if side not in counted for number in numbers(side, known, in_calls))
+    yield from (f"compares with {number}" for number in found if not (counted and number.isdigit()))
 
 
-def smalls(node: ast.expr, known: Bindings) -> Iterator[str]:
-    """The small numbers, as they are written, that one side of a comparison is made of."""
-    value = number(node)
-    if value is None:
-        parts, rest = followed(node, known)
-        yield from (small for part in parts for small in smalls(part, rest))
-    elif 0 < abs(value) <= LARGEST:
-        yield ast.unparse(node)
+def said_of_equal(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterator[str]:
+    for call in (node for side in sides for node in reached(side, known)):
+        if isinstance(call, ast.Call) and last_name(call) in CHOOSING:
+            receiver = [call.func.value] if isinstance(call.func, ast.Attribute) else []
+            found = (number for part in [*call.args, *receiver] for number in numbers(part, known))
+            yield from (f"{last_name(call)} compares with {number}" for number in found if not number.isdigit())
+    if all(any(is_formatted(node) for node in reached(side, known)) for side in sides):
+        yield "compares numbers that are formatted with few digits"
 
 
-def is_fixed(node: ast.expr, known: Bindings) -> bool:
-    """True if there is nothing but numbers behind `node`."""
-    parts, rest = followed(node, known)
-    return number(node) is not None or (bool(parts) and all(is_fixed(part, rest) for part in parts))
-
-
-def number(node: ast.expr) -> float | None:
-    """The value of arithmetic on literals alone."""
-    if not all(isinstance(part, ARITHMETIC) for part in ast.walk(node)):
-        return None
-    try:
-        value = eval(ast.unparse(node), {})  # operators and literals, nothing else
-    except (ArithmeticError, TypeError):
-        return None
-    return value if isinstance(value, int | float) else None
-
-
-def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]:
-    """The components of a value, and the names that may still be followed: none twice, so that this terminates."""
+def decisions(node: ast.AST) -> list[ast.expr]:
+    """The values that a node turns into true or false."""
     match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            name = name if isinstance(node, ast.Name) else f".{name}"
-            return choices(known.get(name, [])), {other: values for other, values in known.items() if other != name}
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
-            return [left, right], known
-        case ast.UnaryOp(operand=inner) | ast.Subscript(value=inner) | ast.NamedExpr(value=inner):
-            return [inner], known
-        case ast.IfExp(body=body, orelse=otherwise):
-            return [body, otherwise], known
-        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
-            return choices(parts), known
-        case ast.Call(args=parts) if last_name(node) in PASSING_ON:
-            return parts, known
-    return [], known
+        case ast.Assert(test=test) | ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
+            return [test]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return [operand]
+        case ast.Compare(left=left, comparators=others):
+            return [left, *others]
+    return []
 
 
-def choices(values: list[ast.expr]) -> list[ast.expr]:
-    """Values of which one is chosen; if one of them is large, they are rates or sizes, and none is followed."""
-    return [] if any((number(value) or 0) > LARGEST for value in values) else values
+def scaled(node: ast.expr, known: Bindings) -> Iterator[str]:
+    """Numbers that scale or divide what then becomes an integer."""
+    for part in reached(node, known):
+        match part:
+            case ast.Call(func=ast.Name(id="int"), args=[inner]):
+                inside = [inner]
+            case ast.BinOp(left=left, op=ast.FloorDiv() | ast.Mod(), right=right) if not is_text(left):
+                inside = [left, right]
+            case ast.Call(func=ast.Attribute(attr="astype", value=value), args=[ast.Name(id="int")]):
+                inside = [value]
+            case _:
+                continue
+        unclear = [each for each in inside if not is_count(each, known)]
+        yield from (n for each in unclear for n in numbers(each, known) if is_scaled(each, known) or not n.isdigit())
 
 
-def last_name(node: ast.expr) -> str:
-    """The c of `a.b.c` and of the call `a.b.c(...)`."""
-    node = node.func if isinstance(node, ast.Call) else node
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+def is_scaled(node: ast.expr, known: Bindings) -> bool:
+    products = (part for part in reached(node, known) if isinstance(part, ast.BinOp))
+    return any(isinstance(part.op, ast.Mult | ast.Div | ast.Pow) for part in products)
 
 
-def underived(source: str, tree: ast.Module) -> Bindings:
-    """The module's bindings, without the constants that carry their derivation."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
-    alone = {line for line, token in comments.items() if not token.line[: token.start[1]].strip()}
-    marked = [node for node in tree.body if any(map(DERIVED.match, comments_of(node, comments, alone)))]
-    return gathered(pair for node in own(tree) if node not in marked for pair in bound_by(node))
+def is_rounding(function: ast.expr) -> bool:
+    name = last_name(function)
+    owner = last_name(function.value) if isinstance(function, ast.Attribute) else "math"
+    return name in ROUNDING and (owner in MODULES or name not in {"floor", "ceil"})
 
 
-def comments_of(node: ast.stmt, comments: dict[int, tokenize.TokenInfo], alone: set[int]) -> list[str]:
-    """The comments on the lines of a statement and on those directly above it."""
-    first = node.lineno
-    while first - 1 in alone:
-        first -= 1
-    return [comments[line].string for line in range(first, node.end_lineno + 1) if line in comments]
+def is_formatted(node: ast.expr) -> bool:
+    """True for text with a number of digits in it: an f-string, `format` or `%`."""
+    match node:
+        case ast.JoinedStr(values=values):
+            return any(isinstance(value, ast.FormattedValue) and value.format_spec for value in values)
+        case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod()):
+            return bool(re.search(r"%[\d.]*[efg]", text))
+        case ast.Call():
+            return last_name(node).startswith("format") or last_name(node) == "array2string"
+    return False
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))

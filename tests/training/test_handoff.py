@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 jax = pytest.importorskip("jax")
 pytest.importorskip("torch")
 lockstep = pytest.importorskip("crosscheck.runs.lockstep")
-BOUND = lockstep.BOUNDS["float64"]  # derived: what the project promises for a whole run, there
+BOUND = lockstep.BOUNDS["float64"]
 APART = ("loss", "gradient_norm")  # affected by rounding; all other figures of a record are equal
 CLIP_NORM, RATE, DECAY = 0.65, 1e-2, 0.1
 STEPS, MORE, FEW = 19, 7, 6  # an epoch has 5 steps, an update 3, the warm-up 2 updates; steps 19 and 26 end within one
@@ -143,7 +143,8 @@ def test_the_runs_have_all_that_can_go_wrong_at_a_handover(throughout):
     assert set(lockstep.by_group(arrays)) == {"exp_avg", "exp_avg_sq", "average", "gradient_sum", "weights"}
     assert arrays["gathered"] > 0
     norms = [record["gradient_norm"] for record in records if record["kind"] == "train"][2::3]  # of whole updates
-    assert min(norms) < CLIP_NORM < max(norms)
+    clip_norm = read_config(folder).experiment.training.clip_norm
+    assert min(norms) < clip_norm < max(norms)
     rates = [record["learning_rate"] for record in records if record["kind"] == "train"]
     assert rates[0] == 0
     assert rates[6] == RATE

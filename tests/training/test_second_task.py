@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sequence_labelling
+from bounds import roundings_of_two_sums
 from records import without_times
 
 from crosscheck.runs.compare_runs import compare_runs
@@ -115,8 +116,7 @@ def test_the_loss_of_a_validation_is_the_mean_over_all_its_tokens(runs, side):
         losses += found["losses"][batch["weights"] > 0].tolist()
     last = [r for r in read(runs[side]) if r["kind"] == "validation"][-1]
     assert len(losses) > 23  # tokens, not sequences
-    rounding = len(losses) * np.finfo(np.float64).eps  # of a sum in any order
-    assert abs(last["loss"] - np.mean(losses)) <= rounding * np.mean(losses)
+    assert abs(last["loss"] - np.mean(losses)) <= roundings_of_two_sums(len(losses)) * np.mean(losses)
 
 
 @pytest.mark.parametrize("side", PACKAGES)

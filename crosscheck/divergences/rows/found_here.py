@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from flax import nnx
 from torch import Tensor, nn
 
+from crosscheck.criterion import unit_roundoff
 from crosscheck.divergences.divergence import KnownDivergence, Processors
 from crosscheck.divergences.measurement import (
     as_float64,
@@ -61,7 +62,7 @@ def _leaves_a_mean() -> bool:
         upstream[0, step] = 1.0
         row = _weight_gradient(jnp.ones(SHAPE[-1], jnp.float32), _rows_at_5000(), upstream)
         means.append(abs(as_float64(row).mean()))
-    return max(means) > SHAPE[-1] * np.finfo(np.float32).eps  # more than the roundings of its entries
+    return max(means) > SHAPE[-1] * 2 * unit_roundoff(np.dtype(np.float32))  # more than the roundings of its entries
 
 
 @measurement()

@@ -20,7 +20,13 @@ from shared.errors import IsogradError
 
 ROWS = list(DIVERGENCES.values())
 MARKS = {"cpu": (), "cuda": (pytest.mark.gpu,)}
-RUNS = [pytest.param(row, marks=MARKS[row.device], id=f"{row.id}-{row.name}") for row in ROWS]
+FIRST = [table[0] for table in TABLES]  # one of each kind is quick
+RUNS = [
+    pytest.param(
+        row, marks=[*MARKS[row.device], *([] if row in FIRST else [pytest.mark.slow])], id=f"{row.id}-{row.name}"
+    )
+    for row in ROWS
+]
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ def test_a_fault_deep_inside_is_marked_and_nothing_else(dtype):
     assert [line["path"] for line in location.to_dict()["modules"] if line["guilty"]] == ["blocks.1.norm"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_modules_that_only_pass_the_error_on_agree_by_themselves(dtype):
     lines = {line.path: line for line in located(dtype, **EPS).modules}

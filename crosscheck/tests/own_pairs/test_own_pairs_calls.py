@@ -35,7 +35,7 @@ CALLS = {  # a function that both frameworks can run, and its inputs
     "a dataclass with None": (lambda x: Output(x * 2, {"h": x}), X),
     "a named tuple": (lambda x: State(x * 2, [x, x + 1]), X),
     "integers and booleans": (lambda x: (x > 0, x.argmax(-1), x * 2), X),
-    "no floats at all": (lambda ids: (ids + 1, ids > 2), np.arange(5)),
+    "no floats at all": (lambda ids: (ids + 1, ids > ids[0]), np.arange(5)),
     "a tuple (h, c) as one input": (lambda state, x: state[0] * x + state[1], ((X, X + 1), X)),
     "a named tuple as one input": (lambda state, x: state.h * x + state.c, {"state": State(X, X + 1), "x": X}),
     "a dict with a list as one input": (lambda s, x: s["h"] * x + s["c"][0], {"s": {"h": X, "c": [X + 1]}, "x": X}),

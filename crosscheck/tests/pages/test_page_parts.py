@@ -127,4 +127,4 @@ def test_the_tensor_of_the_first_divergence_is_marked_in_the_chart(wrong):
     marks = next(curve.marks for curve in panel.curves if curve.name == "forward")
     tensors_inside = [row.tensor for row in wrong.rows if row.kind == "intermediate"]
     place = tensors_inside.index(wrong.first_divergence.tensor)
-    assert marks.split("M")[1:][place].startswith(f"{round(panel.first, 1):g} ")
+    assert marks.split("M")[1:][place].startswith(f"{panel.first:.1f}".removesuffix(".0") + " ")

@@ -6,11 +6,13 @@ import pytest
 from crosscheck.runs.compare_runs import (
     ACCUMULATING,
     FREEZING,
+    SEED,
     TRAINING,
     _curve,
     batch_of,
     compare_runs,
     optimizer_of,
+    record_run,
     trainable,
     training_of,
 )
@@ -87,6 +89,13 @@ def test_batches_of_an_update_have_different_numbers_of_real_rows():
     assert first != second > 0
 
 
+def test_a_run_with_another_seed_has_other_weights():
+    (ours, theirs) = (record_run("torch", "ReviewClassifierTransformer", 1, seed=seed) for seed in (SEED, SEED + 1))
+    assert ours.values.updates["1/weights/classifier.weight"].any()
+    assert not np.array_equal(*(side.values.updates["1/weights/classifier.weight"] for side in (ours, theirs)))
+
+
+@pytest.mark.slow
 def test_runs_that_sum_gradients_agree_in_float64(accumulated):
     assert accumulated.agrees, str(accumulated)
 

@@ -1,5 +1,6 @@
 """How a step of two runs is judged: the error of each group of tensors, its bound, and the first one beyond it."""
 
+from bounds import roundings_of_a_whole_run
 import numpy as np
 import pytest
 
@@ -7,14 +8,12 @@ from crosscheck.criterion import unit_roundoff
 from crosscheck.runs.lockstep import BOUNDS, Step, by_group, group_error
 
 ONES = np.ones(4, np.float32)  # norm 2
-# derived: the project's promise for a whole run (see BOUNDS), and for bfloat16 only the order of magnitude
-ROUNDINGS = {"float64": 10**5, "float32": 2 * 10**3, "bfloat16": 2**8}
 NOT_FINITE = [np.nan, np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
 def test_the_bound_of_a_run_is_the_number_of_roundings_that_is_promised(dtype):
-    assert BOUNDS[dtype] <= ROUNDINGS[dtype] * unit_roundoff(np.dtype(dtype)) < 2 * BOUNDS[dtype]
+    assert BOUNDS[dtype] <= roundings_of_a_whole_run(dtype) < BOUNDS[dtype] + BOUNDS[dtype]
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)

@@ -14,8 +14,10 @@ from crosscheck.faults.planting import planted
 from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.scoring import score
 from crosscheck.scoring.published_criteria import CRITERIA
-from crosscheck.twins.suite import Check
+from crosscheck.twins.suite import DTYPES, MODES, Check
 from shared.errors import IsogradError, WeightsError
+from shared.example_inputs import cases
+from shared.registry import TWINS
 
 SAMPLE = (
     "linear-bias-frozen/torch",
@@ -60,7 +62,7 @@ HONEST = (
     "adamw-decays-first/jax",
     "clip-by-smaller-factor/torch",
 )
-SEEDS = (0, 1, 2, 3, 28, 44, 58, 75, 86, 100)  # different dtypes, both modes, two cases
+SEEDS = (0, 2, 3, 5, 11, 12, 18, 21, 33, 44)  # all dtypes, all modes, cases of few and of strange numbers
 LINEAR = Check("Linear", "odd_sizes", "float64", "eval", "cpu")
 
 
@@ -91,6 +93,16 @@ def test_unchanged_twins_with_another_seed_raise_no_alarm(seed):
     skip_unless_compiled(score.seeded_check(seed).dtype)
     outcome = score.run_job(("seed", str(seed), False))
     assert not outcome.killed, f"{score.seeded_check(seed)}: {outcome.found}"
+
+
+def test_100_seeds_are_of_every_case_dtype_and_mode_and_no_two_alike():
+    checks = [score.seeded_check(seed) for seed in range(100)]
+    assert {(each.mode, each.case) for each in checks if each.mode == "eval"} == {
+        ("eval", case) for twin in TWINS.values() for case in cases(twin)
+    }
+    assert {each.mode for each in checks} == set(MODES)
+    assert {(each.case, each.dtype) for each in checks} == {(each.case, dtype) for each in checks for dtype in DTYPES}
+    assert len(set(checks)) == len(checks)
 
 
 # Planting
@@ -169,6 +181,15 @@ def test_all_that_goes_wrong_is_named_in_a_score():
     assert [(row["kind"], row["planted"], row["killed"]) for row in found["kinds"]] == [("layer", 4, 3), ("mask", 1, 1)]
     bonsai = next(row for row in found["criteria"] if row["name"] == "Bonsai")
     assert [bonsai[name] for name in ("caught", "of", "alarms", "honest")] == [2, 5, 1, 2]
+
+
+def test_a_published_criterion_is_not_judged_in_a_dtype_that_it_was_not_published_for():
+    right = score.Outcome("a/jax", "layer", True, True, "", "", ("Bonsai",))
+    seeds = [replace(right, group="seed", dtype=dtype) for dtype in DTYPES]
+    found = score.summarise([right, replace(right, dtype="bfloat16"), *seeds])
+    bonsai = next(row for row in found["criteria"] if row["name"] == "Bonsai")
+    assert [bonsai[name] for name in ("caught", "of", "alarms", "honest")] == [1, 1, 2, 2]
+    assert (found["total"], found["seeds"]["checked"]) == (2, 4)
 
 
 @pytest.mark.parametrize("names", [["no-such-fault"], ["linear-bias-frozen/torch", "*-such-*-fault"]])

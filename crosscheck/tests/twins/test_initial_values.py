@@ -3,12 +3,12 @@
 Where weights come from (seed, name), as in every run, the tests of shared/initial_weights.py cover them.
 """
 
-import math
 import re
 
 import numpy as np
 import pytest
 import torch
+from bounds import is_of_one_law
 
 import jax_impl
 import torch_impl
@@ -19,10 +19,6 @@ from shared.registry import TWINS
 from torch_impl import build as torch_build
 
 CLASSES = [name for name, twin in TWINS.items() if not twin.function]
-UNIFORM_GAP = 20.0  # derived: the largest of n uniform numbers stays 20 / n of its bound below it once in e^20 draws
-NORMAL_GAP = 6.0  # derived: in standard errors, 1 / sqrt(n) for the ratio of two deviations: once in 5e8 draws
-# derived: a uniform number lies within sqrt(3) deviations; the largest of 50 normal ones usually does not
-BOUNDED, MANY = 2.0, 50
 
 LINEAR, CELL = "bound = in_features**-0.5 if", "self.input_proj = Linear(input_size, 3 * hidden_size, bound=hidden"
 DRAWS = {
@@ -81,22 +77,7 @@ def differences(name: str) -> set[str]:
         jax_impl.to_arrays(jax_build.build_twin(twin, twin.arguments)),
     )
     expected = specified(twin, {name: array.shape for name, array in sides[0].items()})
-    return {name for arrays in sides for name in expected if not of_one_law(arrays[name], expected[name])}
-
-
-def of_one_law(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.std() == 0 or not np.array_equal(a == 0, b == 0):
-        return np.array_equal(a, b)
-    a, b = a[a != 0], b[b != 0]
-    if a.size < MANY:
-        return True
-    largest, spread = (abs(a).max(), abs(b).max()), (a.std(), b.std())
-    is_bounded = max(largest[0] / spread[0], largest[1] / spread[1]) < BOUNDED
-    return (
-        abs(spread[0] / spread[1] - 1) <= NORMAL_GAP / math.sqrt(a.size)
-        and abs(a.mean() - b.mean()) <= NORMAL_GAP * max(spread) * math.sqrt(2 / a.size)
-        and (not is_bounded or abs(largest[0] / largest[1] - 1) <= UNIFORM_GAP / a.size)
-    )
+    return {name for arrays in sides for name in expected if not is_of_one_law(arrays[name], expected[name])}
 
 
 @pytest.mark.parametrize("name", CLASSES)

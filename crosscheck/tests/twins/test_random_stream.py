@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+from bounds import rounding_of_jaxs_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
@@ -27,11 +28,6 @@ PROBABILITIES = st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.5, 0.7, 1 - 2**-2
 CASES = settings(deadline=None, max_examples=25)
 DRAWS = ("random_bits", "random_uniform", "random_bernoulli", "random_normal")
 EXTRA = {"random_bernoulli": (0.3,)}
-
-# derived: jax.random.normal computes log(1 - x * x) in float32. x * x is rounded by at most 2**-25, and by at most
-# (1 - |x|)**2; which together is worst at |x| = 1 - 2**-12.5: 2**-13.5 of 1 - x * x. There the normal is 3.76 and moves
-# by 1 / 3.76**2 of a relative change in 1 - x * x: 2**-13.5 / 14.1. The rest is the rounding of its polynomial.
-JAX_NORMAL = 2**-17
 
 
 def jax_key(key: rng.Key) -> jax.Array:
@@ -114,7 +110,7 @@ def test_a_stream_begins_with_its_element_0(draw):
 def test_normal_numbers_are_those_of_jax_random_but_for_the_rounding_of_its_erfinv(key):
     ours = rng.random_normal(key, LONG)
     theirs = np.asarray(jax.random.normal(jax_key(key), (LONG,), "float32"))
-    assert (np.abs(theirs - ours.astype(np.float64)) <= JAX_NORMAL * np.abs(ours)).all()
+    assert (np.abs(theirs - ours.astype(np.float64)) <= rounding_of_jaxs_normal() * np.abs(ours)).all()
 
 
 @given(key=KEYS, number=st.sampled_from([0, 1, 2, 7]))

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import torch
+from bounds import roundings_of_rates_by_formula, roundings_of_rates_by_steps
 from torch.optim import lr_scheduler as of_torch
 
 from shared.configs.optimizer import ScheduleConfig
@@ -16,14 +17,6 @@ from shared.schedules import make_schedule
 UPDATES, EPOCH, WARMUP, HORIZON = 1000, 130, 90, 800
 FALL = HORIZON - WARMUP
 RATE, FINAL, FACTOR = 3e-4, 0.1, 0.7
-UNIT = np.finfo(np.float64).eps / 2
-
-# derived: a rate takes about 10 operations on numbers up to the full rate, with one rounding each; the cosine's angle,
-# up to pi, is rounded too, on both sides
-CLOSED = 16 * UNIT * RATE
-# derived: torch multiplies the previous update's rate: up to 5 roundings of numbers up to the full rate, which the
-# factors of later updates, at most 1, do not enlarge
-STEPWISE = 5 * UPDATES * UNIT * RATE
 
 
 def ours(config: ScheduleConfig) -> np.ndarray:
@@ -48,7 +41,8 @@ def by_optax(schedule: optax.Schedule) -> np.ndarray:
 
 
 def gap(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a - b).max())
+    """The largest difference, as a part of the full rate."""
+    return float(np.abs(a - b).max() / max(a.max(), b.max()))
 
 
 def warmed(after: Callable) -> Callable:
@@ -144,14 +138,15 @@ TRANSFORMERS = {
 @pytest.mark.parametrize("case", TORCH)
 def test_rates_are_those_of_torch(case):
     config, make, every = TORCH[case]
-    assert gap(ours(config), by_torch(make, every)) <= STEPWISE
+    rates = ours(config)
+    assert gap(rates, by_torch(make, every)) <= roundings_of_rates_by_steps(rates)
 
 
 @pytest.mark.parametrize("case", OPTAX)
 def test_rates_are_those_of_optax(case):
     config, schedule = OPTAX[case]
     with jax.enable_x64(True):
-        assert gap(ours(config), by_optax(schedule)) <= CLOSED
+        assert gap(ours(config), by_optax(schedule)) <= roundings_of_rates_by_formula()
 
 
 @pytest.mark.parametrize("warmup", [0, 1, WARMUP, UPDATES])
@@ -166,6 +161,6 @@ def test_rates_are_those_of_transformers_to_the_bit(name, warmup):
 def test_after_its_end_the_cosine_stays_while_that_of_torch_climbs_again():
     rates = ours(ScheduleConfig("cosine", horizon=HORIZON))
     climbing = by_torch(lambda optimizer: of_torch.CosineAnnealingLR(optimizer, HORIZON))
-    assert gap(rates[:HORIZON], climbing[:HORIZON]) <= STEPWISE
+    assert gap(rates[:HORIZON], climbing[:HORIZON]) <= roundings_of_rates_by_steps(rates)
     assert not rates[HORIZON:].any()
     assert (climbing[HORIZON + 1 :] > rates[HORIZON + 1 :]).all()

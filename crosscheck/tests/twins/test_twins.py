@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import is_share, is_standard_normal, is_uniform
 from flax import nnx
 from processor import skip_unless_compiled
 
@@ -143,14 +144,13 @@ def test_a_fresh_module_draws_what_the_specification_says(name, side):
     bounds = {"GRU": 50**-0.5, "Linear": 40**-0.5}
     for key, array in arrays.items():
         if name in bounds:  # uniform between the bounds, and filling them
-            assert np.abs(array).max() <= bounds[name]
-            assert np.abs(array).max() > bounds[name] * (1 - 10 / array.size)
+            assert is_uniform(array, bounds[name])
         elif name == "LayerNorm":
             assert (array == (1.0 if key == "weight" else 0.0)).all()
         else:
             rows = array.reshape(-1, 50)
             assert not rows[0].any() if name == "Embedding" else rows[0].any()
-            assert abs(rows[1:].std() - 1) < 4 / np.sqrt(2 * rows[1:].size)  # four standard errors of N(0, 1)
+            assert is_standard_normal(rows[1:])
 
 
 @pytest.mark.parametrize("build", [
@@ -174,8 +174,7 @@ def test_dropout_masks_are_equal_differ_by_layer_and_step_and_keep_the_right_sha
             ours = torch_layer[index](torch.ones(100, 99)).numpy()
             assert np.array_equal(ours, np.asarray(jax_layers[index](jnp.ones((100, 99), jnp.float32))))
             masks[step, rate, index] = ours.tobytes()
-            deviation = np.sqrt(rate * (1 - rate) / ours.size)
-            assert abs((ours == 0).mean() - rate) < 5 * deviation  # five standard errors of a share
+            assert is_share(np.count_nonzero(ours == 0), ours.size, rate)
     assert len(set(masks.values())) == len(masks)
 
 
