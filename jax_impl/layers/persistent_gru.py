@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jax_impl.triton_call import capability, triton_call
-from shared.kernels.availability import LARGEST, SERVED
+from shared.kernel_support import LARGEST, SERVED
 
 Plan = Any
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.kernels.availability import LARGEST, SERVED
+from shared.kernel_support import LARGEST, SERVED
 
 Plan = Any
 
