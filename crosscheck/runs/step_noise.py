@@ -71,6 +71,8 @@ class NoiseRule:
         if exact is None or exact.shape != a.shape:
             return ABSENT
         verdict = compare_noise(a, b, largest, exact, self.moved[quantity, name], roundoff=0.0)
+        if not np.isfinite(verdict.bound):  # both sides overflow where float64 does not
+            return ABSENT
         self.bounds[quantity, name] = max(self.bounds.get((quantity, name), 0.0), verdict.bound)
         return verdict
 

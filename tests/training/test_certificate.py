@@ -207,12 +207,8 @@ def test_numbers_that_are_not_finite_are_written_as_valid_json(tmp_path, monkeyp
     optimizer = SGDConfig(learning_rate=1e38, weight_decay=1e37)
     monkeypatch.setattr(launch, "find_experiment", lambda name: replace(EXPERIMENTS[name], optimizer=optimizer))
     certificate = certificate_of(tmp_path / "run", "lockstep-2", dtype="float32")
-    assert certificate["parting"]["step"] == 3
-    assert {worst["step"] for worst in certificate["largest"].values()} == {3}
-    assert None in {
-        near["part"] for near in json.loads((tmp_path / "run" / CERTIFICATE).read_text())["one_step"].values()
-    }
-    assert not any(map(math.isfinite, (worst["difference"] for worst in certificate["largest"].values())))
+    assert certificate["parting"]["step"] == 2
+    assert not all(math.isfinite(near["part"]) for near in certificate["one_step"].values())
     for line in [*(tmp_path / "run" / LINES).read_text().splitlines(), (tmp_path / "run" / CERTIFICATE).read_text()]:
         json.loads(line, parse_constant=lambda word: pytest.fail(word))
     assert main(["report", "run", "--table", "table.md"]) == 0

@@ -84,7 +84,9 @@ def test_a_difference_at_any_other_step_is_measured_by_the_noise_of_that_step():
             return super().train_step(state, batch, rate)
 
     oracle = Side()
-    steps = steps_of(Side(dtype=np.float32), Late(dtype=np.float32), NoiseRule([oracle, Side()], "float32"))
+    rule = NoiseRule([oracle, Side()], "float32")
+    rule.bounds = {("loss", "loss"): 1.0, ("weights", "a"): 1.0, ("evaluation", "losses"): 1.0}  # of an earlier step
+    steps = steps_of(Side(dtype=np.float32), Late(dtype=np.float32), rule)
     assert [step.step for step in steps if step.beyond] == [7]
     assert oracle.loaded.count(6) == 1 + RUNS[-1]
 
@@ -94,3 +96,9 @@ def test_a_float32_step_is_proven_in_float64_too():
     first = steps_of(Side(dtype=np.float32), Side(dtype=np.float32), rule)[0]
     assert first.beyond == ("loss", "loss")
     assert first.judged["loss"].bound == PROOF
+    assert rule.oracles[0].loaded.count(0) == 1  # no noise is measured for a step that has failed
+
+
+def test_two_sides_that_both_overflow_do_not_agree():
+    sides = [Side(off=1e38, dtype=np.float32) for _ in range(2)]
+    assert steps_of(*sides, NoiseRule([Side(), Side()], "float32"))[1].beyond == ("loss", "loss")
