@@ -72,7 +72,7 @@ def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
             state, _ = side.train_step(state, batch_of(twin, step), rate_of(step))
         start = Start(side.state_to_arrays(state), batch_of(twin, row.step), rate_of(row.step))
         cause, sentence = find_cause(recipe, start)
-    if cause is None:  # the cause is in state kept between steps, or in logging
+    if cause is None:  # the cause is in state kept between steps
         return first, ""
     is_inside = cause.module.startswith(f"{twin}.") and cause.phase != "update"
     return cause if is_inside else first, sentence
@@ -83,7 +83,7 @@ def _around_the_model(twin: str, quantity: str, tensor: str, *, is_state: bool) 
         place = Divergence(f"{twin}.optimizer", "update", f"{quantity}/{tensor}")
         return place, f"from the same state the gradients agree, and the update diverges in {place.tensor}"
     where = quantity if quantity == tensor else f"{quantity}, {tensor}"
-    return Divergence(twin, quantity, tensor), f"from the same state the gradients agree, and they differ in {where}"
+    return Divergence(twin, quantity, tensor), f"from the same state the gradients agree, and the two differ in {where}"
 
 
 def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
