@@ -5,7 +5,8 @@ import pytest
 
 from crosscheck.criterion import PROOF
 from crosscheck.runs.lockstep import Step
-from crosscheck.runs.one_step import Judged, Start, by_group, prove
+from crosscheck.runs.one_step import Judged, Start, by_group
+from crosscheck.runs.one_step import prove as judged
 
 ONES = np.ones(4)
 START = Start({}, {}, 0.0)
@@ -13,7 +14,7 @@ NOT_FINITE = [np.nan, np.inf, -np.inf]
 
 
 def step_of(ours, theirs):
-    return Step(1, 0.5, prove(START, ours, theirs), 0.0, {}, {})
+    return Step(1, 0.5, judged(START, ours, theirs), 0.0, {}, {})
 
 
 @pytest.mark.parametrize("quantity", ["loss", "accuracy", "gradient_norm", "gradients", "exp_avg", "evaluation"])
@@ -31,7 +32,7 @@ def test_the_first_quantity_beyond_its_bound_is_named_with_its_worst_tensor():
 
 
 def test_errors_are_relative_to_the_largest_tensor_of_the_quantity():
-    found = prove(START, {"gradients": {"a": ONES, "b": 4 * ONES}}, {"gradients": {"a": 3 * ONES, "b": 4 * ONES}})
+    found = judged(START, {"gradients": {"a": ONES, "b": 4 * ONES}}, {"gradients": {"a": 3 * ONES, "b": 4 * ONES}})
     assert found["gradients"] == Judged("a", 0.5, PROOF)
 
 
@@ -39,8 +40,8 @@ def test_errors_are_relative_to_the_largest_tensor_of_the_quantity():
 def test_a_number_that_is_not_finite_on_one_side_is_beyond_every_bound(value):
     broken = {"weights": {"a": 9 * ONES, "b": np.array([1, value, 1, 1])}}
     fine = {"weights": {"a": ONES, "b": ONES}}
-    assert prove(START, fine, broken)["weights"].tensor == prove(START, broken, fine)["weights"].tensor == "b"
-    assert not prove(START, fine, broken)["weights"].agrees
+    assert judged(START, fine, broken)["weights"].tensor == judged(START, broken, fine)["weights"].tensor == "b"
+    assert not judged(START, fine, broken)["weights"].agrees
 
 
 def test_nan_on_both_sides_is_beyond_every_bound():
