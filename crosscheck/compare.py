@@ -8,6 +8,7 @@ from crosscheck.judging.first_divergence import Found, as_divergence, find_first
 from crosscheck.judging.isolation import innermost, isolate
 from crosscheck.judging.judge import decisive, judge, uneven_calls, unmatched
 from crosscheck.judging.rows import Row
+from crosscheck.pairing.buffers import differing_buffers
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import arguments_of, check_dtypes, check_rules, options_of, sides_of
@@ -58,7 +59,9 @@ def compare(
     comparison = Comparison(*sides, arguments, options, rules or {}, layouts or {})
     ours, theirs = comparison.recordings()
     report = _judged(ours, theirs, comparison)
-    return report if report.agrees else _located(report, ours, theirs, comparison)
+    if not report.agrees:
+        return _located(report, ours, theirs, comparison)
+    return replace(report, idle_buffers=differing_buffers(*(side.module for side in sides), comparison.rules))
 
 
 def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Report:

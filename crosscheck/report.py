@@ -18,7 +18,8 @@ class Report:
 
     `first_divergence` is the module at fault (its path), the phase (inputs, parameters, forward, input gradient,
     parameter gradient, update) and the tensor that shows it, or None if the two agree; `first_row` is that tensor's
-    row. `unmatched` lists the modules that only one side calls. `recordings` holds every tensor of both sides.
+    row. `unmatched` lists the modules that only one side calls, `idle_buffers` the buffers that differ although the two
+    agree: nothing that was compared depends on them. `recordings` holds every tensor of both sides.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Report:
     first_divergence: Divergence | None = None
     first_row: Row | None = None
     unmatched: dict[str, list[str]] = field(default_factory=dict)
+    idle_buffers: list[str] = field(default_factory=list)
     case: str = ""
     seconds: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
@@ -107,6 +109,8 @@ class Report:
         lines += [f"  {row}" for row in others[:SHOWN]]
         lines += [f"  and {len(others) - SHOWN} more"] if len(others) > SHOWN else []
         lines += [f"  called in {side} only: {', '.join(paths)}" for side, paths in self.unmatched.items() if paths]
+        idle = ", ".join(self.idle_buffers)
+        lines += [f"  buffers that differ, without an effect on anything compared: {idle}"] if idle else []
         return "\n".join(lines)
 
 

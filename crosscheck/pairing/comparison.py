@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from crosscheck.pairing.layouts import Layouts, canonical
+from crosscheck.pairing.own_names import under_own_names
 from crosscheck.pairing.preconditions import check_pairing
 from crosscheck.pairing.renaming import Rules, in_shapes_of
 from crosscheck.recording import record
@@ -33,7 +34,8 @@ class Comparison:
     def jax_recording(self, ours: Recording) -> Recording:
         """The JAX side's recording, with parameters in the shapes of torch's."""
         theirs = self._canonical(self.theirs)
-        return replace(theirs, values=in_shapes_of(theirs.values, ours.values.parameters))
+        like = ours.values.parameters
+        return replace(theirs, values=in_shapes_of(under_own_names(theirs.values, like), like))
 
     def _canonical(self, side: Side) -> Recording:
         found = side.recorded or record.run(side, self.arguments, self.options)

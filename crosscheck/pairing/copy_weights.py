@@ -1,6 +1,6 @@
 """Copies a torch module's weights and running statistics to a JAX module, the first step of a comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -12,10 +12,11 @@ import torch_impl
 from crosscheck.pairing.layouts import Layouts, in_jax_layout
 from crosscheck.pairing.renaming import Rules, fitted, new_name
 from crosscheck.pairing.suggestions import advice
+from crosscheck.recording.jax_modules import names_of, own_name
 from crosscheck.recording.values import statistic_name
 from jax_impl.weights import to_tensor
 from shared.errors import IsogradError, WeightsError
-from shared.weight_rules import canonical_name, canonical_shape, check_names, from_canonical
+from shared.weight_rules import canonical_shape, check_names, from_canonical
 from torch_impl.weights import to_numpy
 
 COLLECTIONS = ("params", "batch_stats")  # of a Linen module's variables
@@ -65,12 +66,13 @@ def _arrays(
     """The torch module's array for every path of the JAX module, in the JAX module's layout."""
     ours = in_jax_layout(torch_impl.to_arrays(module), layouts)
     statistics = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
-    names = {path: _torch_name(path, rules, {**ours, **statistics}) for path in shapes}
+    names = _torch_names(shapes, rules, {**ours, **statistics})
     wanted = {name: statistics[name] for name in names.values() if name in statistics}
-    expected = {names[path]: canonical_shape(path, shape) for path, shape in shapes.items()}
+    usual = {path for path in shapes if str(path[-1]) != names[path].rpartition(".")[2]}
+    expected = {names[path]: canonical_shape(path, each) if path in usual else each for path, each in shapes.items()}
     found = {name: fitted(array, expected.get(name, array.shape)) for name, array in {**ours, **wanted}.items()}
     _check(expected, found, f"the JAX module (from {type(module).__name__})")
-    return {path: from_canonical(path, found[name]) for path, name in names.items()}
+    return {path: from_canonical(path, found[name]) if path in usual else found[name] for path, name in names.items()}
 
 
 def _check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray], owner: str) -> None:
@@ -80,6 +82,8 @@ def _check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarr
         raise WeightsError(f"{error}{advice({name: each.shape for name, each in found.items()}, expected)}") from None
 
 
-def _torch_name(path: Path, rules: Rules, arrays: Mapping[str, np.ndarray]) -> str:
-    name = new_name(canonical_name(path), rules)
-    return name if name in arrays else statistic_name(name)
+def _torch_names(paths: Iterable[Path], rules: Rules, arrays: Mapping[str, np.ndarray]) -> dict[Path, str]:
+    """Torch's name of each path: by torch's word, by JAX's own if only that is there, or that of a statistic."""
+    usual = {path: new_name(name, rules) for path, name in names_of(paths).items()}
+    candidates = {path: (name, new_name(own_name(path), rules), statistic_name(name)) for path, name in usual.items()}
+    return {path: next((name for name in names if name in arrays), names[-1]) for path, names in candidates.items()}

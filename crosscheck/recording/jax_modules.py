@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -16,10 +16,25 @@ from crosscheck.recording.values import Options, statistic_name
 from jax_impl.dropout import Dropout, seed_dropout
 from jax_impl.weights import to_numpy
 from shared.errors import IsogradError
-from shared.weight_rules import canonical_name, to_canonical
+from shared.weight_rules import LAST_PART, canonical_name, to_canonical
 
 Call = Callable[[Tracer, Any, tuple[Any, ...], Mapping[str, Any]], Any]
 Path = tuple[str | int, ...]
+WORDS = ("weight", *LAST_PART)  # in this order the parameters of a module take torch's word
+
+
+def own_name(path: Path) -> str:
+    """The name by JAX's own word: ("norm", "scale") -> "norm.scale"."""
+    return ".".join(map(str, path))
+
+
+def names_of(paths: Iterable[Path]) -> dict[Path, str]:
+    """Each path's canonical name, or its own if another path has that already, as a `scale` beside a `kernel`."""
+    names: dict[Path, str] = {}
+    for path in sorted(paths, key=lambda path: WORDS.index(path[-1]) if path[-1] in WORDS else -1):
+        name = canonical_name(path)
+        names[path] = own_name(path) if name in names.values() else name
+    return names
 
 
 class Names(NamedTuple):
@@ -29,8 +44,12 @@ class Names(NamedTuple):
 
     def to_canonical(self, parameters: Any) -> dict[str, np.ndarray]:
         """Arrays by canonical name; works for weights and for gradients and moments of the same tree."""
-        found = self.flat(parameters)
-        return {canonical_name(path): to_canonical(path, to_numpy(array)) for path, array in found.items()}
+        found = {path: to_numpy(array) for path, array in self.flat(parameters).items()}
+        names = names_of(found)
+        return {
+            names[path]: array if names[path] == own_name(path) else to_canonical(path, array)
+            for path, array in found.items()
+        }
 
 
 def as_function(module: Any, options: Options) -> tuple[Call, Any, Names]:

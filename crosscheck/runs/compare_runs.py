@@ -9,7 +9,7 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.judging.judge import Scale, row_of, verdict_of
-from crosscheck.runs.lockstep import by_group
+from crosscheck.runs.one_step import by_group
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.precision import full_precision
 from crosscheck.recording.record import versions

@@ -7,7 +7,7 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.compare import compare
-from crosscheck.runs.lockstep import GRADIENTS, by_group
+from crosscheck.runs.one_step import GRADIENTS, Start, by_group, make_from
 from crosscheck.recording.precision import full_precision
 from crosscheck.report import Report
 from crosscheck.judging.rows import Divergence
@@ -15,11 +15,11 @@ from crosscheck.runs.compare_runs import EVALUATED, SEED, batch_of, loss_of, mod
 from crosscheck.recording.optimizer_steps import rate_of
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
-from shared.backend import Backend, Batch, load_backend
+from shared.backend import Backend, load_backend
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.registry import find_twin
-from shared.training_state import GATHERED, WEIGHTS
+from shared.training_state import WEIGHTS
 from torch_impl import build as torch_build
 from torch_impl import weights as torch_weights
 
@@ -42,25 +42,20 @@ class Recipe:
         return load_backend(name, dtype=PRECISION, **vars(self))
 
 
-def find_cause(recipe: Recipe, state: Arrays, batch: Batch, rate: float, tensor: str) -> tuple[Divergence | None, str]:
-    """The difference that shows when both sides take one step from `state`, with a sentence; None if they agree.
-
-    `tensor` is where the runs diverged.
+def find_cause(recipe: Recipe, start: Start) -> tuple[Divergence | None, str]:
+    """The difference that shows when both sides take the same step in float64, with a sentence; None if they agree.
 
     Gradients come first: if they differ, the model's modules are compared and the first that differs is named. Then
-    every group of the state after the update is compared.
+    everything else that the step makes is compared.
     """
-    state = {name: array.astype(PRECISION) if _is_real(name) else array for name, array in state.items()}
-    sides = [recipe.backend(name) for name in ("torch", "jax")]
-    gradients = [side.gradients_of(side.state_from_arrays(state), batch) for side in sides]
-    if found := _first_difference(*gradients):
-        return _in_the_model(recipe, state, batch, found)
-    after = [_after(side, state, batch, rate) for side in sides]
-    for group, ours in by_group(after[0]).items():
-        if differing := _first_difference(ours, by_group(after[1])[group]):
-            place = Divergence(f"{recipe.model.twin}.optimizer", "update", f"{group}/{differing}")
-            return place, f"from the same state the gradients agree, and the update diverges in {place.tensor}"
-    return None, f"{SAME_STEP}: {_growth(gradients[0], tensor)}"
+    start = start.widened()
+    ours, theirs = (make_from(recipe.backend(name), start).quantities for name in ("torch", "jax"))
+    if found := _first_difference(ours[GRADIENTS], theirs[GRADIENTS]):
+        return _in_the_model(recipe, start, found)
+    for name in ours:
+        if differing := _first_difference(ours[name], theirs[name]):
+            return _around_the_model(recipe.model.twin, name, differing, is_state=f"{name}/{differing}" in start.state)
+    return None, f"{SAME_STEP}: what differs is a matter of the run's precision"
 
 
 def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
@@ -75,27 +70,20 @@ def find_cause_in_run(report: Report) -> tuple[Divergence | None, str]:
         state = side.init_state()
         for step in range(1, row.step):
             state, _ = side.train_step(state, batch_of(twin, step), rate_of(step))
-        before, batch, rate = side.state_to_arrays(state), batch_of(twin, row.step), rate_of(row.step)
-        cause, sentence = find_cause(recipe, before, batch, rate, row.tensor)
-    if cause is None:  # the cause is in state kept between steps, or in logging
+        start = Start(side.state_to_arrays(state), batch_of(twin, row.step), rate_of(row.step))
+        cause, sentence = find_cause(recipe, start)
+    if cause is None:  # the cause is in state kept between steps
         return first, ""
     is_inside = cause.module.startswith(f"{twin}.") and cause.phase != "update"
     return cause if is_inside else first, sentence
 
 
-def _growth(gradients: Arrays, tensor: str) -> str:
-    largest = max(map(criterion.norm, gradients.values()))
-    if tensor in gradients and criterion.norm(gradients[tensor]) <= criterion.PROOF * largest:
-        return f"the gradient of {tensor} is 0 in theory, and the optimiser has stepped along its noise"
-    return "rounding errors have grown over the run"
-
-
-def _after(side: Backend, state: Arrays, batch: Batch, rate: float) -> Arrays:
-    return side.state_to_arrays(side.train_step(side.state_from_arrays(state), batch, rate)[0])
-
-
-def _is_real(name: str) -> bool:
-    return "/" in name or name == GATHERED
+def _around_the_model(twin: str, quantity: str, tensor: str, *, is_state: bool) -> tuple[Divergence, str]:
+    if is_state:
+        place = Divergence(f"{twin}.optimizer", "update", f"{quantity}/{tensor}")
+        return place, f"from the same state the gradients agree, and the update diverges in {place.tensor}"
+    where = quantity if quantity == tensor else f"{quantity}, {tensor}"
+    return Divergence(twin, quantity, tensor), f"from the same state the gradients agree, and the two differ in {where}"
 
 
 def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
@@ -111,13 +99,13 @@ def _first_difference(ours: Arrays, theirs: Arrays) -> str | None:
     return max(wrong, key=lambda name: wrong[name], default=None)
 
 
-def _in_the_model(recipe: Recipe, state: Arrays, batch: Batch, tensor: str) -> tuple[Divergence, str]:
-    weights = {name.removeprefix(f"{WEIGHTS}/"): array for name, array in state.items() if name.startswith(WEIGHTS)}
+def _in_the_model(recipe: Recipe, start: Start, tensor: str) -> tuple[Divergence, str]:
+    weights = by_group(start.state)[WEIGHTS]
     entry, arguments = find_twin(recipe.model.twin), recipe.model.arguments
     pair = torch_build.empty_twin(entry, arguments), jax_build.empty_twin(entry, arguments)
     torch_weights.load_arrays(pair[0], weights)
     jax_weights.load_arrays(pair[1], weights)
-    inputs = tuple(np.asarray(batch[name]) for name in recipe.model.inputs)
+    inputs = tuple(np.asarray(start.batch[name]) for name in recipe.model.inputs)
     report = compare(*pair, inputs, train=True, name=recipe.model.twin)
     if report.first_divergence is not None:
         return report.first_divergence, f"from the same state the model differs: {_words(report.first_divergence)}"

@@ -1,81 +1,74 @@
-"""Two backends in lockstep: both train on each batch in turn, and their full state is compared after every step."""
+"""Two backends in lockstep: both train on each batch in turn, and make every step from one state as well."""
 
-from shared.arrays import Arrays
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import numpy as np
 
 from crosscheck.criterion import difference, norm
+from crosscheck.runs.one_step import GRADIENTS, Judge, Judged, Made, Start, by_group, make, make_from, prove
+from shared.arrays import Arrays
 from shared.backend import Backend, Batch
-from shared.training_state import AVERAGE, WEIGHTS
 
-GRADIENTS, LOSS = "gradients", "loss"
-MOVED = (WEIGHTS, AVERAGE)  # by the rest of the state
+LOSS = "loss"
 # derived: the project's promise for a whole run, 1e5 roundings in float64 and 1e3 in float32 accumulated over the steps
 BOUNDS = {"float64": 1e-11, "float32": 1e-4}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the losses, and for each group of tensors its overall relative L2 error and its worst tensor."""
+    """One step: what both sides make of one state, and how far the two runs have drifted apart.
+
+    The drift is the difference of the losses, and for each group of tensors the overall relative L2 error and the worst
+    tensor.
+    """
 
     step: int
     loss: float
+    judged: dict[str, Judged]  # loss, accuracy, gradients, weights, ... of the step from one state
     loss_difference: float
     errors: dict[str, float]  # gradients, weights, the optimiser's groups, ... -> |a - b| / |a|
     worst: dict[str, str]  # group -> the tensor that contributes most
 
     @property
     def differences(self) -> dict[str, float]:
-        """The differences of the loss and of every group."""
+        """The drift of the loss and of every group."""
         return {LOSS: self.loss_difference, **self.errors}
 
-    def beyond(self, bound: float) -> tuple[str, str] | None:
-        """(group, tensor) of the first error beyond the bound, in the order in which an update computes them."""
-        beyond = (group for group, difference in self.differences.items() if not difference <= bound)
-        return next(((group, self.worst.get(group, LOSS)) for group in beyond), None)
+    @property
+    def beyond(self) -> tuple[str, str] | None:
+        """(quantity, tensor) of the first error beyond its bound, in the order in which a step computes them."""
+        return next(((name, found.tensor) for name, found in self.judged.items() if not found.agrees), None)
 
 
 def lockstep(
-    ours: Backend, theirs: Backend, course: Iterable[tuple[Batch, float]], before: dict[str, Any] | None = None
-) -> Iterator[Step]:
-    """Train both from their initial states over (batch, learning rate), and yield a comparison of each step.
+    ours: Backend, theirs: Backend, course: Iterable[tuple[Batch, float]], judge: Judge = prove
+) -> Iterator[tuple[Step, Start]]:
+    """Train both from their initial states over (batch, learning rate), and yield each step with what it starts from.
 
-    `before`, if given, always holds the `state` of `ours` before the step, the step's `batch` and its `rate`.
+    The sides take turns to lead: the other makes the step of the leader's state as well as that of its own.
     """
     sides = (ours, theirs)
     states = [side.init_state() for side in sides]
     arrays = [side.state_to_arrays(state) for side, state in zip(sides, states, strict=True)]
     for number, (batch, rate) in enumerate(course, start=1):
-        if before is not None:
-            before |= {"state": arrays[0], "batch": batch, "rate": rate}
-        gradients = [side.gradients_of(state, batch) for side, state in zip(sides, states, strict=True)]
-        stepped = [side.train_step(state, batch, rate) for side, state in zip(sides, states, strict=True)]
-        states = [state for state, _ in stepped]
-        losses = [float(side.fetch(metrics)[LOSS]) for side, (_, metrics) in zip(sides, stepped, strict=True)]
-        arrays = [side.state_to_arrays(state) for side, state in zip(sides, states, strict=True)]
-        yield _compared(number, losses, gradients, arrays)
+        follows = number % 2
+        start = Start(arrays[1 - follows], batch, rate)
+        made = [make(side, state, batch, rate) for side, state in zip(sides, states, strict=True)]
+        pair = list(made)
+        pair[follows] = make_from(sides[follows], start)
+        found = judge(start, *(each.quantities for each in pair))
+        yield Step(number, float(made[0].quantities[LOSS][LOSS]), found, *_drift(*made)), start
+        states, arrays = [each.state for each in made], [each.arrays for each in made]
 
 
-def _compared(number: int, losses: list[float], gradients: list[Arrays], states: list[Arrays]) -> Step:
-    grouped = [{GRADIENTS: found, **by_group(state)} for found, state in zip(gradients, states, strict=True)]
+def _drift(ours: Made, theirs: Made) -> tuple[float, dict[str, float], dict[str, str]]:
+    losses = [float(each.quantities[LOSS][LOSS]) for each in (ours, theirs)]
     errors, worst = {}, {}
-    for group, ours in grouped[0].items():
-        errors[group], worst[group] = group_error(ours, grouped[1][group])
-    return Step(number, losses[0], abs(losses[0] - losses[1]), errors, worst)
-
-
-def by_group(state: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
-    """The tensors of a state by group, in the order in which an update computes them; counts have no group."""
-    groups: dict[str, Arrays] = {}
-    for name, array in state.items():
-        group, slash, tensor = name.partition("/")
-        if slash:
-            groups.setdefault(group, {})[tensor] = array
-    return {group: groups[group] for group in sorted(groups, key=lambda group: (group in MOVED, group == AVERAGE))}
+    for group in (GRADIENTS, *by_group(ours.arrays)):
+        errors[group], worst[group] = group_error(ours.quantities[group], theirs.quantities[group])
+    return abs(losses[0] - losses[1]), errors, worst
 
 
 def group_error(ours: Arrays, theirs: Arrays) -> tuple[float, str]:

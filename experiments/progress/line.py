@@ -33,7 +33,8 @@ def describe(record: Record, task: Task | None, seconds_left: float | None = Non
     In `room` characters, the loss and the time left come before the others.
     """
     if record["kind"] == "lockstep":
-        return f"loss {record['loss']:.4f}, largest difference {record['difference']:.1e} ({record['where']})"
+        step = f"a step's difference {record['part']:.0%} of its bound ({record['nearest']})"
+        return f"loss {record['loss']:.4f}, {step}, drift {record['difference']:.1e} ({record['where']})"
     if task is None:
         return ""
     if record["kind"] == "validation":

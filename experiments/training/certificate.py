@@ -62,25 +62,22 @@ def _check_certifiable(settings: Settings) -> None:
 
 def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress: Progress) -> dict[str, Any]:
     from crosscheck.runs.diagnosis import Recipe, find_cause
-    from crosscheck.runs.lockstep import BOUNDS, lockstep
+    from crosscheck.runs.lockstep import lockstep
 
     experiment, total = prepared.experiment, total_steps(prepared)
     recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, prepared.task.loss, experiment.seed)
     _, dtype, device = settings.place
     sides = [backend_for(experiment, name, dtype, device) for name in ("torch", "jax")]
-    bound = BOUNDS[dtype]
-    before: dict[str, Any] = {}
     steps, parting, started = [], None, time.perf_counter()
     progress.start(f"{experiment.title}, both, {dtype}", 0, total)
     with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for step in lockstep(*sides, _course(prepared, total), before):
+        for step, start in lockstep(*sides, _course(prepared, total), _judge(recipe, dtype)):
             steps.append(step)
             file.write(json.dumps(nonfinite_as_none(asdict(step)), allow_nan=False) + "\n")
             progress.advance(step.step)
             progress.record(_record(step))
-            if place := step.beyond(bound):
-                cause, sentence = find_cause(recipe, before["state"], before["batch"], before["rate"], place[1])
-                parting = _parting(step.step, place, cause, sentence)
+            if place := step.beyond:
+                parting = _parting(step.step, place, *find_cause(recipe, start))
                 break
     return {
         "experiment": asdict(experiment),
@@ -89,19 +86,38 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
         "device": device,
         "versions": {key: text for side in sides for key, text in side.describe().items() if key != "backend"},
         "steps": len(steps),
-        "bound": bound,
         "certified": parting is None,
         "parting": parting,
+        "one_step": _nearest(steps),
         "largest": _largest(steps),
         "seconds": round(time.perf_counter() - started, 1),
         "growth": [asdict(step) for step in steps if _is_shown(step.step) or step is steps[-1]],
     }
 
 
+def _judge(recipe: Any, dtype: str) -> Any:
+    from crosscheck.runs.one_step import prove
+    from crosscheck.runs.step_noise import NoiseRule, float64
+
+    if dtype == "float64":
+        return prove
+    with float64():
+        return NoiseRule([recipe.backend(name) for name in ("torch", "jax")], dtype)
+
+
 def _record(step: Any) -> Record:
     """The record of a step for the progress display."""
+    nearest, judged = max(step.judged.items(), key=lambda item: item[1].part)
     where, difference = max(step.differences.items(), key=lambda item: _size(item[1]))
-    return {"kind": "lockstep", "step": step.step, "loss": step.loss, "difference": difference, "where": where}
+    of_bound = {"part": judged.part, "nearest": nearest}
+    return {
+        "kind": "lockstep",
+        "step": step.step,
+        "loss": step.loss,
+        **of_bound,
+        "difference": difference,
+        "where": where,
+    }
 
 
 def _course(prepared: Prepared, total: int) -> Iterator[tuple[Batch, float]]:
@@ -115,8 +131,18 @@ def _parting(step: int, place: tuple[str, str], cause: Any, sentence: str) -> di
     return {"step": step, "group": group, "tensor": tensor, "cause": found, "sentence": sentence}
 
 
+def _nearest(steps: list[Any]) -> dict[str, dict[str, Any]]:
+    """For each quantity of the steps from one state, the error that is largest against its bound."""
+    found = {}
+    for quantity in steps[0].judged:
+        worst = max((step for step in steps if quantity in step.judged), key=lambda step: step.judged[quantity].part)
+        judged = worst.judged[quantity]
+        found[quantity] = {**asdict(judged), "part": judged.part, "step": worst.step}
+    return found
+
+
 def _largest(steps: list[Any]) -> dict[str, dict[str, Any]]:
-    """For the loss and each group, the largest difference of the run, its step and its tensor."""
+    """For the loss and each group, the largest drift of the run, its step and its tensor."""
     found = {}
     for group in steps[0].differences:
         worst = max(steps, key=lambda step: _size(step.differences[group]))
@@ -141,15 +167,26 @@ def _command(experiment: str, settings: Settings) -> str:
 
 
 def describe(certificate: dict[str, Any]) -> list[str]:
-    """A verdict, the largest difference of each group, and where the runs diverge."""
-    parting, bound, steps = certificate["parting"], certificate["bound"], certificate["steps"]
+    """A verdict, for each quantity the error nearest to its bound, and how far the two runs have drifted apart."""
+    parting, steps = certificate["parting"], certificate["steps"]
     title = f"{certificate['experiment']['name']}, {certificate['dtype']}, {certificate['device']}"
     if parting is None:
-        lines = [f"{title}: torch and jax agree over {steps:,} steps, no difference above {bound:g}"]
+        lines = [f"{title}: torch and jax agree over {steps:,} steps, each made from one state"]
     else:
-        where = f"{parting['group']} {parting['tensor']}" if parting["group"] != "loss" else "the loss"
+        group, tensor = parting["group"], parting["tensor"]
+        where = f"the {group}" if group == tensor else f"{group} {tensor}"
         lines = [f"{title}: torch and jax diverge at step {parting['step']} in {where}; {parting['sentence']}"]
+    lines.append("one step from one state: the largest error against its bound")
+    for quantity, near in certificate["one_step"].items():
+        of = f"{near['error']:8.1e} of {near['bound']:.1e}"
+        lines.append(f"  {quantity:13} {of} at step {near['step']}{_tensor(quantity, near['tensor'])}")
+    lines.append("drift of the two runs: the largest difference")
     for group, worst in certificate["largest"].items():
-        where = f"  {worst['tensor']}" if worst["tensor"] else ""
-        lines.append(f"  {group:12} {worst['difference']:8.1e} at step {worst['step']}{where}")
+        lines.append(
+            f"  {group:13} {worst['difference']:8.1e} at step {worst['step']}{_tensor(group, worst['tensor'])}"
+        )
     return lines
+
+
+def _tensor(quantity: str, tensor: str | None) -> str:
+    return f"  {tensor}" if tensor not in (None, quantity) else ""

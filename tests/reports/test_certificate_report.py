@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.reports.certificate_table import QUANTITIES, find_certificates, write_certificates
+from experiments.reports.certificate_table import QUANTITIES, STEP, find_certificates, write_certificates
 
 GROUPS = {  # group of a certificate -> column of the table, in the order of the table
     "loss": "loss (absolute)",
@@ -29,7 +29,7 @@ def certificate_of(groups, **changes):
         "device": "cpu",
         "versions": {"torch": "2", "jax": "0.10", "device": "a chip", "dtype": "float32"},
         "steps": 1200,
-        "bound": 0.5,
+        "one_step": {"loss": {"part": 0.25}},
         "parting": None,
         "largest": {group: {"difference": FIGURES[group], "step": 3, "tensor": "a"} for group in groups},
         **changes,
@@ -66,5 +66,18 @@ def test_a_quantity_that_one_run_lacks_is_left_blank_and_one_that_all_lack_has_n
 def test_a_row_names_the_run_and_its_verdict(tmp_path, parting, verdict):
     (row,), text = table_of(tmp_path, certificate_of(["loss"], parting=parting))
     assert list(row.values())[:5] == ["run", "A model", "float32", "a chip", "1,200"]
-    assert (row["bound"], row[""]) == ("0.5", verdict)
+    assert (row[STEP], row[""]) == ("0.25", verdict)
     assert "Measured with torch 2, jax 0.10." in text
+
+
+@pytest.mark.parametrize(
+    ("one_step", "shown"),
+    [
+        ({"loss": {"part": 0.25}, "weights": {"part": 0.5}}, "0.5"),
+        ({"loss": {"part": 0.25}, "weights": {"part": None}}, "not finite"),
+        ({}, ""),
+    ],
+)
+def test_the_part_of_the_bound_is_the_largest_of_all_quantities(tmp_path, one_step, shown):
+    (row,), _ = table_of(tmp_path, certificate_of(["loss"], one_step=one_step))
+    assert row[STEP] == shown
