@@ -1,0 +1,67 @@
+"""How many random keys attention can tell apart, as the width d and the number n of keys grow."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.studies.sides import Side, both
+from experiments.studies.study import ROUNDING, Claim, Curve, Figure
+
+WIDTHS = (2, 4, 8, 16, 32, 64)  # d
+COUNTS = tuple(2**power for power in range(1, 10))  # n
+SCALES = (10.0, 30.0, 100.0)  # S
+LOST = 0.05  # derived: the largest error that the course accepts, here of a weight
+
+
+def unit_keys(count: int, width: int, seed: int) -> np.ndarray:
+    """Random directions (n, d), evenly distributed."""
+    keys = np.random.default_rng([seed, width]).standard_normal((count, width))
+    return keys / np.linalg.norm(keys, axis=1, keepdims=True)
+
+
+def own_weights(side: Side, keys: np.ndarray, scale: float) -> Any:
+    """The weight that the query S k_i gives to the key i, for every i."""
+    keys = side.array(keys)
+    weights = side.components.attn_softmax(side.components.pairwise_similarities(scale * keys, keys))
+    return side.xp.diagonal(weights)
+
+
+def scale_needed(keys: np.ndarray) -> float:
+    """The S from which on every key is told apart: the others' weights sum to (n - 1) e^(-S (1 - cos)) at most."""
+    cosines = keys @ keys.T - 2 * np.eye(len(keys))
+    return float(np.log((len(keys) - 1) * (1 - LOST) / LOST) / (1 - cosines.max()))
+
+
+def claims_of_many_keys(seed: int, count: int = 64, width: int = 16, scale: float = 5.0) -> list[Claim]:
+    """Two claims that are exact, for orthogonal and for random keys."""
+    expected = 1 / (1 + (width - 1) * np.exp(-scale))
+    orthogonal = both(lambda side: abs(own_weights(side, np.eye(width), scale) - expected).max())
+    keys = unit_keys(count, width, seed)
+    needed = scale_needed(keys)
+    lost = both(lambda side: 1 - own_weights(side, keys, needed).min())
+    rounded = (width + scale) * 2 * ROUNDING
+    return [
+        Claim(f"Of {width} orthogonal keys, each has the same weight with its own query",
+              f"q = S k_i, S = {scale:g}: weight of k_i = 1 / (1 + (d - 1) e^-S)", *map(float, orthogonal), rounded),
+        Claim(f"A scale that follows from the closest two tells {count} random keys apart, d = {width}",
+              f"S = ln(19 (n - 1)) / (1 - max cos) = {needed:.3g}: 1 - weight of k_i", *map(float, lost), LOST),
+    ]  # fmt: skip
+
+
+def figure_of_many_keys(seed: int) -> Figure:
+    """The largest n for which every key has most of its own weight, against d, for a few S."""
+    curves = []
+    for scale in SCALES:
+        found = both(lambda side, scale=scale: np.array([_told_apart(side, width, scale, seed) for width in WIDTHS]))
+        curves.append(Curve(f"S = {scale:g}", WIDTHS, *found))
+    caption = (
+        f"How many random keys can be told apart: the largest n (a power of 2, up to {COUNTS[-1]}) for which every "
+        f"query S k_i gives at least {1 - LOST:g} of the weight to its own key."
+    )
+    return Figure("selection_keys", caption, "width d", "number of keys n", curves, "xy")
+
+
+def _told_apart(side: Side, width: int, scale: float, seed: int) -> int:
+    keys = unit_keys(COUNTS[-1], width, seed)
+    apart = [count for count in COUNTS if float(own_weights(side, keys[:count], scale).min()) >= 1 - LOST]
+    return max(apart, default=1)

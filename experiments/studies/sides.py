@@ -1,0 +1,94 @@
+"""Both frameworks by the names they share, so that what a study computes is written once and run in each."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared.arrays import ArrayMapping, Arrays
+from shared.registry import find_twin
+
+Measure = Callable[["Side"], Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One framework in float64 on the CPU.
+
+    `components` is torch_impl or jax_impl, `xp` is torch or jax.numpy, `autodiff` is torch.func or jax; a module's
+    gradients have canonical names and layouts.
+    """
+
+    name: str
+    components: Any
+    xp: Any
+    autodiff: Any
+    array: Callable[[np.ndarray], Any]
+    build: Callable[[str, Mapping[str, Any], ArrayMapping], Any]
+    gradients: Callable[[Any, Callable[[Any], Any]], Arrays]
+
+
+def both(measure: Measure) -> tuple[np.ndarray, np.ndarray]:
+    """What `measure` returns for torch and for JAX, as numpy arrays in float64."""
+    with _torch() as side:
+        with_torch = _to_numpy(measure(side))
+    with _jax() as side:
+        with_jax = _to_numpy(measure(side))
+    return with_torch, with_jax
+
+
+def numbers(measure: Measure) -> tuple[float, float]:
+    """`both` for a single number."""
+    with_torch, with_jax = both(measure)
+    return float(with_torch), float(with_jax)
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    return np.asarray(value.detach() if hasattr(value, "detach") else value, dtype=np.float64)
+
+
+@contextlib.contextmanager
+def _torch() -> Iterator[Side]:
+    import torch
+
+    import torch_impl
+    from torch_impl.build import empty_twin
+    from torch_impl.weights import load_arrays, to_tensor
+
+    def build(name: str, arguments: Mapping[str, Any], weights: ArrayMapping) -> Any:
+        module = empty_twin(find_twin(name), arguments)
+        load_arrays(module, weights)
+        return module
+
+    def gradients(module: Any, loss: Callable[[Any], Any]) -> Arrays:
+        names, parameters = zip(*module.named_parameters(), strict=True)
+        found = torch.autograd.grad(loss(module), parameters)
+        return {name: _to_numpy(gradient) for name, gradient in zip(names, found, strict=True)}
+
+    yield Side("torch", torch_impl, torch, torch.func, to_tensor, build, gradients)
+
+
+@contextlib.contextmanager
+def _jax() -> Iterator[Side]:
+    import jax
+    from flax import nnx
+
+    import jax_impl
+    from jax_impl.build import empty_twin
+    from jax_impl.weights import load_arrays, to_tensor
+    from shared.weight_rules import canonical_name, to_canonical
+
+    def build(name: str, arguments: Mapping[str, Any], weights: ArrayMapping) -> Any:
+        module = empty_twin(find_twin(name), arguments)
+        load_arrays(module, weights)
+        return module
+
+    def gradients(module: Any, loss: Callable[[Any], Any]) -> Arrays:
+        found = nnx.to_flat_state(nnx.grad(loss)(module))
+        return {canonical_name(path): to_canonical(path, _to_numpy(leaf.get_value())) for path, leaf in found}
+
+    precision = jax.default_matmul_precision("highest")
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]), precision:
+        yield Side("jax", jax_impl, jax.numpy, jax, to_tensor, build, gradients)

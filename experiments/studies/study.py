@@ -1,0 +1,95 @@
+"""What a study tells: claims, each with its number in both frameworks, and figures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+EPS = float(np.finfo(np.float64).eps)
+ROUNDING = EPS / 2  # derived: the largest relative error of one rounded operation in float64
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim in words and as a formula; it holds if neither framework's number is above the bound.
+
+    Without a bound the number is measured and not judged. A `published` answer is wrong: it is expected to fail.
+    """
+
+    words: str
+    formula: str
+    torch: float
+    jax: float
+    bound: float | None = None
+    published: bool = False
+
+    @property
+    def holds(self) -> bool | None:
+        """None if the number is only measured; a number that is NaN is above every bound."""
+        return None if self.bound is None else self.torch <= self.bound and self.jax <= self.bound
+
+    @property
+    def verdict(self) -> str:
+        return {None: "measured", True: "holds", False: "fails"}[self.holds]
+
+    @property
+    def as_expected(self) -> bool:
+        return self.holds is None or self.holds is not self.published
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "verdict": self.verdict, "as_expected": self.as_expected}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure, computed by each framework."""
+
+    label: str
+    x: Sequence[float]
+    torch: Sequence[float]
+    jax: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Curves on common axes; `logarithmic` names the axes with a logarithmic scale: "", "x", "y" or "xy"."""
+
+    name: str
+    caption: str
+    x: str
+    y: str
+    curves: Sequence[Curve]
+    logarithmic: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one run of a study found."""
+
+    claims: Sequence[Claim]
+    figures: Sequence[Figure] = ()
+
+    @property
+    def as_expected(self) -> bool:
+        return all(claim.as_expected for claim in self.claims)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "as_expected": self.as_expected,
+            "claims": [claim.to_dict() for claim in self.claims],
+            "figures": [figure.to_dict() for figure in self.figures],
+        }
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study by name: its title, the courses that ask it, and the function that runs it with other parameters, too."""
+
+    name: str
+    title: str
+    course: str
+    run: Callable[..., Findings]
