@@ -87,14 +87,20 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "faults": faults,
     "divergences": divergences,
 }
-QUICK = ("twins", "experiments", "datasets", "optimizers", "studies")  # shown by default: the others need both frameworks
+QUICK = (
+    "twins",
+    "experiments",
+    "datasets",
+    "optimizers",
+    "studies",
+)  # shown by default: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:
     """List twins, experiments, datasets, optimizers, studies, faults or known divergences.
 
     Args:
-        what: twins, experiments, datasets, optimizers, studies, faults or divergences; if omitted, all but the last two.
+        what: twins, experiments, datasets, optimizers, studies, faults or divergences; if omitted, all but the last 2.
         json: Print JSON.
     """
     if what is not None:

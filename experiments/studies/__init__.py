@@ -5,9 +5,7 @@ from experiments.studies.study import Study
 
 STUDIES: dict[str, Study] = {
     study.name: study
-    for study in (
-        Study("selection", "Attention selects, averages, and reacts to one key", "Washington 1", selection),
-    )
+    for study in (Study("selection", "Attention selects, averages, and reacts to one key", "Washington 1", selection),)
 }
 
 __all__ = ["STUDIES"]

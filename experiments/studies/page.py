@@ -35,9 +35,7 @@ def write_studies(found: Mapping[str, tuple[Study, Findings]], out: Path, comman
     return out / PAGE
 
 
-def render(
-    found: Mapping[str, tuple[Study, Findings]], drawn: Mapping[str, Sequence[Drawn]], command: str
-) -> str:
+def render(found: Mapping[str, tuple[Study, Findings]], drawn: Mapping[str, Sequence[Drawn]], command: str) -> str:
     """The page of some studies."""
     import jinja2
 

@@ -60,7 +60,7 @@ def attend(side: Side, q: Any, K: Any, V: Any) -> Any:
 
 
 def errors_by_scale(K: np.ndarray, V: np.ndarray, query: str, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest error of an entry in each task at each scale (3, scales), in both frameworks; only k_2 is replaced."""
+    """The largest error of an entry in each task at each scale (3, scales); only k_2 is replaced."""
 
     def measure(side: Side) -> Any:
         keys, values = side.array(K), side.array(V)
