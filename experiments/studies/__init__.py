@@ -1,11 +1,19 @@
 """Theory studies: what the courses ask, answered in both frameworks. Every study by name."""
 
+from experiments.studies.depth import depth
+from experiments.studies.linear_rnn import linear_rnn
+from experiments.studies.relative import relative
 from experiments.studies.selection import selection
 from experiments.studies.study import Study
+from experiments.studies.top_two import top_two
 
-STUDIES: dict[str, Study] = {
-    study.name: study
-    for study in (Study("selection", "Attention selects, averages, and reacts to one key", "Washington 1", selection),)
-}
+_STUDIES = (
+    Study("selection", "Attention selects, averages, and reacts to one key", "Washington 1", selection),
+    Study("relative", "Relative attention as a convolution and as max pooling", "Toronto 1", relative),
+    Study("depth", "Gradients through many layers and steps", "Hopkins 2", depth),
+    Study("linear-rnn", "The backward pass of a linear recurrent network by hand", "Hopkins 3", linear_rnn),
+    Study("top-two", "A whole distribution from the two likeliest tokens", "Hopkins 4", top_two),
+)
+STUDIES: dict[str, Study] = {study.name: study for study in _STUDIES}
 
 __all__ = ["STUDIES"]

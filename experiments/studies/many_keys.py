@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from experiments.studies.sides import Side, both
-from experiments.studies.study import ROUNDING, Claim, Curve, Figure
+from experiments.studies.study import ALLOWED, ROUNDING, Claim, Curve, Figure
 
 WIDTHS = (2, 4, 8, 16, 32, 64)  # d
 COUNTS = tuple(2**power for power in range(1, 10))  # n
 SCALES = (10.0, 30.0, 100.0)  # S
-LOST = 0.05  # derived: the largest error that the course accepts, here of a weight
 
 
 def unit_keys(count: int, width: int, seed: int) -> np.ndarray:
@@ -29,7 +28,7 @@ def own_weights(side: Side, keys: np.ndarray, scale: float) -> Any:
 def scale_needed(keys: np.ndarray) -> float:
     """The S from which on every key is told apart: the others' weights sum to (n - 1) e^(-S (1 - cos)) at most."""
     cosines = keys @ keys.T - 2 * np.eye(len(keys))
-    return float(np.log((len(keys) - 1) * (1 - LOST) / LOST) / (1 - cosines.max()))
+    return float(np.log((len(keys) - 1) * (1 - ALLOWED) / ALLOWED) / (1 - cosines.max()))
 
 
 def claims_of_many_keys(seed: int, count: int = 64, width: int = 16, scale: float = 5.0) -> list[Claim]:
@@ -44,7 +43,7 @@ def claims_of_many_keys(seed: int, count: int = 64, width: int = 16, scale: floa
         Claim(f"Of {width} orthogonal keys, each has the same weight with its own query",
               f"q = S k_i, S = {scale:g}: weight of k_i = 1 / (1 + (d - 1) e^-S)", *map(float, orthogonal), rounded),
         Claim(f"A scale that follows from the closest two tells {count} random keys apart, d = {width}",
-              f"S = ln(19 (n - 1)) / (1 - max cos) = {needed:.3g}: 1 - weight of k_i", *map(float, lost), LOST),
+              f"S = ln(19 (n - 1)) / (1 - max cos) = {needed:.3g}: 1 - weight of k_i", *map(float, lost), ALLOWED),
     ]  # fmt: skip
 
 
@@ -56,12 +55,12 @@ def figure_of_many_keys(seed: int) -> Figure:
         curves.append(Curve(f"S = {scale:g}", WIDTHS, *found))
     caption = (
         f"How many random keys can be told apart: the largest n (a power of 2, up to {COUNTS[-1]}) for which every "
-        f"query S k_i gives at least {1 - LOST:g} of the weight to its own key."
+        f"query S k_i gives at least {1 - ALLOWED:g} of the weight to its own key."
     )
     return Figure("selection_keys", caption, "width d", "number of keys n", curves, "xy")
 
 
 def _told_apart(side: Side, width: int, scale: float, seed: int) -> int:
     keys = unit_keys(COUNTS[-1], width, seed)
-    apart = [count for count in COUNTS if float(own_weights(side, keys[:count], scale).min()) >= 1 - LOST]
+    apart = [count for count in COUNTS if float(own_weights(side, keys[:count], scale).min()) >= 1 - ALLOWED]
     return max(apart, default=1)

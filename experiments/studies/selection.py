@@ -8,12 +8,11 @@ import numpy as np
 from experiments.studies.checks import check_matrix, check_number, check_same_rows, check_size
 from experiments.studies.many_keys import claims_of_many_keys, figure_of_many_keys
 from experiments.studies.sides import Side, both, numbers
-from experiments.studies.study import ROUNDING, Claim, Curve, Figure, Findings
+from experiments.studies.study import ALLOWED, ROUNDING, Claim, Curve, Figure, Findings
 from shared.errors import IsogradError
 
 KEYS = ((0.47, 0.65, 0.60), (0.64, 0.50, -0.59), (-0.03, -0.48, -0.88), (0.43, -0.83, 0.35))  # the course's
 VALUES = ((-0.07, -0.88, 0.47), (0.37, -0.93, -0.07), (-0.25, -0.75, 0.61), (0.94, 0.20, 0.28))
-ALLOWED = 0.05  # derived: the largest error of an entry that the course accepts
 SCALES = np.logspace(-1, 4, 2001)  # the S of the curves
 
 Query = Callable[[Side, Any], Any]  # keys -> q / S

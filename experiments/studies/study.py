@@ -8,6 +8,7 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = EPS / 2  # derived: the largest relative error of one rounded operation in float64
+ALLOWED = 0.05  # derived: the largest error that the courses accept where no exact answer exists
 
 
 @dataclass(frozen=True)
