@@ -13,7 +13,7 @@ from shared.arrays import Arrays
 class Network(NamedTuple):
     """h_t = W_xh x_t + W_hh h_(t-1), o_t = W_yh h_t, J_t = -log softmax(o_t)[y_t], J their sum; h_(-1) is given."""
 
-    x: Any  # (T, I)
+    x: Any  # (T, X)
     h: Any  # (H)
     W_xh: Any
     W_hh: Any
@@ -24,15 +24,15 @@ class Network(NamedTuple):
 def linear_rnn(steps: int = 8, inputs: int = 4, hidden: int = 5, classes: int = 3, seed: int = 0) -> Findings:
     """A network of these sizes with weights of largest singular value 1, and one sequence, drawn by `seed`."""
     named = {"steps": steps, "inputs": inputs, "hidden": hidden, "classes": classes}
-    T, I, H, C = (check_size(name, size, least=2) for name, size in named.items())
-    network = _draw(np.random.default_rng(check_size("seed", seed, least=0)), T, I, H, C)
-    rounded = 2 * T * (I + H + C) * EPS  # products of the longest chain, none of which grows
+    T, X, H, C = (check_size(name, size, least=2) for name, size in named.items())
+    network = _draw(np.random.default_rng(check_size("seed", seed, least=0)), T, X, H, C)
+    rounded = 2 * T * (X + H + C) * EPS  # products of the longest chain, none of which grows
     return Findings([*_module(network, rounded), *_states(network, rounded), *_recurrent_weights(network, rounded)])
 
 
-def _draw(generator: np.random.Generator, T: int, I: int, H: int, C: int) -> Network:
-    x, h = generator.standard_normal((T, I)), generator.standard_normal(H)
-    W_xh, W_hh, W_yh = (_of_norm_1(generator.standard_normal(shape)) for shape in ((H, I), (H, H), (C, H)))
+def _draw(generator: np.random.Generator, T: int, X: int, H: int, C: int) -> Network:
+    x, h = generator.standard_normal((T, X)), generator.standard_normal(H)
+    W_xh, W_hh, W_yh = (_of_norm_1(generator.standard_normal(shape)) for shape in ((H, X), (H, H), (C, H)))
     return Network(x, h, W_xh, W_hh, W_yh, np.eye(C)[generator.integers(0, C, T)])
 
 
@@ -95,8 +95,8 @@ def _module(network: Network, rounded: float) -> list[Claim]:
 
 
 def _parameter_gradients(side: Side, n: Network, backward: str) -> Arrays:
-    (H, I), C = n.W_xh.shape, len(n.W_yh)
-    sizes = {"input_size": I, "hidden_size": H, "num_classes": C, "backward": backward}
+    (H, X), C = n.W_xh.shape, len(n.W_yh)
+    sizes = {"input_size": X, "hidden_size": H, "num_classes": C, "backward": backward}
     weights = {"W_xh.weight": n.W_xh, "W_hh.weight": n.W_hh, "W_yh.weight": n.W_yh}
     biases = {"W_xh.bias": np.zeros(H), "W_hh.bias": np.zeros(H), "W_yh.bias": np.zeros(C)}
     x, h, y = side.array(n.x[None]), side.array(n.h[None, None]), side.array(n.y[None])
