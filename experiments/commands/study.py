@@ -39,8 +39,8 @@ def study(name: str, /, *, seed: int = 0, out: Path | None = None, json: bool = 
     if json:
         print_json(collect(found))
     else:
-        for each in found.values():
-            print_study(*each)
+        for chosen_study, findings in found.values():
+            print_study(chosen_study, findings)
         if page is not None:
             print(f"open {page}")
     return 0 if all(findings.as_expected for _, findings in found.values()) else 1

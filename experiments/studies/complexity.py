@@ -8,7 +8,7 @@ import numpy as np
 from experiments.studies.checks import check_size, check_sizes
 from experiments.studies.counters import count, seconds
 from experiments.studies.sides import Side, both
-from experiments.studies.study import EPS, Claim, Curve, Figure, Findings
+from experiments.studies.study import EPS, Both, Claim, Curve, Figure, Findings
 from shared.errors import IsogradError
 
 OF_SCORE = 6  # derived: operations on a score besides products: scale, maximum, difference, exp, sum, quotient
@@ -31,11 +31,8 @@ def complexity(
     if any(width % heads for width in widths):
         raise IsogradError(f"widths: expected multiples of heads = {heads}, got {list(widths)}")
     seed = check_size("seed", seed, least=0)
-    parts: dict[str, tuple[Grid, Grid]] = {
-        name: both(lambda side, part=part: _counted(side, part, lengths, widths, heads, seed))
-        for name, part in PARTS.items()
-    }
-    times = both(lambda side: _timed(side, timed, widths[-1], heads, seed))
+    parts = {name: both(_counted, part, lengths, widths, heads, seed) for name, part in PARTS.items()}
+    times = both(_timed, timed, widths[-1], heads, seed)
     n, h = np.array(lengths, float)[:, None], np.array(widths, float)
     claims = [*_products(parts, n, h, heads), *_bytes(parts, n, heads), *_times(times, timed, widths[-1])]
     return Findings(claims, [_figure_of_flops(parts, lengths, widths), _figure_of_times(times, timed, widths[-1])])
@@ -91,49 +88,53 @@ def slope_bound(extra: np.ndarray, x: np.ndarray) -> float:
     return float(np.log1p(extra.max()) * np.maximum(centred, 0).sum() / (centred**2).sum() + 64 * EPS)
 
 
-def _products(parts: dict[str, tuple[Grid, Grid]], n: np.ndarray, h: np.ndarray, heads: int) -> list[Claim]:
+def _products(parts: dict[str, Both], n: np.ndarray, h: np.ndarray, heads: int) -> list[Claim]:
     formulas = {  # FLOPs of products, their powers of n and h, what is counted beside them
         "attention": ("4 n^2 h", 4 * n**2 * h, (2, 1), OF_SCORE * heads * n**2),
         "projections": ("8 n h^2", 8 * n * h**2, (1, 2), OF_OUTPUT * 4 * n * h),
     }
     claims = []
     for name, (formula, expected, powers, beside) in formulas.items():
-        counts = [each[..., FLOPS] for each in parts[name]]
-        extra = beside / expected
-        rest = [np.abs(each / expected - 1).max() for each in counts]
-        claims.append(
-            Claim(
-                f"The products of the {name} cost {formula} FLOPs",
-                f"|FLOPs / ({formula}) - 1|, the largest",
-                *rest,
-                extra.max(),
-            )
-        )
-        fitted = [exponents(each, n, h) for each in counts]
+        counts, extra = parts[name].map(lambda each: each[..., FLOPS]), beside / expected
+        rest = counts.map(_largest_excess, expected)
+        words, off = f"The products of the {name} cost {formula} FLOPs", f"|FLOPs / ({formula}) - 1|, the largest"
+        claims.append(Claim(words, off, rest, extra.max()))
+        fitted = counts.map(exponents, n, h).map(np.subtract, powers).map(np.abs)
         for place, (letter, sizes) in enumerate((("n", n), ("h", h))):
-            claims.append(
-                Claim(f"The fitted power of {letter} is {powers[place]}, of the {name}", f"|fitted - {powers[place]}|",
-                      *(abs(each[place] - powers[place]) for each in fitted), slope_bound(extra, sizes))
-            )  # fmt: skip
-    total = [parts["attention"][k][..., FLOPS] + parts["projections"][k][..., FLOPS] for k in (0, 1)]
-    claims.append(
-        Claim("The whole layer is quadratic in n at every length", "|fitted power of n - 2|, of 4 n^2 h + 8 n h^2",
-              *(abs(exponents(each, n, h)[0] - 2) for each in total), slope_bound(np.array(OF_SCORE * heads / (4 * h)), n),
-              published=True)
-    )  # fmt: skip
-    return claims
+            words, off = (
+                f"The fitted power of {letter} is {powers[place]}, of the {name}",
+                f"|fitted - {powers[place]}|",
+            )
+            claims.append(Claim(words, off, fitted.map(np.take, place), slope_bound(extra, sizes)))
+    return [*claims, _of_the_sum(parts, n, h, OF_SCORE * heads / (4 * h))]
 
 
-def _bytes(parts: dict[str, tuple[Grid, Grid]], n: np.ndarray, heads: int) -> list[Claim]:
+def _largest_excess(counts: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(counts / expected - 1).max())
+
+
+def _of_the_sum(parts: dict[str, Both], n: np.ndarray, h: np.ndarray, extra: np.ndarray) -> Claim:
+    found = [
+        abs(exponents(attention[..., FLOPS] + projections[..., FLOPS], n, h)[0] - 2)
+        for attention, projections in zip(parts["attention"], parts["projections"], strict=True)
+    ]
+    words, formula = (
+        "The whole layer is quadratic in n at every length",
+        "|fitted power of n - 2|, of 4 n^2 h + 8 n h^2",
+    )
+    return Claim(words, formula, Both(*found), slope_bound(extra, n), published=True)
+
+
+def _bytes(parts: dict[str, Both], n: np.ndarray, heads: int) -> list[Claim]:
     """At the smallest width, where the scores are most of it."""
-    counts = [each[:, 0, BYTES] for each in parts["attention"]]
-    lengths = n[:, 0]
-    quadratic = [_quadratic(lengths, each) for each in counts]
-    local = [np.log(each[-1] / each[-2]) / np.log(lengths[-1] / lengths[-2]) for each in counts]
+    lengths, counts = n[:, 0], parts["attention"].map(lambda each: each[:, 0, BYTES])
+    quadratic = counts.map(lambda each: 8 * heads / _quadratic(lengths, each))
+    ratio = np.log(lengths[-1] / lengths[-2])
     return [
         Claim("The bytes of attention hold at least one array of n x n scores a head, of 8 bytes each",
-              "8 m / (the coefficient of n^2) <= 1", *(8 * heads / each for each in quadratic), 1.0),
-        Claim("Power of n between the two largest lengths, of the bytes", "log(bytes ratio) / log(n ratio)", *local),
+              "8 m / (the coefficient of n^2) <= 1", quadratic, 1.0),
+        Claim("Power of n between the two largest lengths, of the bytes", "log(bytes ratio) / log(n ratio)",
+              counts.map(lambda each: np.log(each[-1] / each[-2]) / ratio)),
     ]  # fmt: skip
 
 
@@ -143,25 +144,30 @@ def _quadratic(n: np.ndarray, counts: np.ndarray) -> float:
     return float(np.polyfit(n[at], counts[at], 2)[0])
 
 
-def _times(times: tuple[np.ndarray, np.ndarray], timed: tuple[int, ...], width: int) -> list[Claim]:
-    powers = [np.log(each[-1] / each[0]) / np.log(timed[-1] / timed[0]) for each in times]
+def _times(times: Both, timed: tuple[int, ...], width: int) -> list[Claim]:
+    ratio = np.log(timed[-1] / timed[0])
     return [
         Claim(f"Milliseconds of the layer at n = {timed[-1]}, h = {width}", "forward pass, one example",
-              *(1e3 * each[-1] for each in times)),
-        Claim("Power of n of the measured time", f"from n = {timed[0]} to {timed[-1]}, h = {width}", *powers),
+              times.map(lambda each: 1e3 * each[-1])),
+        Claim("Power of n of the measured time", f"from n = {timed[0]} to {timed[-1]}, h = {width}",
+              times.map(lambda each: np.log(each[-1] / each[0]) / ratio)),
     ]  # fmt: skip
 
 
-def _figure_of_flops(parts: dict[str, tuple[Grid, Grid]], lengths: tuple[int, ...], widths: tuple[int, ...]) -> Figure:
+def _figure_of_flops(parts: dict[str, Both], lengths: tuple[int, ...], widths: tuple[int, ...]) -> Figure:
     curves = [
-        Curve(f"{name}, h = {width}", lengths, *(each[:, place, FLOPS] for each in found))
+        Curve(f"{name}, h = {widths[place]}", lengths, found.map(_flops_of_width, place))
         for name, found in parts.items()
-        for place, width in ((0, widths[0]), (len(widths) - 1, widths[-1]))
+        for place in (0, -1)
     ]
     return Figure("complexity_flops", "Counted FLOPs of the parts of a layer.", "length n", "FLOPs", curves, "xy")
 
 
-def _figure_of_times(times: tuple[np.ndarray, np.ndarray], timed: tuple[int, ...], width: int) -> Figure:
-    curves = [Curve("", timed, *times)]
+def _flops_of_width(counts: Grid, place: int) -> np.ndarray:
+    return counts[:, place, FLOPS]
+
+
+def _figure_of_times(times: Both, timed: tuple[int, ...], width: int) -> Figure:
+    curves = [Curve("", timed, times)]
     caption = f"Measured seconds of a forward pass of the layer, h = {width}, on this machine."
     return Figure("complexity_seconds", caption, "length n", "seconds", curves, "xy")

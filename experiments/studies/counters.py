@@ -10,7 +10,7 @@ ROUNDS = 5  # of which the fastest counts
 
 
 class Cost(NamedTuple):
-    """PyTorch counts the FLOPs of products and the bytes it allocates, JAX all FLOPs and the bytes it reads or writes."""
+    """PyTorch counts the FLOPs of products and the bytes it allocates, JAX all FLOPs, and bytes read or written."""
 
     flops: float
     bytes: float

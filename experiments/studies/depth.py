@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.studies.checks import check_size
 from experiments.studies.sides import Side, both, numbers
-from experiments.studies.study import EPS, ROUNDING, Claim, Curve, Figure, Findings
+from experiments.studies.study import EPS, ROUNDING, Both, Claim, Curve, Figure, Findings
 
 LARGEST = 0.25  # sigma_max of the sigmoid network's matrices; also the largest slope of a sigmoid
 INPUTS, FARTHEST = 200, 4.0  # at which the ReLU chain's slope is taken
@@ -22,7 +22,7 @@ def depth(layers: int = 12, width: int = 6, steps: int = 40, seed: int = 0) -> F
     biases, points = large_biases(generator, chain), np.linspace(-FARTHEST, FARTHEST, INPUTS)
     matrices = [scaled(generator.standard_normal((width, width)), LARGEST) for _ in range(layers - 1)]
     start = generator.standard_normal(width)
-    jacobians = both(lambda side: sigmoid_jacobians(side, matrices, start))
+    jacobians = both(sigmoid_jacobians, matrices, start)
     recurrent = Recurrent(generator, width, steps, seed)
     claims = [
         *_relu(chain, biases, points),
@@ -88,18 +88,23 @@ def _relu(chain: np.ndarray, biases: np.ndarray, points: np.ndarray) -> list[Cla
     f, rounded = "f(x) = max(0, w_n max(0, ... max(0, w_1 x + b_1)) + b_n)", 2 * len(chain) * ROUNDING
     return [
         Claim("The slope of a ReLU chain is at most the product of its weights' magnitudes",
-              f"{f}: |f'(x)| / prod |w_i| <= 1", *any_signs, 1 + rounded),
-        Claim("With positive weights and biases the product is reached", "max f'(x) / prod w_i = 1", *reached, rounded),
+              f"{f}: |f'(x)| / prod |w_i| <= 1", any_signs, 1 + rounded),
+        Claim("With positive weights and biases the product is reached", "max f'(x) / prod w_i = 1", reached, rounded),
     ]  # fmt: skip
 
 
-def _sigmoid(jacobians: tuple[np.ndarray, np.ndarray]) -> list[Claim]:
-    powers = (LARGEST * 0.25) ** np.arange(1, len(jacobians[0]) + 1)
-    ratios = [(np.linalg.norm(each, 2, axis=(1, 2)) / powers).max() for each in jacobians]
-    width, layers = jacobians[0].shape[1], len(powers)
+def norms(matrices: np.ndarray) -> np.ndarray:
+    """The largest singular value of each."""
+    return np.linalg.norm(matrices, 2, axis=(1, 2))
+
+
+def _sigmoid(jacobians: Both) -> list[Claim]:
+    layers, width = jacobians.torch.shape[:2]
+    powers = (LARGEST * 0.25) ** np.arange(1, layers + 1)
+    ratios = jacobians.map(lambda each: (norms(each) / powers).max())
     return [
         Claim("The Jacobian of a sigmoid network with sigma_max(W) = 1/4 shrinks by 16 in every layer",
-              "sigma_max(dx_n/dx_1) / (1/16)^(n-1) <= 1, the largest over n", *ratios, 1 + 2 * layers * width * EPS),
+              "sigma_max(dx_n/dx_1) / (1/16)^(n-1) <= 1, the largest over n", ratios, 1 + 2 * layers * width * EPS),
     ]  # fmt: skip
 
 
@@ -116,34 +121,34 @@ def _powers(generator: np.random.Generator, width: int) -> list[Claim]:
     rounded = 2 * power * width**1.5 * EPS  # products of matrices of norm 1, and the decomposition's own
     return [
         Claim("A power of any W has the powers of its singular values", "W^i = U S^i V^T",
-              *numbers(lambda side: error(side, W)), rounded, published=True),
+              numbers(error, W), rounded, published=True),
         Claim("That is so where U = V: for a symmetric W without negative eigenvalues", "W = U S U^T: W^i = U S^i U^T",
-              *numbers(lambda side: error(side, symmetric)), rounded),
+              numbers(error, symmetric), rounded),
     ]  # fmt: skip
 
 
-def _products(jacobians: tuple[np.ndarray, np.ndarray], matrices: list[np.ndarray]) -> list[Claim]:
-    """What the published proof needs in place of the powers."""
-    ratios = []
-    for each in jacobians:
-        one = np.linalg.norm(each, 2, axis=(1, 2))
-        ratios.append(
-            max(np.linalg.norm(W @ J, 2) / (LARGEST * s) for W, J, s in zip(matrices[1:], each, one, strict=False))
-        )
+def _products(jacobians: Both, matrices: list[np.ndarray]) -> list[Claim]:
+    """What the published proof needs in place of the powers: here A is a layer's matrix, B the Jacobian before it."""
+
+    def largest(each: np.ndarray) -> float:
+        before = each[:-1]
+        return float((norms(np.stack(matrices[1:]) @ before) / (LARGEST * norms(before))).max(initial=0.0))
+
     return [
         Claim("The largest singular value of a product is at most the product of the largest ones",
-              "sigma_max(A B) / (sigma_max(A) sigma_max(B)) <= 1", *ratios, 1 + 4 * len(matrices[0]) ** 1.5 * EPS),
+              "sigma_max(A B) / (sigma_max(A) sigma_max(B)) <= 1", jacobians.map(largest),
+              1 + 4 * len(matrices[0]) ** 1.5 * EPS),
     ]  # fmt: skip
 
 
-def _figure_of_layers(jacobians: tuple[np.ndarray, np.ndarray]) -> Figure:
-    layers = np.arange(2, len(jacobians[0]) + 2)
-    values = [np.linalg.svd(each, compute_uv=False) for each in jacobians]
+def _figure_of_layers(jacobians: Both) -> Figure:
+    layers = np.arange(2, len(jacobians.torch) + 2)
+    values = jacobians.map(lambda each: np.linalg.svd(each, compute_uv=False))
     bound = (LARGEST * 0.25) ** (layers - 1.0)
     curves = [
-        Curve("the bound (1/16)^(n-1)", layers, bound, bound),
-        Curve("largest singular value", layers, *(each[:, 0] for each in values)),
-        Curve("smallest singular value", layers, *(each[:, -1] for each in values)),
+        Curve("the bound (1/16)^(n-1)", layers, Both(bound, bound)),
+        Curve("largest singular value", layers, values.map(lambda each: each[:, 0])),
+        Curve("smallest singular value", layers, values.map(lambda each: each[:, -1])),
     ]
     return Figure("depth_layers", "Singular values of dx_n/dx_1 of a sigmoid network.", "layer n", "", curves, "y")
 
@@ -155,24 +160,22 @@ class Recurrent:
         self.inputs = generator.standard_normal((steps, width))
         self.matrix = generator.standard_normal((width, width))
         self.width, self.seed = width, seed
-        self.vanilla = {gain: both(lambda side, gain=gain: self._vanilla(side, gain)) for gain in GAINS}
+        self.vanilla = {gain: both(self._vanilla, gain) for gain in GAINS}
         self.gru = both(self._gru)
 
     def claims(self) -> list[Claim]:
-        bounded = [
-            [(np.linalg.norm(each, 2, axis=(1, 2)) / gain ** np.arange(1, len(each) + 1)).max() for each in found]
-            for gain, found in self.vanilla.items()
-        ]
-        largest = [max(ratios) for ratios in zip(*bounded, strict=True)]
         steps = len(self.inputs)
+        powers = {gain: gain ** np.arange(1, steps + 1) for gain in GAINS}
+        ratios = [each.map(norms).map(np.divide, powers[gain]) for gain, each in self.vanilla.items()]
+        largest = Both(*(max(ratio.max() for ratio in side) for side in zip(*ratios, strict=True)))
         last = {"a vanilla network with sigma_max(W) = 1": self.vanilla[1.0], "a GRU": self.gru}
         return [
             Claim("The Jacobian of a vanilla network grows at most like the powers of sigma_max(W)",
                   "h_t = tanh(W h_(t-1) + x_t): sigma_max(dh_t/dh_0) / sigma_max(W)^t <= 1, the largest over t and W",
-                  *largest, 1 + 2 * steps * self.width * EPS),
+                  largest, 1 + 2 * steps * self.width * EPS),
             *(
                 Claim(f"Largest singular value after {steps} steps of {name}", f"sigma_max(dh_t/dh_0), t = {steps}",
-                      *(float(np.linalg.norm(each[-1], 2)) for each in found))
+                      found.map(lambda each: norms(each)[-1]))
                 for name, found in last.items()
             ),
         ]  # fmt: skip
@@ -180,10 +183,7 @@ class Recurrent:
     def figure(self) -> Figure:
         names = {f"vanilla, sigma_max(W) = {gain:g}": found for gain, found in self.vanilla.items()} | {"GRU": self.gru}
         times = np.arange(1, len(self.inputs) + 1)
-        curves = [
-            Curve(name, times, *(np.linalg.norm(each, 2, axis=(1, 2)) for each in found))
-            for name, found in names.items()
-        ]
+        curves = [Curve(name, times, found.map(norms)) for name, found in names.items()]
         caption = "Largest singular value of dh_t/dh_0: a vanilla network of three sizes against a GRU."
         return Figure("depth_recurrent", caption, "step t", "sigma_max", curves, "y")
 

@@ -90,7 +90,7 @@ def _module(network: Network, rounded: float) -> list[Claim]:
 
     return [
         Claim("LinearRNN's backward pass by hand gives every parameter the gradient of autograd",
-              "max |by hand - automatic| / max |automatic|", *numbers(gap), rounded),
+              "max |by hand - automatic| / max |automatic|", numbers(gap), rounded),
     ]  # fmt: skip
 
 
@@ -122,12 +122,12 @@ def _states(network: Network, rounded: float) -> list[Claim]:
         return _far(side.array(state_gradients(network, with_powers)), found)
 
     return [
-        Claim("The gradient of a loss by its logits", "dJ_t/do_t = y_hat_t - y_t", *numbers(of_outputs), rounded),
+        Claim("The gradient of a loss by its logits", "dJ_t/do_t = y_hat_t - y_t", numbers(of_outputs), rounded),
         Claim("The gradient of a loss by every earlier state",
               "dJ_t/dh_i = (W_hh^T)^(t-i) W_yh^T (y_hat_t - y_t), i <= t",
-              *numbers(lambda side: of_states(side, True)), rounded),
+              numbers(of_states, True), rounded),
         Claim("The published one is the same for all states", "dJ_t/dh_i = W_yh^T (y_hat_t - y_t)",
-              *numbers(lambda side: of_states(side, False)), rounded, published=True),
+              numbers(of_states, False), rounded, published=True),
     ]  # fmt: skip
 
 
@@ -149,6 +149,5 @@ def _recurrent_weights(network: Network, rounded: float) -> list[Claim]:
         ("One sum is enough: only the last loss counts", "dJ/dW_hh = sum_i dJ_T/dh_i h_(i-1)^T", last_loss, True),
     ]  # fmt: skip
     return [
-        Claim(words, formula, *numbers(lambda side, by_hand=by_hand: error(side, by_hand)), rounded, wrong)
-        for words, formula, by_hand, wrong in formulas
+        Claim(words, formula, numbers(error, by_hand), rounded, wrong) for words, formula, by_hand, wrong in formulas
     ]

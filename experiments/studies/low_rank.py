@@ -9,6 +9,8 @@ from experiments.studies.counters import count
 from experiments.studies.sides import Side, both, numbers
 from experiments.studies.study import ALLOWED, EPS, Claim, Curve, Figure, Findings
 
+POINTS = 8  # ranks of the figure
+
 
 def low_rank(n: int = 24, d: int = 6, rank: int = 4, seed: int = 0) -> Findings:
     """Attention of n random queries, keys and values of width d; the rank k of what stands in for it is at most n."""
@@ -48,14 +50,14 @@ def _by_svd(Q: np.ndarray, K: np.ndarray, V: np.ndarray, rank: int, generator: n
     rounded = 3 * n**1.5 * EPS  # two products of n entries and the decomposition, of a matrix of norm sqrt(n) at most
     claims = [
         Claim("A weight matrix of rank k is its k singular values", f"rank P = k = {rank}: P V = U (S (R^T V))",
-              *numbers(lambda side: error(side, side.array(of_low_rank), rank)), rounded),
-        Claim("All n singular values give softmax attention", "k = n, P = softmax(Q K^T / sqrt(d)): P V = U (S (R^T V))",
-              *numbers(lambda side: error(side, weights_of(side, side.array(Q), side.array(K)), n)), rounded),
+              numbers(lambda side: error(side, side.array(of_low_rank), rank)), rounded),
+        Claim("All n singular values give softmax attention", "k = n: softmax(Q K^T / sqrt(d)) V = U (S (R^T V))",
+              numbers(lambda side: error(side, weights_of(side, side.array(Q), side.array(K)), n)), rounded),
     ]  # fmt: skip
     if rank < n:
         formula = f"k = {rank}: |P V - U (S (R^T V))| / (s_(k+1) |V|) <= 1"
         words = "With fewer, the error is at most the first one left out"
-        claims.append(Claim(words, formula, *numbers(beyond), 1 + rounded))
+        claims.append(Claim(words, formula, numbers(beyond), 1 + rounded))
     return claims
 
 
@@ -74,9 +76,9 @@ def _costs(n: int, d: int, rank: int) -> list[Claim]:
 
     return [
         Claim("The products cost O(n k d)", "(FLOPs - 4 n k d) / (k d) <= 1: two products, and the singular values",
-              *numbers(lambda side: (flops(side, d) - 4 * n * rank * d) / (rank * d)), 1.0),
+              numbers(lambda side: (flops(side, d) - 4 * n * rank * d) / (rank * d)), 1.0),
         Claim("They cost O(n k), whatever the width", "FLOPs at 2 d / FLOPs at d = 1",
-              *numbers(lambda side: flops(side, 2 * d) / flops(side, d) - 1), ALLOWED, published=True),
+              numbers(lambda side: flops(side, 2 * d) / flops(side, d) - 1), ALLOWED, published=True),
     ]  # fmt: skip
 
 
@@ -93,7 +95,7 @@ def _factored(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> list[Claim]:
     size = np.linalg.norm(Q, 2) * np.linalg.norm(K, 2) * np.linalg.norm(V, 2) / np.abs(Q @ K.T @ V).max()
     return [
         Claim("Without a softmax, min(n, d) mixtures of keys and of values are enough",
-              "P = Q K^T, C = D = B^T, B B^T K = K: Q (C K)^T (D V) = P V", *numbers(error), 4 * len(Q) * EPS * size),
+              "P = Q K^T, C = D = B^T, B B^T K = K: Q (C K)^T (D V) = P V", numbers(error), 4 * len(Q) * EPS * size),
     ]  # fmt: skip
 
 
@@ -115,18 +117,18 @@ def _linformer(Q: np.ndarray, K: np.ndarray, V: np.ndarray, rank: int, generator
     claims = [
         Claim(f"Linformer's projection is exact for a sequence of k = {rank} tokens, each of them equally often",
               f"{formula}, C picks each token once, D averages its places",
-              *numbers(lambda side: error(side, K[token], V[token])), rounded),
+              numbers(error, K[token], V[token]), rounded),
     ]  # fmt: skip
     if rank < n:
         words = "It is exact for a sequence of full rank, too"
-        full = numbers(lambda side: error(side, K, V))
-        claims.append(Claim(words, f"{formula}, all tokens different", *full, rounded, published=True))
+        full = numbers(error, K, V)
+        claims.append(Claim(words, f"{formula}, all tokens different", full, rounded, published=True))
     return claims
 
 
 def _figure(Q: np.ndarray, K: np.ndarray, V: np.ndarray, rank: int) -> Figure:
     """The error of the best k singular values, for keys of low and of full rank."""
-    ranks = np.arange(1, len(Q) + 1)
+    ranks = np.unique(np.geomspace(1, len(Q), POINTS).astype(int))
 
     def errors(side: Side, K: np.ndarray) -> Any:
         P, values = weights_of(side, side.array(Q), side.array(K)), side.array(V)
@@ -135,7 +137,7 @@ def _figure(Q: np.ndarray, K: np.ndarray, V: np.ndarray, rank: int) -> Figure:
 
     repeated = K[np.arange(len(K)) % rank]
     curves = [
-        Curve(label, ranks, *both(lambda side, keys=keys: errors(side, keys)))
+        Curve(label, ranks, both(errors, keys))
         for label, keys in {f"{rank} different keys": repeated, "all keys different": K}.items()
     ]
     caption = "The largest error of softmax attention from its k largest singular values."

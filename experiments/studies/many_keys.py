@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.studies.sides import Side, both
+from experiments.studies.sides import Side, both, numbers
 from experiments.studies.study import ALLOWED, ROUNDING, Claim, Curve, Figure
 
 WIDTHS = (2, 4, 8, 16, 32, 64)  # d
@@ -34,25 +34,22 @@ def scale_needed(keys: np.ndarray) -> float:
 def claims_of_many_keys(seed: int, count: int = 64, width: int = 16, scale: float = 5.0) -> list[Claim]:
     """Two claims that are exact, for orthogonal and for random keys."""
     expected = 1 / (1 + (width - 1) * np.exp(-scale))
-    orthogonal = both(lambda side: abs(own_weights(side, np.eye(width), scale) - expected).max())
+    orthogonal = numbers(lambda side: abs(own_weights(side, np.eye(width), scale) - expected).max())
     keys = unit_keys(count, width, seed)
     needed = scale_needed(keys)
-    lost = both(lambda side: 1 - own_weights(side, keys, needed).min())
+    lost = numbers(lambda side: 1 - own_weights(side, keys, needed).min())
     rounded = (width + scale) * 2 * ROUNDING
     return [
         Claim(f"Of {width} orthogonal keys, each has the same weight with its own query",
-              f"q = S k_i, S = {scale:g}: weight of k_i = 1 / (1 + (d - 1) e^-S)", *map(float, orthogonal), rounded),
+              f"q = S k_i, S = {scale:g}: weight of k_i = 1 / (1 + (d - 1) e^-S)", orthogonal, rounded),
         Claim(f"A scale that follows from the closest two tells {count} random keys apart, d = {width}",
-              f"S = ln(19 (n - 1)) / (1 - max cos) = {needed:.3g}: 1 - weight of k_i", *map(float, lost), ALLOWED),
+              f"S = ln(19 (n - 1)) / (1 - max cos) = {needed:.3g}: 1 - weight of k_i", lost, ALLOWED),
     ]  # fmt: skip
 
 
 def figure_of_many_keys(seed: int) -> Figure:
     """The largest n for which every key has most of its own weight, against d, for a few S."""
-    curves = []
-    for scale in SCALES:
-        found = both(lambda side, scale=scale: np.array([_told_apart(side, width, scale, seed) for width in WIDTHS]))
-        curves.append(Curve(f"S = {scale:g}", WIDTHS, *found))
+    curves = [Curve(f"S = {scale:g}", WIDTHS, both(_told_apart, scale, seed)) for scale in SCALES]
     caption = (
         f"How many random keys can be told apart: the largest n (a power of 2, up to {COUNTS[-1]}) for which every "
         f"query S k_i gives at least {1 - ALLOWED:g} of the weight to its own key."
@@ -60,7 +57,11 @@ def figure_of_many_keys(seed: int) -> Figure:
     return Figure("selection_keys", caption, "width d", "number of keys n", curves, "xy")
 
 
-def _told_apart(side: Side, width: int, scale: float, seed: int) -> int:
-    keys = unit_keys(COUNTS[-1], width, seed)
-    apart = [count for count in COUNTS if float(own_weights(side, keys[:count], scale).min()) >= 1 - ALLOWED]
-    return max(apart, default=1)
+def _told_apart(side: Side, scale: float, seed: int) -> list[int]:
+    """For each width, the largest number of keys of which each has most of its own weight."""
+    found = []
+    for width in WIDTHS:
+        keys = unit_keys(COUNTS[-1], width, seed)
+        apart = [count for count in COUNTS if float(own_weights(side, keys[:count], scale).min()) >= 1 - ALLOWED]
+        found.append(max(apart, default=1))
+    return found

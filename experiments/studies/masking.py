@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.studies.checks import check_size
 from experiments.studies.sides import Side, both, numbers
-from experiments.studies.study import ROUNDING, Claim, Curve, Figure, Findings
+from experiments.studies.study import ROUNDING, Both, Claim, Curve, Figure, Findings
 
 LENGTHS = np.logspace(-2, 2, 25)  # of the hidden token's key, in the figure
 
@@ -52,27 +52,27 @@ def masking(n: int = 10, d: int = 8, hidden: int = 3, seed: int = 0) -> Findings
     other_key, other_value = generator.standard_normal((2, d))
     rounded = (2 * d + 2 * n) * ROUNDING * np.abs(V).max()
 
-    def error(way: str) -> tuple[float, float]:
-        return numbers(lambda side: _error(side, WAYS[way], Q, K, V, hidden))
+    def error(way: str) -> Both:
+        return numbers(_error, WAYS[way], Q, K, V, hidden)
 
-    def leak(way: str, key: np.ndarray, value: np.ndarray) -> tuple[float, float]:
-        return numbers(lambda side: _leak(side, WAYS[way], (Q, K, V), hidden, key, value))
+    def leak(way: str, key: np.ndarray, value: np.ndarray) -> Both:
+        return numbers(_leak, WAYS[way], (Q, K, V), hidden, key, value)
 
     claims = [
         Claim("-inf in its score column removes a position", "A_it = -inf: outputs of the sequence without t",
-              *error(RIGHT), rounded),
+              error(RIGHT), rounded),
         Claim("Nothing of it is left, whatever it is", "A_it = -inf: |change of outputs|, for another k_t and v_t",
-              *leak(RIGHT, other_key, other_value), 0.0),
+              leak(RIGHT, other_key, other_value), 0.0),
         Claim("A key of zeros removes a position", "k_t = 0: outputs of the sequence without t",
-              *error(KEY), rounded, published=True),
+              error(KEY), rounded, published=True),
         Claim("Nothing of it is left", "k_t = 0: |change of outputs|, for another v_t",
-              *leak(KEY, K[hidden], other_value), rounded, published=True),
+              leak(KEY, K[hidden], other_value), rounded, published=True),
         Claim("A weight of zero after the softmax removes a position", "W_it = 0: outputs of the sequence without t",
-              *error(WEIGHT), rounded, published=True),
+              error(WEIGHT), rounded, published=True),
         Claim("Its value is gone", "W_it = 0: |change of outputs|, for another v_t",
-              *leak(WEIGHT, K[hidden], other_value), 0.0),
+              leak(WEIGHT, K[hidden], other_value), 0.0),
         Claim("Its key is gone, too", "W_it = 0: |change of outputs|, for another k_t",
-              *leak(WEIGHT, other_key, V[hidden]), rounded, published=True),
+              leak(WEIGHT, other_key, V[hidden]), rounded, published=True),
     ]  # fmt: skip
     return Findings(claims, [_figure(Q, K, V, hidden)])
 
@@ -83,10 +83,10 @@ def _seen(side: Side, n: int, hidden: int) -> Any:
 
 def _error(side: Side, way: Attention, Q: np.ndarray, K: np.ndarray, V: np.ndarray, hidden: int) -> Any:
     """The largest difference from the outputs of a sequence that never held the position."""
-    without = (side.array(np.delete(array, hidden, axis=0)) for array in (K, V))
+    keys, values = (side.array(np.delete(array, hidden, axis=0)) for array in (K, V))
     everything = side.array(np.ones(len(K) - 1, dtype=bool))
-    expected = minus_infinity(side, side.array(Q), *without, everything)
-    found = way(side, *map(side.array, (Q, K, V)), _seen(side, len(K), hidden))
+    expected = minus_infinity(side, side.array(Q), keys, values, everything)
+    found = way(side, side.array(Q), side.array(K), side.array(V), _seen(side, len(K), hidden))
     return abs(found - expected).max()
 
 
@@ -97,8 +97,9 @@ def _leak(
     Q, K, V = given
     changed_keys, changed_values = K.copy(), V.copy()
     changed_keys[hidden], changed_values[hidden] = key, value
-    seen = _seen(side, len(K), hidden)
-    before, after = (way(side, *map(side.array, each), seen) for each in ((Q, K, V), (Q, changed_keys, changed_values)))
+    q, seen = side.array(Q), _seen(side, len(K), hidden)
+    before = way(side, q, side.array(K), side.array(V), seen)
+    after = way(side, q, side.array(changed_keys), side.array(changed_values), seen)
     return abs(after - before).max()
 
 
@@ -114,10 +115,6 @@ def _figure(Q: np.ndarray, K: np.ndarray, V: np.ndarray, hidden: int) -> Figure:
             found.append(_error(side, way, Q, keys, values, hidden))
         return side.xp.stack(found)
 
-    curves = [
-        Curve(name, LENGTHS, *both(lambda side, way=way: errors(side, way)))
-        for name, way in WAYS.items()
-        if name != RIGHT
-    ]
+    curves = [Curve(name, LENGTHS, both(errors, way)) for name, way in WAYS.items() if name != RIGHT]
     caption = "The largest error of an output against the length of the hidden token's key and value."
     return Figure("masking", caption, "length of the hidden token", "largest error", curves, "xy")

@@ -61,8 +61,8 @@ def _cells(claim: Claim) -> dict[str, Any]:
     return {
         "words": claim.words,
         "formula": claim.formula,
-        "torch": show(claim.torch),
-        "jax": show(claim.jax),
+        "torch": show(claim.found.torch),
+        "jax": show(claim.found.jax),
         "bound": "" if claim.bound is None else show(claim.bound),
         "verdict": said(claim),
         "published": claim.published,
@@ -77,7 +77,7 @@ def draw_figure(figure: Figure) -> Drawn:
         for number, curve in enumerate(figure.curves)
         for backend in LINES
     ]
-    lines = [(curve.x, values) for curve in figure.curves for values in (curve.torch, curve.jax)]
+    lines = [(curve.x, values) for curve in figure.curves for values in curve.y]
 
     def plot(panels: Sequence[Any]) -> None:
         (axes,) = panels

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.studies.checks import check_number, check_size
 from experiments.studies.sides import Side, both, numbers
-from experiments.studies.study import ALLOWED, ROUNDING, Claim, Curve, Figure, Findings
+from experiments.studies.study import ALLOWED, ROUNDING, Both, Claim, Curve, Figure, Findings
 
 LOG_2 = float(np.log(2.0))
 RIGHT, PUBLISHED = {1: LOG_2, -1: 0.0}, {1: -LOG_2, -1: LOG_2}  # distance i - j -> p; all others are -inf
@@ -47,7 +47,7 @@ def convolved(x: np.ndarray, before: float, after: float) -> np.ndarray:
 def _convolving(x: np.ndarray) -> list[Claim]:
     padded = np.pad(x, 1)  # so that every position has both neighbours
 
-    def error(p: Mapping[int, float], target: np.ndarray, given: np.ndarray = padded) -> tuple[float, float]:
+    def error(p: Mapping[int, float], target: np.ndarray, given: np.ndarray = padded) -> Both:
         inside = slice(1, -1) if len(given) > len(target) else slice(None)
         return numbers(lambda side: abs(attend(side, given, p, 0.0, 0.0, 3.0)[inside] - side.array(target)).max())
 
@@ -55,14 +55,14 @@ def _convolving(x: np.ndarray) -> list[Claim]:
     right, scores = convolved(x, 2, 1), "W_Q = W_K = 0, W_V = 3"
     return [
         Claim("With two finite scores, relative attention is the convolution [2, 0, 1], the ends padded with 0",
-              f"{scores}, p_1 = ln 2, p_-1 = 0: y_i = 2 x_(i-1) + x_(i+1)", *error(RIGHT, right), rounded),
+              f"{scores}, p_1 = ln 2, p_-1 = 0: y_i = 2 x_(i-1) + x_(i+1)", error(RIGHT, right), rounded),
         Claim("Without the padding it is, too", "the same, at the ends: y_0 = x_1, y_(T-1) = 2 x_(T-2)",
-              *error(RIGHT, right, x), rounded, published=True),
+              error(RIGHT, right, x), rounded, published=True),
         Claim("The published scores give that convolution", f"{scores}, p_1 = -ln 2, p_-1 = ln 2",
-              *error(PUBLISHED, right), rounded, published=True),
+              error(PUBLISHED, right), rounded, published=True),
         Claim("The published scores weigh the two neighbours 1 : 4, the wrong one more",
               f"{scores}, p_1 = -ln 2, p_-1 = ln 2: y_i = (3 x_(i-1) + 12 x_(i+1)) / 5",
-              *error(PUBLISHED, convolved(x, 0.6, 2.4)), rounded),
+              error(PUBLISHED, convolved(x, 0.6, 2.4)), rounded),
     ]  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def pooling_bound(x: np.ndarray, window: int, c: float) -> float:
 
 
 def _pooling(x: np.ndarray, window: int, c: float) -> list[Claim]:
-    def error(x: np.ndarray, c: float, how: Any = np.max, at: slice = slice(None)) -> tuple[float, float]:
+    def error(x: np.ndarray, c: float, how: Any = np.max, at: slice = slice(None)) -> Both:
         target = pooled(x, window, how)[at]
         return numbers(lambda side: abs(pool(side, x, window, c)[at] - side.array(target)).max() / np.abs(x).max())
 
@@ -97,15 +97,15 @@ def _pooling(x: np.ndarray, window: int, c: float) -> list[Claim]:
     return [
         Claim("With a large product of W_Q and W_K, it is max pooling of positive inputs",
               f"{score}: (max x_j - y_i) / max x <= (window - 1) / (e c min x max x)",
-              *error(x, c), pooling_bound(x, window, c) / x.max() + rounded),
+              error(x, c), pooling_bound(x, window, c) / x.max() + rounded),
         Claim("Of negative inputs it is min pooling", f"{score}: y_i = min x_j",
-              *error(-x, c, np.min), pooling_bound(x, window, c) / x.max() + rounded),
+              error(-x, c, np.min), pooling_bound(x, window, c) / x.max() + rounded),
         Claim("It is max pooling where x_i = 0, too", f"{score}, x_i = 0: y_i = max x_j",
-              *error(with_zero, c, np.max, at_zero), ALLOWED, published=True),
+              error(with_zero, c, np.max, at_zero), ALLOWED, published=True),
         Claim("Where x_i = 0 all scores are 0: it averages", f"{score}, x_i = 0: y_i = mean x_j",
-              *error(with_zero, c, np.mean, at_zero), rounded),
+              error(with_zero, c, np.mean, at_zero), rounded),
         Claim("It needs no large product: W_Q = W_K = 1 is max pooling, too",
-              "W_Q = W_K = 1, small x: y_i = max x_j", *error(small, 1.0), ALLOWED, published=True),
+              "W_Q = W_K = 1, small x: y_i = max x_j", error(small, 1.0), ALLOWED, published=True),
     ]  # fmt: skip
 
 
@@ -116,11 +116,8 @@ def _figure(x: np.ndarray, window: int) -> Figure:
         return side.xp.stack(found)
 
     inputs = {"x of 0.5 to 2": x, "a tenth of it": x / 10, "with one x_i = 0": np.where(np.arange(len(x)) == 1, 0.0, x)}
-    curves = [
-        Curve(label, PRODUCTS, *both(lambda side, values=values: errors(side, values)))
-        for label, values in inputs.items()
-    ]
+    curves = [Curve(label, PRODUCTS, both(errors, values)) for label, values in inputs.items()]
     bounds = [pooling_bound(x, window, c) / x.max() for c in PRODUCTS]
-    curves.append(Curve("the bound for the first", PRODUCTS, bounds, bounds))
+    curves.append(Curve("the bound for the first", PRODUCTS, Both(bounds, bounds)))
     caption = "Max pooling by relative attention: the largest error of an output, by max x, against c = W_Q W_K."
     return Figure("relative_pooling", caption, "c = W_Q W_K", "largest error / max x", curves, "xy")

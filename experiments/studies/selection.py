@@ -8,7 +8,7 @@ import numpy as np
 from experiments.studies.checks import check_matrix, check_number, check_same_rows, check_size
 from experiments.studies.many_keys import claims_of_many_keys, figure_of_many_keys
 from experiments.studies.sides import Side, both, numbers
-from experiments.studies.study import ALLOWED, ROUNDING, Claim, Curve, Figure, Findings
+from experiments.studies.study import ALLOWED, ROUNDING, Both, Claim, Curve, Figure, Findings
 from shared.errors import IsogradError
 
 KEYS = ((0.47, 0.65, 0.60), (0.64, 0.50, -0.59), (-0.03, -0.48, -0.88), (0.43, -0.83, 0.35))  # the course's
@@ -58,7 +58,7 @@ def attend(side: Side, q: Any, K: Any, V: Any) -> Any:
     return parts.compute_outputs(parts.attn_softmax(parts.pairwise_similarities(q, K)), V)
 
 
-def errors_by_scale(K: np.ndarray, V: np.ndarray, query: str, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def errors_by_scale(K: np.ndarray, V: np.ndarray, query: str, scales: np.ndarray) -> Both:
     """The largest error of an entry in each task at each scale (3, scales); only k_2 is replaced."""
 
     def measure(side: Side) -> Any:
@@ -74,7 +74,7 @@ def errors_by_scale(K: np.ndarray, V: np.ndarray, query: str, scales: np.ndarray
     return both(measure)
 
 
-def _error(K: np.ndarray, V: np.ndarray, query: Callable[[Any], Any], target: np.ndarray) -> tuple[float, float]:
+def _error(K: np.ndarray, V: np.ndarray, query: Callable[[Any], Any], target: np.ndarray) -> Both:
     def measure(side: Side) -> Any:
         keys = side.array(K)
         return abs(attend(side, query(keys), keys, side.array(V)) - side.array(target)).max()
@@ -85,8 +85,8 @@ def _error(K: np.ndarray, V: np.ndarray, query: Callable[[Any], Any], target: np
 def _selecting(K: np.ndarray, V: np.ndarray, S: float) -> list[Claim]:
     one, every = _error(K, V, lambda keys: S * keys[:1], V[:1]), _error(K, V, lambda keys: S * keys, V)
     return [
-        Claim("One query selects the first value", "q = S k_0: softmax(q K^T) V = v_0", *one, ALLOWED),
-        Claim("A matrix of queries selects every value", "Q = S K: softmax(Q K^T) V = V", *every, ALLOWED),
+        Claim("One query selects the first value", "q = S k_0: softmax(q K^T) V = v_0", one, ALLOWED),
+        Claim("A matrix of queries selects every value", "Q = S K: softmax(Q K^T) V = V", every, ALLOWED),
     ]
 
 
@@ -98,12 +98,12 @@ def _averaging(K: np.ndarray, V: np.ndarray, S: float) -> list[Claim]:
     two = {name: _at(K, V, name, S, TWO) for name in QUERIES}
     bound = exact_bound(K, V, S)
     return [
-        Claim("The query 0 averages all values exactly", "q = 0: softmax(q K^T) V = mean V", *zero, rounded),
-        Claim("The mean of the keys does so, too", "q = mean K: softmax(q K^T) V = mean V", *of_keys, rounded, True),
+        Claim("The query 0 averages all values exactly", "q = 0: softmax(q K^T) V = mean V", zero, rounded),
+        Claim("The mean of the keys does so, too", "q = mean K: softmax(q K^T) V = mean V", of_keys, rounded, True),
         Claim("One query has the score S with both first keys: it averages their values exactly",
-              f"q = {EXACT}: {target}", *two[EXACT], bound),
-        Claim("Half the sum of the two keys averages exactly, too", f"q = {HALF}: {target}", *two[HALF], bound, True),
-        Claim("The sum of the two keys averages exactly, too", f"q = {SUM}: {target}", *two[SUM], bound, True),
+              f"q = {EXACT}: {target}", two[EXACT], bound),
+        Claim("Half the sum of the two keys averages exactly, too", f"q = {HALF}: {target}", two[HALF], bound, True),
+        Claim("The sum of the two keys averages exactly, too", f"q = {SUM}: {target}", two[SUM], bound, True),
     ]  # fmt: skip
 
 
@@ -116,36 +116,41 @@ def exact_bound(K: np.ndarray, V: np.ndarray, S: float) -> float:
     return float(kept + scores * np.abs(V[0] - V[1]).max() / 2 + len(V) * ROUNDING * np.abs(V).max())
 
 
-def _at(K: np.ndarray, V: np.ndarray, query: str, S: float, task: str) -> tuple[float, float]:
-    with_torch, with_jax = errors_by_scale(K, V, query, np.array([S]))
+def _at(K: np.ndarray, V: np.ndarray, query: str, S: float, task: str) -> Both:
     place = list(TASKS).index(task)
-    return float(with_torch[place, 0]), float(with_jax[place, 0])
+    return errors_by_scale(K, V, query, np.array([S])).map(lambda each: float(each[place, 0]))
 
 
 def _reacting(K: np.ndarray, V: np.ndarray, S: float) -> list[Claim]:
     return [
         Claim("A new k_2 makes that query average three values",
               f"q = {EXACT}, k_2 = {TASKS[THREE][0]}: softmax(q K^T) V = (v_0 + v_1 + v_2) / 3",
-              *_at(K, V, EXACT, S, THREE), ALLOWED),
+              _at(K, V, EXACT, S, THREE), ALLOWED),
         Claim("A new k_2 of length 1 makes that query select the third value",
               f"q = {EXACT}, k_2 = {TASKS[THIRD][0]}: softmax(q K^T) V = v_2",
-              *_at(K, V, EXACT, S, THIRD), ALLOWED),
+              _at(K, V, EXACT, S, THIRD), ALLOWED),
     ]  # fmt: skip
 
 
-def _scales(errors: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Claim]:
+def _scales(errors: dict[str, Both]) -> list[Claim]:
     """The ends of the set of S for which a query does all three tasks; of the best and the published one, each task."""
     claims = []
     for name, curves in errors.items():
-        tasks = {"all three: two averaged, three averaged, v_2 alone": [each.max(0) for each in curves]}
+        tasks = {"all three: two averaged, three averaged, v_2 alone": curves.map(lambda each: each.max(0))}
         if name != SUM:
-            tasks |= {task: [each[place] for each in curves] for place, task in enumerate(TASKS)}
-        for task, both_curves in tasks.items():
+            tasks |= {task: _of_task(curves, task) for task in TASKS}
+        for task, curve in tasks.items():
             for end, place in (("Smallest", 0), ("Largest", -1)):
-                found = [_ends(curve)[place] for curve in both_curves]
                 words = f"{end} S, of {SCALES[0]:g} to {SCALES[-1]:g}, for {task}"
-                claims.append(Claim(words, f"q = {name}: error <= {ALLOWED}", *found))
+                ends = curve.map(_ends)
+                found = Both(ends.torch[place], ends.jax[place])
+                claims.append(Claim(words, f"q = {name}: error <= {ALLOWED}", found))
     return claims
+
+
+def _of_task(errors: Both, task: str) -> Both:
+    place = list(TASKS).index(task)
+    return errors.map(lambda each: each[place])
 
 
 def _ends(curve: np.ndarray) -> tuple[float, float]:
@@ -154,8 +159,8 @@ def _ends(curve: np.ndarray) -> tuple[float, float]:
     return (float(allowed[0]), float(allowed[-1])) if len(allowed) else (np.nan, np.nan)
 
 
-def _figure(errors: dict[str, tuple[np.ndarray, np.ndarray]], task: str) -> Figure:
+def _figure(errors: dict[str, Both], task: str) -> Figure:
     place, (key, _, _) = list(TASKS).index(task), TASKS[task]
-    curves = [Curve(f"q = {name}", SCALES, *(each[place] for each in errors[name])) for name in QUERIES]
+    curves = [Curve(f"q = {name}", SCALES, _of_task(each, task)) for name, each in errors.items()]
     caption = f"Error of the {task} against S, with k_2 = {key}; the course accepts {ALLOWED}."
     return Figure(f"selection_{place}", caption, "S", "largest error of an entry", curves, "xy")

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from experiments.studies.study import Both
 from shared.arrays import ArrayMapping, Arrays
 from shared.initial_weights import initial_weights
 from shared.registry import find_twin
 
-Measure = Callable[["Side"], Any]
+Measure = Callable[..., Any]  # a side, and more arguments, -> an array
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,18 @@ class Side:
     gradients: Callable[[Any, Callable[[Any], Any]], Arrays]
 
 
-def both(measure: Measure) -> tuple[np.ndarray, np.ndarray]:
-    """What `measure` returns for torch and for JAX, as numpy arrays in float64."""
+def both(measure: Measure, *arguments: Any) -> Both:
+    """What `measure(side, *arguments)` returns for torch and for JAX, as numpy arrays in float64."""
     with _torch() as side:
-        with_torch = _to_numpy(measure(side))
+        with_torch = _to_numpy(measure(side, *arguments))
     with _jax() as side:
-        with_jax = _to_numpy(measure(side))
-    return with_torch, with_jax
+        with_jax = _to_numpy(measure(side, *arguments))
+    return Both(with_torch, with_jax)
 
 
-def numbers(measure: Measure) -> tuple[float, float]:
+def numbers(measure: Measure, *arguments: Any) -> Both:
     """`both` for a single number."""
-    with_torch, with_jax = both(measure)
-    return float(with_torch), float(with_jax)
+    return both(measure, *arguments).map(float)
 
 
 def _to_numpy(value: Any) -> np.ndarray:

@@ -1,14 +1,25 @@
 """What a study tells: claims, each with its number in both frameworks, and figures."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = EPS / 2  # derived: the largest relative error of one rounded operation in float64
 ALLOWED = 0.05  # derived: the largest error that the courses accept where no exact answer exists
+
+
+class Both(NamedTuple):
+    """What each framework found: two numbers, or two arrays."""
+
+    torch: Any
+    jax: Any
+
+    def map(self, f: Callable[..., Any], *arguments: Any) -> "Both":
+        """f of each, and more arguments."""
+        return Both(f(self.torch, *arguments), f(self.jax, *arguments))
 
 
 @dataclass(frozen=True)
@@ -20,15 +31,14 @@ class Claim:
 
     words: str
     formula: str
-    torch: float
-    jax: float
+    found: Both
     bound: float | None = None
     published: bool = False
 
     @property
     def holds(self) -> bool | None:
         """None if the number is only measured; a number that is NaN is above every bound."""
-        return None if self.bound is None else self.torch <= self.bound and self.jax <= self.bound
+        return None if self.bound is None else all(number <= self.bound for number in self.found)
 
     @property
     def verdict(self) -> str:
@@ -39,7 +49,15 @@ class Claim:
         return self.holds is None or self.holds is not self.published
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "verdict": self.verdict, "as_expected": self.as_expected}
+        return {
+            "claim": self.words,
+            "formula": self.formula,
+            **_as_numbers(self.found),
+            "bound": self.bound,
+            "published": self.published,
+            "verdict": self.verdict,
+            "as_expected": self.as_expected,
+        }
 
 
 @dataclass(frozen=True)
@@ -47,9 +65,11 @@ class Curve:
     """One line of a figure, computed by each framework."""
 
     label: str
-    x: Sequence[float]
-    torch: Sequence[float]
-    jax: Sequence[float]
+    x: Iterable[float]
+    y: Both
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "x": np.asarray(self.x).tolist(), **_as_numbers(self.y)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +84,12 @@ class Figure:
     logarithmic: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "curves": [curve.to_dict() for curve in self.curves]}
+
+
+def _as_numbers(found: Both) -> dict[str, Any]:
+    """Plain numbers or lists of them, by the framework."""
+    return {name: np.asarray(value, np.float64).tolist() for name, value in found._asdict().items()}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def said(claim: Claim) -> str:
 def numbers_of(claim: Claim) -> str:
     bound = "" if claim.bound is None else f", bound {show(claim.bound)}"
     wrong = ", a published answer" if claim.published else ""
-    return f"torch {show(claim.torch)}, jax {show(claim.jax)}{bound}{wrong}"
+    return f"torch {show(claim.found.torch)}, jax {show(claim.found.jax)}{bound}{wrong}"
 
 
 def show(number: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.studies.checks import check_number, check_size
 from experiments.studies.sides import Side, both
-from experiments.studies.study import EPS, Claim, Curve, Figure, Findings
+from experiments.studies.study import EPS, Both, Claim, Curve, Figure, Findings
 from shared.errors import IsogradError
 
 PROMISED = 1e-6  # derived: the relative error that the study promises for every token
@@ -110,43 +110,45 @@ def relative_error(found: np.ndarray, truth: np.ndarray) -> float:
     return float((np.abs(found - truth) / truth).max())
 
 
+def without_rare(truth: np.ndarray) -> np.ndarray:
+    """Zeros in place of the probabilities of rare tokens."""
+    return np.where(truth < RARE, 0.0, truth)
+
+
 def rounding(truth: np.ndarray, bias: float) -> float:
     """Of the logits with and without a bias, of the exponentials' sums over V tokens, of exp and quotients."""
     span = float(np.log(truth.max() / truth.min()))
     return (4 * (span + bias) + 2 * len(truth) + 8) * EPS / 2
 
 
-def _claims(found: tuple[np.ndarray, np.ndarray], vocabulary: int, bias: float) -> list[Claim]:
-    bound = max(rounding(each[0], bias) for each in found)
-    recovered, published, zeros = (
-        [relative_error(each[1], each[0]) for each in found],
-        [relative_error(each[2], each[0]) for each in found],
-        [np.where(each[0] < RARE, 0.0, each[0]) for each in found],
-    )
-    absolute = [np.abs(zero - each[0]).max() for zero, each in zip(zeros, found, strict=True)]
-    relative = [relative_error(zero, each[0]) for zero, each in zip(zeros, found, strict=True)]
+def _claims(found: Both, vocabulary: int, bias: float) -> list[Claim]:
+    bound = max(found.map(lambda each: rounding(each[0], bias)))
+    recovered = found.map(lambda each: relative_error(each[1], each[0]))
+    published = found.map(lambda each: relative_error(each[2], each[0]))
+    truth = found.map(lambda each: each[0])
+    absolute = truth.map(lambda p: float(np.abs(without_rare(p) - p).max()))
+    relative = truth.map(lambda p: relative_error(without_rare(p), p))
     formula = "p(v) = p(v*) e^-b q(v) / q(v*)"
     return [
         Claim("One call without a bias and one for each other token are enough", "calls = 1 + (V - 1)",
-              *(each[3, 0] for each in found), vocabulary),
+              found.map(lambda each: each[3, 0]), vocabulary),
         Claim("They give the probability of every token, however rare", f"{formula}, b = {bias:g}: |p - truth| / truth",
-              *recovered, bound),
+              recovered, bound),
         Claim("The published derivation, with the bias outside of the exponent, does so, too",
               f"p(v) = p(v*) q(v) / q(v*) - b, b = {bias:g}: |p - truth| / truth",
-              *published, PROMISED, published=True),
+              published, PROMISED, published=True),
         Claim(f"By an absolute error, zeros in place of all probabilities below {RARE:g} would pass",
-              "max |zeros - truth|", *absolute, RARE),
+              "max |zeros - truth|", absolute, RARE),
         Claim("By a relative error they pass, too", "max |zeros - truth| / truth",
-              *relative, PROMISED, published=True),
+              relative, PROMISED, published=True),
     ]  # fmt: skip
 
 
-def _figure(found: tuple[np.ndarray, np.ndarray]) -> Figure:
-    orders = [np.argsort(-each[0]) for each in found]
-    ranks = np.arange(1, len(orders[0]) + 1)
-    names = ("the model's own", "from the top two")
+def _figure(found: Both) -> Figure:
+    by_rank = found.map(lambda each: each[:2, np.argsort(-each[0])])
+    ranks = np.arange(1, by_rank.torch.shape[1] + 1)
     curves = [
-        Curve(name, ranks, *(each[place][order] for each, order in zip(found, orders, strict=True)))
-        for place, name in enumerate(names)
+        Curve("the model's own", ranks, by_rank.map(lambda each: each[0])),
+        Curve("from the top two", ranks, by_rank.map(lambda each: each[1])),
     ]
     return Figure("top_two", "Probabilities of all tokens, by rank.", "rank of the token", "probability", curves, "xy")
