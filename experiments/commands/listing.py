@@ -73,7 +73,7 @@ def optimizers() -> Rows:
 
 
 def studies() -> Rows:
-    from experiments.studies import STUDIES
+    from experiments.studies.table import STUDIES
 
     return [{"name": row.name, "title": row.title, "course": row.course} for row in STUDIES.values()]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from experiments.commands.options import command_line
 from experiments.progress.display import counting, print_json
-from experiments.studies import STUDIES
 from experiments.studies.checks import check_size
 from experiments.studies.page import write_studies
+from experiments.studies.table import STUDIES
 from experiments.studies.telling import collect, print_study
 from experiments.training.folder import check_folder, check_replaceable
 from shared.configs.validation import check_choice

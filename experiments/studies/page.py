@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.plain_text import printable
 from experiments.reports import looks
 from experiments.reports.drawing import Drawn, draw, line_of
@@ -46,7 +48,8 @@ def render(found: Mapping[str, tuple[Study, Findings]], drawn: Mapping[str, Sequ
             {
                 "study": study,
                 "summary": summary(findings),
-                "claims": [_cells(claim) for claim in findings.claims],
+                "claims": [_cells(claim) for claim in findings.claims if claim.bound is not None],
+                "measured": [_cells(claim) for claim in findings.claims if claim.bound is None],
                 "figures": drawn[name],
             }
             for name, (study, findings) in found.items()
@@ -83,8 +86,17 @@ def draw_figure(figure: Figure) -> Drawn:
         (axes,) = panels
         axes.set(xlabel=figure.x, ylabel=figure.y)
         for name in figure.logarithmic:
-            axes.set(**{f"{name}scale": "log"})
+            _make_logarithmic(axes, name)
         for (x, y), (_, look) in zip(lines, legend, strict=True):
-            axes.plot(x, y, **line_of(look))
+            axes.plot(x, np.where(np.asarray(y) > 0, y, np.nan), **line_of(look))
 
     return draw(figure.name, figure.caption, plot, legend)
+
+
+def _make_logarithmic(axes: Any, name: str) -> None:
+    from matplotlib.ticker import LogFormatter, NullFormatter
+
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_formatter(LogFormatter())  # the default writes formulas
+    axis.set_minor_formatter(NullFormatter())

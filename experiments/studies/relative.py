@@ -8,6 +8,7 @@ import numpy as np
 from experiments.studies.checks import check_number, check_size
 from experiments.studies.sides import Side, both, numbers
 from experiments.studies.study import ALLOWED, ROUNDING, Both, Claim, Curve, Figure, Findings
+from shared.errors import IsogradError
 
 LOG_2 = float(np.log(2.0))
 RIGHT, PUBLISHED = {1: LOG_2, -1: 0.0}, {1: -LOG_2, -1: LOG_2}  # distance i - j -> p; all others are -inf
@@ -17,7 +18,8 @@ PRODUCTS = np.logspace(-1, 5, 19)  # the c of the curve
 def relative(steps: int = 12, window: int = 3, c: float = 1e4, seed: int = 0) -> Findings:
     """`steps` inputs drawn by `seed`; max pooling over an odd `window`, with W_Q W_K = c."""
     steps, window = check_size("steps", steps, least=3), check_size("window", window, least=3, most=2 * steps - 1)
-    check_size("window", window % 2, least=1, why="a window is as wide before a position as after it, so it is odd")
+    if window % 2 == 0:
+        raise IsogradError(f"window: expected an odd number, got {window}: it reaches as far back as ahead")
     c = check_number("c", c, above=0.0)
     generator = np.random.default_rng(check_size("seed", seed, least=0))
     signed, positive = generator.standard_normal(steps), generator.uniform(0.5, 2.0, steps)

@@ -13,7 +13,7 @@ from shared.errors import IsogradError
 
 KEYS = ((0.47, 0.65, 0.60), (0.64, 0.50, -0.59), (-0.03, -0.48, -0.88), (0.43, -0.83, 0.35))  # the course's
 VALUES = ((-0.07, -0.88, 0.47), (0.37, -0.93, -0.07), (-0.25, -0.75, 0.61), (0.94, 0.20, 0.28))
-SCALES = np.logspace(-1, 4, 2001)  # the S of the curves
+SCALES, DRAWN = np.logspace(-1, 4, 2001), 10  # the S of the sets; of the curves each tenth
 
 Query = Callable[[Side, Any], Any]  # keys -> q / S
 QUERIES: dict[str, Query] = {
@@ -23,9 +23,9 @@ QUERIES: dict[str, Query] = {
 }
 EXACT, HALF, SUM = QUERIES
 TASKS: dict[str, tuple[str, Callable[[Any, Any], Any], slice]] = {  # what changes k_2, and which values are averaged
-    "average of two": ("k_2", lambda K, p: K[2], slice(0, 2)),
-    "average of three": ("k_0", lambda K, p: K[0], slice(0, 3)),
-    "v_2 alone": ("q / |q|", lambda K, p: p / (p * p).sum() ** 0.5, slice(2, 3)),
+    "average of two": ("as it is", lambda K, p: K[2], slice(0, 2)),
+    "average of three": ("= k_0", lambda K, p: K[0], slice(0, 3)),
+    "v_2 alone": ("= q / |q|", lambda K, p: p / (p * p).sum() ** 0.5, slice(2, 3)),
 }
 TWO, THREE, THIRD = TASKS
 
@@ -124,10 +124,10 @@ def _at(K: np.ndarray, V: np.ndarray, query: str, S: float, task: str) -> Both:
 def _reacting(K: np.ndarray, V: np.ndarray, S: float) -> list[Claim]:
     return [
         Claim("A new k_2 makes that query average three values",
-              f"q = {EXACT}, k_2 = {TASKS[THREE][0]}: softmax(q K^T) V = (v_0 + v_1 + v_2) / 3",
+              f"q = {EXACT}, k_2 {TASKS[THREE][0]}: softmax(q K^T) V = (v_0 + v_1 + v_2) / 3",
               _at(K, V, EXACT, S, THREE), ALLOWED),
         Claim("A new k_2 of length 1 makes that query select the third value",
-              f"q = {EXACT}, k_2 = {TASKS[THIRD][0]}: softmax(q K^T) V = v_2",
+              f"q = {EXACT}, k_2 {TASKS[THIRD][0]}: softmax(q K^T) V = v_2",
               _at(K, V, EXACT, S, THIRD), ALLOWED),
     ]  # fmt: skip
 
@@ -159,8 +159,12 @@ def _ends(curve: np.ndarray) -> tuple[float, float]:
     return (float(allowed[0]), float(allowed[-1])) if len(allowed) else (np.nan, np.nan)
 
 
+def _drawn(curve: np.ndarray) -> np.ndarray:
+    return curve[::DRAWN]
+
+
 def _figure(errors: dict[str, Both], task: str) -> Figure:
     place, (key, _, _) = list(TASKS).index(task), TASKS[task]
-    curves = [Curve(f"q = {name}", SCALES, _of_task(each, task)) for name, each in errors.items()]
-    caption = f"Error of the {task} against S, with k_2 = {key}; the course accepts {ALLOWED}."
+    curves = [Curve(f"q = {name}", SCALES[::DRAWN], _of_task(each, task).map(_drawn)) for name, each in errors.items()]
+    caption = f"Error against S: {task}, with k_2 {key}; the course accepts {ALLOWED}."
     return Figure(f"selection_{place}", caption, "S", "largest error of an entry", curves, "xy")
