@@ -128,11 +128,11 @@ def _of_the_sum(parts: dict[str, Both], n: np.ndarray, h: np.ndarray, extra: np.
 def _bytes(parts: dict[str, Both], n: np.ndarray, heads: int) -> list[Claim]:
     """At the smallest width, where the scores are most of it."""
     lengths, counts = n[:, 0], parts["attention"].map(lambda each: each[:, 0, BYTES])
-    quadratic = counts.map(lambda each: 8 * heads / _quadratic(lengths, each))
     ratio = np.log(lengths[-1] / lengths[-2])
     return [
-        Claim("The bytes of attention hold at least one array of n x n scores a head, of 8 bytes each",
-              "8 m / (the coefficient of n^2) <= 1", quadratic, 1.0),
+        Claim("Arrays of n x n scores a head that attention allocates, or in JAX reads and writes",
+              "the coefficient of n^2 in the bytes / (8 m)",
+              counts.map(lambda each: _quadratic(lengths, each) / (8 * heads))),
         Claim("Power of n between the two largest lengths, of the bytes", "log(bytes ratio) / log(n ratio)",
               counts.map(lambda each: np.log(each[-1] / each[-2]) / ratio)),
     ]  # fmt: skip

@@ -1,10 +1,8 @@
 """How many random keys attention can tell apart, as the width d and the number n of keys grow."""
 
-from typing import Any
-
 import numpy as np
 
-from experiments.studies.sides import Side, both, numbers
+from experiments.studies.sides import Side, both, numbers, to_numpy
 from experiments.studies.study import ALLOWED, ROUNDING, Claim, Curve, Figure
 
 WIDTHS = (2, 4, 8, 16, 32, 64)  # d
@@ -18,11 +16,12 @@ def unit_keys(count: int, width: int, seed: int) -> np.ndarray:
     return keys / np.linalg.norm(keys, axis=1, keepdims=True)
 
 
-def own_weights(side: Side, keys: np.ndarray, scale: float) -> Any:
-    """The weight that the query S k_i gives to the key i, for every i."""
-    keys = side.array(keys)
-    weights = side.components.attn_softmax(side.components.pairwise_similarities(scale * keys, keys))
-    return side.xp.diagonal(weights)
+def own_weights(side: Side, keys: np.ndarray, scale: float, count: int | None = None) -> np.ndarray:
+    """The weight that the query S k_i gives to the key i, among the first `count` keys, for each of those."""
+    array, seen = side.array(keys), side.array(np.arange(len(keys)) < (count or len(keys)))
+    scores = side.components.pairwise_similarities(scale * array, array)
+    weights = side.components.attn_softmax(side.xp.where(seen, scores, -np.inf))
+    return np.diagonal(to_numpy(weights))[:count]
 
 
 def scale_needed(keys: np.ndarray) -> float:
@@ -62,6 +61,6 @@ def _told_apart(side: Side, scale: float, seed: int) -> list[int]:
     found = []
     for width in WIDTHS:
         keys = unit_keys(COUNTS[-1], width, seed)
-        apart = [count for count in COUNTS if float(own_weights(side, keys[:count], scale).min()) >= 1 - ALLOWED]
+        apart = [count for count in COUNTS if own_weights(side, keys, scale, count).min() >= 1 - ALLOWED]
         found.append(max(apart, default=1))
     return found

@@ -37,9 +37,9 @@ class Side:
 def both(measure: Measure, *arguments: Any) -> Both:
     """What `measure(side, *arguments)` returns for torch and for JAX, as numpy arrays in float64."""
     with _torch() as side:
-        with_torch = _to_numpy(measure(side, *arguments))
+        with_torch = to_numpy(measure(side, *arguments))
     with _jax() as side:
-        with_jax = _to_numpy(measure(side, *arguments))
+        with_jax = to_numpy(measure(side, *arguments))
     return Both(with_torch, with_jax)
 
 
@@ -48,7 +48,8 @@ def numbers(measure: Measure, *arguments: Any) -> Both:
     return both(measure, *arguments).map(float)
 
 
-def _to_numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray:
+    """A framework's array, or a number, in float64."""
     return np.asarray(value.detach() if hasattr(value, "detach") else value, dtype=np.float64)
 
 
@@ -74,7 +75,7 @@ def _torch() -> Iterator[Side]:
     def gradients(module: Any, loss: Callable[[Any], Any]) -> Arrays:
         names, parameters = zip(*module.named_parameters(), strict=True)
         found = torch.autograd.grad(loss(module), parameters)
-        return {name: _to_numpy(gradient) for name, gradient in zip(names, found, strict=True)}
+        return {name: to_numpy(gradient) for name, gradient in zip(names, found, strict=True)}
 
     yield Side(
         "torch",
@@ -100,7 +101,7 @@ def _jax() -> Iterator[Side]:
 
     def gradients(module: Any, loss: Callable[[Any], Any]) -> Arrays:
         found = nnx.to_flat_state(nnx.jit(nnx.grad(loss))(module))
-        return {canonical_name(path): to_canonical(path, _to_numpy(leaf.get_value())) for path, leaf in found}
+        return {canonical_name(path): to_canonical(path, to_numpy(leaf.get_value())) for path, leaf in found}
 
     precision = jax.default_matmul_precision("highest")
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]), precision:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.studies.checks import check_number, check_size
-from experiments.studies.sides import Side, both
+from experiments.studies.sides import Side, both, to_numpy
 from experiments.studies.study import EPS, Both, Claim, Curve, Figure, Findings
 from shared.errors import IsogradError
 
@@ -34,7 +34,7 @@ class Interface:
     def __call__(self, biases: np.ndarray) -> Answer:
         self.calls += len(biases)
         shown = self.side.components.attn_softmax(self.logits + self.side.array(biases))
-        probabilities = np.asarray(shown.detach() if hasattr(shown, "detach") else shown)
+        probabilities = to_numpy(shown)
         tokens = np.argsort(-probabilities, axis=-1, kind="stable")[:, :2]
         return Answer(tokens, np.take_along_axis(probabilities, tokens, axis=-1))
 
@@ -99,7 +99,7 @@ def logits_of(side: Side, vocabulary: int, spread: float, seed: int) -> Any:
 def _recovered(side: Side, vocabulary: int, bias: float, spread: float, seed: int) -> Any:
     """True, recovered and published probabilities (3, V), and in a fourth row the calls."""
     ask = Interface(side, logits_of(side, vocabulary, spread, seed))
-    truth = side.components.attn_softmax(ask.logits)
+    truth = side.components.attn_softmax(ask.logits[None])[0]
     found = recover(ask, vocabulary, bias)
     calls = np.full(vocabulary, float(ask.calls))
     return side.xp.stack([truth, *map(side.array, (found, recover_as_published(ask, vocabulary, bias), calls))])

@@ -164,3 +164,10 @@ def test_counted_operations_are_those_of_the_formula(part):
     }[part]
     assert with_torch == products
     assert products <= with_jax <= products + beside
+
+
+def test_pytorch_allocates_three_arrays_of_scores_a_head():
+    """Scores, scaled scores and weights; the rest grows with n alone."""
+    lengths, heads = (8, 16, 32), 3
+    with_torch, _ = both(complexity._counted, complexity.attention, lengths, (12,), heads, 0)
+    assert round(complexity._quadratic(np.array(lengths), with_torch[:, 0, complexity.BYTES]) / (8 * heads), 6) == 3
