@@ -1,5 +1,7 @@
 """How many random keys attention can tell apart, as the width d and the number n of keys grow."""
 
+from itertools import takewhile
+
 import numpy as np
 
 from experiments.studies.sides import Side, both, numbers, to_numpy
@@ -61,6 +63,7 @@ def _told_apart(side: Side, scale: float, seed: int) -> list[int]:
     found = []
     for width in WIDTHS:
         keys = unit_keys(COUNTS[-1], width, seed)
-        apart = [count for count in COUNTS if own_weights(side, keys, scale, count).min() >= 1 - ALLOWED]
-        found.append(max(apart, default=1))
+        lost = (1 - own_weights(side, keys, scale, count).min() for count in COUNTS)  # grows with the count
+        number = sum(1 for _ in takewhile(ALLOWED.__ge__, lost))
+        found.append(COUNTS[number - 1] if number else 1)
     return found

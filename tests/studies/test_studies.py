@@ -34,7 +34,6 @@ def test_every_verdict_is_theorys_with_other_sizes_and_another_seed(name):
 
 
 FAULTS = {
-    "relative": "relative-positions-mirrored/torch",
     "linear-rnn": "linear-rnn-powers-dropped/jax",
     "low-rank": "low-rank-one-less/torch",
 }
