@@ -11,7 +11,7 @@ from experiments.studies.study import EPS, Both, Claim, Curve, Figure, Findings
 from shared.errors import IsogradError
 
 PROMISED = 1e-6  # derived: the relative error that the study promises for every token
-RARE = 1e-6  # a probability: tokens below it would pass for 0 by an absolute bound of that size
+RARE = 1e-6  # derived: PROMISED as an absolute error, by which tokens less probable would pass for 0
 STEPS, WIDTH = 12, 32  # of the model below the head
 
 
