@@ -33,7 +33,7 @@ def print_study(study: Study, findings: Findings) -> None:
         style = STYLES[claim.verdict] if claim.as_expected else "bold red"
         console.print(Text.assemble((f"{said(claim):10}", style), claim.words), soft_wrap=True)
         for line in (claim.formula, numbers_of(claim)):
-            console.print(Padding(Text(line, style="dim"), (0, 0, 0, 10)), soft_wrap=True)
+            console.print(Padding(Text(line, style="dim"), (0, 0, 0, 10), expand=False), soft_wrap=True)
     console.print(Text(summary(findings)), soft_wrap=True)
 
 

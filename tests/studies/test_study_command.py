@@ -41,7 +41,7 @@ def test_a_claim_holds_if_both_numbers_are_within_its_bound(claim, verdict, as_e
 
 def test_the_text_says_verdict_words_formula_and_both_numbers(pretend, capsys):
     assert cli.main(["study", "parity"]) == 0
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == [
         "parity: The parity (A course)",
         "holds     Two is even",

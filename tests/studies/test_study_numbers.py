@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crosscheck import criterion
-from experiments.studies import complexity, depth, low_rank, masking, relative, selection, top_two
+from experiments.studies import complexity, depth, low_rank, many_keys, masking, relative, selection, top_two
 from experiments.studies.selection import EXACT, HALF, KEYS, SUM, VALUES
 from experiments.studies.sides import both
 from shared.errors import IsogradError
@@ -42,7 +42,7 @@ def test_errors_of_a_query_are_those_of_numpy(query):
 
 def test_the_average_of_two_is_exact_for_the_courses_keys():
     K, V = np.array(KEYS), np.array(VALUES)
-    assert selection.exact_bound(K, V, 30.0) <= PROMISED
+    assert selection.exact_bound(K, V, 30.0 * np.linalg.pinv(K[:2]).sum(1)) <= PROMISED
     assert max(each[0, 0] for each in selection.errors_by_scale(K, V, EXACT, np.array([30.0]))) <= PROMISED
 
 
@@ -51,6 +51,18 @@ def test_half_the_sum_does_all_three_tasks_from_17_to_about_170():
     for smallest, largest in errors.map(lambda each: selection._ends(each.max(0))):
         assert 16 < smallest < 18
         assert 155 < largest < 175
+
+
+def test_keys_that_are_told_apart_are_those_of_numpy(monkeypatch):
+    monkeypatch.setattr(many_keys, "WIDTHS", (2, 5))
+    monkeypatch.setattr(many_keys, "COUNTS", (2, 4, 8))
+    expected = []
+    for width in (2, 5):
+        keys = many_keys.unit_keys(8, width, 1)
+        own = {n: np.diagonal(softmax(12.0 * keys[:n] @ keys[:n].T)).min() for n in (2, 4, 8)}
+        expected.append(max((n for n in own if min(own[m] for m in own if m <= n) >= 1 - many_keys.ALLOWED), default=1))
+    assert 1 < len({*expected, 1}) <= 3
+    assert_equal(both(many_keys._told_apart, 12.0, 1), np.array(expected, float))
 
 
 @pytest.mark.parametrize("p", [{1: 0.3, -1: -0.2, 0: 0.1}, {2: 0.0, -3: 1.0}], ids=str)
