@@ -15,7 +15,7 @@ GAINS = (0.5, 1.0, 1.5)  # sigma_max of the vanilla network's matrix
 
 def depth(layers: int = 12, width: int = 6, steps: int = 40, seed: int = 0) -> Findings:
     """A ReLU chain of numbers and a sigmoid network of `layers` layers, recurrent networks over `steps` steps."""
-    layers, width = check_size("layers", layers, least=2), check_size("width", width, least=2)
+    layers, width = check_size("layers", layers, least=3), check_size("width", width, least=2)
     steps = check_size("steps", steps, least=2)
     generator = np.random.default_rng(check_size("seed", seed, least=0))
     chain = generator.uniform(0.5, 1.5, layers) * generator.choice([-1, 1], layers)

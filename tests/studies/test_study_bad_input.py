@@ -24,7 +24,7 @@ BAD = {  # what is wrong: (study, parameters, sentence)
     "keys that are words": ("selection", {"K": "keys", "V": KEYS}, "K: expected a matrix of numbers"),
     "an even window": ("relative", {"window": 4}, "window: expected an odd number, got 4"),
     "a position that is not there": ("masking", {"n": 4, "hidden": 4}, "hidden: expected an integer from 0 to 3"),
-    "one layer": ("depth", {"layers": 1}, "layers: expected an integer at least 2, got 1"),
+    "two layers": ("depth", {"layers": 2}, "layers: expected an integer at least 3, got 2"),
     "one width": ("scale", {"widths": (8,)}, "widths: expected at least 2 different sizes, got [8]"),
     "heads that don't fit": ("complexity", {"heads": 3}, "widths: expected multiples of heads = 3, got [32, 64, 128]"),
     "a negative seed": ("depth", {"seed": -1}, "seed: expected an integer at least 0, got -1"),
