@@ -122,7 +122,7 @@ def _of_the_sum(parts: dict[str, Both], n: np.ndarray, h: np.ndarray, extra: np.
         "The whole layer is quadratic in n at every length",
         "|fitted power of n - 2|, of 4 n^2 h + 8 n h^2",
     )
-    return Claim(words, formula, Both(*found), slope_bound(extra, n), published=True)
+    return Claim(words, formula, Both(*found), slope_bound(extra, n), wrong=True)
 
 
 def _bytes(parts: dict[str, Both], n: np.ndarray, heads: int) -> list[Claim]:

@@ -120,8 +120,8 @@ def _powers(generator: np.random.Generator, width: int) -> list[Claim]:
 
     rounded = 2 * power * width**1.5 * EPS  # products of matrices of norm 1, and the decomposition's own
     return [
-        Claim("A power of any W has the powers of its singular values", "W^i = U S^i V^T",
-              numbers(error, W), rounded, published=True),
+        Claim("The published proof: a power of any W has the powers of its singular values", "W^i = U S^i V^T",
+              numbers(error, W), rounded, wrong=True),
         Claim("That is so where U = V: for a symmetric W without negative eigenvalues", "W = U S U^T: W^i = U S^i U^T",
               numbers(error, symmetric), rounded),
     ]  # fmt: skip

@@ -127,7 +127,7 @@ def _states(network: Network, rounded: float) -> list[Claim]:
               "dJ_t/dh_i = (W_hh^T)^(t-i) W_yh^T (y_hat_t - y_t), i <= t",
               numbers(of_states, True), rounded),
         Claim("The published one is the same for all states", "dJ_t/dh_i = W_yh^T (y_hat_t - y_t)",
-              numbers(of_states, False), rounded, published=True),
+              numbers(of_states, False), rounded, wrong=True),
     ]  # fmt: skip
 
 

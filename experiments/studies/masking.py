@@ -64,15 +64,15 @@ def masking(n: int = 10, d: int = 8, hidden: int = 3, seed: int = 0) -> Findings
         Claim("Nothing of it is left, whatever it is", "A_it = -inf: |change of outputs|, for another k_t and v_t",
               leak(RIGHT, other_key, other_value), 0.0),
         Claim("A key of zeros removes a position", "k_t = 0: outputs of the sequence without t",
-              error(KEY), rounded, published=True),
+              error(KEY), rounded, wrong=True),
         Claim("Nothing of it is left", "k_t = 0: |change of outputs|, for another v_t",
-              leak(KEY, K[hidden], other_value), rounded, published=True),
+              leak(KEY, K[hidden], other_value), rounded, wrong=True),
         Claim("A weight of zero after the softmax removes a position", "W_it = 0: outputs of the sequence without t",
-              error(WEIGHT), rounded, published=True),
+              error(WEIGHT), rounded, wrong=True),
         Claim("Its value is gone", "W_it = 0: |change of outputs|, for another v_t",
               leak(WEIGHT, K[hidden], other_value), 0.0),
         Claim("Its key is gone, too", "W_it = 0: |change of outputs|, for another k_t",
-              leak(WEIGHT, other_key, V[hidden]), rounded, published=True),
+              leak(WEIGHT, other_key, V[hidden]), rounded, wrong=True),
     ]  # fmt: skip
     return Findings(claims, [_figure(Q, K, V, hidden)])
 

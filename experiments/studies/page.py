@@ -68,7 +68,7 @@ def _cells(claim: Claim) -> dict[str, Any]:
         "jax": show(claim.found.jax),
         "bound": "" if claim.bound is None else show(claim.bound),
         "verdict": said(claim),
-        "published": claim.published,
+        "wrong": claim.wrong,
         "kind": claim.verdict if claim.as_expected else "wrong",
     }
 

@@ -59,9 +59,9 @@ def _convolving(x: np.ndarray) -> list[Claim]:
         Claim("With two finite scores, relative attention is the convolution [2, 0, 1], the ends padded with 0",
               f"{scores}, p_1 = ln 2, p_-1 = 0: y_i = 2 x_(i-1) + x_(i+1)", error(RIGHT, right), rounded),
         Claim("Without the padding it is, too", "the same, at the ends: y_0 = x_1, y_(T-1) = 2 x_(T-2)",
-              error(RIGHT, right, x), rounded, published=True),
+              error(RIGHT, right, x), rounded, wrong=True),
         Claim("The published scores give that convolution", f"{scores}, p_1 = -ln 2, p_-1 = ln 2",
-              error(PUBLISHED, right), rounded, published=True),
+              error(PUBLISHED, right), rounded, wrong=True),
         Claim("The published scores weigh the two neighbours 1 : 4, the wrong one more",
               f"{scores}, p_1 = -ln 2, p_-1 = ln 2: y_i = (3 x_(i-1) + 12 x_(i+1)) / 5",
               error(PUBLISHED, convolved(x, 0.6, 2.4)), rounded),
@@ -103,11 +103,11 @@ def _pooling(x: np.ndarray, window: int, c: float) -> list[Claim]:
         Claim("Of negative inputs it is min pooling", f"{score}: y_i = min x_j",
               error(-x, c, np.min), pooling_bound(x, window, c) / x.max() + rounded),
         Claim("It is max pooling where x_i = 0, too", f"{score}, x_i = 0: y_i = max x_j",
-              error(with_zero, c, np.max, at_zero), ALLOWED, published=True),
+              error(with_zero, c, np.max, at_zero), ALLOWED, wrong=True),
         Claim("Where x_i = 0 all scores are 0: it averages", f"{score}, x_i = 0: y_i = mean x_j",
               error(with_zero, c, np.mean, at_zero), rounded),
-        Claim("It needs no large product: W_Q = W_K = 1 is max pooling, too",
-              "W_Q = W_K = 1, small x: y_i = max x_j", error(small, 1.0), ALLOWED, published=True),
+        Claim("The published W_Q = W_K = 1 is max pooling, without a large product",
+              "W_Q = W_K = 1, small x: y_i = max x_j", error(small, 1.0), ALLOWED, wrong=True),
     ]  # fmt: skip
 
 

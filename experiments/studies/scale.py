@@ -54,7 +54,7 @@ def _claims(found: dict[bool, Both], widths: np.ndarray, n: int, samples: int) -
         Claim("Divided by sqrt(d), they have one of 1", f"|var(q k / sqrt(d)) - 1| in {ERRORS} standard errors <= 1",
               off(True, np.ones(len(widths))), 1.0),
         Claim("They have it without the division, too", f"|var(q k) - 1| in {ERRORS} standard errors <= 1",
-              off(False, np.ones(len(widths))), 1.0, published=True),
+              off(False, np.ones(len(widths))), 1.0, wrong=True),
         *(
             Claim(f"How the softmax's gradient changes from d = {first} to {last}, {words}",
                   "mean |d softmax / d scores| at the largest d / at the smallest",

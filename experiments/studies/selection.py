@@ -105,8 +105,8 @@ def _averaging(K: np.ndarray, V: np.ndarray, S: float) -> list[Claim]:
         Claim("The mean of the keys does so, too", "q = mean K: softmax(q K^T) V = mean V", of_keys, rounded, True),
         Claim("The query whose score is S with both first keys, and less with others, averages their values exactly",
               f"q = {EXACT}: {target}", two[EXACT], bound[EXACT]),
-        Claim("Half the sum of the two keys does so, too", f"q = {HALF}: {target}", two[HALF], bound[HALF], wrong),
-        Claim("The sum of the two keys does so, too", f"q = {SUM}: {target}", two[SUM], bound[SUM], wrong),
+        Claim("The published half of the sum does so, too", f"q = {HALF}: {target}", two[HALF], bound[HALF], wrong),
+        Claim("The published sum does so, too", f"q = {SUM}: {target}", two[SUM], bound[SUM], wrong),
     ]  # fmt: skip
 
 

@@ -26,14 +26,15 @@ class Both(NamedTuple):
 class Claim:
     """A claim in words and as a formula; it holds if neither framework's number is above the bound.
 
-    Without a bound the number is measured and not judged. A `published` answer is wrong: it is expected to fail.
+    Without a bound the number is measured and not judged. A `wrong` answer, often a published one, is
+    expected to fail.
     """
 
     words: str
     formula: str
     found: Both
     bound: float | None = None
-    published: bool = False
+    wrong: bool = False
 
     @property
     def holds(self) -> bool | None:
@@ -46,7 +47,7 @@ class Claim:
 
     @property
     def as_expected(self) -> bool:
-        return self.holds is None or self.holds is not self.published
+        return self.holds is None or self.holds is not self.wrong
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -54,7 +55,7 @@ class Claim:
             "formula": self.formula,
             **_as_numbers(self.found),
             "bound": self.bound,
-            "published": self.published,
+            "wrong": self.wrong,
             "verdict": self.verdict,
             "as_expected": self.as_expected,
         }

@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments.studies.study import Claim, Findings, Study
 
+LARGEST_WHOLE = 1e6  # of the numbers that are written out
 WIDTH = 120  # if the output is not a terminal
 STYLES = {"holds": "green", "fails": "yellow", "measured": "dim"}
 
@@ -44,19 +45,19 @@ def said(claim: Claim) -> str:
 
 def numbers_of(claim: Claim) -> str:
     bound = "" if claim.bound is None else f", bound {show(claim.bound)}"
-    wrong = ", a published answer" if claim.published else ""
+    wrong = ", a wrong answer" if claim.wrong else ""
     return f"torch {show(claim.found.torch)}, jax {show(claim.found.jax)}{bound}{wrong}"
 
 
 def show(number: float) -> str:
-    return f"{number:.3g}"
+    return f"{number:,.0f}" if number == round(number, 0) and abs(number) < LARGEST_WHOLE else f"{number:.3g}"
 
 
 def summary(findings: Findings) -> str:
-    """One sentence: how many claims hold, how many published answers fail, and what is not as expected."""
+    """One sentence: how many claims hold, how many wrong answers fail, and what is not as expected."""
     judged = [claim for claim in findings.claims if claim.bound is not None]
-    right, wrong = ([claim for claim in judged if claim.published is kind] for kind in (False, True))
+    right, wrong = ([claim for claim in judged if claim.wrong is kind] for kind in (False, True))
     texts = [f"{sum(bool(claim.holds) for claim in right)} of {len(right)} claims hold"]
     if wrong:
-        texts.append(f"{sum(not claim.holds for claim in wrong)} of {len(wrong)} published answers fail")
+        texts.append(f"{sum(not claim.holds for claim in wrong)} of {len(wrong)} wrong answers fail")
     return "; ".join(texts)

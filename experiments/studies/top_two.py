@@ -136,11 +136,11 @@ def _claims(found: Both, vocabulary: int, bias: float) -> list[Claim]:
               recovered, bound),
         Claim("The published derivation, with the bias outside of the exponent, does so, too",
               f"p(v) = p(v*) q(v) / q(v*) - b, b = {bias:g}: |p - truth| / truth",
-              published, PROMISED, published=True),
+              published, PROMISED, wrong=True),
         Claim(f"By an absolute error, zeros in place of all probabilities below {RARE:g} would pass",
               "max |zeros - truth|", absolute, RARE),
         Claim("By a relative error they pass, too", "max |zeros - truth| / truth",
-              relative, PROMISED, published=True),
+              relative, PROMISED, wrong=True),
     ]  # fmt: skip
 
 

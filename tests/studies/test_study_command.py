@@ -9,7 +9,7 @@ from experiments.studies.study import Both, Claim, Curve, Figure, Findings, Stud
 from experiments.studies.table import STUDIES
 
 RIGHT = Claim("Two is even", "2 / 2 = 1", Both(0.0, 1e-17), 1e-16)
-PUBLISHED = Claim("Three is even, <too>", "3 / 2 = 1", Both(0.5, 0.5), 1e-16, published=True)
+FOIL = Claim("Three is even, <too>", "3 / 2 = 1", Both(0.5, 0.5), 1e-16, wrong=True)
 MEASURED = Claim("How odd it is", "3 mod 2", Both(1.0, 1.0))
 WRONG = Claim("Four is odd", "4 / 2 = 1", Both(0.0, float("nan")), 1e-16)
 FIGURE = Figure(
@@ -20,7 +20,7 @@ FIGURE = Figure(
 @pytest.fixture
 def pretend(monkeypatch):
     """Two studies, of which one finds what theory doesn't say."""
-    findings = {"parity": [RIGHT, PUBLISHED, MEASURED], "oddity": [WRONG]}
+    findings = {"parity": [RIGHT, FOIL, MEASURED], "oddity": [WRONG]}
     for name in list(STUDIES):
         monkeypatch.delitem(STUDIES, name)
     for name, claims in findings.items():
@@ -30,11 +30,11 @@ def pretend(monkeypatch):
 
 @pytest.mark.parametrize(("claim", "verdict", "as_expected"), [
     (RIGHT, "holds", True),
-    (PUBLISHED, "fails", True),
+    (FOIL, "fails", True),
     (MEASURED, "measured", True),
     (WRONG, "fails", False),
-    (Claim("", "", Both(0.0, 0.0), 0.0, published=True), "holds", False),
-], ids=["right", "published", "measured", "not a number", "published and right"])  # fmt: skip
+    (Claim("", "", Both(0.0, 0.0), 0.0, wrong=True), "holds", False),
+], ids=["right", "wrong", "measured", "not a number", "wrong and right"])  # fmt: skip
 def test_a_claim_holds_if_both_numbers_are_within_its_bound(claim, verdict, as_expected):
     assert (claim.verdict, claim.as_expected) == (verdict, as_expected)
 
@@ -49,11 +49,11 @@ def test_the_text_says_verdict_words_formula_and_both_numbers(pretend, capsys):
         "          torch 0, jax 1e-17, bound 1e-16",
         "fails     Three is even, <too>",
         "          3 / 2 = 1",
-        "          torch 0.5, jax 0.5, bound 1e-16, a published answer",
+        "          torch 0.5, jax 0.5, bound 1e-16, a wrong answer",
         "measured  How odd it is",
         "          3 mod 2",
         "          torch 1, jax 1",
-        "1 of 1 claims hold; 1 of 1 published answers fail",
+        "1 of 1 claims hold; 1 of 1 wrong answers fail",
     ]
 
 
@@ -73,7 +73,7 @@ def test_json_holds_all_claims_and_curves(pretend, capsys):
         "torch": 0.5,
         "jax": 0.5,
         "bound": 1e-16,
-        "published": True,
+        "wrong": True,
         "verdict": "fails",
         "as_expected": True,
     }
@@ -89,7 +89,7 @@ def test_the_page_shows_claims_and_figures_and_replaces_an_older_one(pretend, tm
     assert page.count("<svg role=") == 2
     for text in (
         "Two is even",
-        "Three is even, &lt;too&gt; (published)",
+        "Three is even, &lt;too&gt; (wrong answer)",
         "fails!",
         "Measured, not judged",
         "Rest by number.",
