@@ -76,6 +76,7 @@ def _hide_what_libraries_say() -> None:
         warnings.simplefilter("ignore")
         os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of worker processes
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler announces itself
     ours = logging.StreamHandler()
     ours.setFormatter(logging.Formatter("isograd: %(message)s"))
     logging.getLogger("isograd").addHandler(ours)

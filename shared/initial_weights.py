@@ -52,7 +52,7 @@ def uniform_by_inputs(generator: np.random.Generator, name: str, shapes: Shapes)
 INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a name applies
     (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
     (r"embedding\.weight$", normal_but_padding),
-    (r"(positions\.weight|cls_token)$", normal),
+    (r"(positions(\.weight)?|cls_token)$", normal),
     (r"norm\w*\.weight$", ones),
     (r"norm\w*\.bias$", zeros),
     (r"(weight|bias)$", uniform_by_inputs),

@@ -12,6 +12,7 @@ VOCABULARY, LENGTH, INPUT, HIDDEN, MLP_WIDTH = 37, 13, 23, 17, 19
 HEADS, HEAD = 3, 7
 WIDTH = HEADS * HEAD
 CLASSES = 3
+RANK = 6
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ _CELL_SIZES = {"input_size": INPUT, "hidden_size": HIDDEN}
 _LAYER_SIZES = {**_CELL_SIZES, "implementation": "reference"}
 _TWO_LAYERS, _THREE_LAYERS = ({**_LAYER_SIZES, "num_layers": number} for number in (2, 3))
 _FUSED_LAYERS = {**_TWO_LAYERS, "implementation": "fused"}
+_LINEAR_SIZES = {**_CELL_SIZES, "num_classes": CLASSES}
 _GRU_SIZES = {
     "vocabulary_size": VOCABULARY,
     "embedding_size": INPUT,
@@ -64,10 +66,12 @@ _IDS = {"inputs": "ids", "mask": "mask"}
 _IDS_AND_LENGTHS = {**_IDS, "lengths": "lengths"}
 _ENCODED = {"inputs": "ids", "hidden_states": "2*num_layers B hidden_size", "lengths": "lengths"}
 _SEQUENCE = {"inputs": "B T input_size", "hidden_states": "num_layers B hidden_size", "lengths": "lengths"}
+_LINEAR_SEQUENCE = {"inputs": "B T input_size", "hidden_states": "1 B hidden_size"}
 _BOTH_WAYS = {**_SEQUENCE, "hidden_states": "2*num_layers B hidden_size"}
 _ATTENDED = {"inputs": "B T hidden_size", "hidden_states": "2 B hidden_size", "mask": "mask"}
 _DECODED = {**_ATTENDED, "hidden_states": "num_layers B hidden_size", "lengths": "lengths"}
 _BLOCK = {"x": "B T embed_dim", "mask": "mask"}
+_PROJECTED = {"Q": f"B T {WIDTH}", "K": f"B S {WIDTH}", "V": f"B S {HEAD}", "C": f"{RANK} S", "D": f"{RANK} S"}
 _THREE_WIDE = dict.fromkeys("QKV", f"B T {WIDTH}")
 
 _OF_NORMS = ("mean_5000", "equal_entries")
@@ -101,6 +105,14 @@ _LAYERS = (
     Twin("BidirectionalGRU:two_layers", "layers.gru", _BOTH_WAYS, _TWO_LAYERS, _STATE_AND_LENGTHS),
     Twin("BidirectionalGRU:three_layers", "layers.gru", _BOTH_WAYS, _THREE_LAYERS, _STATE_AND_LENGTHS),
     Twin("BidirectionalGRU:fused", "layers.gru", _BOTH_WAYS, _FUSED_LAYERS, _STATE_AND_LENGTHS, also=_SATURATED),
+    Twin("LinearRNN", "layers.linear_rnn", _LINEAR_SEQUENCE, _LINEAR_SIZES, ("hidden_states",)),
+    Twin(
+        "LinearRNN:automatic",
+        "layers.linear_rnn",
+        _LINEAR_SEQUENCE,
+        {**_LINEAR_SIZES, "backward": "automatic"},
+        ("hidden_states",),
+    ),
     Twin(
         "Attn",
         "layers.soft_attention",
@@ -141,6 +153,13 @@ _LAYERS = (
         "layers.multi_headed_attention",
         {"hidden_states": _ALL_HEADS, "mask": "visible B 1 T T"},
         _HEAD_SIZES,
+    ),
+    Twin(
+        "RelativeAttention",
+        "layers.relative_attention",
+        {"x": "B T embed_dim"},
+        {"embed_dim": WIDTH, "head_size": HEAD, "sequence_length": LENGTH},
+        also=_SATURATED,
     ),
     Twin(
         "MLP",
@@ -230,6 +249,14 @@ _FUNCTIONS = (
     _function("split_heads_qkv", _THREE_WIDE, n_heads=HEADS),
     _function("self_attention", _THREE_WIDE, also=_SATURATED, n_heads=HEADS, causal=True),
     _function("self_attention:not_causal", _THREE_WIDE, n_heads=1, causal=False),
+    _function(
+        "low_rank_attention",
+        {"A": f"B {STEPS} {KEYS}", "V": f"B {KEYS} {WIDTH}"},
+        "layers.efficient_attention",
+        rank=RANK,
+    ),
+    _function("projected_attention", _PROJECTED, "layers.efficient_attention", _SATURATED),
+    _function("projected_attention:not_normalised", _PROJECTED, "layers.efficient_attention", normalised=False),
     _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses", _OF_SCORES),
     _function("cross_entropy:tokens", {"logits": "B T num_classes", "labels": "token labels"}, "losses"),
     _function("predicted_classes", {"logits": "B num_classes"}, "losses", _OF_SCORES),

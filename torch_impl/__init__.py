@@ -17,13 +17,16 @@ from torch_impl.layers.attention import (
 )
 from torch_impl.layers.attention_blocks import MLP, PostNormAttentionBlock, PreNormAttentionBlock
 from torch_impl.layers.decoder import DecoderAttn
+from torch_impl.layers.efficient_attention import low_rank_attention, projected_attention
 from torch_impl.layers.embedding import Embedding
 from torch_impl.layers.encoder import Encoder
 from torch_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.linear import Linear
+from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions
+from torch_impl.layers.relative_attention import RelativeAttention
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.models.encoder_decoder import EncoderDecoder
@@ -45,9 +48,11 @@ __all__ = [
     "LayerNorm",
     "LearnedPositions",
     "Linear",
+    "LinearRNN",
     "MultiHeadedAttention",
     "PostNormAttentionBlock",
     "PreNormAttentionBlock",
+    "RelativeAttention",
     "ReviewClassifierGRU",
     "ReviewClassifierTransformer",
     "Transformer",
@@ -58,11 +63,13 @@ __all__ = [
     "cross_entropy",
     "init_qkv_proj",
     "load_arrays",
+    "low_rank_attention",
     "make_causal_mask",
     "masked_softmax",
     "merge_heads",
     "pairwise_similarities",
     "predicted_classes",
+    "projected_attention",
     "seed_dropout",
     "self_attention",
     "split_heads",

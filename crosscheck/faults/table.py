@@ -3,16 +3,16 @@
 from crosscheck.faults.fault import Equivalent, Fault
 from crosscheck.faults.rows.adamw import OPTIMIZERS
 from crosscheck.faults.rows.attention import ATTENTION
+from crosscheck.faults.rows.attention_variants import EFFICIENT_ATTENTION, RELATIVE_ATTENTION
 from crosscheck.faults.rows.blocks import BLOCKS
 from crosscheck.faults.rows.dropout import DROPOUT
-from crosscheck.faults.rows.edge_cases import BORDERS
 from crosscheck.faults.rows.embeddings_and_positions import EMBEDDINGS
 from crosscheck.faults.rows.encoder_decoder import ENCODER_DECODER
 from crosscheck.faults.rows.equivalents_attention import EQUIVALENTS_ATTENTION
 from crosscheck.faults.rows.equivalents_recurrent import EQUIVALENTS_RECURRENT
 from crosscheck.faults.rows.fused import FUSED_LAYERS
-from crosscheck.faults.rows.linear import LINEAR
-from crosscheck.faults.rows.losses import LOSSES
+from crosscheck.faults.rows.linear import LINEAR, LINEAR_RNN
+from crosscheck.faults.rows.losses import BORDERS, LOSSES
 from crosscheck.faults.rows.other_optimizers import RULES
 from crosscheck.faults.rows.precision import PRECISION
 from crosscheck.faults.rows.recurrent import RECURRENT
@@ -36,6 +36,9 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *WEIGHT_RULES,
     *ATTENTION,
     *BLOCKS,
+    *LINEAR_RNN,
+    *RELATIVE_ATTENTION,
+    *EFFICIENT_ATTENTION,
     *TRANSFORMER,
     *LOSSES,
     *OPTIMIZERS,

@@ -1,4 +1,4 @@
-"""`isograd list`: the available twins, experiments, datasets, optimizers, faults and known divergences."""
+"""`isograd list`: the available twins, experiments, datasets, optimizers, studies, faults and known divergences."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -72,22 +72,35 @@ def optimizers() -> Rows:
     ]
 
 
+def studies() -> Rows:
+    from experiments.studies.table import STUDIES
+
+    return [{"name": row.name, "title": row.title, "course": row.course} for row in STUDIES.values()]
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "twins": twins,
     "experiments": experiments,
     "datasets": datasets,
     "optimizers": optimizers,
+    "studies": studies,
     "faults": faults,
     "divergences": divergences,
 }
-QUICK = ("twins", "experiments", "datasets", "optimizers")  # shown by default: the others need both frameworks
+QUICK = (
+    "twins",
+    "experiments",
+    "datasets",
+    "optimizers",
+    "studies",
+)  # shown by default: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:
-    """List twins, experiments, datasets, optimizers, faults or known divergences.
+    """List twins, experiments, datasets, optimizers, studies, faults or known divergences.
 
     Args:
-        what: twins, experiments, datasets, optimizers, faults or divergences; if omitted, all but the last two.
+        what: twins, experiments, datasets, optimizers, studies, faults or divergences; if omitted, all but the last 2.
         json: Print JSON.
     """
     if what is not None:

@@ -15,6 +15,7 @@ from experiments.commands.listing import list_command
 from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
+from experiments.commands.study import study
 from experiments.commands.train import train
 from experiments.parsing import parse
 
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "eval": evaluate_command,
     "report": report,
     "port": port_command,
+    "study": study,
     "bench": bench,
     "demo": demo,
 }

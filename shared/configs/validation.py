@@ -26,3 +26,18 @@ def check_choice(what: str, got: str, choices: Iterable[str]) -> None:
         if not nearest and len(choices) > SHOWN:
             listed.append(f"one of {len(choices) - SHOWN} others")
         raise IsogradError(f"unknown {what} {got!r}: did you mean {' or '.join(listed)}?")
+
+
+def check_length(steps: int, longest: int) -> None:
+    """Raise unless a sequence is no longer than what the positions were made for."""
+    if steps > longest:
+        raise IsogradError(
+            f"expected a sequence of at most {longest} steps, got {steps}: shorten it, or build with a larger "
+            "sequence_length"
+        )
+
+
+def check_rank(rank: int, most: int) -> None:
+    """Raise unless a matrix can have this rank."""
+    if not 1 <= rank <= most:
+        raise IsogradError(f"expected a rank from 1 to {most}, the smaller side of the matrix, got {rank}")

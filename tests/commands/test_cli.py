@@ -124,7 +124,7 @@ BAD = {  # what the one sentence must contain
     "run folder is in use": ([*SMALL[:2], "--out", "malformed"], "malformed is not empty: choose a different folder"),
     "unknown twin": (["check", "LayerNrom"], "unknown twin 'LayerNrom': did you mean 'LayerNorm'"),
     "unknown dtype of a check": (["check", "--dtype", "float8"], "unknown dtype 'float8'"),
-    "unknown list": (["list", "modles"], "unknown list 'modles': did you mean 'twins' or 'experiments' or 'datasets'"),
+    "unknown list": (["list", "modles"], "unknown list 'modles': did you mean 'studies'"),
     "reporting no run": (["report"], "expected run folders, got none"),
     "a table and a page": (
         ["report", "empty", "--table", "t.md", "--out", "o"],

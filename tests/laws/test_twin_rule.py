@@ -13,6 +13,7 @@ PRIVATE_MAY_DIFFER = {
     "layers/fused_gru.py",
     "layers/persistent_gru.py",
     "layer_keys.py",
+    "layers/linear_rnn.py",
     "dropout.py",
     "optimizer.py",
     "random_bits.py",

@@ -30,6 +30,11 @@ def roundings_of_two_walks(count: int) -> float:
     return 2 * np.sqrt(count) * roundings(1)
 
 
+def roundings_of_an_average_of_two(scale: float, width: int) -> float:
+    """Two scores of that size, each rounded 2 * width times, share the weight: their average moves by half of it."""
+    return roundings(2 * width) * scale / 2
+
+
 def roundings_of_a_deep_gradient() -> float:
     """Layers and sums of a deep model round 10,000 times in a row."""
     return roundings(10_000)

@@ -48,8 +48,8 @@ KERNELS = "shared.kernels."
 FLOORS = {
     "crosscheck": "criterion recording pairing judging faults pages report compare runs twins causes divergences "
     "explain locate scoring testing __init__",
-    "experiments": "__init__ exit_codes plain_text catalogue progress training reports porting bench parsing commands "
-    "cli __main__",
+    "experiments": "__init__ exit_codes plain_text catalogue progress training reports porting bench studies parsing "
+    "commands cli __main__",
 }
 
 

@@ -93,6 +93,18 @@ def multi_headed_attention(w: Weights, a: Arguments, hidden_states: Tensor, mask
     return w.linear("out_proj", torch.cat(of_heads, -1))
 
 
+def relative_attention(w: Weights, a: Arguments, x: Tensor) -> Tensor:
+    """Query by query: its scores against all keys, plus p of how far it is behind each; weights of -inf are 0."""
+    queries, keys, values = (w.linear(name, x) for name in ("q_proj", "k_proj", "v_proj"))
+    middle, steps, outputs = a["sequence_length"] - 1, x.shape[1], []
+    for i in range(steps):
+        p = torch.stack([w["positions"][middle + i - j] for j in range(steps)])
+        scores = (keys * queries[:, i, None]).sum(-1) / math.sqrt(a["head_size"]) + p
+        weights = visible_softmax(scores, torch.isfinite(p)[None], -1)
+        outputs.append((weights[..., None] * values).sum(1))
+    return torch.stack(outputs, 1)
+
+
 def mlp(w: Weights, a: Arguments, x: Tensor) -> Tensor:
     """Linear, GELU(x) = x Phi(x), dropout, Linear, dropout."""
     hidden = w.linear("in_proj", x)

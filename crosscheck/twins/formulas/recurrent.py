@@ -33,6 +33,22 @@ def bidirectional_gru(
     return _by_example(w, a, ways, inputs, hidden_states, lengths)
 
 
+def linear_rnn(w: Weights, a: Arguments, inputs: Tensor, hidden_states: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """h_t = W^(t+1) h_0 + sum over i <= t of W^(t-i) (W_xh x_i + biases), by powers of W = W_hh; log softmax of o_t."""
+    start = inputs.new_zeros(1, len(inputs), a["hidden_size"]) if hidden_states is None else hidden_states
+    W, given = w["W_hh.weight"], w.linear("W_xh", inputs) + w["W_hh.bias"]
+    powers = [torch.linalg.matrix_power(W, power) for power in range(inputs.shape[1] + 1)]
+    states = torch.stack(
+        [
+            start[0] @ powers[t + 1].T + torch.stack([given[:, i] @ powers[t - i].T for i in range(t + 1)]).sum(0)
+            for t in range(inputs.shape[1])
+        ],
+        1,
+    )
+    logits = w.linear("W_yh", states)
+    return logits - logits.logsumexp(-1, keepdim=True), states[None, :, -1]
+
+
 def encoder(
     w: Weights, a: Arguments, inputs: Tensor, hidden_states: Tensor | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crosscheck.recording.nesting import flat_outputs
 from crosscheck.recording.values import Options, Values, cotangent
-from crosscheck.twins.formulas import attention, layers, losses, models, recurrent
+from crosscheck.twins.formulas import attention, efficient_attention, layers, losses, models, recurrent
 from crosscheck.twins.formulas.weights import Weights
 from shared.arrays import ArrayMapping, Arrays
 from shared.registry import find_twin
@@ -24,8 +24,10 @@ FORMULAS: Mapping[str, Callable[..., Any]] = {  # (weights, constructor argument
     "BidirectionalGRU": recurrent.bidirectional_gru,
     "Encoder": recurrent.encoder,
     "DecoderAttn": recurrent.decoder,
+    "LinearRNN": recurrent.linear_rnn,
     "Attn": attention.soft_attention,
     "MultiHeadedAttention": attention.multi_headed_attention,
+    "RelativeAttention": attention.relative_attention,
     "MLP": attention.mlp,
     "PreNormAttentionBlock": attention.pre_norm_block,
     "PostNormAttentionBlock": attention.post_norm_block,
@@ -44,6 +46,8 @@ FORMULAS: Mapping[str, Callable[..., Any]] = {  # (weights, constructor argument
     "merge_heads": attention.merge_heads,
     "split_heads_qkv": attention.split_heads_qkv,
     "self_attention": attention.self_attention,
+    "low_rank_attention": efficient_attention.low_rank_attention,
+    "projected_attention": efficient_attention.projected_attention,
     "cross_entropy": losses.cross_entropy,
     "predicted_classes": losses.predicted_classes,
     "weighted_mean": losses.weighted_mean,

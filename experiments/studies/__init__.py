@@ -1,0 +1,1 @@
+"""Theory studies: what the courses ask, answered in both frameworks."""

@@ -1,0 +1,41 @@
+"""Attention whose scores know how far apart two positions are. Twin: torch_impl/layers/relative_attention.py."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jaxtyping import Float
+
+from jax_impl.layers.attention import attn_scaled, compute_outputs, masked_softmax, pairwise_similarities
+from jax_impl.layers.linear import Linear
+from shared.configs.validation import check_length
+
+
+class RelativeAttention(nnx.Module):
+    """softmax over j of Q_i K_j / sqrt(d) + p_(i-j), times V_j: x (B, T, E) -> (B, T, d), T <= sequence_length.
+
+    `positions` holds p_(1-L) to p_(L-1), drawn from N(0, 1); where p is -inf nothing is attended, and a position that
+    attends to nothing gives zeros.
+    """
+
+    def __init__(self, embed_dim: int, head_size: int, sequence_length: int, *, rngs: nnx.Rngs):
+        self.head_size = head_size
+        self.sequence_length = sequence_length
+        self.q_proj = Linear(embed_dim, head_size, rngs=rngs)
+        self.k_proj = Linear(embed_dim, head_size, rngs=rngs)
+        self.v_proj = Linear(embed_dim, head_size, rngs=rngs)
+        self.positions = nnx.Param(jax.random.normal(rngs.params(), (2 * sequence_length - 1,), jnp.float32))
+
+    def position_scores(self, steps: int) -> Float[Array, "T T"]:
+        """p_(i-j) for every query i and key j."""
+        check_length(steps, self.sequence_length)
+        i = jnp.arange(steps)
+        return self.positions[i[:, None] - i + self.sequence_length - 1]
+
+    def __call__(self, x: Float[Array, "B T E"]) -> Float[Array, "B T d"]:
+        p = self.position_scores(x.shape[1])
+        scores = attn_scaled(pairwise_similarities(self.q_proj(x), self.k_proj(x)), self.head_size, 1)
+        weights = masked_softmax(scores + p, p > -math.inf, axis=-1)
+        return compute_outputs(weights, self.v_proj(x))
