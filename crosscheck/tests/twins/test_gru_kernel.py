@@ -1,4 +1,4 @@
-"""The kernel of a GRU layer on a CPU, in Triton's interpreter: one program after another, so a group has one program."""
+"""The kernel of a GRU layer on a CPU, in Triton's interpreter, where programs run in turn: a group has one."""
 
 import importlib.util
 import subprocess
