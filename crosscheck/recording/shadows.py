@@ -23,6 +23,7 @@ from torch_impl.weights import to_numpy
 WRITTEN = {"native_batch_norm": (3, 4)}  # positions of arguments written in place, which the schema does not declare
 FUSED = ("norm", "gelu", "silu", "mish", "softplus", "convolution_backward")  # several operations in other code
 REPLACED = ("set_", "resize_")  # operations that exchange a tensor's memory
+DIGITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}  # binary
 EXPONENT = 0x7FF << 52  # the bits of a float64's exponent
 ACTIVE: list["Shadows"] = []
 
@@ -161,7 +162,7 @@ class Shadows(TorchDispatchMode):
 
     def _longer(self, dtype: torch.dtype) -> torch.dtype:
         """The dtype, or the one under test if that has more digits."""
-        is_short = dtype.is_floating_point and torch.finfo(dtype).eps > torch.finfo(self.dtype).eps
+        is_short = dtype.is_floating_point and DIGITS.get(dtype, 0) < DIGITS[self.dtype]
         return self.dtype if is_short else dtype
 
     def _random(self, like: Tensor) -> Tensor:

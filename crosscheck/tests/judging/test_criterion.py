@@ -50,7 +50,9 @@ def test_a_side_may_be_off_by_three_times_the_movement_of_the_oracle_where_the_o
 @given(scale=SIZES)
 def test_a_tensor_may_be_off_by_three_standard_deviations_of_one_rounding_of_its_own(times, agrees, scale):
     distance = times * criterion.SPREAD * UNIT * 20 * scale
-    verdict = rule(distance * (1 - UNIT), 0.0, roundoff=UNIT, oracle=scale * ORACLE, floor=1000 * scale)
+    verdict = rule(
+        distance * (1 - UNIT), 0.0, roundoff=UNIT, oracle=scale * ORACLE, floor=criterion.norm(50 * scale * ORACLE)
+    )
     assert verdict.agrees == agrees
 
 
@@ -77,7 +79,7 @@ def test_what_the_dtype_or_the_proof_can_not_tell_apart_is_no_different_order():
     alike = 1 + np.array([0.0, UNIT])
     assert criterion.compare_noise(alike, alike, 0.0, alike, UNIT, UNIT).agrees
     nothing = np.array([criterion.PROOF, 0.0])
-    assert criterion.compare_noise(nothing, nothing, 2.0, nothing, UNIT, UNIT).agrees
+    assert criterion.compare_noise(nothing, nothing, criterion.norm(ORACLE), nothing, UNIT, UNIT).agrees
 
 
 def test_an_error_beyond_an_undecided_bound_disagrees():
@@ -88,9 +90,9 @@ def test_an_error_beyond_an_undecided_bound_disagrees():
 
 @given(scale=SIZES)
 def test_the_sensitivity_is_the_smallest_error_that_is_seen_relative_to_the_tensor_itself(scale):
-    verdict = rule(0.0, 0.0, moved=scale * UNIT, oracle=scale * ORACLE, floor=200 * scale)
+    verdict = rule(0.0, 0.0, moved=scale * UNIT, oracle=scale * ORACLE, floor=criterion.norm(10 * scale * ORACLE))
     assert verdict.sensitivity == criterion.NOISE_RATIO * UNIT / 20
-    assert criterion.prove(ORACLE, ORACLE, 200.0).sensitivity == 10 * criterion.PROOF
+    assert criterion.prove(ORACLE, ORACLE, criterion.norm(10 * ORACLE)).sensitivity == 10 * criterion.PROOF
 
 
 @given(scale=SIZES)

@@ -32,7 +32,7 @@ LEFT = {  # operations that only move numbers around, or whose result needs no r
     "cast and back": lambda x: x.double().to(x.dtype),
     "index": lambda x: x[INDEX],
     "gather": lambda x: x.gather(1, torch.tensor([[3], [1], [0]])),
-    "masked_fill": lambda x: x.masked_fill(x > 1, -torch.inf),
+    "masked_fill": lambda x: x.masked_fill(x > 0, -torch.inf),
     "full": lambda x: torch.full((3,), 0.75, dtype=x.dtype),
     "arange": lambda x: torch.arange(3, dtype=x.dtype),
     "abs": lambda x: x.abs(),
@@ -43,7 +43,7 @@ LEFT = {  # operations that only move numbers around, or whose result needs no r
     "product with a power of two": lambda x: x * 0.25,
     "sum of zeros": lambda x: x + 0,
     "exponential of zeros": lambda x: (x - x).exp(),
-    "comparison": lambda x: x > 0.3,
+    "comparison": lambda x: x > 0,
     "largest entry": lambda x: x.argmax(),
 }
 MOVED = {
@@ -81,7 +81,7 @@ def test_what_needs_no_rounding_keeps_its_bits(name, dtype):
 def test_results_of_arithmetic_move_by_about_a_rounding_of_their_own_dtype(name, dtype):
     exact, moved = shadows(MOVED[name], dtype)
     sizes = [criterion.difference(each, exact) / criterion.norm(exact) for each in moved]
-    assert roundings(1, dtype) / RUNS < max(sizes) < roundings(4, dtype)
+    assert roundings(1, dtype) / len(moved) < max(sizes) < roundings(4, dtype)
 
 
 @pytest.mark.parametrize("name", ["exp", "softmax", "gelu"])
@@ -145,4 +145,4 @@ def test_a_gradient_that_is_zero_in_theory_is_granted_the_mean_noise_of_all():
     noise = measure_noise(ZeroInTheory(), ((x,), {}), Options(np.dtype(np.float32), noise_runs=2))
     moved, oracle = noise.movement["parameter_gradients"], noise.oracle.parameter_gradients
     assert criterion.norm(oracle["shift"]) <= criterion.PROOF * criterion.norm(oracle["weight"])
-    assert 0 < moved["weight"] / 2 < moved["shift"] < moved["weight"]
+    assert 0 < moved["weight"] - moved["shift"] < moved["shift"]  # between half of it and all
