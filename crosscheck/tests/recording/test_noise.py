@@ -113,6 +113,12 @@ def test_a_sum_has_the_roundings_of_all_its_partial_sums():
     assert max(abs(each - exact) for each in moved) > roundings(4, "bfloat16") * exact
 
 
+def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():
+    x = torch.ones(4000, dtype=torch.float64)
+    exact, moved = shadows(lambda x: x * 0.3, "bfloat16", x)
+    assert all(abs(each.mean() - exact.mean()) > roundings(1, "bfloat16") * exact.mean() / 2 for each in moved)
+
+
 @pytest.mark.parametrize("name", ["relu", "masked_fill", "views"])
 def test_a_gradient_that_is_handed_on_is_not_rounded(name):
     def gradient(x: torch.Tensor) -> torch.Tensor:
