@@ -141,8 +141,9 @@ def test_a_page_names_the_command_that_made_it(capsys, folder):
     assert out.endswith("open a folder/report.html\n")
     page = (folder / "a folder" / "report.html").read_text()
     assert "<code>isograd check &#39;masked_*&#39; --dtype float64 --out &#39;a folder&#39;</code>" in page
-    given = {"patterns": ("a",), "dtype": (), "device": "cuda", "faults": False, "seeds": None}
-    assert command_line("check", check, {**given, "out": None, "json": True}) == "isograd check a --device cuda --json"
+    unchanged = {"faults": False, "families": False, "seeds": None, "out": None}
+    given = {"patterns": ("a",), "dtype": (), "device": "cuda", **unchanged, "json": True}
+    assert command_line("check", check, given) == "isograd check a --device cuda --json"
 
 
 def test_faults_are_named_without_their_families(capsys, folder):
