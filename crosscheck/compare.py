@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from crosscheck.judging.decision import FLOAT32_GAP, decided, offered
 from crosscheck.judging.first_divergence import Found, as_divergence, find_first
 from crosscheck.judging.isolation import innermost, isolate
 from crosscheck.judging.judge import decisive, judge, uneven_calls, unmatched
@@ -14,7 +15,7 @@ from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import arguments_of, check_dtypes, check_rules, options_of, sides_of
 from crosscheck.pairing.renaming import Rules
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
-from crosscheck.recording.values import Options
+from crosscheck.recording.values import WIDENED, Options
 from crosscheck.report import Report
 
 
@@ -32,6 +33,7 @@ def compare(
     torch_arguments: dict[str, Any] | None = None,
     jax_arguments: dict[str, Any] | None = None,
     optimize: bool = True,
+    widen: bool = False,
     name: str | None = None,
     device: str | None = None,
 ) -> Report:
@@ -46,21 +48,23 @@ def compare(
     dropout is off. `updates` also compares the state after the first optimiser step and after this many, with our AdamW
     or with `optimizers`, (parameters -> torch optimizer, optax transformation).
     float64 modules are held to the proof, others to the noise rule. The latter are compiled as users compile them;
-    optimize=False skips XLA's optimisation of machine code and takes a third of the time.
+    optimize=False skips XLA's optimisation of machine code and takes a third of the time. `widen` reads casts to
+    float32 inside float64 modules, and tensors created in float32, as float64: such code reaches the proof, too.
     Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not match.
     """
     check_rules(rules or {})
     own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments, "optimizers": optimizers}
     sides = sides_of(torch_module, jax_module, name=name, **own)
     arguments = arguments_of(inputs, sides)
-    wanted = Options(PROOF_DTYPE, train, gradients, updates=updates, optimize=optimize)
+    widened = WIDENED if widen else ()
+    wanted = Options(PROOF_DTYPE, train, gradients, updates=updates, optimize=optimize, widen=widened)
     options = options_of(sides, arguments, wanted, device)
     check_dtypes(sides, options)
     comparison = Comparison(*sides, arguments, options, rules or {}, layouts or {})
     ours, theirs = comparison.recordings()
-    report = _judged(ours, theirs, comparison)
+    report = _decided(_judged(ours, theirs, comparison), comparison)
     if not report.agrees:
-        return _located(report, ours, theirs, comparison)
+        return _offered(_located(report, ours, theirs, comparison), comparison)
     return replace(report, idle_buffers=differing_buffers(*(side.module for side in sides), comparison.rules))
 
 
@@ -78,6 +82,21 @@ def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Repor
         parts={**ours.values.seconds, **theirs.values.seconds},
         recordings=(ours, theirs),
     )
+
+
+def _decided(report: Report, comparison: Comparison) -> Report:
+    """The report with what the noise leaves undecided decided in float64."""
+    rows, reason = decided(report.rows, comparison)
+    return replace(report, rows=rows, undecided_because=reason)
+
+
+def _offered(report: Report, comparison: Comparison) -> Report:
+    """The report with what `widen` would change, where float32 can be the reason for what differs."""
+    first, options = report.first_row, comparison.options
+    is_recorded = any(side.recorded is not None for side in (comparison.ours, comparison.theirs))
+    if is_recorded or options.dtype != PROOF_DTYPE or options.widen or first is None or first.error > FLOAT32_GAP:
+        return report
+    return replace(report, offer=offered(replace(comparison, options=replace(comparison.options, widen=WIDENED))))
 
 
 def _located(report: Report, ours: Recording, theirs: Recording, comparison: Comparison) -> Report:

@@ -2,9 +2,11 @@
 
 float64: the relative L2 error is at most 1e-12. Other dtypes: the bound is measured. The float64 run is the oracle;
 a side's error against it may be at most 3 times the noise, which is the larger of the other side's error and the
-oracle's own movement under random rounding (see recording/random_rounding.py).
+oracle's own movement under random rounding (see recording/shadows.py).
+A bound that zeros, the opposite sign or a different order of the entries would meet decides nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -13,18 +15,32 @@ import numpy as np
 # derived: float64 roundoff is 1.1e-16; this allows for the 10**4 roundings of a deep gradient, but not for a fault
 PROOF = 1e-12
 NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
+SPREAD = 3**-0.5  # standard deviation of one rounding, which is off by up to one unit roundoff either way
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Error and bound, both relative to the same norm."""
+    """Error and bound, both relative to the same norm, and `size`, the norm of the tensor itself relative to it.
+
+    `undecided` if the error meets a bound that numbers with nothing in common with the right ones would meet too.
+    """
 
     error: float
     bound: float
+    size: float = 1.0
+    undecided: bool = False
 
     @property
     def agrees(self) -> bool:
-        return self.error <= self.bound
+        return self.error <= self.bound and not self.undecided
+
+    @property
+    def sensitivity(self) -> float:
+        """The smallest error, relative to the tensor itself, that is seen for certain; infinite if it is zero in
+        theory."""
+        if self.bound == 0:
+            return 0.0
+        return self.bound / self.size if self.size > PROOF else float("inf")
 
 
 def unit_roundoff(dtype: np.dtype) -> float:
@@ -62,8 +78,9 @@ def movement(moved: np.ndarray, exact: np.ndarray) -> float:
 
 def prove(torch_array: np.ndarray, jax_array: np.ndarray, floor: float) -> Verdict:
     """The float64 criterion; `floor` is the model's largest gradient norm: one that is zero in theory is only noise."""
-    scale = max(norm(torch_array), floor) or 1.0
-    return Verdict(difference(torch_array, jax_array) / scale, PROOF)
+    size = norm(torch_array)
+    scale = max(size, floor) or 1.0
+    return Verdict(difference(torch_array, jax_array) / scale, PROOF, size / scale)
 
 
 def compare_noise(
@@ -74,8 +91,19 @@ def compare_noise(
     moved: float,
     roundoff: float,
 ) -> Verdict:
-    """The noise rule; `moved` is how far random rounding at `roundoff` moves the oracle; `floor` as in `prove`."""
-    scale = max(norm(oracle), floor) or 1.0
+    """The noise rule; `moved` is how far random rounding moves the oracle; `floor` as in `prove`."""
+    size = norm(oracle)
+    scale = max(size, floor) or 1.0
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
-    noise = max(roundoff * scale, moved)
-    return Verdict(max(errors) / scale, NOISE_RATIO * max(min(errors), noise) / scale)
+    bound = NOISE_RATIO * max(min(errors), moved, SPREAD * roundoff * size)
+    least = max(roundoff * size, PROOF * scale)  # the dtype, or the proof, can't tell numbers apart that are nearer
+    undecided = max(errors) <= bound and any(least < distance <= bound for distance in impostors(oracle))
+    return Verdict(max(errors) / scale, bound / scale, size / scale, undecided)
+
+
+def impostors(oracle: np.ndarray) -> Iterator[float]:
+    """How far the oracle is from zeros, and from its own entries in a different order (its negative is farther)."""
+    yield norm(oracle)
+    for axis in range(oracle.ndim):
+        yield difference(np.flip(oracle, axis), oracle)
+        yield difference(np.roll(oracle, oracle.shape[axis] // 2, axis), oracle)

@@ -1,6 +1,7 @@
 """The result of a comparison, with rows, verdict and first divergence, as text, JSON and HTML."""
 
 import json
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,7 +20,8 @@ class Report:
     `first_divergence` is the module at fault (its path), the phase (inputs, parameters, forward, input gradient,
     parameter gradient, update) and the tensor that shows it, or None if the two agree; `first_row` is that tensor's
     row. `unmatched` lists the modules that only one side calls, `idle_buffers` the buffers that differ although the two
-    agree: nothing that was compared depends on them. `recordings` holds every tensor of both sides.
+    agree: nothing that was compared depends on them. `undecided_because` says why what the noise leaves undecided could
+    not be decided in float64; `offer` says what `widen` would change. `recordings` holds every tensor of both sides.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Report:
     first_row: Row | None = None
     unmatched: dict[str, list[str]] = field(default_factory=dict)
     idle_buffers: list[str] = field(default_factory=list)
+    undecided_because: str = ""
+    offer: str = ""
     case: str = ""
     seconds: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
@@ -57,6 +61,18 @@ class Report:
         counted = [row for row in self.rows if not KIND[row.kind].is_inside]
         return max(counted, key=share_of_bound, default=None)
 
+    @property
+    def measured(self) -> list[Row]:
+        """The rows that count, have an error, and are held to a bound that was measured."""
+        counted = [row for row in self.rows if not KIND[row.kind].is_inside and row.bound and row.error]
+        return [row for row in counted if self.dtype != "float64" and not row.decided_in and not row.undecided]
+
+    @property
+    def sensitivities(self) -> list[float]:
+        """The sensitivity of every tensor that counts and is not zero, in order."""
+        found = [row.sensitivity for row in self.rows if row.bound and not KIND[row.kind].is_inside]
+        return sorted(each for each in found if math.isfinite(each))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that follows crosscheck/report_schema.json, strict JSON: non-finite numbers are text."""
         names = [f.name for f in fields(Row)]
@@ -73,6 +89,19 @@ class Report:
     def to_html(self) -> str:
         """A single self-contained page."""
         return render([self])
+
+    def _seen(self) -> list[str]:
+        """How small an error would have been seen, and what a run in float64 decided or could not decide."""
+        found, counted = self.sensitivities, [row for row in self.rows if not KIND[row.kind].is_inside]
+        proven, left = sum(bool(row.decided_in) for row in counted), sum(row.undecided for row in counted)
+        half, everywhere = (found[len(found) // 2], found[-1]) if found else (0.0, 0.0)
+        because = f": {self.undecided_because}" if self.undecided_because else ""
+        lines = {
+            f"sees errors from {half:.1e} of a tensor on in half of them, from {everywhere:.1e} on in all": found,
+            f"decided in float64, since noise hides zeros or a different order: {proven} tensors": proven,
+            f"undecided, since that run can't be made{because}: {left} tensors": left,
+        }
+        return [f"  {line}" for line, is_so in lines.items() if is_so]
 
     @property
     def title(self) -> str:
@@ -105,6 +134,8 @@ class Report:
         lines = [f"{self.title}: {self.summary}"]
         if self.first_row is not None:
             lines += [f"  first: {self.first_row}", *_both(self.first_row.statistics)]
+        lines += self._seen()
+        lines += [f"  {self.offer}"] if self.offer else []
         others = [row for row in self.disagreements if row is not self.first_row]
         lines += [f"  {row}" for row in others[:SHOWN]]
         lines += [f"  and {len(others) - SHOWN} more"] if len(others) > SHOWN else []

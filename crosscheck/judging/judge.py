@@ -119,6 +119,8 @@ def row_of(
         jax_shape=theirs.shape,
         error=verdict.error,
         bound=verdict.bound,
+        sensitivity=verdict.sensitivity,
+        undecided=verdict.undecided,
         worst_index=index,
         torch_value=torch_value,
         jax_value=jax_value,

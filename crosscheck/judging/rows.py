@@ -85,7 +85,10 @@ class Statistics(NamedTuple):
 class Row:
     """One tensor: its shape on both sides, error and bound (relative L2), and the worst element with both values.
 
-    `module` is the path of the module it belongs to. `statistics` holds torch's and JAX's if the tensor disagrees.
+    `module` is the path of the module it belongs to. `sensitivity` is the smallest error, relative to the tensor
+    itself, that is seen for certain. `undecided` rows meet a bound that zeros or a different order would meet too;
+    `decided_in` names the dtype of the run whose numbers these are, where it is not the one under test. `statistics`
+    holds torch's and JAX's if the tensor disagrees.
     """
 
     tensor: str
@@ -99,13 +102,18 @@ class Row:
     torch_value: float
     jax_value: float
     statistics: tuple[Statistics, ...] = ()
+    sensitivity: float = 0.0
+    undecided: bool = False
+    decided_in: str = ""
 
     @property
     def agrees(self) -> bool:
-        return self.error <= self.bound  # NaN and infinity never agree
+        return self.error <= self.bound and not self.undecided  # NaN and infinity never agree
 
     @property
     def verdict(self) -> str:
+        if self.undecided:
+            return "undecided"
         return "agrees" if self.agrees else "DISAGREES"
 
     @property
@@ -140,8 +148,10 @@ class Row:
             return f"{self.label}: the shapes differ, {shapes}"
         if self.is_nan_in_both:
             return f"{self.label} {shapes}: NaN on both sides at the same positions, first at {self.worst_index}"
+        bound = f"{self.bound:.2e}{f' in {self.decided_in}' if self.decided_in else ''}"
+        bound += ", which zeros or a different order would meet too" if self.undecided else ""
         return (
-            f"{self.label} {shapes}: error {self.error:.2e}, bound {self.bound:.2e}, "
+            f"{self.label} {shapes}: error {self.error:.2e}, bound {bound}, "
             f"worst at {self.worst_index}: torch {ours}, jax {theirs}"
         )
 

@@ -167,7 +167,8 @@ def _tensor(row: Row) -> list[Any]:
     index = ", ".join(map(str, row.worst_index))
     values = dict.fromkeys(digits(row.torch_value, row.jax_value))  # equal values appear once
     kind = list(KIND).index(row.kind)
-    return [kind, row.tensor, shape, short(row.error, 3), short(row.bound, 3), level_of(row), index, *values]
+    numbers = short(row.error, 3), short(row.bound, 3), 0 if row.sensitivity == row.bound else short(row.sensitivity)
+    return [kind, row.tensor, shape, *numbers, level_of(row), index, *values]
 
 
 def short(number: float, figures: int = 2) -> str:

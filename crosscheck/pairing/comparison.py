@@ -8,9 +8,10 @@ from crosscheck.pairing.preconditions import check_pairing
 from crosscheck.pairing.renaming import Rules, in_shapes_of
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.recording import Recording
+from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.side import Side
-from crosscheck.recording.values import Options
+from crosscheck.recording.values import NARROW, Options
+from shared.errors import IsogradError
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Comparison:
         check_pairing(ours, theirs, self.ours.title)
         return ours, theirs
 
+    def in_float64(self) -> "Comparison":
+        """The same comparison with both sides widened to float64, whatever they cast to."""
+        return replace(self, options=replace(self.options, dtype=PROOF_DTYPE, widen=NARROW))
+
     def jax_recording(self, ours: Recording) -> Recording:
         """The JAX side's recording, with parameters in the shapes of torch's."""
         theirs = self._canonical(self.theirs)
@@ -38,5 +43,7 @@ class Comparison:
         return replace(theirs, values=in_shapes_of(under_own_names(theirs.values, like), like))
 
     def _canonical(self, side: Side) -> Recording:
+        if side.recorded is not None and side.recorded.options.widen != self.options.widen:
+            raise IsogradError(f"the recording of {side.title} can't be run again in float64")
         found = side.recorded or record.run(side, self.arguments, self.options)
         return canonical(found, self.layouts, self.rules)

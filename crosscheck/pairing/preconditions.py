@@ -16,7 +16,7 @@ from crosscheck.recording.values import Options
 from shared.errors import IsogradError, WeightsError
 from shared.weight_rules import check_names
 
-SETTINGS = ("train", "gradients", "updates")  # settings that both recordings must share
+SETTINGS = ("train", "gradients", "updates", "widen")  # settings that both recordings must share
 
 
 def sides_of(
@@ -101,8 +101,10 @@ def options_of(sides: Sequence[Side], arguments: Arguments, wanted: Options, dev
     found = next((side.recorded for side in sides if side.recorded is not None), None)
     if found is None:
         ours, _ = sides
-        return replace(wanted, dtype=ours.dtype_under_test(arguments), device=device or ours.device)
-    for setting in ("train", "updates"):
+        options = replace(wanted, dtype=ours.dtype_under_test(arguments), device=device or ours.device)
+        check_widening(ours.title, options)
+        return options
+    for setting in ("train", "updates", "widen"):
         asked, made = getattr(wanted, setting), getattr(found.options, setting)
         if asked and asked != made:
             raise IsogradError(
@@ -110,6 +112,15 @@ def options_of(sides: Sequence[Side], arguments: Arguments, wanted: Options, dev
                 f"compared with {setting}={asked}: record it again"
             )
     return replace(found.options, device=device or found.options.device)
+
+
+def check_widening(title: str, options: Options) -> None:
+    """Only a run in float64 can read what is shorter as float64."""
+    if options.widen and options.dtype != PROOF_DTYPE:
+        raise IsogradError(
+            f"widen reads float32 inside float64 modules as float64, but {title} is {options.dtype}: make both modules "
+            "float64, or leave widen out"
+        )
 
 
 def check_dtypes(sides: Sequence[Side], options: Options) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.jax_modules import as_function
+from crosscheck.recording.jax_widening import widened, widening
 from crosscheck.recording.nesting import flat_outputs, is_float, map_arguments, named_arrays
 from crosscheck.recording.optimizer_steps import update_with_jax
 from crosscheck.recording.stopwatch import timed
@@ -37,6 +38,20 @@ def compiler_options(options: Options) -> dict[str, bool | int] | None:
 
 def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
     """Outputs and the gradients of sum(output * cotangent) on the device; leaves the module unchanged."""
+    with widening(options.widen):
+        return _evaluated(widened(module) if options.widen else module, arguments, options, optimizer)
+
+
+def casts(module: Any, arguments: Arguments, options: Options) -> set[str]:
+    """The dtypes of `options.widen` that the module casts to, or creates arrays in."""
+    with widening(options.widen) as found:
+        call, parameters, _ = as_function(widened(module), options)
+        function = functools.partial(_function, call, arguments, Values(), options)
+        jax.eval_shape(function, parameters, named_arrays(arguments), {})
+    return found
+
+
+def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: Any) -> Values:
     call, parameters, names = as_function(module, options)
     given = named_arrays(arguments)
     inputs = {name: jax.device_put(array, jax.devices(options.device)[0]) for name, array in given.items()}

@@ -1,5 +1,6 @@
-"""How far the float64 oracle moves when every operation rounds randomly, as a lower precision would."""
+"""How far the float64 oracle moves when every operation rounds at random where the module's own operation rounds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,11 +8,13 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.nesting import is_float, map_arguments
+from crosscheck.recording.nesting import is_float
 from crosscheck.recording.values import ARRAY_FIELDS, Options, Values
 from shared.arrays import Arrays
+from shared.training_state import AVERAGE, WEIGHTS
 
 GRADIENTS = ("input_gradients", "intermediate_gradients", "parameter_gradients")
+NUMBERS = 50_000_000  # parameters times runs that are kept at once: 8 bytes each
 Movement = dict[str, dict[str, float]]  # field of Values -> tensor -> L2 norm of the movement
 
 
@@ -24,28 +27,25 @@ class Noise:
 
 
 def measure_noise(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Noise:
-    """Run the torch module in plain float64, then with random rounding at the scale of `options.dtype`.
+    """Run the torch module on the CPU with shadows in float64: one that is exact, and some that round at random.
 
     `optimizer` makes the updates, as in the run being judged: see `update_with_torch`.
     """
     from crosscheck.recording import torch_side
-    from crosscheck.recording.random_rounding import RandomRounding
 
-    oracle, wide = torch_side.in_float64(module), widened(arguments)
-    options = replace(options, device="cpu")
-    exact = torch_side.evaluate(oracle, wide, options, optimizer)
+    module, options = torch_side.on_cpu(module), replace(options, device="cpu")
+    together = max(1, min(options.noise_runs, NUMBERS // (1 + torch_side.size_of(module))))
     movement: Movement = {field: {} for field in ARRAY_FIELDS}
-    for seed in range(options.noise_runs):
-        with RandomRounding(criterion.unit_roundoff(options.dtype), seed):
-            _add_movement(movement, exact, torch_side.evaluate(oracle, wide, options, optimizer))
+    for seed in range(0, options.noise_runs, together):
+        runs = min(together, options.noise_runs - seed)
+        exact, *moved = torch_side.shadows(module, arguments, options, runs, seed, optimizer)
+        for values in moved:
+            _add_movement(movement, exact, values)
     for field in GRADIENTS:
         _pool(getattr(exact, field), movement[field])
+    for moments in _moments(exact.updates):
+        _pool(moments, movement["updates"])
     return Noise(exact, movement)
-
-
-def widened(arguments: Arguments) -> Arguments:
-    """Arguments with float arrays in float64, the rest unchanged."""
-    return map_arguments(lambda _, a: a.astype(np.float64) if is_float(a.dtype) else a, *arguments)
 
 
 def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
@@ -54,6 +54,13 @@ def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
             if is_float(array.dtype):
                 distance = criterion.movement(getattr(moved, field)[name], array)
                 movement[field][name] = max(movement[field].get(name, 0.0), distance)
+
+
+def _moments(updates: Arrays) -> Iterator[Arrays]:
+    """The optimiser's state by step and group: what a gradient that is zero in theory leads to."""
+    for group in dict.fromkeys(name.rsplit("/", 1)[0] for name in updates):
+        if group.split("/")[-1] not in (WEIGHTS, AVERAGE):
+            yield {name: array for name, array in updates.items() if name.startswith(f"{group}/")}
 
 
 def _pool(gradients: Arrays, movement: dict[str, float]) -> None:

@@ -30,7 +30,7 @@ def update_with_torch(
     """
     import torch
 
-    from torch_impl.weights import to_numpy
+    from crosscheck.recording.shadows import read
 
     make = _own_torch if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_torch
     step_once = make(parameters, optimizer or CONFIG)
@@ -40,7 +40,7 @@ def update_with_torch(
         with torch.no_grad():
             state = step_once(step, found)
         if step in (1, steps):
-            states[step] = {group: {n: to_numpy(t) for n, t in named.items()} for group, named in state.items()}
+            states[step] = {group: {n: read(t) for n, t in named.items()} for group, named in state.items()}
     return _named(states)
 
 

@@ -18,7 +18,7 @@ from crosscheck.recording.precision import full_precision, xla_compiles
 from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
 from crosscheck.recording.side import Side, side_of
 from crosscheck.recording.stopwatch import timed
-from crosscheck.recording.values import Options, Values
+from crosscheck.recording.values import WIDENED, Options, Values
 from shared.arrays import Arrays
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
@@ -35,6 +35,7 @@ def record(
     updates: int = 0,
     optimizer: Any = None,
     arguments: Mapping[str, Any] | None = None,
+    widen: bool = False,
     name: str | None = None,
     device: str | None = None,
 ) -> Recording:
@@ -49,6 +50,7 @@ def record(
     check_choice("side", side, SIDES)
     asked = Side.of(side, module, arguments, optimizer)
     options = Options(asked.dtype_under_test(given), train, gradients, device or asked.device, updates)
+    options = replace(options, widen=WIDENED if widen else ())
     recording = run(replace(asked, title=name or asked.title), given, options)
     if path is not None:
         recording.save(path)
@@ -57,7 +59,7 @@ def record(
 
 def run(side: Side, arguments: Arguments, options: Options) -> Recording:
     """The recording of a side's module with its floats in the dtype under test."""
-    evaluate = _evaluator(side.name)
+    evaluate = _module_of(side.name).evaluate
     given = rounded(side.with_own(arguments), options.dtype)
     if options.device == "cuda" and side.name == "torch":
         _open_gpu()
@@ -69,6 +71,13 @@ def run(side: Side, arguments: Arguments, options: Options) -> Recording:
     values.input_gradients = _without(side.own, values.input_gradients, "input ")
     shared = rounded(arguments, options.dtype)
     return Recording(side.name, side.title, options, values, versions(side.name), noise, shared)
+
+
+def casts(side: Side, arguments: Arguments, options: Options) -> set[str]:
+    """The dtypes of `options.widen` that a side's module casts to, or creates tensors in."""
+    given = rounded(side.with_own(arguments), options.dtype)
+    with full_precision(options.dtype == PROOF_DTYPE), _failures_in_one_sentence(side):
+        return _module_of(side.name).casts(side.module, given, options)
 
 
 def _evaluated(
@@ -115,9 +124,9 @@ def _open_gpu() -> None:
     torch.ones(1, device="cuda", requires_grad=True).exp().backward()
 
 
-def _evaluator(side: str) -> Any:
+def _module_of(side: str) -> Any:
     try:
-        return importlib.import_module(f"crosscheck.recording.{side}_side").evaluate
+        return importlib.import_module(f"crosscheck.recording.{side}_side")
     except ImportError as error:
         raise IsogradError(
             f"the {SIDES[side]} module can't be run: {error}; install isograd[{side}], or record that side on a "

@@ -70,7 +70,12 @@ def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: about[name] for name in ("side", "name", "versions")},
         "options": Options(
-            **{**options, "dtype": np.dtype(options["dtype"]), "dropout_key": tuple(options["dropout_key"])}
+            **{
+                **options,
+                "dtype": np.dtype(options["dtype"]),
+                "dropout_key": tuple(options["dropout_key"]),
+                "widen": tuple(options.get("widen", ())),
+            }
         ),
         "values": values,
         "noise": None if about["movement"] is None else Noise(groups["oracle"], about["movement"]),

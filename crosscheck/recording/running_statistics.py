@@ -2,33 +2,39 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from crosscheck.recording.values import BIASED
+from crosscheck.recording.shadows import read
+from crosscheck.recording.values import BIASED, Values
 from shared.arrays import Arrays
-from torch_impl.weights import to_numpy
 
 
 def running_statistics(module: Any) -> Arrays:
     """Every float buffer by name, copied."""
     buffers = module.named_buffers() if isinstance(module, nn.Module) else ()
-    return {name: to_numpy(buffer).copy() for name, buffer in buffers if buffer.is_floating_point()}
+    return {name: read(buffer).copy() for name, buffer in buffers if buffer.is_floating_point()}
 
 
-def changed_statistics(module: Any, before: Arrays, intermediates: Mapping[str, np.ndarray]) -> Arrays:
-    """Buffers that differ from `before`; next to a batch norm's running variance, its biased counterpart."""
+def changed_statistics(module: Any, before: Arrays) -> Arrays:
+    """Buffers that differ from `before`."""
     now = running_statistics(module) if before else {}
-    changed = {name: array for name, array in now.items() if not np.array_equal(array, before.get(name))}
-    for name in list(changed):
+    return {name: array for name, array in now.items() if not np.array_equal(array, before.get(name))}
+
+
+def with_biased_variances(module: Any, values: Values) -> Values:
+    """The values with, next to a batch norm's running variance, its biased counterpart."""
+    changed = dict(values.statistics)
+    for name, array in values.statistics.items():
         path, _, last = name.rpartition(".")
         layer = module.get_submodule(path)
         if last == "running_var" and isinstance(layer, _BatchNorm) and layer.momentum is not None:
-            changed[name + BIASED] = changed[name] - _excess(layer.momentum, path, intermediates, changed[name].dtype)
-    return changed
+            changed[name + BIASED] = array - _excess(layer.momentum, path, values.intermediates, array.dtype)
+    return replace(values, statistics=changed)
 
 
 def _excess(momentum: float, path: str, intermediates: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.nesting import flat_outputs, map_arguments
 from crosscheck.recording.optimizer_steps import update_with_torch
-from crosscheck.recording.running_statistics import changed_statistics, running_statistics
+from crosscheck.recording.running_statistics import changed_statistics, running_statistics, with_biased_variances
+from crosscheck.recording.shadows import Shadows, read
+from crosscheck.recording.torch_widening import widened, widening
 from crosscheck.recording.tracing import Captured, Tracer, own_methods
-from crosscheck.recording.values import Options, Values, cotangent
+from crosscheck.recording.values import ARRAY_FIELDS, Options, Values, cotangent
+from shared.arrays import Arrays
 from torch_impl.dropout import Dropout, seed_dropout
 from torch_impl.weights import to_numpy, to_tensor
 
@@ -26,14 +30,36 @@ Tensors = dict[str, Tensor]
 def evaluate(module: Module, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
     """Outputs and the gradients of sum(output * cotangent) on the device; leaves the module unchanged."""
     module = _prepared(module, options)
-    values = _forward_and_backward(module, arguments, options)
+    with widening(options.widen):
+        module = widened(module) if options.widen else module
+        return with_biased_variances(module, _evaluated(module, arguments, options, optimizer))
+
+
+def shadows(
+    module: Module, arguments: Arguments, options: Options, runs: int, seed: int, optimizer: Any = None
+) -> list[Values]:
+    """The same values in float64: exact ones, and those of some runs with random rounding."""
+    module = _prepared(module, options)
+    with Shadows(getattr(torch, options.dtype.name), runs, seed):
+        stacked = _evaluated(module, arguments, options, optimizer)
+    each = [
+        replace(stacked, **{field: _at(number, getattr(stacked, field)) for field in ARRAY_FIELDS})
+        for number in range(1 + runs)
+    ]
+    return [with_biased_variances(module, values) for values in each]
+
+
+def _at(number: int, arrays: Arrays) -> Arrays:
+    return {name: array[number] for name, array in arrays.items()}
+
+
+def _evaluated(module: Module, arguments: Arguments, options: Options, optimizer: Any) -> Values:
+    values, first = _forward_and_backward(module, arguments, options)
     if options.updates and values.parameters:
-        runs = [values]
+        runs = [first]
 
         def gradients() -> Tensors:
-            again = runs.pop() if runs else _forward_and_backward(module, arguments, options, is_traced=False)
-            found = again.parameter_gradients
-            return {name: to_tensor(array, options.device) for name, array in found.items()}
+            return runs.pop() if runs else _forward_and_backward(module, arguments, options, is_traced=False)[1]
 
         values.updates = update_with_torch(dict(module.named_parameters()), gradients, options.updates, optimizer)
     return values
@@ -50,37 +76,55 @@ def capture(module: Module, arguments: Arguments, options: Options) -> dict[str,
     return tracer.captured
 
 
+def casts(module: Module, arguments: Arguments, options: Options) -> set[str]:
+    """The dtypes of `options.widen` that the module casts to, or creates tensors in."""
+    module = widened(_prepared(module, options))
+    args, kwargs = map_arguments(functools.partial(_as_input, {}, options), *arguments)
+    with torch.no_grad(), widening(options.widen) as found:
+        _called(module, options)(*args, **kwargs)
+    return found
+
+
 def submodule(module: Module, path: str) -> nn.Module | None:
     """The module at a path, or None."""
     return dict(module.named_modules()).get(path) if isinstance(module, nn.Module) else None
 
 
-def in_float64(module: Module) -> Module:
-    """The oracle: a copy of the module with the same weights in float64, on the CPU."""
-    return copy.deepcopy(module).cpu().double() if isinstance(module, nn.Module) else module
+def size_of(module: Module) -> int:
+    """The number of parameters' entries."""
+    return sum(parameter.numel() for parameter in module.parameters()) if isinstance(module, nn.Module) else 0
 
 
-def _forward_and_backward(module: Module, arguments: Arguments, options: Options, is_traced: bool = True) -> Values:
+def on_cpu(module: Module) -> Module:
+    """A copy of the module on the CPU."""
+    return copy.deepcopy(module).cpu() if isinstance(module, nn.Module) else module
+
+
+def _forward_and_backward(
+    module: Module, arguments: Arguments, options: Options, is_traced: bool = True
+) -> tuple[Values, Tensors]:
+    """The values of both passes, and the parameters' gradients as tensors."""
     inputs: Tensors = {}
     args, kwargs = map_arguments(functools.partial(_as_input, inputs, options), *arguments)
     tapped: Tensors = {}
     before = running_statistics(module) if options.train else {}
-    values = Values(inputs={name: to_numpy(tensor) for name, tensor in inputs.items()})
+    values = Values(inputs={name: read(tensor) for name, tensor in inputs.items()})
     tracer = Tracer(functools.partial(_tap, tapped, values))
     with _traced(module, tracer) if is_traced else contextlib.nullcontext():
         outputs = flat_outputs(_called(module, options)(*args, **kwargs))
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
     values.calls = tracer.calls
-    values.parameters = {name: to_numpy(parameter) for name, parameter in parameters.items()}
-    values.outputs = {name: to_numpy(output) for name, output in outputs.items()}
-    values.statistics = changed_statistics(module, before, values.intermediates)
+    values.parameters = {name: read(parameter) for name, parameter in parameters.items()}
+    values.outputs = {name: read(output) for name, output in outputs.items()}
+    values.statistics = changed_statistics(module, before)
+    found: Tensors = {}
     if options.gradients:
         floats = {f"input {name}": tensor for name, tensor in inputs.items() if tensor.requires_grad}
         found = _gradients(outputs, {**floats, **parameters, **tapped}, options)
-        values.input_gradients = {name: found[name] for name in floats}
-        values.parameter_gradients = {name: found[name] for name in parameters}
-        values.intermediate_gradients = {name: found[name] for name in tapped}
-    return values
+        values.input_gradients = {name: read(found[name]) for name in floats}
+        values.parameter_gradients = {name: read(found[name]) for name in parameters}
+        values.intermediate_gradients = {name: read(found[name]) for name in tapped}
+    return values, {name: found[name] for name in parameters if name in found}
 
 
 def _called(module: Module, options: Options) -> Callable[..., Any]:
@@ -97,7 +141,7 @@ def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -
 
 def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
     """Record a tensor and pass on a copy: its gradient covers this use alone and can't be overwritten."""
-    values.intermediates[name] = to_numpy(tensor)
+    values.intermediates[name] = read(tensor)
     if not (tensor.is_floating_point() and tensor.requires_grad):
         return tensor
     tapped[name] = tensor.clone()
@@ -143,15 +187,15 @@ def _prepared(module: Module, options: Options) -> Module:
     return module
 
 
-def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> dict[str, np.ndarray]:
+def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> Tensors:
     wanted = {name: tensor for name, tensor in outputs.items() if tensor.requires_grad}
-    if not wanted or not sources:
-        return {name: to_numpy(torch.zeros_like(tensor)) for name, tensor in sources.items()}
+    trained = {name: tensor for name, tensor in sources.items() if tensor.requires_grad}
+    gradients = {name: torch.zeros_like(tensor) for name, tensor in sources.items()}
+    if not wanted or not trained:
+        return gradients
     cotangents = [
         to_tensor(cotangent(name, tuple(output.shape), to_numpy(output).dtype, options), output.device)
         for name, output in wanted.items()
     ]
-    trained = {name: tensor for name, tensor in sources.items() if tensor.requires_grad}
     found = torch.autograd.grad(list(wanted.values()), list(trained.values()), cotangents, materialize_grads=True)
-    gradients = {name: to_numpy(gradient) for name, gradient in zip(trained, found, strict=True)}
-    return {name: gradients.get(name, np.zeros(tensor.shape)) for name, tensor in sources.items()}
+    return gradients | dict(zip(trained, found, strict=True))

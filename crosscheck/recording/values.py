@@ -11,6 +11,8 @@ from shared.arrays import Arrays
 from shared.rng import Key, key_from_seed
 
 STATISTICS = {"mean": "running_mean", "var": "running_var"}  # Flax's word -> torch's
+NARROW = ("float32", "bfloat16", "float16")  # the float dtypes below float64
+WIDENED = ("float32",)  # what `widen` reads as float64
 BIASED = " (biased)"  # torch keeps unbiased batch variances, Flax biased ones (D22): both are accepted
 
 
@@ -55,7 +57,8 @@ ARRAY_FIELDS = tuple(
 class Options:
     """How both sides run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is the one called,
     `cotangents` replaces the random numbers that multiply the outputs, `unrolled` unrolls JAX's loops, `noise_runs`
-    counts runs with random rounding, and `optimize` lets XLA optimise its machine code."""
+    counts runs with random rounding, `optimize` lets XLA optimise its machine code, and `widen` names the dtypes that
+    a module's parameters and casts have in float64 instead."""
 
     dtype: np.dtype
     train: bool = False
@@ -68,6 +71,7 @@ class Options:
     unrolled: bool = False
     noise_runs: int = 12
     optimize: bool = True
+    widen: tuple[str, ...] = ()
 
 
 def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Options) -> np.ndarray:

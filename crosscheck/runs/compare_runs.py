@@ -159,7 +159,7 @@ def batch_of(twin: str, step: int) -> Batch:
 
 
 def _noise(twin: str, steps: int, options: Options, run_seed: int) -> Noise:
-    from crosscheck.recording.random_rounding import RandomRounding
+    from crosscheck.runs.random_rounding import RandomRounding
 
     oracle = _curve("torch", twin, steps, "float64", "cpu", run_seed)
     movement = dict.fromkeys(oracle, 0.0)

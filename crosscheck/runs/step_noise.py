@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from crosscheck.criterion import Verdict, compare_noise, difference, movement, norm, unit_roundoff
 from crosscheck.recording.precision import full_precision
-from crosscheck.recording.random_rounding import RandomRounding
+from crosscheck.runs.random_rounding import RandomRounding
 from crosscheck.runs.one_step import ABSENT, MOVED, Judged, Quantities, Start, judged, make_from, prove
 from shared.backend import Backend
 
@@ -74,7 +75,7 @@ class NoiseRule:
         if not np.isfinite(verdict.bound):  # both sides overflow where float64 does not
             return ABSENT
         self.bounds[quantity, name] = max(self.bounds.get((quantity, name), 0.0), verdict.bound)
-        return verdict
+        return replace(verdict, undecided=False)  # what noise hides, the proof sees
 
 
 @contextmanager

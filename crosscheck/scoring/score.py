@@ -1,9 +1,9 @@
 """Scores the checks: is every planted fault caught and located, and do equal pairs raise alarms?"""
 
 import fnmatch
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.report import Report
 from crosscheck.runs.compare_runs import trainable
 from crosscheck.scoring.published_criteria import CRITERIA, PUBLISHED_DTYPES
-from crosscheck.twins.suite import DTYPES, Check
+from crosscheck.twins.suite import DTYPES, TRAINED, Check
 from crosscheck.twins.workers import run_all
 from shared.configs.validation import check_choice
 from shared.errors import WeightsError
 from shared.example_inputs import cases
 from shared.registry import TWINS
 
+Planted = TypeVar("Planted", Fault, Equivalent)
 Progress = Callable[[int, int, str], None]
 
 
@@ -40,23 +41,37 @@ class Outcome:
 
 
 def score(
-    faults: Iterable[str] = (), seeds: int = 100, explained: bool = True, progress: Progress | None = None
+    faults: Iterable[str] = (),
+    seeds: int = 100,
+    explained: bool = True,
+    progress: Progress | None = None,
+    dtypes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The score as data: killed, located and explained faults, false alarms, and what published criteria catch.
 
-    `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs.
-    Raises IsogradError for an unknown fault.
+    `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs. Each fault and equivalent
+    is judged in its own dtype, or in all of `dtypes` that its check can be made in.
+    Raises IsogradError for an unknown fault or dtype.
     """
-    names = [name for pattern in faults or ["*"] for name in matching(pattern)]
-    jobs = [("fault", name, explained) for name in dict.fromkeys(names)]
-    jobs += [("equivalent", name, False) for name in EQUIVALENTS if not faults]
-    jobs += [("seed", str(seed), False) for seed in range(seeds if not faults else 0)]
+    for dtype in dtypes:
+        check_choice("dtype", dtype, DTYPES)
+    names = dict.fromkeys(name for pattern in faults or ["*"] for name in matching(pattern))
+    jobs = [
+        Job(group, name, explained and group == "fault", dtype)
+        for group, table, wanted in (
+            ("fault", FAULTS, names),
+            ("equivalent", EQUIVALENTS, () if faults else EQUIVALENTS),
+        )
+        for name in wanted
+        for dtype in _dtypes_of(table[name], dtypes)  # type: ignore[index]
+    ]
+    jobs += [Job("seed", str(seed)) for seed in range(seeds if not faults else 0)]
     outcomes = []
     for done, outcome in enumerate(run_all(run_job, jobs), 1):  # planting affects the whole process: one job at a time
         outcomes.append(outcome)
         if progress is not None:
             progress(done, len(jobs), outcome.name)
-    return summarise(outcomes)
+    return {**summarise(outcomes), "asked": list(dtypes)}
 
 
 def matching(pattern: str) -> list[str]:
@@ -66,14 +81,32 @@ def matching(pattern: str) -> list[str]:
     return found
 
 
-def run_job(job: tuple[str, str, bool]) -> Outcome:
-    """The outcome of ("fault" or "equivalent", name, whether to explain it) or of ("seed", number, False)."""
-    group, name, explained = job
-    if group == "fault":
-        return try_fault(FAULTS[name], explained)
-    if group == "equivalent":
-        return _outcome(name, group, _check_planted(EQUIVALENTS[name]), expected="agrees")
-    return _outcome(name, group, seeded_check(int(name)).run(), expected="agrees")
+class Job(NamedTuple):
+    """One pair to check: a "fault" or an "equivalent" by name, in a dtype or its own, or a "seed" by number."""
+
+    group: str
+    name: str
+    explained: bool = False
+    dtype: str = ""
+
+
+def _dtypes_of(planted: Fault | Equivalent, dtypes: Sequence[str]) -> list[str]:
+    """Those dtypes that its check can be made in: a training run has float32 weights at least."""
+    return [dtype for dtype in dtypes or [planted.dtype] if planted.mode != "run" or dtype in TRAINED]
+
+
+def run_job(job: Job) -> Outcome:
+    """The outcome of one job."""
+    if job.group == "fault":
+        return try_fault(_in_dtype(FAULTS[job.name], job.dtype), job.explained)
+    if job.group == "equivalent":
+        equivalent = _in_dtype(EQUIVALENTS[job.name], job.dtype)
+        return _outcome(job.name, job.group, _check_planted(equivalent), expected="agrees")
+    return _outcome(job.name, job.group, seeded_check(int(job.name)).run(), expected="agrees")
+
+
+def _in_dtype(planted: Planted, dtype: str) -> Planted:
+    return replace(planted, dtype=dtype) if dtype else planted
 
 
 def try_fault(fault: Fault, explained: bool = False) -> Outcome:
@@ -150,33 +183,42 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
     known = [o for o in faults if o.divergence]
     honest = [o for group in alarms.values() for o in group]
     return {
+        "asked": [],
         "total": len(faults),
         "killed": sum(o.killed for o in faults),
         "located": sum(o.located for o in faults),
         "known": len(known),
         "named": sum(o.explained == o.divergence for o in known),
-        "kinds": _by_kind(faults),
+        "kinds": _counts(faults, "kind", "group"),
+        "dtypes": _counts(faults, "dtype", "dtype"),
         "criteria": _by_criterion(faults, honest),
         "equivalents": _alarms(alarms["equivalent"]),
         "seeds": _alarms(alarms["seed"]),
-        "survivors": [o.name for o in faults if not o.killed],
+        "survivors": [_named(o) for o in faults if not o.killed],
         "misplaced": [
-            f"{o.name}: expected {o.expected}; found {o.found}" for o in faults if o.killed and not o.located
+            f"{_named(o)}: expected {o.expected}; found {o.found}" for o in faults if o.killed and not o.located
         ],
-        "unnamed": [f"{o.name}: {o.divergence}, named {o.explained}" for o in known if o.explained != o.divergence],
+        "unnamed": [f"{_named(o)}: {o.divergence}, named {o.explained}" for o in known if o.explained != o.divergence],
         "outcomes": [asdict(o) for o in outcomes],
     }
 
 
-def _by_kind(faults: list[Outcome]) -> list[dict[str, Any]]:
+def _named(outcome: Outcome) -> str:
+    """Its name, and the dtype where that is not the proof's."""
+    return outcome.name if outcome.dtype in ("", "float64") else f"{outcome.name} in {outcome.dtype}"
+
+
+def _counts(faults: list[Outcome], heading: str, field: str) -> list[dict[str, Any]]:
+    """How many faults are planted, caught and located, by one of their fields."""
+    groups = {value: [o for o in faults if getattr(o, field) == value] for value in (getattr(o, field) for o in faults)}
     return [
         {
-            "kind": kind,
-            "planted": sum(o.group == kind for o in faults),
-            "killed": sum(o.killed for o in faults if o.group == kind),
-            "located": sum(o.located for o in faults if o.group == kind),
+            heading: value,
+            "planted": len(group),
+            "killed": sum(o.killed for o in group),
+            "located": sum(o.located for o in group),
         }
-        for kind in dict.fromkeys(o.group for o in faults)
+        for value, group in groups.items()
     ]
 
 

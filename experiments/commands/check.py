@@ -15,6 +15,7 @@ from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+PROVEN = ("float64", "float32")  # if no dtype is named
 SEEDS = 100  # default number of unchanged pairs
 
 
@@ -22,7 +23,7 @@ def check(
     patterns: tuple[str, ...] = (),
     /,
     *,
-    dtype: tuple[str, ...] = ("float64", "float32"),
+    dtype: tuple[str, ...] = (),
     device: str = "cpu",
     faults: bool = False,
     seeds: int | None = None,
@@ -34,7 +35,8 @@ def check(
 
     Args:
         patterns: Names of twins, * and ? allowed; if omitted, all.
-        dtype: float64, float32, bfloat16, float16; names of twins may follow, as in `--dtype float32 GRU`.
+        dtype: float64, float32, bfloat16, float16; names of twins may follow, as in `--dtype float32 GRU`. If omitted,
+            float64 and float32; with --faults, each fault in the dtype that it is meant for.
         device: cpu or cuda.
         faults: Plant every known fault instead (or those matching the patterns) and score the checks themselves.
         seeds: With --faults and no patterns: unchanged pairs that must raise no alarm; if omitted, 100.
@@ -44,7 +46,9 @@ def check(
             --families: families.md and families.json.
         json: Print JSON: every tensor with its error and bound.
     """
-    dtype, names = part_lists("--dtype", dtype, DTYPES.__contains__, _is_twin)
+    names: tuple[str, ...] = ()
+    if dtype:
+        dtype, names = part_lists("--dtype", dtype, DTYPES.__contains__, _is_fault if faults else _is_twin)
     patterns += names
     given = dict(locals())
     del given["names"]
@@ -56,13 +60,13 @@ def check(
     if families:
         return _name_families(patterns, out, json, command)
     if faults:
-        return _score(patterns, seeds, out, json, command)
+        return _score(patterns, dtype, seeds, out, json, command)
     if out is not None:
         check_replaceable(out)
     with counting("checking", quiet=json) as progress:
         from crosscheck.twins import suite  # takes seconds, which the bar shows
 
-        reports = suite.check(list(patterns), list(dtype), device, progress=progress)
+        reports = suite.check(list(patterns), list(dtype or PROVEN), device, progress=progress)
     page = write_check(reports, out, command) if out is not None else None
     if json:
         print(json_format.dumps(collect(reports), indent=1, allow_nan=False))
@@ -79,17 +83,24 @@ def _is_twin(pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}:*") for name in TWINS)
 
 
-def _score(patterns: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str) -> int:
+def _is_fault(pattern: str) -> bool:
+    return "/" in pattern or "*" in pattern
+
+
+def _score(
+    patterns: tuple[str, ...], dtype: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str
+) -> int:
     if seeds is not None and seeds < 0:
         raise IsogradError(f"--seeds: expected at least 0, got {seeds}")
     if out is not None:
         check_files(out, FILES)
     if seeds and patterns:
         raise IsogradError("--seeds checks unchanged pairs only with all faults: remove --seeds or the names")
+    number = SEEDS if seeds is None else seeds
     with counting("planting", quiet=json) as progress:
         from crosscheck.scoring.score import score  # takes seconds, which the bar shows
 
-        scores = measured_here(score(patterns, SEEDS if seeds is None else seeds, progress=progress))
+        scores = measured_here(score(patterns, number, progress=progress, dtypes=dtype))
     page = write_scores(scores, out, command) if out is not None else None
     if json:
         print(json_format.dumps(scores, indent=1, allow_nan=False))

@@ -9,7 +9,7 @@ from experiments.training.settings import flag
 from shared.errors import IsogradError
 
 UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> option -> the options that have no effect beside it
-    "check": {"faults": ("dtype", "device"), "families": ("seeds",)},
+    "check": {"faults": ("device",), "families": ("seeds", "dtype")},
     "explain": {"divergence": ("fault", "dtype", "case", "train", "device")},
     "locate": {"steps": ("case", "train")},
     "report": {"table": ("out", "json")},

@@ -3,14 +3,15 @@
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from shared.atomic import new_file
 from shared.checkpoint import write_json
 
 DATA, PAGE = "report.json", "report.html"
-COLUMNS = ("twin", "dtype", "cases", "worst error", "bound", "verdict")
-NUMBERS = ("cases", "worst error", "bound")
+COLUMNS = ("twin", "dtype", "cases", "worst error", "bound", "sees from", "verdict")
+NUMBERS = ("cases", "worst error", "bound", "sees from")
 WIDTH = 110  # if the output is not a terminal
 
 
@@ -33,7 +34,20 @@ def print_table(reports: Sequence[Any]) -> None:
     for report in reports:
         if not report.agrees:
             console.print(Text(f"\n{report}"), soft_wrap=True)
-    console.print(f"\n{summary(reports)}\n{time_of_parts(reports)}", soft_wrap=True, highlight=False)
+    lines = (summary(reports), *tightness(reports), time_of_parts(reports))
+    console.print("", *lines, sep="\n", soft_wrap=True, highlight=False)
+
+
+def tightness(reports: Sequence[Any]) -> list[str]:
+    """For each dtype below float64 one sentence: how far bounds are above the errors of the tensors that count."""
+    shares: dict[str, list[float]] = {}
+    for report in reports:
+        for row in report.measured:
+            shares.setdefault(report.dtype, []).append(row.bound / row.error)
+    return [
+        f"bounds in {dtype}: {median(found):.1f} times the error at the median of {len(found):,} tensors"
+        for dtype, found in shares.items()
+    ]
 
 
 def time_of_parts(reports: Sequence[Any]) -> str:
@@ -47,7 +61,9 @@ def time_of_parts(reports: Sequence[Any]) -> str:
 
 
 def _cells(line: Any) -> tuple[str, ...]:
-    figures = (f"{line.worst.error:.1e}", f"{line.worst.bound:.1e}") if line.worst else ("–", "–")
+    worst, seen = line.worst, [each for report in line.reports for each in report.sensitivities]
+    numbers = (worst and worst.error, worst and worst.bound, max(seen, default=None))
+    figures = ("–" if number is None else f"{number:.1e}" for number in numbers)
     return line.name, line.dtype, str(len(line.reports)), *figures, line.verdict
 
 

@@ -61,7 +61,10 @@ def print_scores(scores: dict[str, Any]) -> None:
         criteria.add_row(
             row["name"], row["rule"], f"{row['caught']} of {row['of']}", f"{row['alarms']} of {row['honest']}"
         )
-    console.print(kinds, "", criteria, "", summary(scores), sep="\n")
+    dtypes = Table("dtype", "planted", "caught", "located", box=None, pad_edge=False)
+    for row in scores["dtypes"]:
+        dtypes.add_row(*(str(row[name]) for name in ("dtype", "planted", "killed", "located")))
+    console.print(kinds, "", dtypes, "", criteria, "", summary(scores), sep="\n")
     if broken := broken_promises(scores):
         console.print(f"[bold red]not as promised: {'; '.join(broken)}", highlight=False, soft_wrap=True)
     for title, names in _wrong(scores):
@@ -77,11 +80,13 @@ def markdown(scores: dict[str, Any], command: str) -> str:
         for row in scores["criteria"]
     ]
     kinds = [tuple(str(row[name]) for name in ("kind", "planted", "killed", "located")) for row in scores["kinds"]]
+    dtypes = [tuple(str(row[name]) for name in ("dtype", "planted", "killed", "located")) for row in scores["dtypes"]]
     versions = ", ".join(f"{name} {version}" for name, version in scores["versions"].items())
     return "\n".join([
         "# Planted faults", "", INTRODUCTION, "", *(f"- {line}" for line in summary(scores).split("\n")), "",
         *_table(("criterion", "rule", "faults caught", "false alarms"), criteria), "",
         *_table(("kind of fault", "planted", "caught", "located"), kinds), "",
+        *_table(("dtype", "planted", "caught", "located"), dtypes), "",
         *(line for title, names in _wrong(scores) for line in (f"{title.capitalize()}:", "", *_items(names), "")),
         f"Measured on {scores['device']} with {versions}.", "", "```bash", command, "```", "",
     ])  # fmt: skip

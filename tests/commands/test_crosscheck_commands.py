@@ -141,8 +141,9 @@ def test_a_page_names_the_command_that_made_it(capsys, folder):
     assert out.endswith("open a folder/report.html\n")
     page = (folder / "a folder" / "report.html").read_text()
     assert "<code>isograd check &#39;masked_*&#39; --dtype float64 --out &#39;a folder&#39;</code>" in page
-    given = {"patterns": ("a",), "dtype": ("float64", "float32"), "device": "cuda", "faults": False, "seeds": None}
-    assert command_line("check", check, {**given, "out": None, "json": True}) == "isograd check a --device cuda --json"
+    unchanged = {"faults": False, "families": False, "seeds": None, "out": None}
+    given = {"patterns": ("a",), "dtype": (), "device": "cuda", **unchanged, "json": True}
+    assert command_line("check", check, given) == "isograd check a --device cuda --json"
 
 
 def test_faults_are_named_without_their_families(capsys, folder):
@@ -156,7 +157,7 @@ def test_faults_are_named_without_their_families(capsys, folder):
 
 
 SCORES = {
-    "total": 2, "killed": 1, "located": 1, "known": 1, "named": 0, "kinds": [], "criteria": [],
+    "total": 2, "killed": 1, "located": 1, "known": 1, "named": 0, "kinds": [], "dtypes": [], "criteria": [],
     "survivors": ["a/jax"], "misplaced": [], "unnamed": ["b/jax: D18, named None"],
     "equivalents": {"checked": 3, "alarms": 1, "names": ["c/jax: A, forward, output"]},
     "seeds": {"checked": 4, "alarms": 0, "names": []},
@@ -194,14 +195,7 @@ BAD = {  # what the one sentence must contain
         ["check", FAULT, "--faults", "--device", "cuda"],
         r"--device has no effect with `isograd check --faults`: leave",
     ),
-    "faults: a dtype": (
-        ["check", FAULT, "--faults", "--dtype", "float16"],
-        r"--dtype has no effect with `isograd check --faults`: leave",
-    ),
-    "faults: two options": (
-        ["check", FAULT, "--faults", "--dtype", "float16", "--device", "cuda"],
-        "--dtype, --device has no effect with `isograd check --faults`: leave",
-    ),
+    "faults: an unknown dtype": (["check", FAULT, "--faults", "--dtype", "float8"], "unknown dtype 'float8'"),
     "faults: fewer than no seeds": (
         ["check", FAULT, "--faults", "--seeds", "-1"],
         "--seeds: expected at least 0, got -1",

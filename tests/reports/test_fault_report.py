@@ -20,6 +20,7 @@ SCORES = {  # every promise only just kept
     "known": 10,
     "named": 9,
     "kinds": [{"kind": "mask", "planted": 100, "killed": 100, "located": 95}],
+    "dtypes": [{"dtype": "float64", "planted": 100, "killed": 100, "located": 95}],
     "criteria": [CRITERION],
     "equivalents": {"checked": 20, "alarms": 0, "names": []},
     "seeds": {"checked": 30, "alarms": 0, "names": []},
@@ -48,6 +49,12 @@ def test_a_broken_promise_fails_and_is_reported(capsys, change, clause):
     assert not fault_report.passed(SCORES | change)
     fault_report.print_scores(SCORES | change)
     assert f"not as promised: {clause}\n" in capsys.readouterr().out
+
+
+def test_of_faults_in_a_dtype_that_was_asked_for_only_the_absence_of_alarms_is_promised():
+    asked = SCORES | {"asked": ["bfloat16"], "killed": 60, "located": 50}
+    assert fault_report.passed(asked)
+    assert not fault_report.passed(asked | {"seeds": ALARM})
 
 
 def test_planting_no_known_fault_breaks_no_promise():

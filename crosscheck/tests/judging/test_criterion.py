@@ -47,12 +47,52 @@ def test_a_side_may_be_off_by_three_times_the_movement_of_the_oracle_where_the_o
 
 
 @pytest.mark.parametrize(("times", "agrees"), [(3, True), (4, False), (30, False)])
-@given(floor=SIZES)
-def test_a_gradient_that_is_zero_in_theory_may_be_off_by_three_roundoffs_of_the_largest(times, agrees, floor):
-    zero = np.zeros(2)
-    verdict = rule(times * UNIT * floor, 0.0, roundoff=UNIT, oracle=zero, floor=floor)
-    assert (verdict.error, verdict.bound) == (times * UNIT, 3 * UNIT)
+@given(scale=SIZES)
+def test_a_tensor_may_be_off_by_three_standard_deviations_of_one_rounding_of_its_own(times, agrees, scale):
+    distance = times * criterion.SPREAD * UNIT * 20 * scale
+    verdict = rule(
+        distance * (1 - UNIT), 0.0, roundoff=UNIT, oracle=scale * ORACLE, floor=criterion.norm(50 * scale * ORACLE)
+    )
     assert verdict.agrees == agrees
+
+
+@pytest.mark.parametrize(
+    "oracle", [ORACLE, np.array([1.0, -1.0]), np.ones(4), np.array([[0.0, 1.0], [0.0, 0.0]])], ids=str
+)
+def test_a_bound_that_zeros_would_meet_decides_nothing(oracle):
+    size = criterion.norm(oracle)
+    for moved, decides in ((size / 16, True), (size / 2, False)):
+        verdict = criterion.compare_noise(oracle, oracle, 0.0, oracle, moved, UNIT)
+        assert (verdict.agrees, verdict.undecided) == (decides, not decides)
+
+
+@pytest.mark.parametrize("order", [(3, 2, 1, 0), (2, 3, 0, 1)])
+def test_a_bound_that_a_different_order_would_meet_decides_nothing(order):
+    oracle = 100 + np.array([1.0, 5.0, 2.0, 7.0])
+    distance = criterion.difference(oracle[list(order)], oracle)
+    verdict = criterion.compare_noise(oracle, oracle, 0.0, oracle, distance / criterion.NOISE_RATIO, UNIT)
+    assert verdict.undecided
+    assert criterion.compare_noise(oracle, oracle, 0.0, oracle, UNIT, UNIT**2).agrees
+
+
+def test_what_the_dtype_or_the_proof_can_not_tell_apart_is_no_different_order():
+    alike = 1 + np.array([0.0, UNIT])
+    assert criterion.compare_noise(alike, alike, 0.0, alike, UNIT, UNIT).agrees
+    nothing = np.array([criterion.PROOF, 0.0])
+    assert criterion.compare_noise(nothing, nothing, criterion.norm(ORACLE), nothing, UNIT, UNIT).agrees
+
+
+def test_an_error_beyond_an_undecided_bound_disagrees():
+    verdict = rule(20 * 20, 0.0, moved=20.0)
+    assert not verdict.agrees
+    assert not verdict.undecided
+
+
+@given(scale=SIZES)
+def test_the_sensitivity_is_the_smallest_error_that_is_seen_relative_to_the_tensor_itself(scale):
+    verdict = rule(0.0, 0.0, moved=scale * UNIT, oracle=scale * ORACLE, floor=criterion.norm(10 * scale * ORACLE))
+    assert verdict.sensitivity == criterion.NOISE_RATIO * UNIT / 20
+    assert criterion.prove(ORACLE, ORACLE, criterion.norm(10 * ORACLE)).sensitivity == 10 * criterion.PROOF
 
 
 @given(scale=SIZES)

@@ -1,90 +1,137 @@
-"""Random rounding: what it moves and what it leaves, and how much noise a zero gradient is allowed."""
+"""Shadows in float64: which results of a module's run are rounded in them, by how much, and in which dtype."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from bounds import roundings
 
 from crosscheck import criterion
 from crosscheck.recording.noise import measure_noise
-from crosscheck.recording.random_rounding import EXACT, RandomRounding
+from crosscheck.recording.shadows import Shadows, read
 from crosscheck.recording.values import Options
 
-ROUNDOFF = criterion.unit_roundoff(np.dtype("bfloat16"))
+DTYPES = ("bfloat16", "float16", "float32")
 X = torch.linspace(-2, 3, 12, dtype=torch.float64).reshape(3, 4)
-INDEX, MIDDLE = torch.tensor([2, 0]), X.mean()
-LEFT = {  # operations that only move numbers around
+INDEX = torch.tensor([2, 0])
+RUNS = 8
+
+
+def written(x: torch.Tensor) -> torch.Tensor:
+    """Writes a part of a tensor that is a view of it."""
+    kept = x.clone()
+    kept.T[1].zero_()
+    kept[0, 2:] = x[1, 2:]
+    return kept
+
+
+LEFT = {  # operations that only move numbers around, or whose result needs no rounding
     "cat": lambda x: torch.cat([x, x]),
-    "stack": lambda x: torch.stack([x, x]),
     "where": lambda x: torch.where(x > 0, x, -x),
-    "where with a number": lambda x: torch.where(x > 0, x, -1.5),
-    "embedding": lambda x: torch.nn.functional.embedding(INDEX, x),
-    "clone": lambda x: x.clone(),
-    "to_copy": lambda x: x.to(torch.float32).to(torch.float64),
+    "embedding": lambda x: F.embedding(INDEX, x),
+    "cast and back": lambda x: x.double().to(x.dtype),
     "index": lambda x: x[INDEX],
-    "index_select": lambda x: x.index_select(0, INDEX),
     "gather": lambda x: x.gather(1, torch.tensor([[3], [1], [0]])),
-    "masked_fill": lambda x: x.masked_fill(x > MIDDLE, -torch.inf),
-    "full": lambda x: torch.full((3,), 0.7, dtype=x.dtype),
-    "ones": lambda x: torch.ones_like(x),
+    "masked_fill": lambda x: x.masked_fill(x > 0, -torch.inf),
+    "full": lambda x: torch.full((3,), 0.75, dtype=x.dtype),
     "arange": lambda x: torch.arange(3, dtype=x.dtype),
-    "neg": lambda x: -x,
     "abs": lambda x: x.abs(),
     "relu": lambda x: x.relu(),
-    "tril": lambda x: x.tril(),
-    "views": lambda x: x.T[1:].unsqueeze(0),
-    "reshape in a different order": lambda x: x.T.reshape(2, 6),
-    "comparisons": lambda x: x > MIDDLE,
+    "maximum": lambda x: x.max(-1).values,
+    "views": lambda x: x.T[1:].unsqueeze(0).reshape(3, -1),
+    "writes": written,
+    "product with a power of two": lambda x: x * 0.25,
+    "sum of zeros": lambda x: x + 0,
+    "exponential of zeros": lambda x: (x - x).exp(),
+    "comparison": lambda x: x > 0,
+    "largest entry": lambda x: x.argmax(),
 }
 MOVED = {
-    "add": lambda x: x + 1,
-    "multiply": lambda x: x * 2,
+    "add": lambda x: x + 1 / 3,
+    "multiply": lambda x: x * 0.3,
+    "multiply in place": lambda x: x.clone().mul_(0.3),
     "exp": lambda x: x.exp(),
-    "sum": lambda x: x.sum(-1),
+    "sum": lambda x: (x * 1.1).sum(-1),
     "product": lambda x: x @ x.T,
     "softmax": lambda x: x.softmax(-1),
-    "gelu": lambda x: torch.nn.functional.gelu(x),
+    "gelu": lambda x: F.gelu(x),
+    "cast": lambda x: (x.float() * 0.3).to(x.dtype) if x.dtype != torch.float32 else x * 0.3,
+    "constant": lambda x: torch.full((3,), 0.7, dtype=x.dtype),
 }
 
 
-def rounded(function, x=X):
-    with RandomRounding(ROUNDOFF, seed=0):
-        return function(x)
+def shadows(function, dtype, x=X):
+    """The exact shadow and the rounded ones of a function of x in a dtype."""
+    dtype = getattr(torch, dtype)
+    x = x.to(dtype)
+    with Shadows(dtype, RUNS):
+        exact, *moved = read(function(x))
+    return exact, moved
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", LEFT)
-def test_what_only_moves_numbers_keeps_them_to_the_bit(name):
-    assert torch.equal(rounded(LEFT[name]), LEFT[name](X))
+def test_what_needs_no_rounding_keeps_its_bits(name, dtype):
+    exact, moved = shadows(LEFT[name], dtype)
+    assert all(np.array_equal(exact, each) for each in moved)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", MOVED)
-def test_every_result_of_arithmetic_moves_by_about_a_roundoff(name):
-    exact, found = MOVED[name](X), rounded(MOVED[name])
-    assert (found != exact).all()
-    assert criterion.difference(found.numpy(), exact.numpy()) < roundings(8, "bfloat16") * criterion.norm(exact.numpy())
+def test_results_of_arithmetic_move_by_about_a_rounding_of_their_own_dtype(name, dtype):
+    exact, moved = shadows(MOVED[name], dtype)
+    sizes = [criterion.difference(each, exact) / criterion.norm(exact) for each in moved]
+    assert roundings(1, dtype) / len(moved) < max(sizes) < roundings(4, dtype)
 
 
-def test_what_comes_out_is_rounded_too_where_nothing_that_goes_in_can_move():
-    assert (rounded(lambda x: x.exp(), 0 * X) != 1).all()
+@pytest.mark.parametrize("name", ["exp", "softmax", "gelu"])
+def test_what_is_cast_to_float32_is_rounded_to_float32_alone(name):
+    exact, moved = shadows(lambda x: MOVED[name](x.float()), "bfloat16")
+    for each in moved:
+        assert 0 < criterion.difference(each, exact) < roundings(4, "float32") * criterion.norm(exact)
 
 
-def test_the_terms_of_a_sum_that_cancels_move_one_by_one():
-    assert rounded(lambda x: x.sum(), torch.tensor([1.0, -1.0], dtype=torch.float64)) != 0
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_casts_are_read_as_float64_and_round_to_the_dtype_under_test_at_most(dtype):
+    x = X * 1000
+    exact, moved = shadows(lambda x: x.bfloat16().double() * 1.0, dtype, x)
+    assert np.array_equal(exact, x.to(getattr(torch, dtype)).double().numpy())
+    for each in moved if dtype == "float32" else ():
+        assert 0 < criterion.difference(each, exact) < roundings(1, "float32") * criterion.norm(exact)
+
+
+def test_shadows_decide_for_themselves_and_the_exact_one_decides_for_python():
+    with Shadows(torch.bfloat16, RUNS):
+        x = torch.tensor([1.0, 1.0], dtype=torch.bfloat16) + torch.tensor([0.0, 1e-4], dtype=torch.bfloat16)
+        assert x.argmax().item() == 1
+        assert set(read(x.argmax())) == {0, 1}
+
+
+def test_a_sum_has_the_roundings_of_all_its_partial_sums():
+    x = torch.ones(4000, dtype=torch.float64) / 3
+    exact, moved = shadows(lambda x: x.sum(), "bfloat16", x)
+    assert max(abs(each - exact) for each in moved) > roundings(4, "bfloat16") * exact
+
+
+def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():
+    x = torch.ones(4000, dtype=torch.float64)
+    exact, moved = shadows(lambda x: x * 0.3, "bfloat16", x)
+    assert all(abs(each.mean() - exact.mean()) > roundings(1, "bfloat16") * exact.mean() / len(moved) for each in moved)
 
 
 @pytest.mark.parametrize("name", ["relu", "masked_fill", "views"])
 def test_a_gradient_that_is_handed_on_is_not_rounded(name):
-    x = X.clone().requires_grad_()
-
     def gradient(x: torch.Tensor) -> torch.Tensor:
-        (found,) = torch.autograd.grad(LEFT[name](x), x, torch.ones_like(LEFT[name](X)))
+        (found,) = torch.autograd.grad(LEFT[name](x), x, torch.ones_like(LEFT[name](x)))
         return found
 
-    assert torch.equal(rounded(gradient, x), gradient(x))
+    exact, moved = shadows(lambda x: gradient(x.requires_grad_()), "bfloat16")
+    assert all(np.array_equal(exact, each) for each in moved)
 
 
-def test_the_operations_without_rounding_are_torchs_own_names():
-    assert [name for name in EXACT if not hasattr(torch.ops.aten, name)] == []
+def test_the_largest_number_of_the_modules_own_dtype_is_infinity():
+    exact, _ = shadows(lambda x: x.masked_fill(x > 0, torch.finfo(x.dtype).min), "bfloat16")
+    assert np.array_equal(np.isneginf(exact), X.numpy() > 0)
 
 
 class ZeroInTheory(torch.nn.Module):

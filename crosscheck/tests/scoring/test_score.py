@@ -84,14 +84,14 @@ def test_a_fault_is_caught_at_its_module_and_in_its_phase(name):
 
 @pytest.mark.parametrize("name", HONEST)
 def test_another_way_to_the_same_result_raises_no_alarm(name):
-    outcome = score.run_job(("equivalent", name, False))
+    outcome = score.run_job(score.Job("equivalent", name))
     assert not outcome.killed, outcome.found
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_unchanged_twins_with_another_seed_raise_no_alarm(seed):
     skip_unless_compiled(score.seeded_check(seed).dtype)
-    outcome = score.run_job(("seed", str(seed), False))
+    outcome = score.run_job(score.Job("seed", str(seed)))
     assert not outcome.killed, f"{score.seeded_check(seed)}: {outcome.found}"
 
 
@@ -159,6 +159,19 @@ def test_a_score_says_of_every_fault_whether_it_was_caught_located_and_named():
     assert found["equivalents"] == found["seeds"] == {"checked": 0, "alarms": 0, "names": []}
     assert found["survivors"] == found["misplaced"] == found["unnamed"] == []
     json.dumps(found, allow_nan=False)
+
+
+def test_faults_are_judged_in_every_dtype_that_is_asked_for():
+    found = score.score(["linear-bias-dropped/*"], explained=False, dtypes=["bfloat16", "float32"])
+    assert found["dtypes"] == [
+        {"dtype": dtype, "planted": 2, "killed": 2, "located": 2} for dtype in ("bfloat16", "float32")
+    ]
+    assert found["asked"] == ["bfloat16", "float32"]
+
+
+def test_a_fault_of_a_training_run_is_not_judged_where_no_run_is():
+    found = score.score(["rate-of-the-step-before/torch"], explained=False, dtypes=["bfloat16"])
+    assert found["total"] == 0
 
 
 def test_all_that_goes_wrong_is_named_in_a_score():
