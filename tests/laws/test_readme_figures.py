@@ -105,3 +105,15 @@ def test_the_cost_of_a_deterministic_xla_is_that_of_the_benchmarks():
     step = {"case": "reviews-5", "backend": "jax", "side": "bare step"}
     usual, deterministic = (one(benchmarks(name)["runner"], **step) for name in ("h100", "h100-deterministic"))
     assert f"takes {deterministic['milliseconds']:.1f} ms in place of {usual['milliseconds']:.1f}" in TEXT
+
+
+def test_the_steps_on_a_gpu_are_those_of_their_benchmark():
+    steps = benchmarks("h200-steps-bfloat16")["steps"]
+    table = re.findall(
+        r"^\| `(reviews-\d)` \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|$", PAGES["docs/gpu.md"], re.MULTILINE
+    )
+    assert len(table) == 7
+    for name, *shown in table:
+        torch, jax = (one(steps, case=f"{name}, bfloat16", side=side) for side in ("torch", "jax"))
+        speeds = [f"{round(row['examples_per_second']):,}" for row in (torch, jax)]
+        assert shown == [*speeds, f"{jax['ratio']:.2f}"]
