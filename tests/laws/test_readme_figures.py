@@ -115,5 +115,5 @@ def test_the_steps_on_a_gpu_are_those_of_their_benchmark():
     assert len(table) == 7
     for name, *shown in table:
         torch, jax = (one(steps, case=f"{name}, bfloat16", side=side) for side in ("torch", "jax"))
-        speeds = [f"{round(row['examples_per_second']):,}" for row in (torch, jax)]
+        speeds = [f"{row['examples_per_second']:,.0f}" for row in (torch, jax)]
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]

@@ -1,17 +1,21 @@
 """On a GPU: twins agree with TF32 off and in bfloat16, both draw the same bits, and runs are reproducible."""
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
+import torch
 
 from crosscheck.twins import suite
+from jax_impl.layers.persistent_gru import persistent_gru as jax_gru
 from jax_impl.random_bits import random_bits as jax_bits
 from shared.backend import load_backend
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import AdamWConfig
 from shared.rng import random_bits as numpy_bits
+from torch_impl.layers.persistent_gru import persistent_gru as torch_gru
 from torch_impl.random_bits import random_bits as torch_bits
-from torch_impl.weights import to_numpy
+from torch_impl.weights import to_numpy, to_tensor
 
 pytestmark = pytest.mark.gpu
 KEY = (0x9E3779B9, 12345)
@@ -60,3 +64,47 @@ def batch(step):
         "labels": generator.integers(0, 2, 64).astype(np.int32),
         "weights": np.ones(64, np.float32),
     }
+
+
+def layer(batch_size, steps, directions, hidden_size, dtype):
+    """Arguments of `persistent_gru`, lengths apart, and gradients of what it returns."""
+    generator = np.random.default_rng(batch_size)
+    scale = {3: hidden_size**-0.5}
+    shapes = (
+        (batch_size, steps, directions, 3 * hidden_size),
+        (directions, batch_size, hidden_size),
+        (directions, 3 * hidden_size, hidden_size),
+        (directions, 4 * hidden_size),
+        (batch_size, steps, directions, hidden_size),
+        (directions, batch_size, hidden_size),
+    )
+    drawn = [generator.normal(size=shape) * scale.get(len(shape), 1.0) for shape in shapes]
+    dtypes = [np.float32 if number == 3 else dtype for number in range(len(shapes))]  # biases are in float32
+    arrays = [array.astype(each) for array, each in zip(drawn, dtypes, strict=True)]
+    return arrays, generator.integers(0, steps + 1, batch_size).astype(np.int32)
+
+
+def in_torch(arrays, lengths):
+    *arguments, d_outputs, d_final = [to_tensor(array, "cuda") for array in arrays]
+    arguments = [each.requires_grad_() for each in arguments]
+    results = torch_gru(*arguments, to_tensor(lengths, "cuda"))
+    gradients = torch.autograd.grad(results, arguments, (d_outputs, d_final))
+    return [to_numpy(each.detach()) for each in (*results, *gradients)]
+
+
+def in_jax(arrays, lengths):
+    def run(*arguments):
+        results, backward = jax.vjp(lambda *others: jax_gru(*others, lengths), *arguments[:4])
+        return [*results, *backward(arguments[4:])]
+
+    return [np.asarray(each) for each in jax.jit(run)(*arrays)]
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("sizes", [(5, 4, 1, 32), (33, 17, 2, 77), (512, 12, 2, 256), (130, 20, 1, 512), (1, 5, 1, 1)])
+def test_a_layer_has_the_same_bits_in_both_frameworks_and_in_every_run(sizes, dtype):
+    arrays, lengths = layer(*sizes, dtype)
+    first, again, theirs = in_torch(arrays, lengths), in_torch(arrays, lengths), in_jax(arrays, lengths)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    kernels = 4  # outputs, states and their gradients; those of weights and biases are sums of cuBLAS and XLA
+    assert all(np.array_equal(a, b) for a, b in zip(first[:kernels], theirs[:kernels], strict=True))
