@@ -26,30 +26,38 @@ from jax_impl.layers.linear import Linear
 from jax_impl.layers.linear_rnn import LinearRNN
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
 from jax_impl.layers.positions import LearnedPositions
+from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.relative_attention import RelativeAttention
 from jax_impl.layers.soft_attention import Attn
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from jax_impl.models.encoder_decoder import EncoderDecoder
+from jax_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from jax_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from jax_impl.models.transformer import Transformer
 from jax_impl.weights import load_arrays, to_arrays
 
 __all__ = [
+    "GPT",
     "GRU",
     "MLP",
     "Attn",
     "BidirectionalGRU",
+    "CausalSelfAttention",
     "DecoderAttn",
     "Dropout",
     "Embedding",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GRUCell",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
     "LinearRNN",
     "MultiHeadedAttention",
+    "NormalEmbedding",
+    "NormalLinear",
     "PostNormAttentionBlock",
     "PreNormAttentionBlock",
     "RelativeAttention",

@@ -26,30 +26,38 @@ from torch_impl.layers.linear import Linear
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions
+from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.relative_attention import RelativeAttention
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.models.encoder_decoder import EncoderDecoder
+from torch_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from torch_impl.models.transformer import Transformer
 from torch_impl.weights import load_arrays, to_arrays
 
 __all__ = [
+    "GPT",
     "GRU",
     "MLP",
     "Attn",
     "BidirectionalGRU",
+    "CausalSelfAttention",
     "DecoderAttn",
     "Dropout",
     "Embedding",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GRUCell",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
     "LinearRNN",
     "MultiHeadedAttention",
+    "NormalEmbedding",
+    "NormalLinear",
     "PostNormAttentionBlock",
     "PreNormAttentionBlock",
     "RelativeAttention",
