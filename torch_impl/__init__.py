@@ -1,6 +1,7 @@
 """The PyTorch twin of every component. Twin: jax_impl/__init__.py."""
 
 from torch_impl.dropout import Dropout, seed_dropout
+from torch_impl.generation import generate
 from torch_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -69,6 +70,7 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "generate",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from gpt2 import gpt2_of_transformers, layout_of
 from proofs import SIDES, assert_proven
-from transformers import GPT2Config, GPT2LMHeadModel
 
 import crosscheck
 from crosscheck.recording import torch_side
@@ -19,9 +19,8 @@ from crosscheck.twins.oracles import Called
 from crosscheck.twins.pair import SIDES as PACKAGES
 from shared.configs.gpt import PRESETS, GPTConfig
 from shared.errors import IsogradError
-from shared.foreign_layouts import from_foreign, to_foreign
+from shared.foreign_layouts import from_foreign
 from shared.registry import TWINS
-from torch_impl.weights import to_tensor
 
 OPTIONS = Options(np.dtype("float64"))
 ROW = 2  # a token before it and one behind it exist
@@ -40,28 +39,6 @@ def random_config(seed: int) -> GPTConfig:
         dropout=0.0,
         tied=seed % 3 > 0,
     )
-
-
-def layout_of(config: GPTConfig) -> str:
-    return "transformers.GPT2LMHeadModel" + ("" if config.tied else "(tie_word_embeddings=False)")
-
-
-def gpt2_of_transformers(config: GPTConfig, arrays: dict[str, np.ndarray]) -> torch.nn.Module:
-    sizes = GPT2Config(
-        vocab_size=config.vocabulary_size,
-        n_positions=config.sequence_length,
-        n_embd=config.embed_dim,
-        n_layer=config.num_layers,
-        n_head=config.num_heads,
-        n_inner=config.hidden_dim,
-        tie_word_embeddings=config.tied,
-        attn_implementation="eager",
-    )
-    model = GPT2LMHeadModel(sizes).double()
-    foreign = {name: to_tensor(array) for name, array in to_foreign(layout_of(config), arrays).items()}
-    missing, unexpected = model.load_state_dict(foreign, strict=False)
-    assert (missing, unexpected) == (["lm_head.weight"] if config.tied else [], [])
-    return model
 
 
 @pytest.mark.parametrize("seed", range(3))
