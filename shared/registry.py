@@ -242,8 +242,10 @@ _MODELS = (
 )
 
 
-def _of_gpt(name: str, inputs: Mapping[str, str], also: tuple[str, ...] = (), **arguments: Any) -> Twin:
-    return Twin(name, "models.gpt", inputs, {**_GPT_SIZES, **arguments}, also=also, config=GPTConfig)
+def _of_gpt(
+    name: str, inputs: Mapping[str, str], also: tuple[str, ...] = (), task: str | None = None, **arguments: Any
+) -> Twin:
+    return Twin(name, "models.gpt", inputs, {**_GPT_SIZES, **arguments}, also=also, task=task, config=GPTConfig)
 
 
 _WIDE = {"x": "B T embed_dim"}
@@ -264,7 +266,7 @@ _LANGUAGE_MODELS = (
     _of_gpt("CausalSelfAttention:zeroed", _WIDE, attention="zeroed"),
     _of_gpt("FeedForward", _WIDE),
     _of_gpt("GPTBlock", _WIDE),
-    _of_gpt("GPT", {"inputs": "ids"}),
+    _of_gpt("GPT", {"inputs": "ids"}, task="language_modelling"),
     _of_gpt("GPT:untied", {"inputs": "ids"}, tied=False),
 )
 
