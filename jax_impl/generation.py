@@ -52,7 +52,7 @@ def generate(
         vocabulary_size=config.vocabulary_size,
         context=config.sequence_length,
     )
-    read, place = _reader(module)
+    read, place = _reader(module), np.asarray  # rows on the host cost no program of their own
     tokens, ends, uniforms = place(start.tokens), place(start.lengths), place(start.uniforms)
     past, finished = None, place(np.zeros(len(start.lengths), bool))
     for step in range(steps):
@@ -65,7 +65,7 @@ def generate(
             on_token(to_numpy(new))
         if stop is not None and to_numpy(finished).all():
             break
-    return tokens[:, : np.shape(ids)[1] + steps]
+    return jnp.asarray(tokens)[:, : np.shape(ids)[1] + steps]
 
 
 def next_logits(
@@ -134,15 +134,19 @@ def draw(probabilities: Float[Array, "B V"], uniforms: Float[Array, "B"]) -> Int
     return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).astype(jnp.int32)
 
 
-def _reader(module: GPT) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """`next_logits` of the module in eval mode, compiled; and what puts an array beside its weights."""
-    return functools.partial(_read, *nnx.split(module)), jnp.asarray
+def _reader(module: GPT) -> Callable[..., tuple[Array, Cache]]:
+    """`next_logits` of the module in eval mode, compiled once for each structure of a model and each width and size."""
+    graph, state = nnx.split(module)
+    weights, structure = jax.tree.flatten(state)
+    return functools.partial(_compiled(graph, structure), weights)
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "width", "size"), donate_argnames="past")
-def _read(
-    graph: Any, state: Any, tokens: Array, ends: Array, past: Cache | None, *, width: int, size: int
-) -> tuple[Array, Cache]:
-    module = nnx.merge(graph, state)
-    module.eval()
-    return next_logits(module, tokens, ends, past, width, size)
+@functools.cache
+def _compiled(graph: Any, structure: Any) -> Callable[..., tuple[Array, Cache]]:
+    @functools.partial(jax.jit, static_argnames=("width", "size"), donate_argnames="past")
+    def read(weights, tokens, ends, past, *, width, size):
+        module = nnx.merge(graph, jax.tree.unflatten(structure, weights))
+        module.eval()
+        return next_logits(module, tokens, ends, past, width, size)
+
+    return read

@@ -1,6 +1,8 @@
 """Generation of tokens, greedy or drawn, with a cache of keys and values. Twin: jax_impl/generation.py."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,19 +51,22 @@ def generate(
         vocabulary_size=config.vocabulary_size,
         context=config.sequence_length,
     )
-    read, place = _reader(module)
-    tokens, ends, uniforms = place(start.tokens), place(start.lengths), place(start.uniforms)
-    past, finished = None, place(np.zeros(len(start.lengths), bool))
-    for step in range(steps):
-        keeps = start.keeps_cache(step)
-        size = start.cache_size if keeps else start.width(step)
-        past = past if keeps else None
-        logits, past = read(tokens, ends + step, past, width=start.width(step), size=size)
-        tokens, finished, new = write_token(tokens, finished, ends + step, logits, uniforms[step], decoding=decoding)
-        if on_token is not None:
-            on_token(to_numpy(new))
-        if stop is not None and to_numpy(finished).all():
-            break
+    place = functools.partial(torch.tensor, device=module.token_embedding.weight.device)
+    with _evaluating(module) as read:
+        tokens, ends, uniforms = place(start.tokens), place(start.lengths), place(start.uniforms)
+        past, finished = None, place(np.zeros(len(start.lengths), bool))
+        for step in range(steps):
+            keeps = start.keeps_cache(step)
+            size = start.cache_size if keeps else start.width(step)
+            past = past if keeps else None
+            logits, past = read(tokens, ends + step, past, width=start.width(step), size=size)
+            tokens, finished, new = write_token(
+                tokens, finished, ends + step, logits, uniforms[step], decoding=decoding
+            )
+            if on_token is not None:
+                on_token(to_numpy(new))
+            if stop is not None and to_numpy(finished).all():
+                break
     return tokens[:, : np.shape(ids)[1] + steps]
 
 
@@ -131,18 +136,13 @@ def draw(probabilities: Float[Tensor, "B V"], uniforms: Float[Tensor, "B"]) -> I
     return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).int()
 
 
-def _reader(module: GPT) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """`next_logits` of the module in eval mode, without gradients; and what puts an array beside its weights."""
-    device = module.token_embedding.weight.device
-
-    @torch.no_grad()
-    def read(*arguments: Any, **sizes: int) -> tuple[Tensor, Cache]:
-        modes = {layer: layer.training for layer in module.modules()}
-        module.eval()
-        try:
-            return next_logits(module, *arguments, **sizes)
-        finally:
-            for layer, mode in modes.items():
-                layer.training = mode
-
-    return read, lambda array: torch.tensor(array, device=device)
+@contextmanager
+def _evaluating(module: GPT) -> Iterator[Callable[..., tuple[Tensor, Cache]]]:
+    """`next_logits` of the module, whose layers are in eval mode meanwhile; without gradients."""
+    modes = {layer: layer.training for layer in module.modules()}
+    module.eval()
+    try:
+        yield functools.partial(torch.no_grad()(next_logits), module)
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode

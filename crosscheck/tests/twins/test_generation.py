@@ -165,17 +165,19 @@ def test_dropout_takes_no_part_and_the_mode_of_every_layer_is_kept(modules):
     assert module.blocks[0].causal_attention.weights_dropout.training
 
 
-def test_jax_compiles_once_a_bucket_of_lengths_and_never_once_a_token():
+def test_jax_compiles_once_a_bucket_of_lengths_and_never_once_a_token(monkeypatch):
     modules = twins_of(GPTConfig(**{**asdict(CONFIG), "sequence_length": 64, "embed_dim": 6, "num_layers": 1}))
-    compiled = jax_generation._read._cache_size
+    traced, next_logits = [], jax_generation.next_logits
 
-    def programs(length, steps):
-        before = compiled()
-        generated(modules, "jax", PROMPTS[:1, :length], steps=steps)
-        return compiled() - before
+    def traced_logits(module, tokens, ends, past, width, size):
+        traced.append((width, size))
+        return next_logits(module, tokens, ends, past, width, size)
 
-    assert programs(3, 20) == 2  # a prompt of up to 16 tokens, then one token, with room for 32
-    assert programs(7, 25) == 0
+    monkeypatch.setattr(jax_generation, "next_logits", traced_logits)
+    generated(modules, "jax", PROMPTS[:1, :3], steps=20)
+    assert traced == [(16, 32), (1, 32)]  # a prompt of up to 16 tokens, then one token, with room for 32
+    generated(modules, "jax", PROMPTS[:1, :7], steps=25)
+    assert len(traced) == 2
     assert [bucket(length) for length in (1, 16, 17, 64)] == [16, 16, 32, 64]
 
 
