@@ -15,7 +15,7 @@ from jax_impl.losses import predicted_classes
 from jax_impl.models.gpt import GPT, KeysAndValues
 from jax_impl.precision import at_least_float32
 from jax_impl.weights import to_numpy
-from shared.generation import Decoding, plan
+from shared.tasks.generation import Decoding, plan
 
 Cache = list[KeysAndValues]
 

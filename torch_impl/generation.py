@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from shared.generation import Decoding, plan
+from shared.tasks.generation import Decoding, plan
 from torch_impl.losses import predicted_classes
 from torch_impl.models.gpt import GPT, KeysAndValues
 from torch_impl.precision import at_least_float32

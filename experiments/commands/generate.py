@@ -14,9 +14,9 @@ from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
 from shared.backend import find_backend
 from shared.errors import IsogradError
-from shared.generation import Decoding
 from shared.registry import find_twin
 from shared.run_folder import WEIGHTS, load_weights
+from shared.tasks.generation import Decoding
 from shared.tasks.task import Codec
 
 TASK = "language_modelling"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
 from shared.data.text_codec import TextCodec
 from shared.errors import IsogradError
@@ -43,7 +44,7 @@ def test_an_epoch_of_training_reads_whole_windows_side_by_side_in_an_order_of_it
         assert sorted(ids) == list(range(ids.min(), ids.min() + len(ids)))  # without a gap, none twice
         assert len(batches) == len(windows())
     assert len({real(batches, "ids").tobytes() for batches in epochs}) == 4
-    assert len({real(batches, "ids").min() for batches in epochs}) > 1
+    assert len({real(batches, "ids").min() for batches in epochs}) != 1
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -74,8 +75,9 @@ def test_the_baseline_is_the_frequency_of_a_token_in_the_training_text():
     splits = {"train": np.array([0, 0, 0, 1, 1]), "validation": np.array([2, 0, 2])}
     losses = [math.log(8 / 4), math.log(8 / 1)]
     baseline = Tokens(None, codec, splits).baseline
-    assert round(baseline["perplexity"], 12) == round(math.exp(sum(losses) / 2), 12)
-    assert round(baseline["bits_per_byte"], 12) == round(sum(losses) / math.log(2) / 3, 12)  # a, and é of two bytes
+    bits = sum(losses) / math.log(2) / 3  # of a, and of é, which has two bytes
+    assert prove(np.array(math.exp(sum(losses) / 2)), np.array(baseline["perplexity"]), 0.0).agrees
+    assert prove(np.array(bits), np.array(baseline["bits_per_byte"]), 0.0).agrees
 
 
 @pytest.mark.parametrize("kind", ["characters", "bpe"])
@@ -103,7 +105,7 @@ def test_the_built_in_text_fills_in_the_sizes_that_are_open():
     assert (arguments["vocabulary_size"], arguments["sequence_length"]) == (512, 64)
     assert data.source is None
     assert data.codec.decode(data.splits["validation"]) == data.texts.validation
-    assert data.counts["train"] > 8 * data.counts["validation"]
+    assert data.codec.decode(data.splits["train"]) == data.texts.train
 
 
 def folder_of(tmp_path, **files):
@@ -146,4 +148,5 @@ def test_example_batches_hold_padding_and_every_kind_of_label():
     batch = TASK.example_batch(TWINS["GPT"], {"ids": np.zeros((5, 11), int)}, 1)
     assert batch["labels"].shape == batch["weights"].shape == (5, 11)
     assert not batch["weights"][-2:].any()
-    assert 0 < batch["weights"][0].mean() < 1
+    assert batch["weights"][0].any()
+    assert not batch["weights"][0].all()

@@ -50,7 +50,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
     "shared/parameter_groups.py": (f"{DATA}/test_parameter_groups.py",),
     "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),
     "shared/rng.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),
-    "shared/generation.py": (f"{TWINS}/test_generation.py",),
+    "shared/tasks/generation.py": (f"{TWINS}/test_generation.py",),
     "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),
     "shared/data/batches.py": (f"{DATA}/test_data_batches.py",),
     "shared/data/bpe.py": (f"{DATA}/test_bpe.py",),

@@ -37,7 +37,7 @@ def random_config(seed: int) -> GPTConfig:
         num_layers=int(draw(1, 4)),
         hidden_dim=None if seed % 2 else int(draw(1, 40)),
         dropout=0.0,
-        tied=seed % 3 > 0,
+        tied=bool(seed % 3),
     )
 
 
