@@ -27,8 +27,8 @@ from jax_impl.layers.linear import Linear
 from jax_impl.layers.linear_rnn import LinearRNN
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
 from jax_impl.layers.positions import LearnedPositions
-from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.relative_attention import RelativeAttention
+from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.soft_attention import Attn
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from jax_impl.models.encoder_decoder import EncoderDecoder

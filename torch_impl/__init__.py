@@ -27,8 +27,8 @@ from torch_impl.layers.linear import Linear
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions
-from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.relative_attention import RelativeAttention
+from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.models.encoder_decoder import EncoderDecoder

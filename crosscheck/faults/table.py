@@ -12,8 +12,6 @@ from crosscheck.faults.rows.equivalents_attention import EQUIVALENTS_ATTENTION
 from crosscheck.faults.rows.equivalents_recurrent import EQUIVALENTS_RECURRENT
 from crosscheck.faults.rows.fused import FUSED_LAYERS
 from crosscheck.faults.rows.gpt import EQUIVALENTS_GPT, GPT
-from crosscheck.faults.rows.linear import LINEAR
-from crosscheck.faults.rows.losses import LOSSES
 from crosscheck.faults.rows.linear import LINEAR, LINEAR_RNN
 from crosscheck.faults.rows.losses import BORDERS, LOSSES
 from crosscheck.faults.rows.other_optimizers import RULES

@@ -12,7 +12,7 @@ from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.precision import at_least_float32
 from shared.configs.gpt import GPTConfig
-from shared.configs.validation import check_choice, check_length
+from shared.configs.validation import check_choice, check_context
 
 KeysAndValues = tuple[Float[Array, "B m S d"], Float[Array, "B m S d"]]
 
@@ -133,7 +133,7 @@ class GPT(nnx.Module):
         self.lm_head = None if config.tied else NormalEmbedding(config.vocabulary_size, config.embed_dim, rngs=rngs)
 
     def __call__(self, inputs: Int[Array, "B T"]) -> Float[Array, "B T V"]:
-        check_length(inputs.shape[1], self.config.sequence_length)
+        check_context(inputs.shape[1], self.config.sequence_length)
         x = self.embed(inputs, jnp.arange(inputs.shape[1])[None])
         for block in self.blocks:
             x = block(x)

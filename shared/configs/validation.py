@@ -17,7 +17,7 @@ def check_heads(embed_dim: int, num_heads: int) -> None:
         )
 
 
-def check_length(tokens: int, sequence_length: int) -> None:
+def check_context(tokens: int, sequence_length: int) -> None:
     """Raise unless this many tokens fit into a model's context."""
     if tokens > sequence_length:
         raise IsogradError(f"expected at most {sequence_length} tokens, the context of the model, got {tokens}")

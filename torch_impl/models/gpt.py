@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from shared.configs.gpt import GPTConfig
-from shared.configs.validation import check_choice, check_length
+from shared.configs.validation import check_choice, check_context
 from torch_impl.dropout import Dropout
 from torch_impl.layers import attention
 from torch_impl.layers.layer_norm import LayerNorm
@@ -137,7 +137,7 @@ class GPT(nn.Module):
         self.lm_head = None if config.tied else NormalEmbedding(config.vocabulary_size, config.embed_dim)
 
     def forward(self, inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
-        check_length(inputs.shape[1], self.config.sequence_length)
+        check_context(inputs.shape[1], self.config.sequence_length)
         x = self.embed(inputs, torch.arange(inputs.shape[1], device=inputs.device)[None])
         for block in self.blocks:
             x = block(x)
