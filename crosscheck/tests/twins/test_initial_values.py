@@ -52,7 +52,7 @@ def small_normal(generator, name, shapes):
 
 GPTS = r"^(GPT|GPTBlock|CausalSelfAttention|FeedForward)\.(.*\.)?"
 LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
-    (GPTS + r"out_proj\.weight$", lambda *drawn: small_normal(*drawn) / math.sqrt(2 * 2)),  # two blocks
+    (GPTS + r"out_proj\.weight$", lambda *drawn: small_normal(*drawn) / 2),  # sqrt(2 L), L = 2
     (GPTS + r"(\w_proj|in_proj|lm_head|\w+_embedding)\.weight$|^Normal\w+\.weight$", small_normal),
     (GPTS + r"\w+_proj\.bias$|^NormalLinear\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
