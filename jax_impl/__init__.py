@@ -1,6 +1,7 @@
 """The JAX/Flax NNX twin of every component. Twin: torch_impl/__init__.py."""
 
 from jax_impl.dropout import Dropout, seed_dropout
+from jax_impl.generation import generate
 from jax_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -27,29 +28,37 @@ from jax_impl.layers.linear_rnn import LinearRNN
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
 from jax_impl.layers.positions import LearnedPositions
 from jax_impl.layers.relative_attention import RelativeAttention
+from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.soft_attention import Attn
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from jax_impl.models.encoder_decoder import EncoderDecoder
+from jax_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from jax_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from jax_impl.models.transformer import Transformer
 from jax_impl.weights import load_arrays, to_arrays
 
 __all__ = [
+    "GPT",
     "GRU",
     "MLP",
     "Attn",
     "BidirectionalGRU",
+    "CausalSelfAttention",
     "DecoderAttn",
     "Dropout",
     "Embedding",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GRUCell",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
     "LinearRNN",
     "MultiHeadedAttention",
+    "NormalEmbedding",
+    "NormalLinear",
     "PostNormAttentionBlock",
     "PreNormAttentionBlock",
     "RelativeAttention",
@@ -61,6 +70,7 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "generate",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

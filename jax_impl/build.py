@@ -26,7 +26,7 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
     constructor = getattr(importlib.import_module(f"jax_impl.{twin.module}"), twin.public_name)
 
     def make() -> nnx.Module:
-        return constructor(**arguments, rngs=nnx.Rngs(0))
+        return constructor(**twin.call_with(arguments), rngs=nnx.Rngs(0))
 
     try:
         return nnx.eval_shape(make) if abstract else make()

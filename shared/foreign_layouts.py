@@ -25,8 +25,9 @@ def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
     blocks: dict[str, dict[Block, np.ndarray]] = {}
     for row in rows:
         if row.foreign is not None:
-            piece = _cut(layout, row.foreign, arrays[row.foreign], row.foreign_block)
-            blocks.setdefault(row.canonical, {})[row.canonical_block] = piece.T if row.transposed else piece
+            array = arrays[row.foreign]
+            piece = _cut(layout, row.foreign, array.T if row.transposed else array, row.foreign_block)
+            blocks.setdefault(row.canonical, {})[row.canonical_block] = piece
     for row in rows:
         if row.foreign is None:  # the layout's missing bias is zero
             like = blocks[str(row.merged_into)][row.canonical_block]
@@ -42,13 +43,15 @@ def to_foreign(layout: str, canonical: Mapping[str, np.ndarray]) -> Arrays:
     for row in rows:
         piece = _cut(layout, row.canonical, canonical[row.canonical], row.canonical_block)
         if row.foreign is not None:
-            blocks.setdefault(row.foreign, {})[row.foreign_block] = piece.T if row.transposed else piece
+            blocks.setdefault(row.foreign, {})[row.foreign_block] = piece
         elif any(piece.tobytes()):
             raise IsogradError(
                 f"{layout} can't hold these weights: it has no place for part {row.canonical_block[0] + 1} of "
                 f"{row.canonical_block[1]} of {row.canonical}, which must be zero, but is not"
             )
-    return _joined(layout, blocks)
+    transposed = {row.foreign for row in rows if row.transposed}
+    joined = _joined(layout, blocks)
+    return {name: np.array(array.T, order="C") if name in transposed else array for name, array in joined.items()}
 
 
 def _rows(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> list[Row]:

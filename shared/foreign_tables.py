@@ -12,6 +12,8 @@ KINDS = ("GRU", "LSTM", "RNN")
 class Row:
     """`{}` stands for the layer; all lists of layers of one module are equally long, across modules they may differ.
 
+    A transposed array is transposed before its block is cut, so that blocks always lie along outputs.
+
     No foreign name: the layout has no place for the block, which must then be zero.
 
     `merged_into` names the array whose corresponding block the layout holds instead: only their sum matters.
@@ -46,6 +48,35 @@ def _torch_attention() -> tuple[Row, ...]:
         for part, proj in enumerate(("q_proj", "k_proj", "v_proj"))
     )
     return (*stacked, Row("out_proj.weight", "out_proj.weight"), Row("out_proj.bias", "out_proj.bias"))
+
+
+def _gpt2(prefix: str) -> tuple[Row, ...]:
+    """Conv1D layers hold (in, out); c_attn holds queries, keys and values side by side."""
+    layer, ours = f"{prefix}h.{{}}.", "blocks.{}."
+    names = {"attn.c_proj": "causal_attention.out_proj", "mlp.c_fc": "feed_forward.in_proj"}
+    names |= {"mlp.c_proj": "feed_forward.out_proj"}
+    norms = {"ln_1": "attention_norm", "ln_2": "feed_forward_norm"}
+    return (
+        Row(f"{prefix}wte.weight", "token_embedding.weight"),
+        Row(f"{prefix}wpe.weight", "position_embedding.weight"),
+        *(
+            Row(
+                f"{layer}attn.c_attn.{kind}",
+                f"{ours}causal_attention.{proj}.{kind}",
+                foreign_block=(part, 3),
+                transposed=kind == "weight",
+            )
+            for kind in ("weight", "bias")
+            for part, proj in enumerate(("q_proj", "k_proj", "v_proj"))
+        ),
+        *(
+            Row(f"{layer}{their}.{kind}", f"{ours}{our}.{kind}", transposed=kind == "weight")
+            for their, our in names.items()
+            for kind in ("weight", "bias")
+        ),
+        *(Row(f"{layer}{t}.{kind}", f"{ours}{o}.{kind}") for t, o in norms.items() for kind in ("weight", "bias")),
+        *(Row(f"{prefix}ln_f.{kind}", f"norm.{kind}") for kind in ("weight", "bias")),
+    )
 
 
 def _linen_gru_cell() -> tuple[Row, ...]:
@@ -104,6 +135,12 @@ LAYOUTS: dict[str, tuple[Row, ...]] = {
     },
     **{f"torch.nn.{kind}Cell": _torch_cell() for kind in KINDS},
     "torch.nn.MultiheadAttention": _torch_attention(),
+    "transformers.GPT2Model": _gpt2(""),
+    "transformers.GPT2LMHeadModel": _gpt2("transformer."),
+    "transformers.GPT2LMHeadModel(tie_word_embeddings=False)": (
+        *_gpt2("transformer."),
+        Row("lm_head.weight", "lm_head.weight"),
+    ),
     "flax.linen.GRUCell": _linen_gru_cell(),
     "flax.linen.SimpleCell": _flax_simple_cell("i", "h"),
     "flax.nnx.SimpleCell": _flax_simple_cell("dense_i", "dense_h"),

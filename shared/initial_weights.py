@@ -1,11 +1,13 @@
 """Initial weights by (seed, parameter name), drawn by numpy, so that both frameworks start from the same numbers."""
 
+import math
 import re
 import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from shared.configs.gpt import DEVIATION
 from shared.errors import IsogradError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -49,7 +51,22 @@ def uniform_by_inputs(generator: np.random.Generator, name: str, shapes: Shapes)
     return generator.uniform(-bound, bound, shapes[name])
 
 
+def small_normal(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """N(0, 0.02), as in GPT-2."""
+    return DEVIATION * normal(generator, name, shapes)
+
+
+def small_normal_by_depth(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """N(0, 0.02 / sqrt(2 L)) in a model of L blocks, each of which writes twice to the residual path."""
+    blocks = {found[1] for other in shapes if (found := re.search(r"blocks\.(\d+)\.", other))}
+    return small_normal(generator, name, shapes) / math.sqrt(2 * max(len(blocks), 1))
+
+
 INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a name applies
+    (r"((token|position)_embedding|lm_head)\.weight$", small_normal),
+    (r"(causal_attention|feed_forward)\.out_proj\.weight$", small_normal_by_depth),
+    (r"(causal_attention|feed_forward)\.\w+\.weight$", small_normal),
+    (r"(causal_attention|feed_forward)\.\w+\.bias$", zeros),
     (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
     (r"embedding\.weight$", normal_but_padding),
     (r"(positions(\.weight)?|cls_token)$", normal),

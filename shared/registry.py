@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.configs.gpt import GPTConfig
 from shared.configs.validation import check_choice
 
 # No two axes of an array have the same size, so that a transposed square can't hide.
@@ -34,6 +35,7 @@ class Twin:
     function: bool = False
     also: tuple[str, ...] = ()  # cases of shared/example_inputs.py beyond those that its inputs imply
     task: str | None = None  # a row of shared/tasks/table.py, for a model that a backend can train
+    config: type | None = None  # a frozen dataclass that holds the arguments; the class takes it alone
 
     @property
     def public_name(self) -> str:
@@ -43,6 +45,10 @@ class Twin:
     def reads_lengths(self) -> bool:
         """True if padding changes the outputs unless the lengths are given."""
         return "lengths" in self.inputs.values()
+
+    def call_with(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords that the class is called with."""
+        return dict(arguments) if self.config is None else {"config": self.config(**arguments)}
 
 
 _CELL_SIZES = {"input_size": INPUT, "hidden_size": HIDDEN}
@@ -61,6 +67,16 @@ _FUSED_SIZES = {**_GRU_SIZES, "implementation": "fused"}
 _HEAD_SIZES, _ALL_HEADS = {"head_size": HEAD, "num_heads": HEADS}, "B T head_size*num_heads"
 _BLOCK_SIZES = {"embed_dim": WIDTH, "hidden_dim": MLP_WIDTH, "num_heads": HEADS, "dropout": 0.3}
 _TRANSFORMER_SIZES = {"vocabulary_size": VOCABULARY, "sequence_length": LENGTH, **_BLOCK_SIZES}
+
+_GPT_SIZES = {
+    "vocabulary_size": VOCABULARY,
+    "sequence_length": LENGTH,
+    "embed_dim": WIDTH,
+    "num_heads": HEADS,
+    "num_layers": 2,
+    "hidden_dim": MLP_WIDTH,
+    "dropout": 0.3,
+}
 
 _IDS = {"inputs": "ids", "mask": "mask"}
 _IDS_AND_LENGTHS = {**_IDS, "lengths": "lengths"}
@@ -226,6 +242,35 @@ _MODELS = (
 )
 
 
+def _of_gpt(
+    name: str, inputs: Mapping[str, str], also: tuple[str, ...] = (), task: str | None = None, **arguments: Any
+) -> Twin:
+    return Twin(name, "models.gpt", inputs, {**_GPT_SIZES, **arguments}, also=also, task=task, config=GPTConfig)
+
+
+_WIDE = {"x": "B T embed_dim"}
+_LANGUAGE_MODELS = (
+    Twin(
+        "NormalLinear",
+        "layers.small_normal",
+        {"inputs": "B T in_features"},
+        {"in_features": INPUT, "out_features": WIDTH},
+    ),
+    Twin(
+        "NormalEmbedding",
+        "layers.small_normal",
+        {"ids": "ids"},
+        {"vocabulary_size": VOCABULARY, "embedding_size": INPUT},
+    ),
+    _of_gpt("CausalSelfAttention", _WIDE, _SATURATED),
+    _of_gpt("CausalSelfAttention:zeroed", _WIDE, attention="zeroed"),
+    _of_gpt("FeedForward", _WIDE),
+    _of_gpt("GPTBlock", _WIDE),
+    _of_gpt("GPT", {"inputs": "ids"}, task="language_modelling"),
+    _of_gpt("GPT:untied", {"inputs": "ids"}, tied=False),
+)
+
+
 def _function(
     name: str,
     inputs: Mapping[str, str],
@@ -264,7 +309,7 @@ _FUNCTIONS = (
     _function("weighted_mean:tokens", {"values": "B T", "weights": "token weights"}, "losses"),
 )
 
-TWINS: dict[str, Twin] = {twin.name: twin for twin in (*_LAYERS, *_MODELS, *_FUNCTIONS)}
+TWINS: dict[str, Twin] = {twin.name: twin for twin in (*_LAYERS, *_MODELS, *_LANGUAGE_MODELS, *_FUNCTIONS)}
 
 
 def find_twin(name: str) -> Twin:

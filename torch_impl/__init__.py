@@ -1,6 +1,7 @@
 """The PyTorch twin of every component. Twin: jax_impl/__init__.py."""
 
 from torch_impl.dropout import Dropout, seed_dropout
+from torch_impl.generation import generate
 from torch_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -27,29 +28,37 @@ from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions
 from torch_impl.layers.relative_attention import RelativeAttention
+from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.models.encoder_decoder import EncoderDecoder
+from torch_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from torch_impl.models.transformer import Transformer
 from torch_impl.weights import load_arrays, to_arrays
 
 __all__ = [
+    "GPT",
     "GRU",
     "MLP",
     "Attn",
     "BidirectionalGRU",
+    "CausalSelfAttention",
     "DecoderAttn",
     "Dropout",
     "Embedding",
     "Encoder",
     "EncoderDecoder",
+    "FeedForward",
+    "GPTBlock",
     "GRUCell",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
     "LinearRNN",
     "MultiHeadedAttention",
+    "NormalEmbedding",
+    "NormalLinear",
     "PostNormAttentionBlock",
     "PreNormAttentionBlock",
     "RelativeAttention",
@@ -61,6 +70,7 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "generate",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

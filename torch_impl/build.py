@@ -24,7 +24,7 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
     constructor = getattr(importlib.import_module(f"torch_impl.{twin.module}"), twin.public_name)
     try:
         with torch.device("meta") if abstract else contextlib.nullcontext():
-            return constructor(**arguments)
+            return constructor(**twin.call_with(arguments))
     except IsogradError:
         raise
     except REFUSALS as error:

@@ -11,6 +11,7 @@ from crosscheck.faults.rows.encoder_decoder import ENCODER_DECODER
 from crosscheck.faults.rows.equivalents_attention import EQUIVALENTS_ATTENTION
 from crosscheck.faults.rows.equivalents_recurrent import EQUIVALENTS_RECURRENT
 from crosscheck.faults.rows.fused import FUSED_LAYERS
+from crosscheck.faults.rows.gpt import EQUIVALENTS_GPT, GPT
 from crosscheck.faults.rows.linear import LINEAR, LINEAR_RNN
 from crosscheck.faults.rows.losses import BORDERS, LOSSES
 from crosscheck.faults.rows.other_optimizers import RULES
@@ -47,11 +48,13 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *PRECISION,
     *BORDERS,
     *RULES,
+    *GPT,
 )
 ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
     *EQUIVALENTS_RECURRENT,
     *EQUIVALENTS_ATTENTION,
     *EQUIVALENTS_UPDATES,
+    *EQUIVALENTS_GPT,
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in ALL_FAULTS}

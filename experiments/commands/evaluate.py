@@ -54,7 +54,7 @@ def _evaluate(run: Path, config: RunConfig, backend: str, data: str | None, newe
     find_backend(backend, dtype=config.dtype, device=config.device, tell=progress.note)
     is_averaged = config.experiment.training.average_decay is not None
     load = load_checkpoint if is_averaged else load_weights  # the averages are in the optimiser's file
-    checkpoint = _checkpoint(run, (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,), newest, progress)
+    checkpoint = checkpoint_of(run, (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,), newest, progress)
     arrays, saved = load(checkpoint)
     check_settings_of(saved, config.experiment, run, OF_MODEL)
     prepared = prepared_from(config, run, progress, data)
@@ -78,7 +78,7 @@ def _in_dtypes(arrays: Arrays, others: Arrays) -> Arrays:
     return {name: array.astype(dtypes.get(name, array.dtype), copy=False) for name, array in arrays.items()}
 
 
-def _checkpoint(run: Path, needed: Sequence[str], newest: bool, progress: Progress) -> Path:
+def checkpoint_of(run: Path, needed: Sequence[str], newest: bool, progress: Progress) -> Path:
     """The best checkpoint, or the newest whose needed files are intact."""
     found, notes = (
         latest_checkpoint(run, needed)

@@ -29,8 +29,9 @@ def experiments() -> Rows:
 
 def datasets() -> Rows:
     from shared.data import DATASETS
+    from shared.data.corpora import CORPORA
 
-    return [
+    reviews = [
         {
             "name": name,
             "description": dataset.description,
@@ -46,6 +47,15 @@ def datasets() -> Rows:
         }
         for name, dataset in DATASETS.items()
     ]
+    corpora = [
+        {
+            "name": name,
+            "description": corpus.description,
+            "sources": "--data FOLDER" if corpus.built_in is None else "built in, --data FOLDER",
+        }
+        for name, corpus in CORPORA.items()
+    ]
+    return [*reviews, *corpora]
 
 
 def faults() -> Rows:

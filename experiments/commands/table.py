@@ -11,6 +11,7 @@ from experiments.commands.check import check
 from experiments.commands.demo import demo
 from experiments.commands.evaluate import evaluate_command
 from experiments.commands.explain import explain_command
+from experiments.commands.generate import generate_command
 from experiments.commands.listing import list_command
 from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "explain": explain_command,
     "train": train,
     "eval": evaluate_command,
+    "generate": generate_command,
     "report": report,
     "port": port_command,
     "study": study,

@@ -29,6 +29,7 @@ from shared.metrics_log import MetricsLog
 from shared.parameter_groups import trainable_shapes
 from shared.run_folder import PREFIX
 from shared.tasks.table import task_of
+from shared.tasks.task import Codec
 
 
 def start(name: str, settings: Settings, folder: Path, progress: Progress, *, stop_at: int | None = None) -> None:
@@ -145,7 +146,7 @@ def _with_horizon(prepared: Prepared) -> Prepared:
 def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str | None = None) -> Prepared:
     """Reload the data of a run; of different `data` only the validation split is used, so any will do."""
     source = config.data_source if data is None else data
-    _check_tokenizer(config, folder)
+    codec_of(config, folder)
     prepared = prepare(config.experiment, source, folder / TOKENIZER, preparing(progress))
     if data is None and prepared.data.fingerprint != config.data_fingerprint:
         raise IsogradError(
@@ -156,14 +157,16 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     return replace(prepared, experiment=config.experiment)
 
 
-def _check_tokenizer(config: RunConfig, folder: Path) -> None:
-    """Raise IsogradError unless the tokenizer of a run is the one that it was trained with."""
-    found = task_of(config.experiment).codec(folder / TOKENIZER).fingerprint
+def codec_of(config: RunConfig, folder: Path) -> Codec:
+    """The tokenizer of a run; raises IsogradError unless it is the one that the run was trained with."""
+    codec = task_of(config.experiment).codec(folder / TOKENIZER)
+    found = codec.fingerprint
     if found != config.tokenizer_fingerprint:
         raise IsogradError(
             f"{folder / TOKENIZER} has changed since {folder} was trained with it: expected the fingerprint "
             f"{config.tokenizer_fingerprint[:12]}, got {found[:12]}: restore the original file"
         )
+    return codec
 
 
 def backend_for(experiment: Experiment, name: str, dtype: str, device: str) -> Backend:

@@ -17,6 +17,12 @@ def check_heads(embed_dim: int, num_heads: int) -> None:
         )
 
 
+def check_context(tokens: int, sequence_length: int) -> None:
+    """Raise unless this many tokens fit into a model's context."""
+    if tokens > sequence_length:
+        raise IsogradError(f"expected at most {sequence_length} tokens, the context of the model, got {tokens}")
+
+
 def check_choice(what: str, got: str, choices: Iterable[str]) -> None:
     """Raise unless `got` is one of `choices`; suggests the closest ones."""
     choices = list(choices)

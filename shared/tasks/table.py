@@ -3,9 +3,10 @@
 from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 from shared.tasks.classification import Classification
+from shared.tasks.language_modelling import LanguageModelling
 from shared.tasks.task import Task
 
-TASKS: dict[str, Task] = {"classification": Classification()}
+TASKS: dict[str, Task] = {"classification": Classification(), "language_modelling": LanguageModelling()}
 
 
 def find_task(name: str) -> Task:

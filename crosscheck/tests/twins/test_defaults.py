@@ -43,6 +43,7 @@ DEFAULTS = {  # of SPEC.md, sections 1 and 2; all other arguments must be given
     "PostNormAttentionBlock": {"dropout": 0.0},
     "Transformer": OF_TRANSFORMERS,
     "ReviewClassifierTransformer": {**OF_TRANSFORMERS, "num_classes": 2},
+    "NormalLinear": {"deviation": 0.02},
     "LinearRNN": {"backward": "by_hand"},
     "projected_attention": {"normalised": True},
     "self_attention": {"n_heads": 1, "causal": True},

@@ -27,6 +27,12 @@ OURS = {  # layout -> twin and arguments that it is a layout of
     "flax.linen.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
     "torch.nn.GRUCell": ("GRUCell", {"input_size": 5, "hidden_size": 7}),
 }
+GPT_SIZES = {"vocabulary_size": 11, "sequence_length": 7, "embed_dim": 6, "num_heads": 2, "num_layers": 3}
+OURS |= {
+    "transformers.GPT2Model": ("GPT", GPT_SIZES),
+    "transformers.GPT2LMHeadModel": ("GPT", GPT_SIZES),
+    "transformers.GPT2LMHeadModel(tie_word_embeddings=False)": ("GPT", {**GPT_SIZES, "tied": False}),
+}
 BARE = {  # layers without a twin or gates: the paths of their cells
     "torch.nn.RNN": ("cells.0.",),
     "torch.nn.RNN(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),

@@ -46,7 +46,15 @@ def uniform(fan):
     )
 
 
+def small_normal(generator, name, shapes):
+    return 0.02 * generator.standard_normal(shapes[name])
+
+
+GPTS = r"^(GPT|GPTBlock|CausalSelfAttention|FeedForward)\.(.*\.)?"
 LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
+    (GPTS + r"out_proj\.weight$", lambda *drawn: small_normal(*drawn) / 2),  # sqrt(2 L), L = 2
+    (GPTS + r"(\w_proj|in_proj|lm_head|\w+_embedding)\.weight$|^Normal\w+\.weight$", small_normal),
+    (GPTS + r"\w+_proj\.bias$|^NormalLinear\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
     (
         r"([Ee]mbedding|[Pp]ositions)\.weight$|cls_token$",
@@ -64,9 +72,13 @@ def specified(twin, shapes):
     for name in shapes:
         law = next(law for pattern, law in LAWS if re.search(pattern, f"{twin.public_name}.{name}"))
         drawn[name] = law(generator, name, shapes)
-        if f"{twin.public_name}.{name}".endswith("mbedding.weight") and "Transformer" not in twin.public_name:
+        if f"{twin.public_name}.{name}".endswith("mbedding.weight") and not has_no_padding(twin):
             drawn[name][0] = 0.0
     return drawn
+
+
+def has_no_padding(twin) -> bool:
+    return re.search("Transformer|GPT|Normal", twin.public_name) is not None
 
 
 def differences(name: str) -> set[str]:

@@ -1,6 +1,7 @@
 """Every pair of twins agrees, in every case, mode and dtype; and both behave as SPEC says in edge cases."""
 
 import itertools
+from dataclasses import asdict
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from crosscheck.runs.compare_runs import trainable
 from crosscheck.twins import suite
 from jax_impl import build as jax_build
 from jax_impl.weights import parameter_shapes as jax_shapes
+from shared.configs.gpt import PRESETS
 from shared.errors import IsogradError
 from shared.example_inputs import cases
 from shared.registry import TWINS
@@ -30,6 +32,10 @@ COUNTS = [  # SPEC.md, section 2
     ("ReviewClassifierTransformer", {}, 8_672_258),
     ("ReviewClassifierTransformer", {"block": "postnorm"}, 8_672_258),
     ("ReviewClassifierTransformer", {"num_layers": 4}, 9_463_810),
+    *(
+        ("GPT", {**asdict(config), "vocabulary_size": 50257}, count)
+        for config, count in ((PRESETS["nano"], 2_546_400), (PRESETS["gpt2"], 124_439_808))
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crosscheck.recording.nesting import flat_outputs
 from crosscheck.recording.values import Options, Values, cotangent
-from crosscheck.twins.formulas import attention, efficient_attention, layers, losses, models, recurrent
+from crosscheck.twins.formulas import attention, efficient_attention, gpt, layers, losses, models, recurrent
 from crosscheck.twins.formulas.weights import Weights
 from shared.arrays import ArrayMapping, Arrays
 from shared.registry import find_twin
@@ -35,6 +35,12 @@ FORMULAS: Mapping[str, Callable[..., Any]] = {  # (weights, constructor argument
     "Transformer": models.transformer,
     "ReviewClassifierGRU": models.review_classifier_gru,
     "ReviewClassifierTransformer": models.review_classifier_transformer,
+    "NormalLinear": layers.linear,
+    "NormalEmbedding": gpt.normal_embedding,
+    "CausalSelfAttention": gpt.causal_self_attention,
+    "FeedForward": gpt.feed_forward,
+    "GPTBlock": gpt.gpt_block,
+    "GPT": gpt.gpt,
     "pairwise_similarities": attention.pairwise_similarities,
     "attn_scaled": attention.attn_scaled,
     "attn_softmax": attention.attn_softmax,

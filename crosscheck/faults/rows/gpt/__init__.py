@@ -1,0 +1,8 @@
+"""Faults in GPT and harmless changes to it, by what they change."""
+
+from crosscheck.faults.fault import Equivalent, Fault
+from crosscheck.faults.rows.gpt.attention import CAUSAL_ATTENTION, EQUIVALENTS_CAUSAL
+from crosscheck.faults.rows.gpt.model import EQUIVALENTS_MODEL, MODEL
+
+GPT: tuple[Fault, ...] = (*CAUSAL_ATTENTION, *MODEL)
+EQUIVALENTS_GPT: tuple[Equivalent, ...] = (*EQUIVALENTS_CAUSAL, *EQUIVALENTS_MODEL)

@@ -1,0 +1,152 @@
+"""Generation of tokens, greedy or drawn, with a cache of keys and values. Twin: torch_impl/generation.py."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jax_impl.losses import predicted_classes
+from jax_impl.models.gpt import GPT, KeysAndValues
+from jax_impl.precision import at_least_float32
+from jax_impl.weights import to_numpy
+from shared.tasks.generation import Decoding, plan
+
+Cache = list[KeysAndValues]
+
+
+def generate(
+    module: GPT,
+    ids: Any,
+    *,
+    steps: int,
+    lengths: Any = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: int | None = None,
+    seed: int = 0,
+    cache: bool = True,
+    on_token: Callable[[np.ndarray], None] | None = None,
+) -> Int[Array, "B L"]:
+    """Continue prompts (B, T) by `steps` tokens: (B, T + steps), each prompt directly followed by its new tokens.
+
+    Prompts of unequal `lengths` (B,) are padded on the right; behind their tokens stands 0, behind `stop` again `stop`.
+    Without a temperature the likeliest token is taken. `on_token` is given the new tokens (B,) of each step.
+    Raises IsogradError for what the model can't read and for settings that mean nothing.
+    """
+    decoding = Decoding(temperature, top_k, top_p, stop)
+    config = module.config
+    start = plan(
+        ids,
+        steps=steps,
+        lengths=lengths,
+        stop=stop,
+        seed=seed,
+        cache=cache,
+        vocabulary_size=config.vocabulary_size,
+        context=config.sequence_length,
+    )
+    read, place = _reader(module), np.asarray  # rows on the host cost no program of their own
+    tokens, ends, uniforms = place(start.tokens), place(start.lengths), place(start.uniforms)
+    past, finished = None, place(np.zeros(len(start.lengths), bool))
+    for step in range(steps):
+        keeps = start.keeps_cache(step)
+        size = start.cache_size if keeps else start.width(step)
+        past = past if keeps else None
+        logits, past = read(tokens, ends + step, past, width=start.width(step), size=size)
+        tokens, finished, new = write_token(tokens, finished, ends + step, logits, uniforms[step], decoding=decoding)
+        if on_token is not None:
+            on_token(to_numpy(new))
+        if stop is not None and to_numpy(finished).all():
+            break
+    return jnp.asarray(tokens)[:, : np.shape(ids)[1] + steps]
+
+
+def next_logits(
+    module: GPT, tokens: Int[Array, "B L"], ends: Int[Array, "B"], past: Cache | None, width: int, size: int
+) -> tuple[Float[Array, "B V"], Cache]:
+    """Logits of the token at `ends`, from the `width` tokens before it: those that the cache of `size` lacks, or all
+    that the context holds, whose positions count from 0.
+    """
+    rows = jnp.arange(len(tokens))
+    first = (ends - width).clip(0)
+    columns = first[:, None] + jnp.arange(width)
+    inputs = tokens[rows[:, None], columns]
+    positions = columns - (first[:, None] if past is None else 0)
+    past = module.empty_cache(len(tokens), size) if past is None else past
+    x, past = module.advance(inputs, positions, past)
+    return module.logits(x[rows, ends - 1 - first]), past
+
+
+@functools.partial(jax.jit, static_argnames="decoding", donate_argnames="tokens")
+def write_token(
+    tokens: Int[Array, "B L"],
+    finished: Bool[Array, "B"],
+    ends: Int[Array, "B"],
+    logits: Float[Array, "B V"],
+    uniforms: Float[Array, "B"],
+    decoding: Decoding,
+) -> tuple[Int[Array, "B L"], Bool[Array, "B"], Int[Array, "B"]]:
+    """Put the next token of each row at its end; rows that have met the stop token repeat it."""
+    new = choose(logits, uniforms, decoding).astype(tokens.dtype)
+    if decoding.stop is not None:
+        new = jnp.where(finished, decoding.stop, new)
+        finished = finished | (new == decoding.stop)
+    return tokens.at[jnp.arange(len(tokens)), ends].set(new), finished, new
+
+
+def choose(logits: Float[Array, "B V"], uniforms: Float[Array, "B"], decoding: Decoding) -> Int[Array, "B"]:
+    """The likeliest token, or one drawn by a uniform number."""
+    if decoding.temperature is None:
+        return predicted_classes(logits)
+    scores = at_least_float32(logits) / decoding.temperature
+    if decoding.top_k is not None:
+        scores = keep_top_k(scores, decoding.top_k)
+    if decoding.top_p is not None:
+        scores = keep_top_p(scores, decoding.top_p)
+    return draw(jax.nn.softmax(scores, axis=-1), uniforms)
+
+
+def keep_top_k(scores: Float[Array, "B V"], top_k: int) -> Float[Array, "B V"]:
+    """-inf for all tokens but the `top_k` likeliest, and those that are as likely as the last of them."""
+    least = jax.lax.top_k(scores, min(top_k, scores.shape[-1]))[0][:, -1:]
+    return jnp.where(scores < least, -jnp.inf, scores)
+
+
+def keep_top_p(scores: Float[Array, "B V"], top_p: float) -> Float[Array, "B V"]:
+    """-inf for all tokens but the fewest, from the likeliest on, whose probabilities add up to `top_p`."""
+    order = jnp.argsort(-scores, axis=-1, stable=True)
+    likely = jax.nn.softmax(jnp.take_along_axis(scores, order, axis=-1), axis=-1)
+    before = jnp.cumsum(likely, axis=-1) - likely
+    kept = jnp.take_along_axis(before < top_p, jnp.argsort(order, axis=-1, stable=True), axis=-1)
+    return jnp.where(kept, scores, -jnp.inf)
+
+
+def draw(probabilities: Float[Array, "B V"], uniforms: Float[Array, "B"]) -> Int[Array, "B"]:
+    """The first token at which the probabilities so far add up to more than a uniform number of all."""
+    total = jnp.cumsum(probabilities, axis=-1)
+    return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).astype(jnp.int32)
+
+
+def _reader(module: GPT) -> Callable[..., tuple[Array, Cache]]:
+    """`next_logits` of the module in eval mode, compiled once for each structure of a model and each width and size."""
+    graph, state = nnx.split(module)
+    weights, structure = jax.tree.flatten(state)
+    return functools.partial(_compiled(graph, structure), weights)
+
+
+@functools.cache
+def _compiled(graph: Any, structure: Any) -> Callable[..., tuple[Array, Cache]]:
+    @functools.partial(jax.jit, static_argnames=("width", "size"), donate_argnames="past")
+    def read(weights, tokens, ends, past, *, width, size):
+        module = nnx.merge(graph, jax.tree.unflatten(structure, weights))
+        module.eval()
+        return next_logits(module, tokens, ends, past, width, size)
+
+    return read

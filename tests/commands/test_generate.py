@@ -1,0 +1,67 @@
+"""`isograd generate`: the same text from both backends, streamed or not, and one sentence for what makes no sense."""
+
+import json
+
+import pytest
+
+from experiments.cli import main
+
+PROMPT = "The statement"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "language"
+    assert main(["train", "lm-pydoc-small", "--backend", "torch", "--steps", "2", "--out", str(folder)]) == 0
+    return str(folder)
+
+
+def printed(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["generate", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_both_backends_write_the_same_text(run, capsys):
+    drawn = (run, PROMPT, "--tokens", "12", "--temperature", "1", "--top-k", "40", "--json")
+    texts = [json.loads(printed(capsys, *drawn, "--backend", backend)) for backend in ("torch", "jax")]
+    assert texts[0]["ids"] == texts[1]["ids"]
+    assert len(texts[0]["ids"]) == 12
+    assert texts[0]["prompt"] == PROMPT
+    assert json.loads(printed(capsys, *drawn, "--seed", "1"))["ids"] != texts[0]["ids"]
+
+
+@pytest.mark.slow
+def test_a_streamed_text_is_the_text(run, capsys):
+    settings = (run, PROMPT, "--tokens", "20", "--temperature", "2")
+    whole = printed(capsys, *settings)
+    assert whole.startswith(PROMPT)
+    assert printed(capsys, *settings, "--stream").rstrip("\n\ufffd") == whole.rstrip("\n\ufffd")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((PROMPT, "--temperature", "-1"), "temperature must be above 0, got -1.0"),
+        ((PROMPT, "--temperature", "1", "--top-p", "1.5"), "top_p must be above 0 and at most 1, got 1.5"),
+        ((PROMPT, "--temperature", "1", "--top-k", "0"), "top_k must be at least 1, got 0"),
+        ((PROMPT, "--tokens", "0"), "--tokens: expected at least 1, got 0"),
+        ((PROMPT, "--stream", "--json"), "--stream has no effect with"),
+        (("a long prompt " * 40,), "expected a prompt of at most 64 tokens, the context of the model"),
+        (("half \ud83d",), "half of a surrogate pair"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(run, arguments, sentence, capsys):
+    capsys.readouterr()
+    assert main(["generate", run, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_classifier_generates_no_text(tmp_path, capsys):
+    folder = str(tmp_path / "reviews")
+    main(["train", "reviews-1-small", "--backend", "torch", "--steps", "1", "--out", folder])
+    assert main(["generate", folder, PROMPT]) == 2
+    assert "was trained for classification, which generates no text" in capsys.readouterr().err

@@ -1,0 +1,170 @@
+"""GPT: a decoder-only transformer that predicts the next token. Twin: jax_impl/models/gpt.py."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from shared.configs.gpt import GPTConfig
+from shared.configs.validation import check_choice, check_context
+from torch_impl.dropout import Dropout
+from torch_impl.layers import attention
+from torch_impl.layers.layer_norm import LayerNorm
+from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
+from torch_impl.precision import at_least_float32
+
+KeysAndValues = tuple[Float[Tensor, "B m S d"], Float[Tensor, "B m S d"]]
+
+
+def visible_keys(positions: Int[Tensor, "B T"], n_keys: int) -> Bool[Tensor, "B 1 T S"]:
+    """True where the query at a position may see a key: the one at its own position, and those before."""
+    return torch.arange(n_keys, device=positions.device) <= positions[:, None, :, None]
+
+
+def softmax_attention(scores: Float[Tensor, "B m T S"], visible: Bool[Tensor, "..."]) -> Float[Tensor, "B m T S"]:
+    """Softmax over the visible keys."""
+    return attention.masked_softmax(scores, visible, axis=-1)
+
+
+def zeroed_attention(scores: Float[Tensor, "B m T S"], visible: Bool[Tensor, "..."]) -> Float[Tensor, "B m T S"]:
+    """Softmax over all keys, then zeros at the hidden ones, which leak through the sum: an ablation."""
+    return torch.where(visible, attention.attn_softmax(scores), 0.0)
+
+
+ATTENTIONS = {"softmax": softmax_attention, "zeroed": zeroed_attention}
+
+
+def write_keys(
+    cache: Float[Tensor, "B m S d"], positions: Int[Tensor, "B T"], fresh: Float[Tensor, "B m T d"]
+) -> Float[Tensor, "B m S d"]:
+    """The cache, changed in place, with the keys (or values) of new tokens at their positions."""
+    rows = torch.arange(len(cache), device=cache.device)[:, None]
+    cache[rows, :, positions] = fresh.swapaxes(1, 2)
+    return cache
+
+
+class CausalSelfAttention(nn.Module):
+    """Self-attention of several heads, each query seeing its own key and those before: x (B, T, E) -> (B, T, E)."""
+
+    def __init__(self, config: GPTConfig):
+        check_choice("attention", config.attention, ATTENTIONS)
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.attention = config.attention
+        self.q_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        self.weights_dropout = Dropout(config.dropout)
+        self.out_proj = NormalLinear(config.embed_dim, config.embed_dim, config.residual_deviation)
+        self.out_dropout = Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        return self.attend(x, self.keys_and_values(x), positions)
+
+    def keys_and_values(self, x: Float[Tensor, "B T E"]) -> KeysAndValues:
+        """What later queries read: (B, m, T, d) of each."""
+        keys, values = self.k_proj(x), self.v_proj(x)
+        return attention.split_heads(keys, self.num_heads), attention.split_heads(values, self.num_heads)
+
+    def attend(
+        self, x: Float[Tensor, "B T E"], past: KeysAndValues, positions: Int[Tensor, "C T"]
+    ) -> Float[Tensor, "B T E"]:
+        """Queries at these positions over keys that begin at position 0."""
+        keys, values = past
+        queries = attention.split_heads(self.q_proj(x), self.num_heads)
+        scores = attention.pairwise_similarities(queries, keys)
+        scores = attention.attn_scaled(scores, x.shape[-1], self.num_heads)
+        weights = ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
+        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
+        return self.out_dropout(self.out_proj(y))
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU by tanh, Linear, dropout: x (B, T, E) -> (B, T, E) through `feed_forward_dim`."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.in_proj = NormalLinear(config.embed_dim, config.feed_forward_dim)
+        self.out_proj = NormalLinear(config.feed_forward_dim, config.embed_dim, config.residual_deviation)
+        self.out_dropout = Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
+        hidden = self.in_proj(x)
+        hidden = F.gelu(at_least_float32(hidden), approximate="tanh").to(hidden.dtype)
+        return self.out_dropout(self.out_proj(hidden))
+
+
+class GPTBlock(nn.Module):
+    """y = x + attention(norm(x)), y + feed_forward(norm(y)): x (B, T, E) -> (B, T, E)."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.attention_norm = LayerNorm(config.embed_dim)
+        self.causal_attention = CausalSelfAttention(config)
+        self.feed_forward_norm = LayerNorm(config.embed_dim)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
+        x = x + self.causal_attention(self.attention_norm(x))
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+    def advance(
+        self, x: Float[Tensor, "B T E"], positions: Int[Tensor, "B T"], past: KeysAndValues
+    ) -> tuple[Float[Tensor, "B T E"], KeysAndValues]:
+        """The same for new tokens alone, whose keys and values join those of the past."""
+        normed = self.attention_norm(x)
+        keys, values = self.causal_attention.keys_and_values(normed)
+        past = write_keys(past[0], positions, keys), write_keys(past[1], positions, values)
+        x = x + self.causal_attention.attend(normed, past, positions)
+        return x + self.feed_forward(self.feed_forward_norm(x)), past
+
+
+class GPT(nn.Module):
+    """Token and position embeddings, blocks, a norm and a head: ids (B, T) -> logits of the next token (B, T, V).
+
+    Raises IsogradError for more tokens than the context holds.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.token_embedding = NormalEmbedding(config.vocabulary_size, config.embed_dim)
+        self.position_embedding = NormalEmbedding(config.sequence_length, config.embed_dim)
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList([GPTBlock(config) for _ in range(config.num_layers)])
+        self.norm = LayerNorm(config.embed_dim)
+        self.lm_head = None if config.tied else NormalEmbedding(config.vocabulary_size, config.embed_dim)
+
+    def forward(self, inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+        check_context(inputs.shape[1], self.config.sequence_length)
+        x = self.embed(inputs, torch.arange(inputs.shape[1], device=inputs.device)[None])
+        for block in self.blocks:
+            x = block(x)
+        return self.logits(self.norm(x))
+
+    def embed(self, inputs: Int[Tensor, "B T"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B T E"]:
+        """The vectors of tokens, plus those of their positions."""
+        return self.dropout(self.token_embedding(inputs) + self.position_embedding(positions))
+
+    def logits(self, x: Float[Tensor, "*B E"]) -> Float[Tensor, "*B V"]:
+        """The head: the table of the tokens again if it is tied."""
+        table = self.token_embedding if self.lm_head is None else self.lm_head
+        return table.attend(x)
+
+    def empty_cache(self, batch_size: int, size: int) -> list[KeysAndValues]:
+        """Zeros for the keys and values of this many positions, of each block."""
+        heads, dtype = self.config.num_heads, self.token_embedding.weight.dtype
+        shape = (2, batch_size, heads, size, self.config.embed_dim // heads)
+        zeros = torch.zeros((len(self.blocks), *shape), dtype=dtype, device=self.token_embedding.weight.device)
+        return [(keys, values) for keys, values in zeros]
+
+    def advance(
+        self, inputs: Int[Tensor, "B T"], positions: Int[Tensor, "B T"], cache: list[KeysAndValues]
+    ) -> tuple[Float[Tensor, "B T E"], list[KeysAndValues]]:
+        """The normed outputs of new tokens, which `logits` reads, and the cache with their keys and values."""
+        x, grown = self.embed(inputs, positions), []
+        for block, past in zip(self.blocks, cache, strict=True):
+            x, past = block.advance(x, positions, past)
+            grown.append(past)
+        return self.norm(x), grown
