@@ -97,7 +97,7 @@ class Report:
         half, everywhere = (found[len(found) // 2], found[-1]) if found else (0.0, 0.0)
         because = f": {self.undecided_because}" if self.undecided_because else ""
         lines = {
-            f"sees errors from {half:.1e} of a tensor on in half of them, from {everywhere:.1e} on in all": found,
+            f"smallest relative error seen: {half:.1e} in half of the tensors, {everywhere:.1e} in all": found,
             f"decided in float64, since noise hides zeros or a different order: {proven} tensors": proven,
             f"undecided, since that run can't be made{because}: {left} tensors": left,
         }
