@@ -3,23 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
-from flax import nnx, traverse_util
-from torch.nn import Module
 
 from crosscheck import criterion
 from crosscheck.pairing.renaming import Rules, new_name
 from crosscheck.recording.nesting import is_float
 from crosscheck.recording.recording import PROOF_DTYPE
 from crosscheck.recording.values import statistic_name
-from jax_impl.weights import to_numpy as from_jax
 from shared.arrays import Arrays
-from torch_impl.weights import to_numpy as from_torch
 
 
 def differing_buffers(torch_module: Any, jax_module: Any, rules: Rules) -> list[str]:
-    """Names of the buffers that both modules have and that differ by more than rounding, in torch's order."""
+    """Names of the buffers that both modules have and that differ by more than rounding, in torch's order.
+
+    Nothing if a side is a recording: it has no buffers.
+    """
+    if torch_module is None or jax_module is None:
+        return []
+    from torch.nn import Module
+
+    from jax_impl.weights import to_numpy as from_jax
+    from torch_impl.weights import to_numpy as from_torch
+
     buffers = torch_module.named_buffers() if isinstance(torch_module, Module) else ()
     ours = {name: from_torch(buffer) for name, buffer in buffers}
     flat = _variables(jax_module) if ours else {}
@@ -32,6 +37,9 @@ def differing_buffers(torch_module: Any, jax_module: Any, rules: Rules) -> list[
 
 def _variables(module: Any) -> Mapping[tuple[Any, ...], Any]:
     """All variables of a module besides its parameters, by path."""
+    import flax.linen as nn
+    from flax import nnx, traverse_util
+
     if isinstance(module, nnx.Module):
         found = nnx.to_flat_state(nnx.split(module, nnx.Param, nnx.RngState, ...)[3])
         return {path: getattr(variable, "get_value", lambda each=variable: each)() for path, variable in found}

@@ -23,7 +23,7 @@ def check(
     patterns: tuple[str, ...] = (),
     /,
     *,
-    dtype: tuple[str, ...] = (),
+    dtype: tuple[str, ...] | None = None,
     device: str = "cpu",
     faults: bool = False,
     seeds: int | None = None,
@@ -47,7 +47,7 @@ def check(
         json: Print JSON: every tensor with its error and bound.
     """
     names: tuple[str, ...] = ()
-    if dtype:
+    if dtype is not None:
         dtype, names = part_lists("--dtype", dtype, DTYPES.__contains__, _is_fault if faults else _is_twin)
     patterns += names
     given = dict(locals())
@@ -60,7 +60,7 @@ def check(
     if families:
         return _name_families(patterns, out, json, command)
     if faults:
-        return _score(patterns, dtype, seeds, out, json, command)
+        return _score(patterns, dtype or (), seeds, out, json, command)
     if out is not None:
         check_replaceable(out)
     with counting("checking", quiet=json) as progress:

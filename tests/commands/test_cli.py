@@ -601,8 +601,8 @@ CHECK = ["check", "LayerNorm", "--dtype", "float64", "--out", "checked"]
 def test_a_check_of_twins_that_agree_ends_with_0_and_a_table(capsys, tmp_path):
     assert cli.main(CHECK) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["twin", "dtype", "cases", "worst", "error", "bound", "verdict"]
-    assert re.fullmatch(r"LayerNorm +float64 +\d+ +\d\.\de-\d\d +1\.0e-12 +agree *", lines[1])
+    assert lines[0].split() == ["twin", "dtype", "cases", "worst", "error", "bound", "sees", "from", "verdict"]
+    assert re.fullmatch(r"LayerNorm +float64 +\d+ +\d\.\de-\d\d +1\.0e-12 +\d\.\de-\d\d +agree *", lines[1])
     assert lines[-3] == "6 comparisons of 1 twin, no disagreement"
     assert lines[-2].startswith("seconds: torch ")
     assert lines[-1] == f"open {Path('checked/report.html')}"

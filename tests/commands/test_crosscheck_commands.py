@@ -113,7 +113,8 @@ def test_lists_of_faults_and_divergences(capsys, what, columns):
 
 
 def test_lists_that_need_both_frameworks_are_not_shown_by_default(capsys):
-    assert json.loads(printed(capsys, "list", "--json")).keys() == {"twins", "experiments", "datasets", "optimizers"}
+    listed = json.loads(printed(capsys, "list", "--json"))
+    assert listed.keys() == {"twins", "experiments", "studies", "datasets", "optimizers"}
 
 
 # check --faults
@@ -142,7 +143,7 @@ def test_a_page_names_the_command_that_made_it(capsys, folder):
     page = (folder / "a folder" / "report.html").read_text()
     assert "<code>isograd check &#39;masked_*&#39; --dtype float64 --out &#39;a folder&#39;</code>" in page
     unchanged = {"faults": False, "families": False, "seeds": None, "out": None}
-    given = {"patterns": ("a",), "dtype": (), "device": "cuda", **unchanged, "json": True}
+    given = {"patterns": ("a",), "dtype": None, "device": "cuda", **unchanged, "json": True}
     assert command_line("check", check, given) == "isograd check a --device cuda --json"
 
 
