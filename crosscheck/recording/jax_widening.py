@@ -16,6 +16,7 @@ from flax import nnx
 from jax._src import dtypes as of_jax
 
 from crosscheck.recording.nesting import is_float
+from shared.errors import IsogradError
 
 KEPT = ("bitcast_convert_type", "dtype")  # callers that ask what bits mean, or what a given array is
 WIDENED = jax.make_user_context(())  # part of the key of JAX's caches: programs traced before stay as they were
@@ -28,7 +29,9 @@ def widening(dtypes: Sequence[str]) -> Iterator[set[str]]:
     if not dtypes:
         yield found
         return
-    original = of_jax._maybe_canonicalize_explicit_dtype
+    original = getattr(of_jax, "_maybe_canonicalize_explicit_dtype", None)
+    if original is None:
+        raise IsogradError(f"casts in JAX {jax.__version__} can't be widened: it asks for dtypes in another way")
 
     def canonical(dtype: Any, caller: str) -> Any:
         dtype = original(dtype, caller)
