@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,10 @@ def run_all(run: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Resul
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
-        yield from pool.map(run, jobs)
+        # `pool.map` would cancel the rest after an error, also what the pool itself ends when a worker is killed.
+        futures = deque(pool.submit(run, job) for job in jobs)
+        while futures:
+            yield futures.popleft().result()
     except BrokenProcessPool as error:
         raise IsogradError(
             f"one of {workers} worker processes was killed, perhaps for lack of memory: check fewer at a time"
