@@ -97,13 +97,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "faults": faults,
     "divergences": divergences,
 }
-QUICK = (
-    "twins",
-    "experiments",
-    "datasets",
-    "optimizers",
-    "studies",
-)  # shown by default: the others need both frameworks
+QUICK = ("twins", "experiments", "datasets", "optimizers", "studies")  # by default: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:

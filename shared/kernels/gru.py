@@ -83,14 +83,7 @@ CUTS = {
 }
 
 
-def plan_for(
-    way: str,
-    batch_size: int,
-    steps: int,
-    directions: int,
-    hidden_size: int,
-    processors: int,
-) -> Plan:
+def plan_for(way: str, batch_size: int, steps: int, directions: int, hidden_size: int, processors: int) -> Plan:
     """The fastest cut that was measured ("forward" or "backward") for a GPU with this many multiprocessors."""
     width = max(32, triton.next_power_of_2(hidden_size))
     cuts = next(cuts for largest, cuts in CUTS[way].items() if width <= largest)
