@@ -96,7 +96,15 @@ def _dtypes_of(planted: Fault | Equivalent, dtypes: Sequence[str]) -> list[str]:
 
 
 def run_job(job: Job) -> Outcome:
-    """The outcome of one job."""
+    """The outcome of one job; what raises an exception goes wrong: a fault that is not caught, or a false alarm."""
+    try:
+        return _run(job)
+    except Exception as error:  # noqa: BLE001  # one of a thousand pairs must not end the others
+        is_fault, found = job.group == "fault", f"raised {type(error).__name__}: {error}"
+        return Outcome(job.name, FAULTS[job.name].kind if is_fault else job.group, not is_fault, False, found, "", ())
+
+
+def _run(job: Job) -> Outcome:
     if job.group == "fault":
         return try_fault(_in_dtype(FAULTS[job.name], job.dtype), job.explained)
     if job.group == "equivalent":
@@ -194,7 +202,7 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
         "criteria": _by_criterion(faults, honest),
         "equivalents": _alarms(alarms["equivalent"]),
         "seeds": _alarms(alarms["seed"]),
-        "survivors": [_named(o) for o in faults if not o.killed],
+        "survivors": [_named(o) + (f": {o.found}" if o.found != "agrees" else "") for o in faults if not o.killed],
         "misplaced": [
             f"{_named(o)}: expected {o.expected}; found {o.found}" for o in faults if o.killed and not o.located
         ],

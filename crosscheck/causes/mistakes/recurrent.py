@@ -44,6 +44,8 @@ RECURRENT = (
             f"$o, $f = do.last_output($e, {step})"),), GATES)
         for step in (-1, 0)
     ),
+    Mistake("D39", "the final state is that of the last step, padded or not",
+            (("_steps($read, $last).squeeze(1)", "$read[:, -1]"),), FILES),
     *(
         Mistake("D17", f"states are read {what}", (("$states", f"do.ordered($states, do.{order})"),), FILES)
         for order, what in ORDERS.items()

@@ -22,7 +22,7 @@ FORWARD = (
     *both_sides(
         "fused-last-output-as-final-state", "layer", "the final state is that of the last step, padded or not", FUSED,
         ("_steps(read, last.clamp(min=0)).squeeze(1)", "read[:, -1]"),
-        ("jnp.where(jnp.stack(valid), new, h)", "new"), "DecoderAttn:fused", "rnn", divergence="D39",
+        ("bias, given)", "bias, None)"), "DecoderAttn:fused", "rnn", divergence="D39",
     ),
     *both_sides(
         "fused-padding-has-outputs", "mask", "outputs after the end are not zero", FUSED,

@@ -113,7 +113,7 @@ EVALUATIONS = (
     *both_sides(
         "evaluated-with-dropout", "dropout", "the evaluation uses dropout as training does", OBJECTIVE,
         ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, (0, 0))"),
-        ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, np.zeros(2, np.uint32))"),
+        ("self.outputs(weights, batch, None)", "self.outputs(weights, batch, np.zeros((64, 2), np.uint32))"),
         TRANSFORMER, mode="run",
     ),
     *both_sides(

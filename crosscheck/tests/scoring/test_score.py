@@ -142,6 +142,19 @@ def test_a_fault_that_can_not_be_planted_does_not_count_as_caught():
         score.try_fault(stale)
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "list_"), [("fault", "linear-bias-dropped/torch", "survivors"), ("seed", "3", "seeds")]
+)
+def test_a_pair_that_breaks_goes_wrong_by_name_and_ends_no_other(monkeypatch, group, name, list_):
+    def break_off(check):
+        raise IndexError("index 2 is out of bounds")
+
+    monkeypatch.setattr(Check, "run", break_off)
+    found = score.summarise([score.run_job(score.Job(group, name))])
+    wrong = found[list_] if group == "fault" else found[list_]["names"]
+    assert wrong == [f"{name}: raised IndexError: index 2 is out of bounds"]
+
+
 # The score
 
 
