@@ -201,7 +201,10 @@ class LanguageModelling:
 
 
 def fit_to_tokens(experiment: Experiment, codec: TextCodec) -> Experiment:
-    """Fill in the model arguments that are None; raises IsogradError if the vocabulary is larger than the model's."""
+    """Fill in the model arguments that are None, and the tokens that there are if they are fewer than asked for.
+
+    Raises IsogradError if the vocabulary is larger than the model's.
+    """
     found = {"vocabulary_size": codec.vocabulary_size, "sequence_length": experiment.length}
     arguments = experiment.model.arguments
     fitted = {name: found[name] if value is None else value for name, value in arguments.items()}
@@ -210,6 +213,7 @@ def fit_to_tokens(experiment: Experiment, codec: TextCodec) -> Experiment:
             f"{experiment.name} has a vocabulary of {fitted['vocabulary_size']:,} tokens, but {codec.origin} has "
             f"{codec.vocabulary_size:,}: pass a smaller one with --vocab FILE"
         )
+    fitted["vocabulary_size"] = codec.vocabulary_size
     return replace(experiment, model=replace(experiment.model, arguments=fitted))
 
 

@@ -219,7 +219,7 @@ def test_lines_without_a_text_are_refused(tmp_path):
     with pytest.raises(IsogradError, match="pass a corpus that is not empty"):
         TASK.load(experiment, folder_of(tmp_path, train="\n \na\n", valid="ab"))
     with pytest.raises(IsogradError, match="a validation text of at least 2 tokens"):
-        TASK.load(experiment, folder_of(tmp_path, train="abc abc", valid="\n \na\n"))
+        TASK.load(experiment, folder_of(tmp_path, train="abc abc\nabc", valid="\n \na\n"))
 
 
 PUBLISHED = [("wiki.train.tokens", "wiki.valid.tokens"), ("ptb.train.txt", "ptb.valid.txt"), ("train.txt", "valid.txt")]
@@ -254,6 +254,11 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path):
     experiment = replace(SMALL, model=replace(SMALL.model, arguments=arguments))
     with pytest.raises(IsogradError, match="has a vocabulary of 2 tokens, but the characters .* has 3"):
         TASK.load(experiment, folder_of(tmp_path, input="abc" * 20))
+
+
+def test_a_text_with_few_pairs_gives_a_smaller_vocabulary_than_asked_for(tmp_path):
+    experiment, data = TASK.load(find_experiment("lm-pydoc-small"), folder_of(tmp_path, input="abc " * 900))
+    assert experiment.model.arguments["vocabulary_size"] == data.codec.vocabulary_size < 512
 
 
 def test_example_batches_hold_padding_and_every_kind_of_label():
