@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.cli import main
+from experiments.plain_text import markdown
 from experiments.reports.report import write_report
 from experiments.reports.runs import read_run
 from shared.errors import IsogradError
@@ -56,9 +57,8 @@ def test_the_report_shows_them(runs, tmp_path):
     page = write_report([runs / "torch", runs / "jax"], tmp_path)
     last = records(runs / "torch", "samples")[-1]["texts"][0]
     assert [f"step {step}</summary>" in page.read_text() for step in (2, 3, 4)] == [True, False, True]
-    assert " ".join(last["text"][len(last["prompt"]) :].split()) in " ".join(
-        (tmp_path / "report.md").read_text().split()
-    )
+    new = last["text"].removeprefix(last["prompt"])
+    assert f" » {markdown(new)}\n" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize("texts", [None, [], [{"prompt": "a"}], [{"prompt": "a", "text": 1}], ["a"]])
