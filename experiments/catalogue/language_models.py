@@ -132,11 +132,11 @@ LANGUAGE_MODELS = (
     WASHINGTON,
     _small(
         WASHINGTON,
-        "GPT of 1 layer on the words of Wikipedia",
-        model=_tiny(num_layers=1, sequence_length=128),
+        "GPT-nano on the 2,048 most frequent words of Wikipedia",
+        model=_tiny(vocabulary_size=2048, sequence_length=128),
         optimizer=replace(WASHINGTON.optimizer, learning_rate=3e-3),
-        batch_size=4,
-        steps=600,
+        batch_size=16,
+        steps=1200,
     ),
     PYDOC,
     _small(

@@ -261,6 +261,12 @@ def test_a_text_with_few_pairs_gives_a_smaller_vocabulary_than_asked_for(tmp_pat
     assert experiment.model.arguments["vocabulary_size"] == data.codec.vocabulary_size < 512
 
 
+def test_a_vocabulary_of_words_holds_the_most_frequent_ones():
+    words = TextCodec.train("words", ["c c c b b b b a a a d"], 6).tokenizer
+    assert words.tokens[4:] == ("b", "a")
+    assert TextCodec.train("words", ["c c c b b b b a a a d"], None).tokenizer.tokens[4:] == ("b", "a", "c")
+
+
 def test_example_batches_hold_padding_and_every_kind_of_label():
     from shared.registry import TWINS
 

@@ -34,7 +34,7 @@ class TextCodec:
 
     @staticmethod
     def train(kind: str, texts: Sequence[str], vocabulary_size: int | None) -> TextCodec:
-        """Learn a row of KINDS from texts; only BPE has a size that can be chosen."""
+        """Learn a row of KINDS from texts; BPE and words have a size that can be chosen."""
         tokenizer, origin = KINDS[kind].learn(texts, vocabulary_size)
         return TextCodec(tokenizer, origin)
 
@@ -144,6 +144,12 @@ def _bpe_of(content: dict[str, Any]) -> BPE:
     return read
 
 
+def _learn_words(texts: Sequence[str], vocabulary_size: int | None) -> tuple[Words, str]:
+    """The words that occur three times, or of those the most frequent ones."""
+    words = Words(Words.train(texts).tokens[:vocabulary_size])
+    return words, f"the most frequent words of the training text ({words.vocabulary_size:,} tokens)"
+
+
 def _word_sizes(words: Words) -> list[tuple[int, int]]:
     written = {PAD: "", START: "", STOP: "\n"}
     return [(token, len(written.get(word, f"{word} ").encode())) for token, word in enumerate(words.tokens)]
@@ -167,7 +173,7 @@ KINDS: dict[str, Kind] = {
         from_content=lambda content: Characters(tuple(content["tokens"])),
     ),
     "words": Kind(
-        learn=lambda texts, size: (Words.train(texts), "the words that occur three times in the training text"),
+        learn=_learn_words,
         encoder=lambda words: lambda texts: [words.encode(text)[:-1] for text in texts],
         sizes=_word_sizes,
         special=lambda words, name, word: words.tokens.index(word),
