@@ -27,6 +27,7 @@ class Backend(Protocol):
     """Owns parameters, optimiser state, device, compilation and precision of one framework."""
 
     name: str
+    device: Any  # of the framework
     compile_seconds: float  # spent in compilation so far, never counted as training time
 
     def init_state(self) -> State:

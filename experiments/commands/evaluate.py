@@ -9,6 +9,7 @@ from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for, prepared_from
 from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
+from experiments.training.threads import choose_threads
 from shared.arrays import Arrays
 from shared.backend import find_backend
 from shared.run_folder import OPTIMIZER, WEIGHTS, best_or_newest, latest_checkpoint, load_checkpoint, load_weights
@@ -40,6 +41,7 @@ def evaluate_command(
     """
     config = read_config(run)
     config = replace(config, device=device or config.device, dtype=dtype or config.dtype)
+    choose_threads(config.experiment)
     with make_progress(quiet=json) as progress:
         result = _evaluate(run, config, backend or config.backend, data, newest, progress)
     if json:

@@ -1,9 +1,8 @@
 """`isograd generate`: a language model's continuation of a prompt, by either backend."""
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,9 +11,11 @@ from experiments.progress.display import Progress, make_progress, print_json
 from experiments.training.launch import backend_for, codec_of
 from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
+from experiments.training.sampling import continued, module_of
+from experiments.training.threads import choose_threads
 from shared.backend import find_backend
+from shared.data.language.text_codec import TextCodec
 from shared.errors import IsogradError
-from shared.registry import find_twin
 from shared.run_folder import WEIGHTS, load_weights
 from shared.tasks.generation import Decoding
 from shared.tasks.task import Codec
@@ -44,7 +45,7 @@ def generate_command(
     Args:
         run: The run folder.
         prompt: The text to continue.
-        tokens: How many tokens to add.
+        tokens: How many tokens to add, at most: a text may end before.
         temperature: Draw tokens, sharper below 1 and flatter above; if omitted, the likeliest token is taken.
         top_k: Draw from this many of the likeliest tokens.
         top_p: Draw from the likeliest tokens whose probabilities add up to this.
@@ -72,22 +73,22 @@ def generate_command(
         "top_p": top_p,
         "seed": seed,
     }
+    choose_threads(config.experiment)
     with make_progress(quiet=json) as progress:
         side = backend or config.backend
         place = device or config.device
         find_backend(side, dtype=config.dtype, device=place, tell=progress.note)
-        codec = codec_of(config, run)
+        codec = cast(TextCodec, codec_of(config, run))
         ids = _encoded(codec, prompt)
         module, saved = _loaded(run, config, side, place, newest, progress)
     if stream:
-        print(prompt, end="", flush=True)
-        settings["on_token"] = _printer(codec)
-    found = importlib.import_module(f"{side}_impl").generate(module, np.array([ids]), **settings)
-    new = [int(token) for token in np.asarray(found.cpu() if hasattr(found, "cpu") else found)[0, len(ids) :]]
+        print(codec.decode(ids), end="", flush=True)
+        settings["on_token"] = _printer(codec, ids)
+    ((_, new),) = continued(side, module, [ids], stop=codec.end, **settings)
     if json:
         print_json({**saved, "backend": side, "prompt": prompt, "text": codec.decode(new), "ids": new})
     else:
-        print("" if stream else prompt + codec.decode(new))
+        print("" if stream else codec.decode(ids + new))
 
 
 def _encoded(codec: Codec, prompt: str) -> list[int]:
@@ -104,19 +105,14 @@ def _loaded(
     checkpoint = checkpoint_of(run, (WEIGHTS,), newest, progress)
     arrays, state = load_weights(checkpoint)
     check_settings_of(state, config.experiment, run, OF_MODEL)
-    model = config.experiment.model
     backend_for(config.experiment, side, config.dtype, device)  # sets the framework's precision
-    build = importlib.import_module(f"{side}_impl.build")
-    module = build.empty_twin(find_twin(model.twin), model.arguments, device)
-    weights = {name.partition("/")[2]: array for name, array in arrays.items()}
-    importlib.import_module(f"{side}_impl").load_arrays(module, weights)
+    module = module_of(side, config.experiment.model, arrays, device)
     return module, {"checkpoint": str(checkpoint), "step": state["step"]}
 
 
-def _printer(codec: Codec) -> Callable[[np.ndarray], None]:
+def _printer(codec: Codec, prompt: list[int]) -> Callable[[np.ndarray], None]:
     """Prints what each new token adds to the text, whole characters only."""
-    ids: list[int] = []
-    shown = 0
+    ids, shown = list(prompt), len(codec.decode(prompt))
 
     def show(new: np.ndarray) -> None:
         nonlocal shown

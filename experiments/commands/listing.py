@@ -29,33 +29,22 @@ def experiments() -> Rows:
 
 def datasets() -> Rows:
     from shared.data import DATASETS
-    from shared.data.corpora import CORPORA
+    from shared.data.language.corpora import CORPORA
 
     reviews = [
-        {
-            "name": name,
-            "description": dataset.description,
-            "sources": ", ".join(
-                source
-                for source, is_there in (
-                    ("built in", dataset.built_in is not None),
-                    ("--data FOLDER", True),
-                    (f"--data hub ({dataset.hub_id})", dataset.hub_id is not None),
-                )
-                if is_there
-            ),
-        }
-        for name, dataset in DATASETS.items()
+        {"name": name, "description": row.description, "sources": _sources(row.built_in, row.hub_id)}
+        for name, row in DATASETS.items()
     ]
     corpora = [
-        {
-            "name": name,
-            "description": corpus.description,
-            "sources": "--data FOLDER" if corpus.built_in is None else "built in, --data FOLDER",
-        }
-        for name, corpus in CORPORA.items()
+        {"name": name, "description": row.description, "sources": _sources(row.built_in, " ".join(row.hub or ()))}
+        for name, row in CORPORA.items()
     ]
     return [*reviews, *corpora]
+
+
+def _sources(built_in: object, hub: str | None) -> str:
+    sources = {"built in": built_in is not None, "--data FOLDER": True, f"--data hub ({hub})": bool(hub)}
+    return ", ".join(source for source, is_there in sources.items() if is_there)
 
 
 def faults() -> Rows:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 from experiments.commands.bench import bench
 from experiments.commands.check import check
 from experiments.commands.demo import demo
+from experiments.commands.devices import compare_devices_command
 from experiments.commands.evaluate import evaluate_command
 from experiments.commands.explain import explain_command
 from experiments.commands.generate import generate_command
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "eval": evaluate_command,
     "generate": generate_command,
+    "compare-devices": compare_devices_command,
     "report": report,
     "port": port_command,
     "study": study,

@@ -14,6 +14,7 @@ from shared.tasks.task import Task
 
 Record = dict[str, Any]
 SECONDS_BETWEEN_LINES = 10.0
+NOTED = ("validation", "samples")  # kinds of records that are always shown, each on a line of its own
 NARROW, WIDE = 80, 120  # columns: a narrower terminal gets no bar, a wider one a long bar
 SHORT_BAR, BAR = 10, 40
 FRAME = 1 + 1 + 7 + 4  # spinner, slash, elapsed time and the gaps between them
@@ -55,7 +56,7 @@ class JsonLines(Progress):
 
 
 class Lines(Progress):
-    """Every validation, and the training loss every few seconds, as plain lines."""
+    """Every validation and its samples, and the training loss every few seconds, as plain lines."""
 
     def start(self, title: str, step: int, total: int, task: Task | None = None) -> None:
         self._total, self._shown, self._pace, self._task = total, time.monotonic(), Pace(total), task
@@ -63,7 +64,7 @@ class Lines(Progress):
 
     def record(self, record: Record) -> None:
         text = describe(record, self._task, self._pace.seconds_left(record))
-        if text and (record["kind"] == "validation" or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES):
+        if text and (record["kind"] in NOTED or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES):
             self._shown = time.monotonic()
             self.note(f"step {record['step']}/{self._total}  {text}")
 
@@ -98,9 +99,9 @@ class Bar(Lines):
         self._bar.update(self._place, completed=step)
 
     def record(self, record: Record) -> None:
-        room = None if record["kind"] == "validation" else self._bar.console.width - self._taken
+        room = None if record["kind"] in NOTED else self._bar.console.width - self._taken
         text = describe(record, self._task, self._pace.seconds_left(record), room)
-        if record["kind"] == "validation":
+        if record["kind"] in NOTED:
             self.note(f"step {record['step']}/{self._total}  {text}")
         elif text:
             self._bar.update(self._place, info=text)

@@ -35,6 +35,8 @@ def describe(record: Record, task: Task | None, seconds_left: float | None = Non
     if record["kind"] == "lockstep":
         step = f"a step's difference {record['part']:.0%} of its bound ({record['nearest']})"
         return f"loss {record['loss']:.4f}, {step}, drift {record['difference']:.1e} ({record['where']})"
+    if record["kind"] == "samples":
+        return f"writes {record['texts'][0]['text']!r}"
     if task is None:
         return ""
     if record["kind"] == "validation":

@@ -13,6 +13,7 @@ from experiments.reports.drawing import Drawn
 from experiments.reports.figures import draw_all
 from experiments.reports.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.reports.runs import Run, describe_pair, pairs, read_run
+from experiments.reports.samples import samples_of
 from experiments.reports.summary import NOTES, row
 from experiments.reports.table import table_of
 from shared.atomic import new_file
@@ -76,6 +77,7 @@ def _words(runs: list[Run]) -> dict[str, Any]:
         **table_of(runs, rows),
         "pairs": [describe_pair(*pair) for pair in pairs(runs)],
         "notes_explained": NOTES,
+        "samples": samples_of(runs),
         "lead": _lead(runs),
         "looks": [looks.look_of(run) for run in runs],
         "colours": {name: looks.as_css(dark=name == "dark") for name in ("light", "dark")},

@@ -11,7 +11,7 @@ from experiments.plain_text import printable
 from experiments.progress.display import Record
 from experiments.training.folder import CONFIG
 from experiments.training.run_config import RunConfig, read_config
-from experiments.training.run_log import missing_steps, read_log
+from experiments.training.run_log import SAMPLES, missing_steps, read_log
 from shared.errors import IsogradError
 from shared.run_folder import list_checkpoints
 from shared.tasks.table import task_of
@@ -33,6 +33,7 @@ class Run:
     config: RunConfig
     train: list[Record]
     validation: list[Record]
+    samples: list[Record] = field(default_factory=list)  # texts that a language model wrote at each of them
     missing: list[int] = field(default_factory=list)  # steps whose training records are lost
     differing: dict[str, str] = field(default_factory=dict)  # what tells it apart from the others of a report
     usual: dict[str, str] = field(default_factory=dict)  # values of most runs, which a label leaves out
@@ -85,10 +86,13 @@ def read_run(folder: Path) -> Run:
     """Read a run; raises IsogradError if the folder holds none or nothing is logged yet."""
     config = read_config(folder)
     records = read_log(folder, task_of(config.experiment))
-    train, validation = ([record for record in records if record["kind"] == kind] for kind in ("train", "validation"))
+    train, validation, samples = (
+        [record for record in records if record["kind"] == kind] for kind in ("train", "validation", SAMPLES)
+    )
     if not train:
         raise IsogradError(f"{folder} has no logged steps yet: train it first")
-    return Run(folder, config, train, validation, missing_steps(train, max(_last_step(folder), train[-1]["step"])))
+    missing = missing_steps(train, max(_last_step(folder), train[-1]["step"]))
+    return Run(folder, config, train, validation, samples, missing)
 
 
 def _last_step(folder: Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from experiments.training.folder import CONFIG
 from experiments.training.settings import problems_of
 from shared.checkpoint import write_json
-from shared.configs.experiment import Experiment, ModelConfig
+from shared.configs.experiment import Experiment, ModelConfig, SamplesConfig
 from shared.configs.optimizer import OPTIMIZERS, ParameterGroup, ScheduleConfig, TrainingConfig
 from shared.digests import digest_of_json
 from shared.errors import IsogradError
@@ -126,7 +126,7 @@ def _is_of(value: Any, kind: Any) -> bool:
 def experiment_from_json(values: dict[str, Any]) -> Experiment:
     """The inverse of `dataclasses.asdict` through JSON, where tuples have become lists."""
     model, training, buckets = values["model"], values["training"], values["bucket_lengths"]
-    optimizer = dict(values["optimizer"])
+    optimizer, samples = dict(values["optimizer"]), values.get("samples")
     groups = tuple(ParameterGroup(**{**group, "patterns": tuple(group["patterns"])}) for group in training["groups"])
     restored = {
         "model": ModelConfig(**{**model, "inputs": tuple(model["inputs"])}),
@@ -134,5 +134,6 @@ def experiment_from_json(values: dict[str, Any]) -> Experiment:
         "training": TrainingConfig(**{**training, "groups": groups}),
         "schedule": ScheduleConfig(**values["schedule"]),
         "bucket_lengths": None if buckets is None else tuple(buckets),
+        "samples": None if samples is None else SamplesConfig(**{**samples, "prompts": tuple(samples["prompts"])}),
     }
     return Experiment(**{**values, **restored})

@@ -13,6 +13,8 @@ NUMBERS = {  # kind of a record -> what it must hold besides the step; a validat
     "train": ("epoch", "loss", "gradient_norm"),
     "validation": ("loss", "evaluation_seconds"),
 }
+SAMPLES = "samples"  # the kind of a record with texts that a language model wrote
+TEXTS = ("prompt", "text")  # of each of them, the second with the prompt at its start
 
 
 def read_log(folder: Path, task: Task, until: float = math.inf) -> list[Record]:
@@ -26,6 +28,8 @@ def read_log(folder: Path, task: Task, until: float = math.inf) -> list[Record]:
         if not isinstance(kind, str):
             raise _malformed(folder, number, f"a kind ({' or '.join(NUMBERS)})", kind)
         figures = tuple(figure.name for figure in task.figures) if kind == "validation" else ()
+        if kind == SAMPLES and not _are_texts(record.get("texts")):
+            raise _malformed(folder, number, "texts with a prompt each", record.get("texts"))
         for name in ("step", *NUMBERS.get(kind, ()), *figures):
             if not _is_number(record.get(name)):
                 raise _malformed(folder, number, f"a number as {name}", record.get(name))
@@ -66,6 +70,11 @@ def notes_on_history(folder: Path, records: Sequence[Record], step: int, patienc
 def _malformed(folder: Path, number: int, expected: str, got: object) -> IsogradError:
     shown = "nothing" if got is None else repr(got)[:60]
     return IsogradError(f"{folder / FILE}, record {number}: expected {expected}, got {shown}; was the file edited?")
+
+
+def _are_texts(value: object) -> bool:
+    parts = value if isinstance(value, list) and value else [None]
+    return all(isinstance(part, dict) and {str} == {type(part.get(name)) for name in TEXTS} for part in parts)
 
 
 def _is_number(value: object) -> bool:

@@ -15,7 +15,9 @@ from experiments.training.patience import Patience
 from experiments.training.pending import Pending
 from experiments.training.plan import rate_by_step, steps_of_an_epoch, total_steps, training_batches
 from experiments.training.preparation import Prepared
+from experiments.training.run_log import SAMPLES
 from experiments.training.same_settings import SETTINGS, settings_of
+from experiments.training.sampling import samples
 from shared.backend import Backend, Batch, State
 from shared.data import prefetch
 from shared.errors import IsogradError
@@ -133,6 +135,8 @@ class Runner:
         record = {"step": self.step, "epoch": epoch, "kind": "validation", **metrics, **self.pending.totals()}
         self._write(record)
         self._check_finite(record)
+        if texts := samples(self.backend, self.state, self.prepared):
+            self._write({"step": self.step, "epoch": epoch, "kind": SAMPLES, "texts": texts})
         self.patience.see(record)
         if self.checkpoints.is_best(record):
             state = self._state_of_run() | {"validation": _numbers(metrics)}

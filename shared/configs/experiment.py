@@ -18,6 +18,18 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SamplesConfig:
+    """What a language model writes at every evaluation: a continuation of each prompt, drawn from the `top_k` likeliest
+    tokens; without prompts, of the beginnings of the validation text.
+    """
+
+    prompts: tuple[str, ...] = ()
+    tokens: int = 30
+    temperature: float = 1.0
+    top_k: int | None = 40
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` is set.
 
@@ -42,3 +54,4 @@ class Experiment:
     bucket_lengths: tuple[int, ...] | None = None
     task: str = "classification"
     patience: int | None = None
+    samples: SamplesConfig | None = None

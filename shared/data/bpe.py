@@ -26,6 +26,8 @@ from shared.json_text import to_json
 PATTERN = regex.compile(r"'(?:[stmd]|re|ve|ll)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 ALPHABET = sorted(LETTERS, key=LETTERS.__getitem__)  # the bytes in the order of their ids
 
+END = "<|endoftext|>"  # GPT-2's token between documents, which no text gives
+
 Pair = tuple[int, int]
 
 

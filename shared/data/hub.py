@@ -1,4 +1,4 @@
-"""Reviews from the Hugging Face hub, through the `datasets` library, which is imported only on demand."""
+"""Reviews and corpora from the Hugging Face hub, through the `datasets` library, which is imported only on demand."""
 
 from __future__ import annotations
 
@@ -12,22 +12,32 @@ PARTS = {"train": "train", "validation": "dev", "test": "test"}  # the hub's nam
 
 def load_parts(hub_id: str, text_column: str, label_column: str, number_of_labels: int) -> dict[str, Reviews]:
     """The labelled parts of a hub dataset; any failure becomes one IsogradError."""
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise IsogradError("--data hub needs the `datasets` library: pip install datasets") from error
-    try:
-        published = load_dataset(hub_id)
-    except Exception as error:  # the library raises dozens of types: network, cache, authorisation, scripts
-        raise IsogradError(
-            f"could not load {hub_id} from the Hugging Face hub ({type(error).__name__}: {error}); "
-            "check the network, or pass a local folder with --data FOLDER"
-        ) from error
+    published = _published(hub_id)
     return {
         ours: _reviews(published[theirs], text_column, label_column, number_of_labels, f"{hub_id}, split {theirs}")
         for theirs, ours in PARTS.items()
         if theirs in published
     }
+
+
+def load_texts(hub_id: str, configuration: str) -> dict[str, str]:
+    """The parts of a corpus, whose rows are lines that end with a newline; any failure becomes one IsogradError."""
+    published = _published(hub_id, configuration)
+    return {ours: "".join(published[theirs]["text"]) for theirs, ours in PARTS.items()}
+
+
+def _published(*name: str) -> Any:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise IsogradError("--data hub needs the `datasets` library: pip install datasets") from error
+    try:
+        return load_dataset(*name)
+    except Exception as error:  # the library raises dozens of types: network, cache, authorisation, scripts
+        raise IsogradError(
+            f"could not load {name[0]} from the Hugging Face hub ({type(error).__name__}: {error}); "
+            "check the network, or pass a local folder with --data FOLDER"
+        ) from error
 
 
 def _reviews(rows: Any, text_column: str, label_column: str, number_of_labels: int, where: str) -> Reviews:

@@ -1,6 +1,8 @@
 """Language modelling: every token is predicted once, figures are exact, and texts that are too short are refused."""
 
 import math
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -8,19 +10,29 @@ import pytest
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
-from shared.data.text_codec import TextCodec
+from shared.data.bpe import BPE
+from shared.data.language import fast_bpe
+from shared.data.language.corpora import CUTS, load_corpus
+from shared.data.language.text_codec import TextCodec
 from shared.errors import IsogradError
-from shared.tasks.language_modelling import LanguageModelling, Tokens, Windows
+from shared.tasks.language_modelling import LanguageModelling, Stream, Tokens, Windows
 from shared.tasks.task import Scored
 
 TASK = LanguageModelling()
 LENGTH, BATCH = 5, 3
 SMALL = replace(find_experiment("lm-shakespeare-char-small"), length=LENGTH, batch_size=BATCH)
 IDS = np.arange(100, 144, dtype=np.int32)  # a token is 100 + its place
+FILLER = 7
 
 
-def windows(number=0, shuffle=True, experiment=SMALL):
-    return Windows(experiment, IDS, np.arange(200, dtype=np.int32), number, shuffle)
+class Codec:
+    """Where a token's bytes are the token itself."""
+
+    filler, bytes_of_tokens = FILLER, np.arange(200, dtype=np.int32)
+
+
+def windows(number=0, shuffle=True, experiment=SMALL, ends=(44,)):
+    return Windows(experiment, Stream(IDS, np.array(ends)), Codec, number, shuffle)
 
 
 def real(batches, name):
@@ -34,6 +46,45 @@ def test_a_validation_predicts_every_token_but_the_first_once_from_the_one_befor
     assert real(batches, "bytes").tolist() == IDS[1:].tolist()
     assert {batch[name].shape for batch in batches for name in batch} == {(BATCH, LENGTH)}
     assert len(batches) == len(windows(shuffle=False)) == 3
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_document_is_cut_into_windows_from_its_first_token_on(shuffle):
+    ends = (1, 7, 18, 44)  # documents of 1, 6, 11 and 26 tokens; the first predicts nothing
+    found = list(windows(0, shuffle, ends=ends).start_at(0))
+    labels, ids = real(found, "labels"), real(found, "ids")
+    assert sorted(labels) == sorted(set(range(100, 144)) - {100, 101, 107, 118})
+    assert (labels == ids + 1).all()
+    starts = {
+        int(row[0]) for batch in found for row, weight in zip(batch["ids"], batch["weights"], strict=True) if weight[0]
+    }
+    assert starts == {101, 107, 112, 118, 123, 128, 133, 138}
+    assert len(found) == len(windows(0, shuffle, ends=ends)) == 3
+    filled = [batch[name][batch["weights"] == 0] for batch in found for name in ("ids", "labels")]
+    assert set(np.concatenate(filled)) == {FILLER}
+
+
+WIKI = " \n = Title = \n \n a first line , long \n x\n = = Section = = \n b\u2028c d \n = Other = \n e f \n"
+
+
+def test_wikitext_is_cut_into_articles_or_lines():
+    assert "".join(CUTS["articles"].documents(WIKI)) == WIKI.removeprefix(" \n")
+    assert [text.split(" = ")[1] for text in CUTS["articles"].documents(WIKI)] == ["Title", "Other"]
+    lines = [" = Title =", " a first line , long", " = = Section = =", " b\u2028c d", " = Other =", " e f"]
+    assert CUTS["lines"].documents(WIKI) == lines
+
+
+def test_lines_end_with_a_token_of_their_own_and_packed_documents_have_it_between_them():
+    words = TextCodec.train("words", ["a b a b a b c"], None)
+    lines = Stream.of("a b\n\nc a\n", words, CUTS["lines"])
+    assert [words.tokenizer.tokens[token] for token in lines.ids] == (
+        ["<START>", "a", "b", "<STOP>", "<START>", "<UNK>", "a", "<STOP>"]
+    )
+    assert lines.ends.tolist() == [4, 8]
+    bpe = TextCodec.train("bpe", [WIKI], 300)
+    packed = Stream.of(WIKI, bpe, CUTS["articles"])
+    assert packed.ends.tolist() == [len(packed.ids)]
+    assert bpe.decode(packed.ids) == "<|endoftext|>".join(CUTS["articles"].documents(WIKI))
 
 
 def test_an_epoch_of_training_reads_whole_windows_side_by_side_in_an_order_of_its_own():
@@ -71,8 +122,9 @@ def test_the_figures_are_sums_over_tokens():
 
 
 def test_the_baseline_is_the_frequency_of_a_token_in_the_training_text():
-    codec = TextCodec.train("characters", "abé", None)
+    codec = TextCodec.train("characters", ["abé"], None)
     splits = {"train": np.array([0, 0, 0, 1, 1]), "validation": np.array([2, 0, 2])}
+    splits = {split: Stream(ids, np.array([len(ids)])) for split, ids in splits.items()}
     losses = [math.log(8 / 4), math.log(8 / 1)]
     baseline = Tokens(None, codec, splits).baseline
     bits = sum(losses) / math.log(2) / 3  # of a, and of é, which has two bytes
@@ -80,16 +132,49 @@ def test_the_baseline_is_the_frequency_of_a_token_in_the_training_text():
     assert prove(np.array(bits), np.array(baseline["bits_per_byte"]), 0.0).agrees
 
 
-@pytest.mark.parametrize("kind", ["characters", "bpe"])
+@pytest.mark.parametrize("kind", ["characters", "bpe", "words"])
 def test_a_codec_is_read_back_as_it_was_saved(kind, tmp_path):
     text = "the cat sat on the mat, été 🙂\n"
-    codec = TextCodec.train(kind, text, 262)
+    codec = TextCodec.train(kind, [text] * 3, 262)
     codec.save(tmp_path / "tokenizer.json")
     again = TextCodec.load(tmp_path / "tokenizer.json")
     assert (again.fingerprint, again.vocabulary_size) == (codec.fingerprint, codec.vocabulary_size)
-    assert again.decode(again.encode(text)) == text
+    assert again.decode(again.encode(text)) == (text.strip() if kind == "words" else text)
     assert again.encode(text) == codec.encode(text)
-    assert codec.bytes_of_tokens[codec.encode(text)].sum() == len(text.encode())
+    assert (again.end, again.filler) == (codec.end, codec.filler)
+    assert kind == "words" or codec.bytes_of_tokens[codec.encode(text)].sum() == len(text.encode())
+
+
+def test_a_word_has_the_bytes_of_itself_and_a_space_and_the_end_of_a_line_has_one():
+    codec = TextCodec.train("words", ["the é cat " * 3], None)
+    ids = [*codec.encode("the cat é the"), codec.end]
+    assert codec.bytes_of_tokens[ids].sum() == len("the cat é the \n".encode())
+
+
+def test_gpt2s_two_files_in_a_folder_are_a_vocabulary(tmp_path):
+    learned = TextCodec.train("bpe", ["the cat sat"], 262).tokenizer
+    learned.save(tmp_path / "encoder.json", tmp_path / "vocab.bpe")
+    assert TextCodec.load(tmp_path).tokenizer == learned
+    with pytest.raises(IsogradError, match="missing/tok: expected a readable text file"):
+        TextCodec.load(tmp_path / "missing" / "tok")
+
+
+@pytest.mark.parametrize("texts", [["abab", "", "ab c\u00e9 ab"], ["aaaaa aaaa"]])
+def test_the_fast_library_learns_and_encodes_what_the_readable_reference_does(texts):
+    learned = fast_bpe.train(texts, 264)
+    assert learned == BPE.train(texts, 264)
+    assert fast_bpe.FastBPE(learned).encode(texts) == [learned.encode(text) for text in texts]
+
+
+def test_the_fast_library_refuses_what_the_readable_reference_refuses():
+    with pytest.raises(IsogradError, match="half of a surrogate pair"):
+        fast_bpe.train(["a\ud83d"], 264)
+    with pytest.raises(IsogradError, match="half of a surrogate pair"):
+        fast_bpe.FastBPE(BPE.train(["a"], 256)).encode(["a\ud83d"])
+    with pytest.raises(IsogradError, match="got no character"):
+        fast_bpe.train(["", ""], 264)
+    with pytest.raises(IsogradError, match="got a size of 12"):
+        fast_bpe.train(["a"], 12)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"kind": "bpe", "alphabet": [0]}', "no JSON", '{"kind": "bpe"}'])
@@ -104,8 +189,8 @@ def test_the_built_in_text_fills_in_the_sizes_that_are_open():
     arguments = experiment.model.arguments
     assert (arguments["vocabulary_size"], arguments["sequence_length"]) == (512, 64)
     assert data.source is None
-    assert data.codec.decode(data.splits["validation"]) == data.texts.validation
-    assert data.codec.decode(data.splits["train"]) == data.texts.train
+    assert data.codec.decode(data.splits["validation"].ids) == data.texts.validation
+    assert data.codec.decode(data.splits["train"].ids) == data.texts.train
 
 
 def folder_of(tmp_path, **files):
@@ -129,6 +214,35 @@ def test_texts_that_can_not_be_learned_from_are_refused(files, sentence, tmp_pat
         TASK.load(SMALL, folder_of(tmp_path, **files))
 
 
+def test_lines_without_a_text_are_refused(tmp_path):
+    experiment = find_experiment("lm-hopkins-small")
+    with pytest.raises(IsogradError, match="pass a corpus that is not empty"):
+        TASK.load(experiment, folder_of(tmp_path, train="\n \na\n", valid="ab"))
+    with pytest.raises(IsogradError, match="a validation text of at least 2 tokens"):
+        TASK.load(experiment, folder_of(tmp_path, train="abc abc\nabc", valid="\n \na\n"))
+
+
+PUBLISHED = [("wiki.train.tokens", "wiki.valid.tokens"), ("ptb.train.txt", "ptb.valid.txt"), ("train.txt", "valid.txt")]
+
+
+@pytest.mark.parametrize(("train", "valid"), PUBLISHED)
+def test_a_corpus_is_read_under_the_names_of_its_publishers(train, valid, tmp_path):
+    (tmp_path / train).write_text("abc" * 10)
+    (tmp_path / valid).write_text("cab")
+    texts = load_corpus("tinyshakespeare", str(tmp_path))
+    assert (texts.train, texts.validation) == ("abc" * 10, "cab")
+
+
+def test_the_hubs_rows_are_lines_of_the_text(monkeypatch):
+    parts = {"train": {"text": [" a b \n", "\n"]}, "validation": {"text": [" c \n"]}, "test": {"text": []}}
+    asked = []
+    library = types.SimpleNamespace(load_dataset=lambda *name: asked.append(name) or parts)
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    texts = load_corpus("wikitext-2-lines", "hub")
+    assert (texts.train, texts.validation, texts.source) == (" a b \n\n", " c \n", "hub")
+    assert asked == [("Salesforce/wikitext", "wikitext-2-v1")]
+
+
 @pytest.mark.parametrize("source", [None, "hub"])
 def test_a_corpus_that_is_not_built_in_needs_a_folder(source):
     with pytest.raises(IsogradError, match="tinyshakespeare is read from a folder: pass --data FOLDER"):
@@ -140,6 +254,17 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path):
     experiment = replace(SMALL, model=replace(SMALL.model, arguments=arguments))
     with pytest.raises(IsogradError, match="has a vocabulary of 2 tokens, but the characters .* has 3"):
         TASK.load(experiment, folder_of(tmp_path, input="abc" * 20))
+
+
+def test_a_text_with_few_pairs_gives_a_smaller_vocabulary_than_asked_for(tmp_path):
+    experiment, data = TASK.load(find_experiment("lm-pydoc-small"), folder_of(tmp_path, input="abc " * 900))
+    assert experiment.model.arguments["vocabulary_size"] == data.codec.vocabulary_size < 512
+
+
+def test_a_vocabulary_of_words_holds_the_most_frequent_ones():
+    words = TextCodec.train("words", ["c c c b b b b a a a d"], 6).tokenizer
+    assert words.tokens[4:] == ("b", "a")
+    assert TextCodec.train("words", ["c c c b b b b a a a d"], None).tokenizer.tokens[4:] == ("b", "a", "c")
 
 
 def test_example_batches_hold_padding_and_every_kind_of_label():

@@ -92,6 +92,17 @@ def is_share(count: int, size: int, probability: float) -> bool:
     return bool(abs(count - size * probability) <= DEVIATIONS * np.sqrt(size * probability * (1 - probability)))
 
 
+def is_a_first_loss(losses: np.ndarray, vocabulary_size: int, width: int, deviation: float) -> bool:
+    """True if a GPT's losses at random labels, before any step, have the mean that its initial weights give.
+
+    A logit is the product of a normed vector of E numbers and of a row of N(0, s): it is N(0, E s^2), whose loss is
+    ln V + E s^2 / 2 on average. A tied head adds e^(E s / sqrt 2) to V for a row's own token: V must be much larger.
+    """
+    variance = width * deviation**2
+    expected = np.log(vocabulary_size) + variance / 2
+    return bool(abs(losses.mean() - expected) <= DEVIATIONS * np.sqrt(variance / losses.size))
+
+
 def is_standard_normal(sample: np.ndarray) -> bool:
     """True if mean and deviation are those of N(0, 1); n draws know them to 1 / sqrt(n) and 1 / sqrt(2 n)."""
     n = sample.size

@@ -15,7 +15,7 @@ from crosscheck.faults.planting import planted
 from crosscheck.faults.table import FAULTS
 from crosscheck.runs.lockstep import BOUNDS
 from experiments.catalogue import EXPERIMENTS
-from experiments.catalogue.lockstep import LOCKSTEP
+from experiments.catalogue.lockstep import LOCKSTEP, LOCKSTEP_GPT
 from experiments.catalogue.reviews import GRU, TRANSFORMER
 from experiments.cli import main
 from experiments.progress.display import Progress
@@ -28,7 +28,7 @@ from shared.errors import IsogradError
 
 pytestmark = [pytest.mark.usefixtures("settings_of_jax"), pytest.mark.slow]
 STEPS = 12  # the first update has rate 0
-NAMES = [experiment.name for experiment in LOCKSTEP]
+NAMES = [experiment.name for experiment in (*LOCKSTEP, LOCKSTEP_GPT)]
 
 
 def certificate_of(folder, name, **options):
