@@ -11,6 +11,7 @@ from shared.configs.validation import check_choice
 BATCH, STEPS, KEYS = 5, 11, 13  # B, T and S
 VOCABULARY, LENGTH, INPUT, HIDDEN, MLP_WIDTH = 37, 13, 23, 17, 19
 HEADS, HEAD = 3, 7
+EVEN_HEAD = 8  # a width that can be turned in pairs
 WIDTH = HEADS * HEAD
 CLASSES = 3
 RANK = 6
@@ -264,10 +265,19 @@ _LANGUAGE_MODELS = (
     ),
     _of_gpt("CausalSelfAttention", _WIDE, _SATURATED),
     _of_gpt("CausalSelfAttention:zeroed", _WIDE, attention="zeroed"),
+    _of_gpt("CausalSelfAttention:cosine", _WIDE, similarity="cosine"),
+    _of_gpt("CausalSelfAttention:distance", _WIDE, similarity="distance"),
+    _of_gpt("CausalSelfAttention:additive", _WIDE, similarity="additive"),
+    _of_gpt("CausalSelfAttention:shared_kv", _WIDE, shared="kv"),
+    _of_gpt("CausalSelfAttention:shared_qk", _WIDE, shared="qk"),
+    _of_gpt("CausalSelfAttention:shared_qkv", _WIDE, shared="qkv"),
+    _of_gpt("CausalSelfAttention:rotary", _WIDE, positions="rotary", embed_dim=HEADS * EVEN_HEAD),
     _of_gpt("FeedForward", _WIDE),
     _of_gpt("GPTBlock", _WIDE),
     _of_gpt("GPT", {"inputs": "ids"}, task="language_modelling"),
     _of_gpt("GPT:untied", {"inputs": "ids"}, tied=False),
+    _of_gpt("GPT:sinusoidal", {"inputs": "ids"}, positions="sinusoidal", num_layers=1),
+    _of_gpt("GPT:without_positions", {"inputs": "ids"}, positions="none", num_layers=1),
 )
 
 

@@ -7,11 +7,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.dropout import Dropout
-from jax_impl.layers import attention
+from jax_impl.layers import attention, attention_variants
 from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.precision import at_least_float32
-from shared.configs.gpt import GPTConfig
+from shared.configs.gpt import SHARED, GPTConfig
 from shared.configs.validation import check_choice, check_context
 
 KeysAndValues = tuple[Float[Array, "B m S d"], Float[Array, "B m S d"]]
@@ -33,6 +33,14 @@ def zeroed_attention(scores: Float[Array, "B m T S"], visible: Bool[Array, "..."
 
 
 ATTENTIONS = {"softmax": softmax_attention, "zeroed": zeroed_attention}
+SIMILARITIES = {
+    "dot": attention.pairwise_similarities,
+    "cosine": attention_variants.cosine_similarities,
+    "distance": attention_variants.negative_distances,
+    "additive": attention_variants.additive_similarities,
+}
+ADDED = {"sinusoidal": attention_variants.add_sinusoids}  # positions that vectors carry, without a table of their own
+TURNED = {"rotary": attention_variants.rotate}  # positions that queries and keys carry
 
 
 def write_keys(
@@ -48,31 +56,44 @@ class CausalSelfAttention(nnx.Module):
 
     def __init__(self, config: GPTConfig, *, rngs: nnx.Rngs):
         check_choice("attention", config.attention, ATTENTIONS)
+        check_choice("similarity", config.similarity, SIMILARITIES)
         self.num_heads = config.num_heads
         self.attention = config.attention
+        self.similarity = config.similarity
+        self.shared = config.shared
+        self.positions = config.positions
         self.q_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)
-        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)
-        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)
+        names = SHARED[config.shared].values()
+        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs) if "k_proj" in names else None
+        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs) if "v_proj" in names else None
         self.weights_dropout = Dropout(config.dropout, rngs=rngs)
         self.out_proj = NormalLinear(config.embed_dim, config.embed_dim, config.residual_deviation, rngs=rngs)
         self.out_dropout = Dropout(config.dropout, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T E"]) -> Float[Array, "B T E"]:
         positions = jnp.arange(x.shape[1])[None]
-        return self.attend(x, self.keys_and_values(x), positions)
+        return self.attend(x, self.keys_and_values(x, positions), positions)
 
-    def keys_and_values(self, x: Float[Array, "B T E"]) -> KeysAndValues:
+    def project(self, name: str, x: Float[Array, "B T E"]) -> Float[Array, "B m T d"]:
+        """The queries, keys or values ("q", "k", "v") of each head, by the projection that gives them."""
+        return attention.split_heads(getattr(self, SHARED[self.shared][name])(x), self.num_heads)
+
+    def turn(self, x: Float[Array, "B m T d"], positions: Int[Array, "C T"]) -> Float[Array, "B m T d"]:
+        """Queries or keys with their positions, where these are told so."""
+        return TURNED.get(self.positions, attention_variants.leave)(x, positions)
+
+    def keys_and_values(self, x: Float[Array, "B T E"], positions: Int[Array, "C T"]) -> KeysAndValues:
         """What later queries read: (B, m, T, d) of each."""
-        keys, values = self.k_proj(x), self.v_proj(x)
-        return attention.split_heads(keys, self.num_heads), attention.split_heads(values, self.num_heads)
+        keys, values = self.project("k", x), self.project("v", x)
+        return self.turn(keys, positions), values
 
     def attend(
         self, x: Float[Array, "B T E"], past: KeysAndValues, positions: Int[Array, "C T"]
     ) -> Float[Array, "B T E"]:
         """Queries at these positions over keys that begin at position 0."""
         keys, values = past
-        queries = attention.split_heads(self.q_proj(x), self.num_heads)
-        scores = attention.pairwise_similarities(queries, keys)
+        queries = self.turn(self.project("q", x), positions)
+        scores = SIMILARITIES[self.similarity](queries, keys)
         scores = attention.attn_scaled(scores, x.shape[-1], self.num_heads)
         weights = ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
         y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
@@ -111,7 +132,7 @@ class GPTBlock(nnx.Module):
     ) -> tuple[Float[Array, "B T E"], KeysAndValues]:
         """The same for new tokens alone, whose keys and values join those of the past."""
         normed = self.attention_norm(x)
-        keys, values = self.causal_attention.keys_and_values(normed)
+        keys, values = self.causal_attention.keys_and_values(normed, positions)
         past = write_keys(past[0], positions, keys), write_keys(past[1], positions, values)
         x = x + self.causal_attention.attend(normed, past, positions)
         return x + self.feed_forward(self.feed_forward_norm(x)), past
@@ -126,7 +147,11 @@ class GPT(nnx.Module):
     def __init__(self, config: GPTConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.token_embedding = NormalEmbedding(config.vocabulary_size, config.embed_dim, rngs=rngs)
-        self.position_embedding = NormalEmbedding(config.sequence_length, config.embed_dim, rngs=rngs)
+        self.position_embedding = (
+            NormalEmbedding(config.sequence_length, config.embed_dim, rngs=rngs)
+            if config.positions == "learned"
+            else None
+        )
         self.dropout = Dropout(config.dropout, rngs=rngs)
         self.blocks = nnx.List([GPTBlock(config, rngs=rngs) for _ in range(config.num_layers)])
         self.norm = LayerNorm(config.embed_dim, rngs=rngs)
@@ -141,6 +166,9 @@ class GPT(nnx.Module):
 
     def embed(self, inputs: Int[Array, "B T"], positions: Int[Array, "C T"]) -> Float[Array, "B T E"]:
         """The vectors of tokens, plus those of their positions."""
+        if self.position_embedding is None:
+            add = ADDED.get(self.config.positions, attention_variants.leave)
+            return self.dropout(add(self.token_embedding(inputs), positions))
         return self.dropout(self.token_embedding(inputs) + self.position_embedding(positions))
 
     def logits(self, x: Float[Array, "*B E"]) -> Float[Array, "*B V"]:

@@ -3,10 +3,18 @@
 import math
 from dataclasses import dataclass
 
-from shared.configs.validation import check_heads
+from shared.configs.validation import check_choice, check_heads
 from shared.errors import IsogradError
 
 DEVIATION = 0.02  # of the initial weights, as in GPT-2
+POSITIONS = ("learned", "sinusoidal", "rotary", "none")
+SHARED = {  # the projections that give queries, keys and values
+    "none": {"q": "q_proj", "k": "k_proj", "v": "v_proj"},
+    "kv": {"q": "q_proj", "k": "k_proj", "v": "k_proj"},
+    "qk": {"q": "q_proj", "k": "q_proj", "v": "v_proj"},
+    "qkv": {"q": "q_proj", "k": "q_proj", "v": "q_proj"},
+}
+LINFORMER = "linformer"
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,8 @@ class GPTConfig:
     """A decoder-only transformer (Radford et al. 2019); raises IsogradError for sizes that make no model.
 
     `sequence_length` is the context in tokens; `hidden_dim` of the feed-forward layers is 4 `embed_dim` unless given.
-    `tied`: the head multiplies by the token embedding. `attention` is a row of ATTENTIONS in models/gpt.py.
+    `tied`: the head multiplies by the token embedding. For ablations, `attention` and `similarity` are rows of
+    ATTENTIONS and SIMILARITIES in models/gpt.py, `shared` of SHARED, and `positions` is one of POSITIONS.
     """
 
     vocabulary_size: int = 50257
@@ -26,6 +35,9 @@ class GPTConfig:
     dropout: float = 0.1
     tied: bool = True
     attention: str = "softmax"
+    similarity: str = "dot"
+    shared: str = "none"
+    positions: str = "learned"
 
     def __post_init__(self) -> None:
         for name in ("vocabulary_size", "sequence_length", "embed_dim", "num_layers"):
@@ -34,6 +46,18 @@ class GPTConfig:
         check_heads(self.embed_dim, self.num_heads)
         if not 0 <= self.dropout < 1:
             raise IsogradError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        check_choice("shared", self.shared, SHARED)
+        check_choice("positions", self.positions, POSITIONS)
+        if self.attention == LINFORMER:
+            raise IsogradError(
+                "a linformer has no causal form: each of its keys is a sum over all positions, so that every query "
+                "would read tokens to come: choose a different attention"
+            )
+        if self.positions == "rotary" and self.embed_dim // self.num_heads % 2:
+            raise IsogradError(
+                f"rotary positions turn pairs of numbers: expected heads of an even width, got "
+                f"{self.embed_dim // self.num_heads}"
+            )
 
     @property
     def feed_forward_dim(self) -> int:

@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from shared.configs.gpt import GPTConfig
+from shared.configs.gpt import SHARED, GPTConfig
 from shared.configs.validation import check_choice, check_context
 from torch_impl.dropout import Dropout
-from torch_impl.layers import attention
+from torch_impl.layers import attention, attention_variants
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.precision import at_least_float32
@@ -32,6 +32,14 @@ def zeroed_attention(scores: Float[Tensor, "B m T S"], visible: Bool[Tensor, "..
 
 
 ATTENTIONS = {"softmax": softmax_attention, "zeroed": zeroed_attention}
+SIMILARITIES = {
+    "dot": attention.pairwise_similarities,
+    "cosine": attention_variants.cosine_similarities,
+    "distance": attention_variants.negative_distances,
+    "additive": attention_variants.additive_similarities,
+}
+ADDED = {"sinusoidal": attention_variants.add_sinusoids}  # positions that vectors carry, without a table of their own
+TURNED = {"rotary": attention_variants.rotate}  # positions that queries and keys carry
 
 
 def write_keys(
@@ -48,32 +56,45 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, config: GPTConfig):
         check_choice("attention", config.attention, ATTENTIONS)
+        check_choice("similarity", config.similarity, SIMILARITIES)
         super().__init__()
         self.num_heads = config.num_heads
         self.attention = config.attention
+        self.similarity = config.similarity
+        self.shared = config.shared
+        self.positions = config.positions
         self.q_proj = NormalLinear(config.embed_dim, config.embed_dim)
-        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim)
-        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        names = SHARED[config.shared].values()
+        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim) if "k_proj" in names else None
+        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim) if "v_proj" in names else None
         self.weights_dropout = Dropout(config.dropout)
         self.out_proj = NormalLinear(config.embed_dim, config.embed_dim, config.residual_deviation)
         self.out_dropout = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B T E"]:
         positions = torch.arange(x.shape[1], device=x.device)[None]
-        return self.attend(x, self.keys_and_values(x), positions)
+        return self.attend(x, self.keys_and_values(x, positions), positions)
 
-    def keys_and_values(self, x: Float[Tensor, "B T E"]) -> KeysAndValues:
+    def project(self, name: str, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B m T d"]:
+        """The queries, keys or values ("q", "k", "v") of each head, by the projection that gives them."""
+        return attention.split_heads(getattr(self, SHARED[self.shared][name])(x), self.num_heads)
+
+    def turn(self, x: Float[Tensor, "B m T d"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B m T d"]:
+        """Queries or keys with their positions, where these are told so."""
+        return TURNED.get(self.positions, attention_variants.leave)(x, positions)
+
+    def keys_and_values(self, x: Float[Tensor, "B T E"], positions: Int[Tensor, "C T"]) -> KeysAndValues:
         """What later queries read: (B, m, T, d) of each."""
-        keys, values = self.k_proj(x), self.v_proj(x)
-        return attention.split_heads(keys, self.num_heads), attention.split_heads(values, self.num_heads)
+        keys, values = self.project("k", x), self.project("v", x)
+        return self.turn(keys, positions), values
 
     def attend(
         self, x: Float[Tensor, "B T E"], past: KeysAndValues, positions: Int[Tensor, "C T"]
     ) -> Float[Tensor, "B T E"]:
         """Queries at these positions over keys that begin at position 0."""
         keys, values = past
-        queries = attention.split_heads(self.q_proj(x), self.num_heads)
-        scores = attention.pairwise_similarities(queries, keys)
+        queries = self.turn(self.project("q", x), positions)
+        scores = SIMILARITIES[self.similarity](queries, keys)
         scores = attention.attn_scaled(scores, x.shape[-1], self.num_heads)
         weights = ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
         y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
@@ -114,7 +135,7 @@ class GPTBlock(nn.Module):
     ) -> tuple[Float[Tensor, "B T E"], KeysAndValues]:
         """The same for new tokens alone, whose keys and values join those of the past."""
         normed = self.attention_norm(x)
-        keys, values = self.causal_attention.keys_and_values(normed)
+        keys, values = self.causal_attention.keys_and_values(normed, positions)
         past = write_keys(past[0], positions, keys), write_keys(past[1], positions, values)
         x = x + self.causal_attention.attend(normed, past, positions)
         return x + self.feed_forward(self.feed_forward_norm(x)), past
@@ -130,7 +151,9 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = NormalEmbedding(config.vocabulary_size, config.embed_dim)
-        self.position_embedding = NormalEmbedding(config.sequence_length, config.embed_dim)
+        self.position_embedding = (
+            NormalEmbedding(config.sequence_length, config.embed_dim) if config.positions == "learned" else None
+        )
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList([GPTBlock(config) for _ in range(config.num_layers)])
         self.norm = LayerNorm(config.embed_dim)
@@ -145,6 +168,9 @@ class GPT(nn.Module):
 
     def embed(self, inputs: Int[Tensor, "B T"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B T E"]:
         """The vectors of tokens, plus those of their positions."""
+        if self.position_embedding is None:
+            add = ADDED.get(self.config.positions, attention_variants.leave)
+            return self.dropout(add(self.token_embedding(inputs), positions))
         return self.dropout(self.token_embedding(inputs) + self.position_embedding(positions))
 
     def logits(self, x: Float[Tensor, "*B E"]) -> Float[Tensor, "*B V"]:

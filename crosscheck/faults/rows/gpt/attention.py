@@ -11,8 +11,8 @@ ZEROED = {
     "torch": "return torch.where(visible, attention.attn_softmax(scores), 0.0)",
     "jax": "return jnp.where(visible, attention.attn_softmax(scores), 0.0)",
 }
-PROJECTED = "self.k_proj(x), self.v_proj(x)"
-SIMILAR = "attention.pairwise_similarities(queries, keys)"
+PROJECTED = 'self.project("k", x), self.project("v", x)'
+SIMILAR = "SIMILARITIES[self.similarity](queries, keys)"
 ATTENDED = "attention.compute_outputs(self.weights_dropout(weights), values)"
 RETURNED = "return self.out_dropout(self.out_proj(y))"
 LAYER, IN_BLOCK, IN_MODEL = (
@@ -96,15 +96,15 @@ SCORES = (
 PROJECTIONS = (
     *both_sides(
         "gpt-values-of-the-keys", "layer", "the projection of the keys makes the values too", FILE,
-        *alike(PROJECTED, "self.k_proj(x), self.k_proj(x)"), LAYER,
+        *alike(PROJECTED, PROJECTED.replace("v", "k")), LAYER,
     ),
     *both_sides(
         "gpt-values-without-bias", "layer", "the values have no bias", FILE,
-        *alike(PROJECTED, "self.k_proj(x), self.v_proj(x) - self.v_proj(0 * x)"), *IN_BLOCK,
+        *alike(PROJECTED, f'{PROJECTED} - self.project("v", 0 * x)'), *IN_BLOCK,
     ),
     *both_sides(
         "gpt-queries-of-the-keys", "layer", "the projection of the keys makes the queries too", FILE,
-        *alike("self.q_proj(x)", "self.k_proj(x)"), *IN_BLOCK,
+        *alike('self.project("q", x)', 'self.project("k", x)'), *IN_BLOCK,
     ),
     *both_sides(
         "gpt-heads-not-projected", "layer", "the heads are merged but not projected", FILE,

@@ -1,0 +1,64 @@
+"""Ablations of GPT-2's attention: other similarities, and other ways to tell positions.
+Twin: jax_impl/layers/attention_variants.py.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from torch_impl.precision import at_least_float32
+
+EPSILON = 1e-12  # added to a squared length, so that a vector of zeros has a gradient
+LONGEST_PERIOD = 10_000.0  # of sinusoids, divided by 2 pi
+
+
+def cosine_similarities(Q: Float[Tensor, "*B T d"], K: Float[Tensor, "*B S d"]) -> Float[Tensor, "*B T S"]:
+    """The cosine of the angle between every query and every key."""
+    q, k = unit_vectors(at_least_float32(Q)), unit_vectors(at_least_float32(K))
+    return torch.einsum("...td,...sd->...ts", q, k).to(Q.dtype)
+
+
+def unit_vectors(x: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
+    """Vectors of length 1 with the same directions."""
+    return x / torch.sqrt((x**2).sum(-1, keepdim=True) + EPSILON)
+
+
+def negative_distances(Q: Float[Tensor, "*B T d"], K: Float[Tensor, "*B S d"]) -> Float[Tensor, "*B T S"]:
+    """Minus the squared distance of every query from every key."""
+    differences = at_least_float32(Q)[..., :, None, :] - at_least_float32(K)[..., None, :, :]
+    return -(differences**2).sum(-1).to(Q.dtype)
+
+
+def additive_similarities(Q: Float[Tensor, "*B T d"], K: Float[Tensor, "*B S d"]) -> Float[Tensor, "*B T S"]:
+    """The sum of tanh(q + k) for every query and every key (Bahdanau et al. 2015, with weights of 1)."""
+    sums = at_least_float32(Q)[..., :, None, :] + at_least_float32(K)[..., None, :, :]
+    return torch.tanh(sums).sum(-1).to(Q.dtype)
+
+
+def add_sinusoids(x: Float[Tensor, "B T E"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B T E"]:
+    """x plus sin(p / 10000^(i / E)) in even places i and the cosine of the same angle in the next (Vaswani 2017)."""
+    angles = angles_of(at_least_float32(x), positions)
+    is_even = torch.arange(x.shape[-1], device=x.device) % 2 == 0
+    return x + torch.where(is_even, torch.sin(angles), torch.cos(angles)).to(x.dtype)
+
+
+def rotate(x: Float[Tensor, "B m T d"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B m T d"]:
+    """Each pair (x_2i, x_2i+1) turned by the angle p / 10000^(2i / d) (rotary embedding, Su et al. 2021); d is even."""
+    wide = at_least_float32(x)
+    angles = angles_of(wide, positions)[:, None]
+    even, odd = wide[..., 0::2], wide[..., 1::2]
+    turned = torch.stack((-odd, even), dim=-1).reshape(wide.shape)
+    return (wide * torch.cos(angles) + turned * torch.sin(angles)).to(x.dtype)
+
+
+def leave(x: Float[Tensor, "*B d"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "*B d"]:
+    """x as it is, whatever its position."""
+    return x
+
+
+def angles_of(x: Float[Tensor, "*B T d"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "C T d"]:
+    """p / 10000^(i / d) for even i, and the same again for i + 1, in the dtype of x."""
+    places = np.arange(x.shape[-1]) // 2 * 2
+    rates = torch.tensor(LONGEST_PERIOD ** (-places / x.shape[-1]), dtype=x.dtype, device=x.device)
+    return positions[..., None].to(x.dtype) * rates
