@@ -1,5 +1,6 @@
 """Every experiment by name; one file per family."""
 
+from experiments.catalogue.ablations import ABLATED
 from experiments.catalogue.language_models import LANGUAGE_MODELS
 from experiments.catalogue.lockstep import LOCKSTEP, LOCKSTEP_GPT
 from experiments.catalogue.reviews import REVIEWS, SIDE_BY_SIDE
@@ -7,7 +8,7 @@ from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in (*REVIEWS, *LOCKSTEP, LOCKSTEP_GPT, *LANGUAGE_MODELS)
+    experiment.name: experiment for experiment in (*REVIEWS, *LOCKSTEP, LOCKSTEP_GPT, *LANGUAGE_MODELS, *ABLATED)
 }
 
 __all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]

@@ -114,9 +114,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class Study:
-    """A study by name: its title, the courses that ask it, and the function that runs it with other parameters, too."""
+    """A study by name: its title, the courses that ask it, and the function that runs it with other parameters, too.
+
+    One that trains takes minutes, so that `isograd study all` leaves it out.
+    """
 
     name: str
     title: str
     course: str
     run: Callable[..., Findings]
+    trains: bool = False

@@ -1,5 +1,6 @@
 """Every study by name."""
 
+from experiments.studies.ablations import ablations
 from experiments.studies.complexity import complexity
 from experiments.studies.depth import depth
 from experiments.studies.linear_rnn import linear_rnn
@@ -21,5 +22,6 @@ _STUDIES = (
     Study("low-rank", "Attention of low rank", "Hopkins 2 to 4", low_rank),
     Study("scale", "Why scores are divided by the square root of the width", "Hopkins 2 to 4", scale),
     Study("complexity", "What attention costs", "Hopkins 2 to 4", complexity),
+    Study("ablations", "A GPT with other attention, trained", "Washington 2.2", ablations, trains=True),
 )
 STUDIES: dict[str, Study] = {study.name: study for study in _STUDIES}

@@ -15,6 +15,7 @@ SMALL = {  # study -> other sizes than the defaults, under which the tests are q
     "masking": {"n": 5, "d": 3, "hidden": 0},
     "low-rank": {"n": 9, "d": 4, "rank": 2},
     "scale": {"widths": (2, 32), "n": 5, "samples": 500},
+    "ablations": {"names": ("plain",), "times": (1,), "seeds": 1, "steps": 120},
     "complexity": {"lengths": (16, 32, 64), "widths": (16, 48), "heads": 2, "timed": (8, 16)},
 }
 

@@ -27,6 +27,7 @@ BAD = {  # what is wrong: (study, parameters, sentence)
     "two layers": ("depth", {"layers": 2}, "layers: expected an integer at least 3, got 2"),
     "one width": ("scale", {"widths": (8,)}, "widths: expected at least 2 different sizes, got [8]"),
     "heads that don't fit": ("complexity", {"heads": 3}, "widths: expected multiples of heads = 3, got [32, 64, 128]"),
+    "a length that no context holds": ("ablations", {"times": (8,)}, "times: expected an integer from 1 to 4, got 8"),
     "a negative seed": ("depth", {"seed": -1}, "seed: expected an integer at least 0, got -1"),
 }  # fmt: skip
 
@@ -41,7 +42,7 @@ def test_a_study_refuses(what):
 
 
 COMMANDS = {
-    "an unknown study": (["selecton"], "unknown study 'selecton': did you mean 'selection' or 'scale'?"),
+    "an unknown study": (["selecton"], "unknown study 'selecton': did you mean 'selection' or 'ablations' or 'scale'?"),
     "a negative seed": (["scale", "--seed", "-1"], "--seed: expected an integer at least 0, got -1"),
 }
 

@@ -135,7 +135,8 @@ POSITIONS = (
         ("no-positions-and-no-tokens-scale", "tokens are multiplied by sqrt(E)", FILE,
          *alike(ADDED, ADDED.replace("(inputs)", "(inputs) * self.config.embed_dim ** 0.5"))),
         ("no-positions-reversed", "the tokens are read from the last to the first", FILE,
-         *alike(ADDED, ADDED.replace("(inputs)", "(inputs)[:, range(inputs.shape[1] - 1, -1, -1)]"))),
+         (ADDED, ADDED.replace("(inputs)", "(inputs.flip(1))")),
+         (ADDED, ADDED.replace("(inputs)", "(inputs[:, ::-1])"))),
     )),
 )
 

@@ -1,0 +1,121 @@
+"""Study: what a GPT makes of other similarities, shared projections and other positions, trained by the same budget."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.catalogue import find_experiment
+from experiments.catalogue.ablations import ABLATIONS, LONGEST, PLAIN
+from experiments.studies.checks import check_size
+from experiments.studies.study import Both, Claim, Curve, Figure, Findings
+from experiments.training.evaluation import evaluate
+from experiments.training.launch import backend_for
+from experiments.training.plan import rate_by_step, training_batches
+from experiments.training.preparation import Prepared, prepare
+from shared.configs.validation import check_choice
+
+TIMES = tuple(2**power for power in range(LONGEST.bit_length()))  # the training length, at an evaluation
+UNIGRAM = 1.0  # derived: a ratio to the perplexity of the tokens' frequencies, below which a model has learned
+
+
+class Trained(NamedTuple):
+    """The loss of each step, and the perplexity on windows of some times the training length."""
+
+    losses: np.ndarray
+    perplexities: np.ndarray
+
+
+def ablations(
+    steps: int = 300,
+    names: Sequence[str] = tuple(ABLATIONS),
+    times: Sequence[int] = TIMES,
+    seeds: int = 2,
+    seed: int = 0,
+) -> Findings:
+    """Each of the `names` in ABLATIONS, trained for `steps` with both frameworks; the plain model with more seeds.
+
+    Windows of `times` the training length are evaluated, of which the first decides.
+    """
+    steps, seeds, seed = (
+        check_size("steps", steps, least=2),
+        check_size("seeds", seeds),
+        check_size("seed", seed, least=0),
+    )
+    for each in times:
+        check_size("times", each, most=LONGEST, why="the context holds no more")
+    for name in names:
+        check_choice("ablation", name, ABLATIONS)
+    prepared = prepare(find_experiment(f"ablation-{PLAIN}"), None)
+    baseline = prepared.data.baseline["perplexity"]
+    plain = [_both(_ablated(prepared, PLAIN, steps, seed + number), times) for number in range(seeds)]
+    others = {name: _both(_ablated(prepared, name, steps, seed), times) for name in names if name != PLAIN}
+    found = {PLAIN: plain[0], **others}
+    claims = [_learns(name, trained, baseline) for name, trained in found.items()]
+    claims += [_beside(name, trained, plain) for name, trained in others.items()]
+    return Findings(claims, (_curves(found), _lengths(found, times)))
+
+
+def _ablated(prepared: Prepared, name: str, steps: int, seed: int) -> Prepared:
+    experiment = find_experiment(f"ablation-{name}")
+    sizes = {"vocabulary_size": prepared.experiment.model.arguments["vocabulary_size"]}
+    model = replace(experiment.model, arguments={**experiment.model.arguments, **sizes})
+    return replace(prepared, experiment=replace(experiment, model=model, steps=steps, seed=seed))
+
+
+def _both(prepared: Prepared, times: Sequence[int]) -> Both:
+    return Both(*(_trained(side, prepared, times) for side in Both._fields))
+
+
+def _trained(side: str, prepared: Prepared, times: Sequence[int]) -> Trained:
+    experiment = prepared.experiment
+    backend = backend_for(experiment, side, "float32", "cpu")
+    state, rate, losses = backend.init_state(), rate_by_step(prepared), []
+    for step, batch in enumerate(training_batches(prepared, 0, int(experiment.steps or 0))):
+        state, metrics = backend.train_step(state, batch, rate(step))
+        losses.append(metrics["loss"])
+    longer = [replace(prepared, experiment=replace(experiment, length=each * experiment.length)) for each in times]
+    perplexities = [evaluate(backend, state, each)["perplexity"] for each in longer]
+    return Trained(np.array([float(loss) for loss in losses]), np.array(perplexities))
+
+
+def _learns(name: str, trained: Both, baseline: float) -> Claim:
+    ratio = trained.map(lambda side: side.perplexities[0] / baseline)
+    return Claim(f"{name} learns: {ABLATIONS[name][0]}", "perplexity / that of frequencies < 1", ratio, UNIGRAM)
+
+
+def _beside(name: str, trained: Both, plain: Sequence[Both]) -> Claim:
+    """Beside the plain model's seeds, in both frameworks: whether the ablation is better, alike or worse."""
+    ratio = Both(*(_ratios(side, trained, plain)[0] for side in Both._fields))
+    return Claim(f"{name} against the plain model's seeds: {_verdict(trained, plain)}", "perplexity / mean", ratio)
+
+
+def _ratios(side: str, trained: Both, plain: Sequence[Both]) -> tuple[float, float, float]:
+    """Of the ablation, and of the best and the worst of the seeds, to the mean of the seeds."""
+    of_seeds = np.array([getattr(each, side).perplexities[0] for each in plain])
+    mean = of_seeds.mean()
+    return getattr(trained, side).perplexities[0] / mean, of_seeds.min() / mean, of_seeds.max() / mean
+
+
+def _verdict(trained: Both, plain: Sequence[Both]) -> str:
+    found = {_place(*_ratios(side, trained, plain)) for side in Both._fields}
+    return found.pop() if len(found) == 1 else "alike"
+
+
+def _place(ratio: float, best: float, worst: float) -> str:
+    return "better than all" if ratio < best else "worse than all" if ratio > worst else "alike"
+
+
+def _curves(found: dict[str, Both]) -> Figure:
+    curves = [
+        Curve(name, np.arange(1, 1 + len(both.torch.losses)), both.map(lambda side: side.losses))
+        for name, both in found.items()
+    ]
+    return Figure("ablations-loss", "The training loss of each ablation.", "step", "loss", curves)
+
+
+def _lengths(found: dict[str, Both], times: Sequence[int]) -> Figure:
+    curves = [Curve(name, times, both.map(lambda side: side.perplexities)) for name, both in found.items()]
+    caption = "The perplexity on windows of several times the training length."
+    return Figure("ablations-length", caption, "length of a window / training length", "perplexity", curves, "xy")
