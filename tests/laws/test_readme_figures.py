@@ -79,6 +79,16 @@ def test_the_differences_in_lockstep_are_the_largest_of_the_certificates(folder,
     assert f"| {dtype}, {steps:,} steps, {place} | {' | '.join(f'{figure:.1e}' for figure in largest)} |" in TEXT
 
 
+@pytest.mark.parametrize("path", sorted((RESULTS / "lockstep_gpt").glob("*/certificate.json")))
+def test_the_differences_of_a_gpt_in_lockstep_are_those_of_its_certificate(path):
+    found = json.loads(path.read_text())
+    assert found["certified"]
+    groups = ("loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average")
+    figures = " | ".join(f"{found['largest'][group]['difference']:.1e}" for group in groups)
+    assert f"| GPT, {found['dtype']}, {found['steps']:,} steps, CPU | {figures} |" in TEXT
+    assert (found["experiment"]["name"], found["device"]) == ("lockstep-gpt", "cpu")
+
+
 def benchmarks(name):
     return json.loads((RESULTS / "bench" / name / "bench.json").read_text())["benchmarks"]
 
