@@ -13,7 +13,8 @@ from pages import PAGES, Block, blocks, broken_links
 from places import ROOT
 
 REASONS = {
-    "installs packages", "needs a GPU", "needs the network", "needs the checkout", "runs make", "takes minutes", "needs WikiText-2 and GPT-2's vocabulary", "needs Slurm"}  # fmt: skip
+    "installs packages", "needs a GPU", "needs the network", "needs the checkout", "runs make", "takes minutes",
+}  # fmt: skip
 LANGUAGES = {"bash", "python", "text"}
 BLOCKS = {page: blocks(text) for page, text in PAGES.items()}
 EVERY_BLOCK = [(page, block) for page, found in BLOCKS.items() for block in found]
