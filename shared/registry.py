@@ -276,8 +276,8 @@ _LANGUAGE_MODELS = (
     _of_gpt("GPTBlock", _WIDE),
     _of_gpt("GPT", {"inputs": "ids"}, task="language_modelling"),
     _of_gpt("GPT:untied", {"inputs": "ids"}, tied=False),
-    _of_gpt("GPT:sinusoidal", {"inputs": "ids"}, positions="sinusoidal", num_layers=1),
-    _of_gpt("GPT:without_positions", {"inputs": "ids"}, positions="none", num_layers=1),
+    _of_gpt("GPT:sinusoidal", {"inputs": "ids"}, positions="sinusoidal"),
+    _of_gpt("GPT:without_positions", {"inputs": "ids"}, positions="none"),
 )
 
 
