@@ -113,7 +113,7 @@ def _look_inside(found: Found, ours: Recording, comparison: Comparison) -> Found
     theirs = written_out.jax_recording(ours)
     found = _first(judge(ours, theirs), ours, theirs) or found
     if comparison.ours.recorded is None and _is_hidden(found.module, theirs):
-        found = innermost(isolate(comparison, below=found.module)) or found
+        found = innermost(isolate(comparison, found.module, (ours, theirs))) or found
     return found
 
 

@@ -114,7 +114,7 @@ def _isolated(sides: tuple[Side, Side], report: Report, rules: Rules, layouts: L
     if report.recordings is None or any(side.recorded is not None for side in sides):
         return {}
     ours = report.recordings[0]
-    return isolate(Comparison(*sides, ours.arguments, ours.options, rules, layouts))
+    return isolate(Comparison(*sides, ours.arguments, ours.options, rules, layouts), recordings=report.recordings)
 
 
 def locate_twin(

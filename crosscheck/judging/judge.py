@@ -1,6 +1,6 @@
 """Judges two recordings tensor by tensor: one row per tensor, with its error and bound."""
 
-from collections import Counter
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.judging.rows import KIND, KINDS, Kind, Row, Statistics, worst_element
-from crosscheck.pairing.axis_order import aligned, orders_used
+from crosscheck.recording.axis_order import aligned, orders_used
 from crosscheck.recording.nesting import is_float
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
@@ -174,11 +174,25 @@ def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mappin
 
 
 def uneven_calls(ours: Values, theirs: Values) -> set[str]:
-    """Calls that receive a different number of tensors on the other side, such as when a mask is omitted."""
-    mine, other = (
-        Counter(call_of(name) for name in side.intermediates if end_of(name) == "in") for side in (ours, theirs)
-    )
-    return {call for call in ours.calls if call in theirs.calls and mine[call] != other[call]}
+    """Calls that are given a tensor on one side only, such as when a mask is omitted, although the other side takes it
+    too."""
+    return {
+        call
+        for call in ours.calls
+        if call in theirs.calls and _is_uneven(ours.calls[call], theirs.calls[call])
+    }
+
+
+def _is_uneven(ours: Call, theirs: Call) -> bool:
+    mine, other = (set(filter(None, call.arguments)) for call in (ours, theirs))
+    if not (ours.accepts and theirs.accepts) or set(ours.accepts) == set(theirs.accepts):
+        return len(mine) != len(other)
+    return any(_root(name) in ours.accepts and _root(name) in theirs.accepts for name in mine ^ other)
+
+
+def _root(argument: str) -> str:
+    """ "states[1]" -> "states"."""
+    return re.split(r"[.\[]", argument)[0]
 
 
 def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:

@@ -1,7 +1,10 @@
 """One comparison: both sides run on the same arguments, with names, layouts and shapes matched."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from crosscheck.pairing.axes import in_order_of
+from crosscheck.pairing.calls import paired
 from crosscheck.pairing.layouts import Layouts, canonical
 from crosscheck.pairing.own_names import under_own_names
 from crosscheck.pairing.preconditions import check_pairing
@@ -10,13 +13,16 @@ from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.side import Side
-from crosscheck.recording.values import NARROW, Options
+from crosscheck.recording.values import NARROW, Options, Values
 from shared.errors import IsogradError
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides, their common arguments, how they run, and how their parameters are renamed."""
+    """Both sides, their common arguments, how they run, and how their parameters are renamed.
+
+    `given` are JAX's arguments where it is called in another way, and `names` torch's names of those by JAX's.
+    """
 
     ours: Side
     theirs: Side
@@ -24,6 +30,8 @@ class Comparison:
     options: Options
     rules: Rules = field(default_factory=dict)
     layouts: Layouts = field(default_factory=dict)
+    given: Arguments | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def recordings(self) -> tuple[Recording, Recording]:
         """Recordings of both sides; raises IsogradError if a module fails or the two sides do not match."""
@@ -37,13 +45,30 @@ class Comparison:
         return replace(self, options=replace(self.options, dtype=PROOF_DTYPE, widen=NARROW))
 
     def jax_recording(self, ours: Recording) -> Recording:
-        """The JAX side's recording, with parameters in the shapes of torch's."""
-        theirs = self._canonical(self.theirs)
+        """The JAX side's recording, with parameters in the shapes of torch's and calls under torch's numbers."""
+        shapes = {name: array.shape for name, array in ours.values.outputs.items()}
+        theirs = replace(self, options=replace(self.options, shapes=shapes))._canonical(self.theirs)
         like = ours.values.parameters
-        return replace(theirs, values=in_shapes_of(under_own_names(theirs.values, like), like))
+        values = in_shapes_of(under_own_names(theirs.values, like), like)
+        return replace(theirs, values=in_order_of(paired(values, ours.values), ours.values))
 
     def _canonical(self, side: Side) -> Recording:
         if side.recorded is not None and side.recorded.options.widen != self.options.widen:
             raise IsogradError(f"the recording of {side.title} can't be run again in float64")
-        found = side.recorded or record.run(side, self.arguments, self.options)
+        is_own = side.name == "jax" and self.given is not None
+        found = side.recorded or record.run(side, self.given if is_own else self.arguments, self.options)
+        found = replace(found, values=_with_inputs(found.values, self.names)) if is_own else found
         return canonical(found, self.layouts, self.rules)
+
+
+def _with_inputs(values: Values, names: Mapping[str, str]) -> Values:
+    """The values with their inputs under these names."""
+    return replace(
+        values,
+        inputs={names.get(name, name): array for name, array in values.inputs.items()},
+        input_gradients={
+            f"input {names.get(name, name)}": array
+            for key, array in values.input_gradients.items()
+            for name in [key.removeprefix("input ")]
+        },
+    )

@@ -12,7 +12,7 @@ import torch_impl
 from crosscheck.pairing.layouts import Layouts, in_jax_layout
 from crosscheck.pairing.renaming import Rules, fitted, new_name
 from crosscheck.pairing.suggestions import advice
-from crosscheck.recording.jax_modules import names_of, own_name
+from crosscheck.recording.jax_modules import arrays_of, is_pytree, names_of, own_name, with_arrays
 from crosscheck.recording.values import statistic_name
 from jax_impl.weights import to_tensor
 from shared.errors import IsogradError, WeightsError
@@ -29,7 +29,7 @@ def copy_weights(
     """Copy the torch module's parameters and statistics to the JAX module; `rules` and `layouts` as in `compare`.
 
     Where the JAX side has one bias for two of torch's, it gets their sum. An NNX module is modified in place; for a
-    Linen module, given as (module, variables), a new such pair is returned.
+    Linen module, given as (module, variables), a new such pair is returned, and a new module for one of Equinox.
     Raises a single WeightsError that lists every missing, unused or misshapen name.
     """
     if isinstance(jax_module, nnx.Module):
@@ -41,6 +41,10 @@ def copy_weights(
             variable.set_value(to_tensor(found[path]))
         nnx.update(jax_module, state)
         return jax_module
+    if is_pytree(jax_module):
+        shapes = {tuple(name.split(".")): array.shape for name, array in arrays_of(jax_module).items()}
+        found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+        return with_arrays(jax_module, {".".join(map(str, path)): to_tensor(array) for path, array in found.items()})
     module, variables = _with_variables(jax_module)
     trees = {name: traverse_util.flatten_dict(nn.meta.unbox(dict(variables.get(name, {})))) for name in COLLECTIONS}
     shapes = {path: array.shape for tree in trees.values() for path, array in tree.items()}
@@ -56,7 +60,7 @@ def _with_variables(module: Any) -> tuple[nn.Module, Any]:
     if isinstance(module, tuple) and len(module) == 2 and isinstance(module[0], nn.Module):
         return module
     raise IsogradError(
-        f"expected an NNX module, or a Linen module as the pair (module, variables), got {type(module).__name__}"
+        f"expected an NNX module, a Linen module as the pair (module, variables), or an Equinox module, got {type(module).__name__}"
     )
 
 

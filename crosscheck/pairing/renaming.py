@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from crosscheck.recording.tracing import call_of
-from crosscheck.recording.values import Call, Values
+from crosscheck.recording.tracing import Slot, call_of
+from crosscheck.recording.values import Values
 from shared.arrays import Arrays
 from shared.errors import IsogradError
 from shared.weight_rules import from_canonical
@@ -37,17 +37,23 @@ def with_calls(values: Values, names: Mapping[str, str], paths: Mapping[str, str
     return replace(
         values,
         calls={
-            names[name]: Call(paths[name], paths.get(call.inside, call.caller), names.get(call.inside, ""))
+            names[name]: call._replace(
+                path=paths[name], caller=paths.get(call.inside, call.caller), inside=names.get(call.inside, "")
+            )
             for name, call in values.calls.items()
         },
         intermediates={tap(name): array for name, array in values.intermediates.items()},
         intermediate_gradients={tap(name): array for name, array in values.intermediate_gradients.items()},
+        captured={
+            names[name]: call._replace(arguments=call.filled(lambda of: Slot(tap(of))))
+            for name, call in values.captured.items()
+        },
     )
 
 
 def inside(rules: Rules, jax_path: str, torch_path: str) -> Rules:
     """The rules as they apply inside the submodule at these two paths."""
-    return {"^": f"{jax_path}.", **rules, rf"^{re.escape(torch_path)}\.": ""} if rules else {}
+    return {r"\A": f"{jax_path}.", **rules, rf"\A{re.escape(torch_path)}\.": ""} if rules else {}
 
 
 def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) -> Values:

@@ -19,6 +19,7 @@ from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.unrolling import unrolled
 from crosscheck.recording.values import Options, Values, cotangent
 from jax_impl.weights import to_numpy
+from shared.arrays import Arrays
 
 Taps = dict[str, jax.Array]
 
@@ -66,9 +67,9 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
     values.parameters = names.to_canonical(parameters)
     values.statistics = {name: to_numpy(array) for name, array in statistics.items()}
     if options.gradients:
-        values.parameter_gradients = names.to_canonical(gradients[0])
-        values.input_gradients = {f"input {name}": to_numpy(gradients[1][name]) for name in floats}
-        values.intermediate_gradients = {name: to_numpy(array) for name, array in gradients[2].items()}
+        values.parameter_gradients = _conjugated(names.to_canonical(gradients[0]))
+        values.input_gradients = _conjugated({f"input {name}": to_numpy(gradients[1][name]) for name in floats})
+        values.intermediate_gradients = _conjugated({name: to_numpy(array) for name, array in gradients[2].items()})
     if options.updates and values.parameters:
 
         def gradients_at(weights: Any) -> Any:
@@ -76,6 +77,11 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
 
         values.updates = update_with_jax(parameters, gradients_at, options.updates, names.to_canonical, optimizer)
     return values
+
+
+def _conjugated(gradients: Arrays) -> Arrays:
+    """Gradients in torch's convention: JAX's of complex numbers are their conjugates."""
+    return {name: array.conj() if array.dtype.kind == "c" else array for name, array in gradients.items()}
 
 
 def _function(
@@ -102,7 +108,7 @@ def _function(
     args, kwargs = map_arguments(lambda name, _: inputs[name], *arguments)
     with unrolled() if options.unrolled else nullcontext():
         outputs = flat_outputs(call(tracer, parameters, args, kwargs))
-    values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
+    values.calls, values.hidden, values.captured = tracer.calls, sorted(set(tracer.hidden)), tracer.captured
     return outputs, (tapped, tracer.statistics if options.train else {})
 
 
@@ -154,5 +160,5 @@ class _Run:
 
     def _cotangent(self, name: str, output: jax.Array) -> Any:
         if is_float(output.dtype):
-            return jnp.asarray(cotangent(name, output.shape, output.dtype, self.options))
+            return jnp.asarray(cotangent(name, output.shape, output.dtype, self.options)).conj()
         return np.zeros(output.shape, jax.dtypes.float0)

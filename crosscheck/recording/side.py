@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.nesting import is_float, named_arrays, to_host
+from crosscheck.recording.nesting import is_float, named_arrays, real_dtype, to_host
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 
-PACKAGES = {"torch": ("torch",), "jax": ("flax", "jax", "jaxlib")}
+PACKAGES = {"torch": ("torch",), "jax": ("flax", "jax", "jaxlib", "equinox")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Side:
     def dtype_under_test(self, arguments: Arguments) -> np.dtype:
         """The floating dtype of the first parameter, or else of the first float input."""
         dtypes = [*self.dtypes, *(array.dtype for array in named_arrays(arguments).values())]
-        return next(filter(is_float, dtypes), PROOF_DTYPE)
+        return real_dtype(next(filter(is_float, dtypes), PROOF_DTYPE))
 
 
 def side_of(module: Any) -> str:
