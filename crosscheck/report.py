@@ -93,12 +93,14 @@ class Report:
     def _seen(self) -> list[str]:
         """How small an error would have been seen, and what a run in float64 decided or could not decide."""
         found, counted = self.sensitivities, [row for row in self.rows if not KIND[row.kind].is_inside]
-        proven, left = sum(bool(row.decided_in) for row in counted), sum(row.undecided for row in counted)
+        proven, left = sum(row.decided_in == "float64" for row in counted), sum(row.undecided for row in counted)
+        hopeless = sum(row.decided_in.startswith("float64 ") for row in counted)
         half, everywhere = (found[len(found) // 2], found[-1]) if found else (0.0, 0.0)
         because = f": {self.undecided_because}" if self.undecided_because else ""
         lines = {
             f"smallest relative error seen: {half:.1e} in half of the tensors, {everywhere:.1e} in all": found,
             f"decided in float64, since noise hides zeros or a different order: {proven} tensors": proven,
+            f"ill-conditioned, held to what random rounding in float64 moves: {hopeless} tensors": hopeless,
             f"undecided, since that run can't be made{because}: {left} tensors": left,
         }
         return [f"  {line}" for line, is_so in lines.items() if is_so]

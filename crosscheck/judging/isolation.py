@@ -4,12 +4,13 @@ The JAX module is called as its own side calls it, with torch's tensors in the p
 not on record, since it ran in a loop, it is called as torch calls its module.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from crosscheck.judging.decision import FLOAT32_GAP
 from crosscheck.judging.first_divergence import Found, find_first
 from crosscheck.judging.judge import judge, uneven_calls
 from crosscheck.judging.rows import KIND, Row, share_of_bound
@@ -18,12 +19,12 @@ from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.renaming import inside, module_path
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.axis_order import in_their_order
+from crosscheck.recording.axis_order import in_their_order, orders_used
 from crosscheck.recording.nesting import is_float, map_arguments
-from crosscheck.recording.recording import Recording
+from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import Captured, end_of
-from crosscheck.recording.values import Values
+from crosscheck.recording.values import WIDENED, Values
 from shared.arrays import Arrays
 from shared.errors import IsogradError
 
@@ -32,11 +33,12 @@ RESULTS = {"intermediate": "out", "intermediate gradient": "in"}  # the end of a
 
 class Alone(NamedTuple):
     """One call of a module in isolation: the row with the largest error relative to its bound, any fault, why it can't
-    run, and the outputs of its JAX side in torch's axis order by tap."""
+    run, whether the gap is no more than casts to float32, and JAX's outputs in torch's axis order by tap."""
 
     worst: Row | None
     found: Found | None
     reason: str = ""
+    is_rounding: bool = False
     outputs: Arrays = {}
 
 
@@ -44,11 +46,11 @@ def isolate(
     whole: Comparison,
     below: str = "",
     recordings: tuple[Recording, Recording] | None = None,
-    is_wanted: Callable[[str], bool] = lambda path: True,
+    is_pruned: bool = False,
 ) -> dict[str, list[Alone]]:
     """The first call of every module below a path, for each of its methods, by path, in call order.
 
-    `recordings` are those of the full run, if it has been made; `is_wanted` chooses the modules.
+    `recordings` are those of the full run, if it has been made. `is_pruned` skips what is inside a module that agrees.
     """
     from crosscheck.recording.jax_modules import submodules
 
@@ -62,9 +64,17 @@ def isolate(
     results: dict[str, list[Alone]] = {}
     for call, at in ours.values.calls.items():
         is_inside = at.path != below and f"{at.path}.".startswith(inner)
-        if is_inside and "#" not in call and is_wanted(at.path):
+        if is_inside and "#" not in call and not (is_pruned and _is_cleared(at.path, results)):
             results.setdefault(at.path, []).append(_alone(call, at.path, whole, ours.values, theirs.values, layers))
     return results
+
+
+def _is_cleared(path: str, results: Mapping[str, list[Alone]]) -> bool:
+    """True if a module around this one agrees in isolation."""
+    return any(
+        path.startswith(f"{other}.") and all(alone.worst is not None and alone.found is None for alone in calls)
+        for other, calls in results.items()
+    )
 
 
 def _alone(
@@ -79,7 +89,8 @@ def _alone(
         part = _part(whole, kept, *layers[path], arguments, _cotangents(call, kept, ours))
         if call in theirs.calls:
             given, names = _as_called(call, ours, theirs)
-            part = replace(part, given=given, names=names)
+            orders = frozenset(orders_used(ours.intermediates, theirs.intermediates))
+            part = replace(part, given=given, names=names, orders=orders)
         return _compare_alone(call, part)
     except IsogradError as error:
         return Alone(None, None, str(error).partition("\n")[0])
@@ -152,13 +163,25 @@ def _part(
 def _compare_alone(call: str, part: Comparison) -> Alone:
     ours, theirs = part.recordings()
     rows = judge(ours, theirs)
-    counted = [row for row in rows if not KIND[row.kind].is_inside]
+    counted = [row for row in rows if not _is_inner(row)]
     worst = max(counted, key=share_of_bound, default=None)
     outputs = {f"{call} out[{number}]": array for number, array in enumerate(theirs.values.outputs.values())}
     if all(row.agrees for row in counted):
         return Alone(worst, None, outputs=outputs)
     found = find_first(rows, ours.values.calls, uneven_calls(ours.values, theirs.values))
-    return Alone(worst, found, outputs=outputs)
+    return Alone(worst, found, is_rounding=_is_rounding(worst, part), outputs=outputs)
+
+
+def _is_rounding(worst: Row | None, part: Comparison) -> bool:
+    """True if the error is as small as float32's rounding, and all but gone if casts to float32 are read as float64."""
+    if worst is None or worst.error > FLOAT32_GAP or part.options.dtype != PROOF_DTYPE:
+        return False
+    wide = replace(part, options=replace(part.options, widen=WIDENED))
+    return all(row.error <= worst.error * FLOAT32_GAP for row in judge(*wide.recordings()) if not _is_inner(row))
+
+
+def _is_inner(row: Row) -> bool:
+    return KIND[row.kind].is_inside
 
 
 def _inside(layouts: Layouts, path: str) -> Layouts:
@@ -175,13 +198,20 @@ def _cotangents(call: str, kept: Captured, whole: Values) -> Arrays:
 
 def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> Found | None:
     """The fault of a module that is wrong in isolation without a wrong module inside: the first in execution order,
-    forward before backward."""
+    forward before backward, casts to float32 last."""
     wrong = wrong_alone(isolated, rows)
     inner = [path for path in wrong if not any(other.startswith(f"{path}.") for other in wrong)]
+    inner = [path for path in inner if not is_rounding(isolated[path])] or inner
     forward = [path for path in inner if not _is_backward(wrong[path])]
     for path in forward[:1] or inner[-1:]:
         return wrong[path]._replace(module=".".join(part for part in (path, wrong[path].module) if part))
     return None
+
+
+def is_rounding(calls: Iterable[Alone]) -> bool:
+    """True if all that is wrong with these calls is casts to float32."""
+    wrong = [alone for alone in calls if alone.found is not None]
+    return bool(wrong) and all(alone.is_rounding for alone in wrong)
 
 
 def wrong_alone(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> dict[str, Found]:

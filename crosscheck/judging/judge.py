@@ -141,18 +141,34 @@ def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
     """The rows that can locate the fault. Differences at the inputs of a call and inside it don't count if all its
     results agree, forward (a mask of the opposite polarity) or backward; neither does a tensor of a different shape if
     the next comparable one agrees (padding versus truncation)."""
-    ends = {"intermediate": "out", "intermediate gradient": "in"}
-    results: dict[tuple[str, str], bool] = {}
-    for row in rows:
-        if end_of(row.tensor) == ends.get(row.kind):
-            key = row.kind, call_of(row.tensor)
-            results[key] = results.get(key, True) and row.agrees
-    passed = _passed_over(rows)
+    results, passed = _results(rows, calls), _passed_over(rows)
     return [
         row
         for row in rows
-        if row.agrees or row.kind not in ends or not (row in passed or _is_settled(row, results, calls))
+        if row.agrees or not KIND[row.kind].is_inside or not (row in passed or _is_settled(row, results, calls))
     ]
+
+
+def _results(rows: Sequence[Row], calls: Mapping[str, Call]) -> dict[tuple[str, str], bool]:
+    """(kind, call) -> whether all results of a pass through the call agree: outputs, or gradients of inputs and
+    parameters.
+
+    Outputs settle nothing where the call turns equal gradients into different ones: behind a gate of zeros only
+    gradients show what is wrong, and gradients of zero settle nothing where those of parameters differ.
+    """
+    ends = {(row.kind, call_of(row.tensor), end_of(row.tensor)): True for row in rows if KIND[row.kind].is_inside}
+    for row in rows:
+        if KIND[row.kind].is_inside:
+            ends[row.kind, call_of(row.tensor), end_of(row.tensor)] &= row.agrees
+    wrong = [row.module for row in rows if row.kind == "parameter gradient" and not row.agrees]
+    results: dict[tuple[str, str], bool] = {}
+    for name, call in calls.items():
+        given, made = (ends.get(("intermediate gradient", name, end)) for end in ("out", "in"))
+        is_wrong = any(f"{module}.".startswith(f"{call.path}.") for module in wrong)
+        results["intermediate gradient", name] = bool(made) and not is_wrong
+        turned = bool(given) and (made is False or is_wrong)
+        results["intermediate", name] = ends.get(("intermediate", name, "out"), False) and not turned
+    return results
 
 
 def _passed_over(rows: Sequence[Row]) -> list[Row]:

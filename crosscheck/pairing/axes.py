@@ -2,25 +2,25 @@
 
 from dataclasses import replace
 
-from crosscheck.recording.axis_order import aligned, orders_used
+from crosscheck.recording.axis_order import Order, aligned, orders_used
 from crosscheck.recording.values import Values
 from shared.arrays import Arrays
 
 MOVED = ("outputs", "input_gradients")
 
 
-def in_order_of(theirs: Values, ours: Values) -> Values:
+def in_order_of(theirs: Values, ours: Values, orders: frozenset[Order] = frozenset()) -> Values:
     """JAX's values with those outputs and gradients whose axes are in another order than torch's in torch's order.
 
-    Only an order that tensors inside the modules have too is read so: any other is a mistake.
+    Only one of `orders`, or an order that tensors inside the modules have too, is read so: any other is a mistake.
     """
-    used = orders_used(ours.intermediates, theirs.intermediates)
+    used = set(orders) | orders_used(ours.intermediates, theirs.intermediates)
     if not used:
         return theirs
     return replace(theirs, **{field: _moved(getattr(theirs, field), getattr(ours, field), used) for field in MOVED})
 
 
-def _moved(theirs: Arrays, ours: Arrays, used: set[tuple[int, ...]]) -> Arrays:
+def _moved(theirs: Arrays, ours: Arrays, used: set[Order]) -> Arrays:
     found = dict(theirs)
     for name, array in theirs.items():
         mine = ours.get(name)

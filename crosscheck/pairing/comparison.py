@@ -11,6 +11,7 @@ from crosscheck.pairing.preconditions import check_pairing
 from crosscheck.pairing.renaming import Rules, in_shapes_of
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.axis_order import Order
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.values import NARROW, Options, Values
@@ -21,7 +22,8 @@ from shared.errors import IsogradError
 class Comparison:
     """Both sides, their common arguments, how they run, and how their parameters are renamed.
 
-    `given` are JAX's arguments where it is called in another way, and `names` torch's names of those by JAX's.
+    `given` are JAX's arguments where it is called in another way, `names` torch's names of those by JAX's, and `orders`
+    the axis orders in which JAX's tensors may be.
     """
 
     ours: Side
@@ -32,6 +34,7 @@ class Comparison:
     layouts: Layouts = field(default_factory=dict)
     given: Arguments | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    orders: frozenset[Order] = frozenset()
 
     def recordings(self) -> tuple[Recording, Recording]:
         """Recordings of both sides; raises IsogradError if a module fails or the two sides do not match."""
@@ -50,7 +53,7 @@ class Comparison:
         theirs = replace(self, options=replace(self.options, shapes=shapes))._canonical(self.theirs)
         like = ours.values.parameters
         values = in_shapes_of(under_own_names(theirs.values, like), like)
-        return replace(theirs, values=in_order_of(paired(values, ours.values), ours.values))
+        return replace(theirs, values=in_order_of(paired(values, ours.values), ours.values, self.orders))
 
     def _canonical(self, side: Side) -> Recording:
         if side.recorded is not None and side.recorded.options.widen != self.options.widen:
@@ -62,10 +65,10 @@ class Comparison:
 
 
 def _with_inputs(values: Values, names: Mapping[str, str]) -> Values:
-    """The values with their inputs under these names."""
+    """The values with gradients of their inputs under these names; the inputs themselves are the other side's."""
     return replace(
         values,
-        inputs={names.get(name, name): array for name, array in values.inputs.items()},
+        inputs={},
         input_gradients={
             f"input {names.get(name, name)}": array
             for key, array in values.input_gradients.items()

@@ -65,6 +65,18 @@ def _evaluated(module: Module, arguments: Arguments, options: Options, optimizer
     return values
 
 
+def outputs_with(module: Module, arguments: Arguments, options: Options, replaced: Arrays) -> Arrays:
+    """The outputs of a run in which the tensors of these taps are replaced."""
+    module = _prepared(module, options)
+
+    def tap(name: str, tensor: Tensor) -> Tensor:
+        return to_tensor(replaced[name], tensor.device).to(tensor.dtype) if name in replaced else tensor
+
+    args, kwargs = map_arguments(functools.partial(_as_input, {}, options), *arguments)
+    with torch.no_grad(), _traced(module, Tracer(tap)):
+        return {name: read(tensor) for name, tensor in flat_outputs(_called(module, options)(*args, **kwargs)).items()}
+
+
 def casts(module: Module, arguments: Arguments, options: Options) -> set[str]:
     """The dtypes of `options.widen` that the module casts to, or creates tensors in."""
     module = widened(_prepared(module, options))
