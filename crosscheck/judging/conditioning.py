@@ -25,10 +25,7 @@ from crosscheck.recording.recording import PROOF_DTYPE, Recording
 RUNS = 4
 MOST = 2.0**-12  # derived: half of float32's digits; a larger gap is no rounding in float64
 EXACT = frozenset(
-    "cat stack clone copy index gather embedding index_select where masked_fill repeat flip roll relu threshold abs neg "
-    "maximum minimum clamp constant_pad_nd zeros ones full arange fill zero scatter empty_like zeros_like ones_like "
-    "threshold_backward _to_copy new_zeros slice_backward select_backward max_pool2d_with_indices embedding_dense_backward"
-    .split()
+    ["cat", "stack", "clone", "copy", "index", "gather", "embedding", "index_select", "where", "masked_fill", "repeat", "flip", "roll", "relu", "threshold", "abs", "neg", "maximum", "minimum", "clamp", "constant_pad_nd", "zeros", "ones", "full", "arange", "fill", "zero", "scatter", "empty_like", "zeros_like", "ones_like", "threshold_backward", "_to_copy", "new_zeros", "slice_backward", "select_backward", "max_pool2d_with_indices", "embedding_dense_backward"]
 )  # fmt: skip
 DECIDED = "float64 under random rounding"
 
@@ -60,7 +57,12 @@ def _judged(row: Row, moved: Sequence[Recording], ours: Recording, theirs: Recor
     if not verdict.agrees or verdict.bound <= criterion.PROOF:
         return row
     return replace(
-        row, error=verdict.error, bound=verdict.bound, sensitivity=verdict.sensitivity, decided_in=DECIDED, statistics=()
+        row,
+        error=verdict.error,
+        bound=verdict.bound,
+        sensitivity=verdict.sensitivity,
+        decided_in=DECIDED,
+        statistics=(),
     )
 
 

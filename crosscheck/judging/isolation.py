@@ -96,9 +96,7 @@ def _alone(
         return Alone(None, None, str(error).partition("\n")[0])
 
 
-def _why_not(
-    call: str, path: str, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]
-) -> str:
+def _why_not(call: str, path: str, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]) -> str:
     """Why the two sides' modules can't be compared alone; empty if they can."""
     if path not in layers:
         return "JAX has no such module"
@@ -115,7 +113,8 @@ def _as_called(call: str, ours: Values, theirs: Values) -> tuple[Arguments, dict
     args, kwargs = theirs.captured[call].filled(lambda tap: _Tapped(tap, _shared(tap, ours, theirs)))
     torch_names: dict[str, str] = {}
     map_arguments(
-        lambda name, each: torch_names.setdefault(each.tap, name), *ours.captured[call].filled(lambda t: _Tapped(t, None))
+        lambda name, each: torch_names.setdefault(each.tap, name),
+        *ours.captured[call].filled(lambda t: _Tapped(t, None)),
     )
 
     def unwrapped(name: str, each: _Tapped) -> Any:

@@ -192,11 +192,7 @@ def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mappin
 def uneven_calls(ours: Values, theirs: Values) -> set[str]:
     """Calls that are given a tensor on one side only, such as when a mask is omitted, although the other side takes it
     too."""
-    return {
-        call
-        for call in ours.calls
-        if call in theirs.calls and _is_uneven(ours.calls[call], theirs.calls[call])
-    }
+    return {call for call in ours.calls if call in theirs.calls and _is_uneven(ours.calls[call], theirs.calls[call])}
 
 
 def _is_uneven(ours: Call, theirs: Call) -> bool:

@@ -17,7 +17,9 @@ from crosscheck.recording.tracing import Slot, call_of
 from crosscheck.recording.values import Call, Values
 from shared.arrays import Arrays
 
-ALIKE = 2.0**-12  # derived: half of float32's digits; what is given to a call agrees by more, unless a fault came before
+ALIKE = (
+    2.0**-12
+)  # derived: half of float32's digits; what is given to a call agrees by more, unless a fault came before
 
 
 def paired(theirs: Values, ours: Values) -> Values:

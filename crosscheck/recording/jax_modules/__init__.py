@@ -14,7 +14,18 @@ from crosscheck.recording.jax_modules.pytree_modules import arrays_of, is_pytree
 from crosscheck.recording.values import Options
 from shared.errors import IsogradError
 
-__all__ = ["Names", "Path", "arrays_of", "as_function", "is_pytree", "names_of", "own_name", "parameters_of", "submodules", "with_arrays"]
+__all__ = [
+    "Names",
+    "Path",
+    "arrays_of",
+    "as_function",
+    "is_pytree",
+    "names_of",
+    "own_name",
+    "parameters_of",
+    "submodules",
+    "with_arrays",
+]
 
 
 def as_function(module: Any, options: Options) -> tuple[Call, Any, Names]:

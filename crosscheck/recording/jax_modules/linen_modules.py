@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.jax_modules.names import Call, Names, statistics_of
-from crosscheck.recording.nesting import named_arrays, map_arguments
+from crosscheck.recording.nesting import map_arguments, named_arrays
 from crosscheck.recording.tracing import FORWARD, Tracer, own_methods
 from crosscheck.recording.values import Options
 
@@ -68,7 +68,9 @@ def linen_submodules(
         args, kwargs = map_arguments(lambda name, _: arrays[name], *arguments)
         random = {name: jax.random.wrap_key_data(np.asarray(options.dropout_key, np.uint32)) for name in _STREAMS}
         with nn.intercept_methods(seen):
-            return module.apply(variables, *args, **kwargs, rngs=random, mutable=[n for n in variables if n != "params"])
+            return module.apply(
+                variables, *args, **kwargs, rngs=random, mutable=[n for n in variables if n != "params"]
+            )
 
     jax.eval_shape(run, named_arrays(arguments))
     return found

@@ -45,5 +45,5 @@ def with_arrays(module: Any, arrays: Mapping[str, Any], is_training: bool = Fals
 
 
 def _parts(path: Any) -> Path:
-    """ (.layers, [0], .weight) -> ("layers", 0, "weight")"""
+    """(.layers, [0], .weight) -> ("layers", 0, "weight")"""
     return tuple(getattr(key, "name", getattr(key, "idx", getattr(key, "key", key))) for key in path)
