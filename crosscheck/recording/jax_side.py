@@ -11,6 +11,7 @@ import numpy as np
 
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.jax_modules import as_function
+from crosscheck.recording.jax_rounding import rounded_at_random
 from crosscheck.recording.jax_widening import widened, widening
 from crosscheck.recording.nesting import flat_outputs, is_float, map_arguments, named_arrays
 from crosscheck.recording.optimizer_steps import update_with_jax
@@ -60,7 +61,10 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
     floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
-    run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
+    function = functools.partial(_function, call, arguments, values, options)
+    if options.rounding_seed is not None:
+        function = rounded_at_random(function, options.rounding_seed)
+    run = _Run(function, options, values.seconds)
     outputs, (tapped, statistics), gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}

@@ -68,8 +68,8 @@ class Options:
     """How both sides run: `dtype` is the one under test, `updates` counts optimiser steps, `method` is the one called,
     `cotangents` replaces the random numbers that multiply the outputs, `shapes` are those that the other side's outputs
     have, `unrolled` unrolls JAX's loops, `noise_runs`
-    counts runs with random rounding, `optimize` lets XLA optimise its machine code, and `widen` names the dtypes that
-    a module's parameters and casts have in float64 instead."""
+    counts runs with random rounding, `optimize` lets XLA optimise its machine code, `widen` names the dtypes that a
+    module's parameters and casts have in float64 instead, and `rounding_seed` lets JAX's steps round at random."""
 
     dtype: np.dtype
     train: bool = False
@@ -84,6 +84,7 @@ class Options:
     noise_runs: int = 12
     optimize: bool = True
     widen: tuple[str, ...] = ()
+    rounding_seed: int | None = None
 
 
 def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Options) -> np.ndarray:
