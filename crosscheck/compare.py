@@ -83,7 +83,20 @@ def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Repor
         versions={**ours.versions, **theirs.versions},
         parts={**ours.values.seconds, **theirs.values.seconds},
         recordings=(ours, theirs),
+        notes=_notes(ours, comparison),
     )
+
+
+def _notes(ours: Recording, comparison: Comparison) -> list[str]:
+    """What a reader of the report has to know about what was compared."""
+    gradients = {**ours.values.parameter_gradients, **ours.values.input_gradients}
+    notes = {
+        "the JAX side is a function: weights inside it, and their gradients, are not compared": comparison.is_closed_over,
+        "gradients of complex numbers are in torch's convention, the conjugates of JAX's": any(
+            array.dtype.kind == "c" for array in gradients.values()
+        ),
+    }
+    return [words for words, is_so in notes.items() if is_so]
 
 
 def _decided(report: Report, comparison: Comparison) -> Report:

@@ -1,5 +1,6 @@
 """One comparison: both sides run on the same arguments, with names, layouts and shapes matched."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +9,7 @@ from crosscheck.pairing.calls import paired
 from crosscheck.pairing.layouts import Layouts, canonical
 from crosscheck.pairing.own_names import under_own_names
 from crosscheck.pairing.preconditions import check_pairing
-from crosscheck.pairing.renaming import Rules, in_shapes_of
+from crosscheck.pairing.renaming import Rules, in_shapes_of, without_left_out
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.axis_order import Order
@@ -40,8 +41,16 @@ class Comparison:
         """Recordings of both sides; raises IsogradError if a module fails or the two sides do not match."""
         ours = self._canonical(self.ours)
         theirs = self.jax_recording(ours)
+        if self.is_closed_over:
+            ours = replace(ours, values=replace(ours.values, parameters={}, parameter_gradients={}, updates={}))
         check_pairing(ours, theirs, self.ours.title)
         return ours, theirs
+
+    @property
+    def is_closed_over(self) -> bool:
+        """True if the JAX side is a plain function that holds its weights inside, where no name shows them."""
+        module = self.theirs.module
+        return inspect.isfunction(module) and bool(module.__closure__ or module.__code__.co_names)
 
     def in_float64(self) -> "Comparison":
         """The same comparison with both sides widened to float64, whatever they cast to."""
@@ -61,7 +70,8 @@ class Comparison:
         is_own = side.name == "jax" and self.given is not None
         found = side.recorded or record.run(side, self.given if is_own else self.arguments, self.options)
         found = replace(found, values=_with_inputs(found.values, self.names)) if is_own else found
-        return canonical(found, self.layouts, self.rules)
+        found = canonical(found, self.layouts, self.rules)
+        return replace(found, values=without_left_out(found.values, self.rules))
 
 
 def _with_inputs(values: Values, names: Mapping[str, str]) -> Values:

@@ -117,10 +117,11 @@ class Flipped:
         new, old, other = (
             getattr(each.values, field).get(row.tensor) for each in (self._changed(options), self.ours, self.theirs)
         )
+        if old is not None and other is not None and KIND[row.kind].is_inside:
+            both = (each.values.intermediates for each in (self.ours, self.theirs))
+            other = aligned(old, other, orders_used(*both))
         if new is None or old is None or other is None or new.shape != other.shape:
             return float("inf")
-        other = other if row.kind == "output" else aligned(old, other, orders_used(
-            self.ours.values.intermediates, self.theirs.values.intermediates))  # fmt: skip
         return row.error * criterion.difference(new, other) / (criterion.difference(old, other) or 1.0)
 
     def _changed(self, options: Options | None = None) -> Recording:
