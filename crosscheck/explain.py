@@ -146,6 +146,8 @@ def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> E
     causes = causes_of((*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, _is_gone)
     if causes:
         return _named(report, causes)
+    if phase.endswith("gradient") and (found := _nan_behind(report)):
+        return found
     if report.dtype == "float64" and (report.first_row is None or report.first_row.error > LARGEST_ROUNDING):
         return Explanation(report, None)
     everywhere = flips_of(ours, report, layouts, is_narrowed=False)
@@ -328,6 +330,18 @@ def _in_float32(report: Report) -> Explanation | None:
                 is_closed=False,
             )
     return None
+
+
+def _nan_behind(report: Report) -> Explanation | None:
+    """D94, if all outputs are finite and agree, but only one side's gradients are not finite."""
+    row = report.first_row
+    if row is None or row.error != float("inf") or len(row.statistics) != 2 or row.shape != row.jax_shape:
+        return None
+    hidden = [side for side, found in zip(SIDES.values(), row.statistics, strict=True) if found.not_finite]
+    if len(hidden) != 1:
+        return None
+    words = f"all outputs agree, but {row.label} is not finite in {hidden[0]} at {row.worst_index}"
+    return Explanation(report, DIVERGENCES["D94"], words, is_closed=False)
 
 
 def _narrower(ours: Recording, theirs: Recording) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from crosscheck import criterion
 from crosscheck.causes.flips.apply import changed, is_below
-from crosscheck.causes.flips.flip import OWN, Flip, Replaced, Site
+from crosscheck.causes.flips.flip import OWN, Calls, Flip, Replaced, Site
 from crosscheck.causes.flips.known_layouts import heads_of, layouts_between, merged_biases
 from crosscheck.causes.flips.narrowing import narrowed
 from crosscheck.causes.flips.table import FLIPS
@@ -76,6 +76,21 @@ def flipped_by(flips: Sequence[Flip], side: Side, report: Report, layouts: Layou
     ours, theirs = report.recordings
     given = side.with_own(ours.arguments or ((), {}))
     return [Flipped(flip, side, given, ours, theirs, layouts) for flip in flips]
+
+
+def calls_of(side: Side, report: Report) -> dict[Any, set[str]]:
+    """The torch functions that a run of the torch side calls, with the paths of the modules that call each."""
+    if report.recordings is None or not isinstance(side.module, torch.nn.Module):
+        return {}
+    ours, calls = report.recordings[0], Calls()
+    mode = Replaced(Flip("", "", calls))
+    calls.open = mode.open
+    module = copy.deepcopy(side.module)
+    mode.watch(module)
+    options = replace(quick(ours), gradients=False, updates=0)
+    with mode:
+        record.run(replace(side, module=module, own={}), side.with_own(ours.arguments or ((), {})), options)
+    return calls.paths
 
 
 @dataclass(frozen=True)

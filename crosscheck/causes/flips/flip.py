@@ -46,6 +46,19 @@ Site = tuple[str, int | None]
 OWN = "@"
 
 
+class Calls(dict[Any, Any]):
+    """Stands for replacements of all functions: replaces none, and keeps the paths of the modules that call each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths: dict[Any, set[str]] = {}
+        self.open: list[str] = []
+
+    def get(self, function: Any, default: Any = None) -> Any:
+        self.paths.setdefault(function, set()).add(self.open[-1] if self.open else "")
+        return default
+
+
 class Replaced(TorchFunctionMode):
     """Context that replaces torch functions, also where modules call them, or only at some sites.
 

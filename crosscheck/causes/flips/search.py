@@ -7,13 +7,13 @@ A flip that closes the first differing tensor is applied in all places that it m
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from crosscheck.causes.flips.attempts import Flipped, flipped_by
+from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
 from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
 from crosscheck.judging.rows import Row
@@ -72,8 +72,10 @@ def causes_of(
     """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap."""
     found: list[Cause] = []
     applied: tuple[Flipped, ...] = ()
+    calls = calls_of(side, report)
     while len(found) < MOST_CAUSES and not is_gone(report) and report.first_row is not None:
-        everywhere = [replace(each, before=applied) for each in flipped_by(flips, side, report, layouts)]
+        near = _nearest(flips, calls, report)
+        everywhere = [replace(each, before=applied) for each in flipped_by(near, side, report, layouts)]
         new = _next(everywhere, report, budget, is_gone)
         if new is None:
             break
@@ -81,6 +83,14 @@ def causes_of(
         found.append(cause)
         applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
     return found
+
+
+def _nearest(flips: Sequence[Flip], calls: Mapping[Any, set[str]], report: Report) -> list[Flip]:
+    """The flips that can apply, those of functions that the located module's own code calls first."""
+    path = report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
+    can = [flip for flip in flips if not (calls and flip.functions) or any(each in calls for each in flip.functions)]
+    is_far = [not any(path in calls.get(each, ()) for each in flip.functions) for flip in can]
+    return [flip for _, flip in sorted(zip(is_far, can, strict=True), key=lambda pair: pair[0] and bool(calls))]
 
 
 def _next(

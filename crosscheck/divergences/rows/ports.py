@@ -1,4 +1,4 @@
-"""Rows D73 to D93: mistakes that ports of models make, each with the size it has on a small example."""
+"""Rows D73 to D94: mistakes that ports of models make, each with the size it has on a small example."""
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +149,11 @@ def _stopped() -> float:
     return float(w.grad - float(theirs)) if w.grad is not None else 0.0
 
 
+@measurement()
+def _behind_where() -> float:
+    return float(jax.grad(lambda x: jnp.where(x > 1000.0, 0.0, jnp.exp(x)).sum())(1001.0))
+
+
 PORTS = (
     KnownDivergence(
         "D73", "float32-inside", "a layer or constant made in float32 in a float64 model, such as nnx.Embed's own dtype",
@@ -256,5 +261,10 @@ PORTS = (
         "D93", "stopped-gradient", "a gradient that is stopped on one side, or a table that is frozen",
         3.0, "absolute difference of the gradient of w^2 at 3", _stopped, "jax#22101",
         "remove stop_gradient, or freeze as torch does", "detach as JAX does",
+    ),
+    KnownDivergence(
+        "D94", "nan-behind-where", "a where that hides an overflow: the value is right, its gradient is 0 times infinity",
+        float("nan"), "gradient of where(x > 1000, 0, exp(x)) at 1001", _behind_where, "jax#17117, jax#26328",
+        "replace the operand before the function that overflows: f(jnp.where(seen, x, 0.0))", "the same in torch",
     ),
 )  # fmt: skip

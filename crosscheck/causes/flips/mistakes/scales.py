@@ -12,6 +12,7 @@ from crosscheck.causes.flips.flip import Flip, Functions
 from crosscheck.causes.flips.mistakes.functions import (
     ADD,
     DIVIDE,
+    HIDING,
     MATMUL,
     MULTIPLY,
     is_floats,
@@ -32,7 +33,7 @@ FACTORS: dict[str, Callable[[float], float]] = {
 
 
 def _by_constant(x: Any, other: Any = None, *_: Any, **__: Any) -> bool:
-    return is_floats(x) and not is_parameter(x) and is_number(other) and float(other) != 0
+    return is_floats(x) and not is_parameter(x) and is_number(other) and 0 < abs(float(other)) < -HIDING
 
 
 def _times(change: Callable[[float], float]) -> Callable[..., Tensor]:
