@@ -91,7 +91,9 @@ def _notes(ours: Recording, comparison: Comparison) -> list[str]:
     """What a reader of the report has to know about what was compared."""
     gradients = {**ours.values.parameter_gradients, **ours.values.input_gradients}
     notes = {
-        "the JAX side is a function: weights inside it, and their gradients, are not compared": comparison.is_closed_over,
+        "the JAX side is a function: weights inside it, and their gradients, are not compared": (
+            comparison.is_closed_over
+        ),
         "gradients of complex numbers are in torch's convention, the conjugates of JAX's": any(
             array.dtype.kind == "c" for array in gradients.values()
         ),

@@ -41,7 +41,7 @@ class Explanation:
     """The gap, the catalogue row that explains it (None if none does), what was flipped, and how many flips were tried.
 
     `is_closed` is False if the flip only matches the size of the gap: it can't close when each side loses other digits.
-    `more` are further causes, each of what those before it leave; `left` is what all of them leave. `fix` are the changes
+    `more` are further causes, each of what those before it leave; `left` is what this one leaves. `fix` are the changes
     of the two sides with this pair's values, where the catalogue's are another case's. `noted` says what else is known.
     """
 
@@ -223,7 +223,7 @@ def _randomness(ours: Side, report: Report) -> str:
         ):
             path = before.values.calls[call_of(name)].path if name in again.intermediates else ""
             where = f"{report.name}.{path}" if path else report.name
-            return f"random: two runs of the torch side differ, first in {where} ({name}); compare it with its random part off"
+            return f"random: two runs of the torch side differ, first in {where} ({name}); compare with that part off"
     return ""
 
 

@@ -1,8 +1,9 @@
 """Tells an ill-conditioned computation from a mistake: how far both sides move in float64 if every step rounds at
 random.
 
-A saturated tanh inside a logarithm loses digits in either code, a variance as E[x^2] - E[x]^2 only in its own. What moves
-by more than the proof allows on both sides is held to the noise rule, as in shorter dtypes; all else stays with the proof.
+A saturated tanh inside a logarithm loses digits in either code, a variance as E[x^2] - E[x]^2 only in its own. What
+moves by more than the proof allows on both sides is held to the noise rule, as in shorter dtypes; all else stays with
+the proof.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,13 @@ from crosscheck.recording.recording import PROOF_DTYPE, Recording
 
 RUNS = 4
 MOST = 2.0**-12  # derived: half of float32's digits; a larger gap is no rounding in float64
-EXACT = frozenset(
-    ["cat", "stack", "clone", "copy", "index", "gather", "embedding", "index_select", "where", "masked_fill", "repeat", "flip", "roll", "relu", "threshold", "abs", "neg", "maximum", "minimum", "clamp", "constant_pad_nd", "zeros", "ones", "full", "arange", "fill", "zero", "scatter", "empty_like", "zeros_like", "ones_like", "threshold_backward", "_to_copy", "new_zeros", "slice_backward", "select_backward", "max_pool2d_with_indices", "embedding_dense_backward"]
-)  # fmt: skip
+EXACT = {  # operations that never round
+    "cat", "stack", "clone", "copy", "index", "gather", "embedding", "index_select", "where", "masked_fill",
+    "repeat", "flip", "roll", "relu", "threshold", "abs", "neg", "maximum", "minimum", "clamp", "constant_pad_nd",
+    "zeros", "ones", "full", "arange", "fill", "zero", "scatter", "empty_like", "zeros_like", "ones_like",
+    "threshold_backward", "_to_copy", "new_zeros", "slice_backward", "select_backward", "max_pool2d_with_indices",
+    "embedding_dense_backward",
+}  # fmt: skip
 DECIDED = "float64 under random rounding"
 
 
@@ -44,7 +49,8 @@ def ill_conditioned(rows: Sequence[Row], comparison: Comparison, ours: Recording
         return list(rows)
     options = [replace(comparison.options, rounding_seed=seed) for seed in range(RUNS // 2)]
     other = [replace(comparison, options=each).jax_recording(ours) for each in options]
-    return [new if old.agrees else _judged(old, other, theirs, ours, scale, new) for old, new in zip(rows, found, strict=True)]
+    both = zip(rows, found, strict=True)
+    return [new if old.agrees else _judged(old, other, theirs, ours, scale, new) for old, new in both]
 
 
 def _shaken(comparison: Comparison, seed: int) -> Recording:
@@ -53,9 +59,14 @@ def _shaken(comparison: Comparison, seed: int) -> Recording:
 
 
 def _judged(
-    row: Row, moved: Sequence[Recording], ours: Recording, theirs: Recording, scale: Scale, judged: Row | None = None
+    row: Row,
+    moved: Sequence[Recording],
+    ours: Recording,
+    theirs: Recording,
+    scale: Scale,
+    judged: Row | None = None,
 ) -> Row:
-    """The row held to the movement of one side; with `judged`, that of the other side, the row as it is or as judged."""
+    """The row held to the movement of one side; with `judged`, that of the other side: as it is, or as judged."""
     field = KIND[row.kind].attribute
     exact, other = (getattr(side.values, field)[row.tensor] for side in (ours, theirs))
     if exact.shape != other.shape:

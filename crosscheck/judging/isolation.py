@@ -134,7 +134,7 @@ class _Tapped:
 
 
 def _shared(tap: str, ours: Values, theirs: Values) -> np.ndarray:
-    """torch's tensor in JAX's axis order; JAX's own where torch has none, or where its mask is the inverse of torch's."""
+    """torch's tensor in JAX's axis order; JAX's own where torch has none, or where its mask is torch's inverted."""
     own, mine = theirs.intermediates[tap], ours.intermediates.get(tap)
     is_inverse = mine is not None and mine.dtype == own.dtype == np.bool_ and np.array_equal(mine, ~own)
     if mine is None or is_inverse or is_float(mine.dtype) != is_float(own.dtype):

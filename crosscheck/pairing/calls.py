@@ -50,8 +50,8 @@ def _numbers_of_calls(theirs: Values, ours: Values) -> dict[str, str]:
 
 
 def _by_content(ours: list[str], theirs: list[str], mine: Arrays, other: Arrays) -> dict[str, str]:
-    """Each of JAX's calls with the first of torch's that is given the same, the rest in order; what is left over keeps a
-    number that torch's calls don't have."""
+    """Each of JAX's calls with the first of torch's that is given the same, the rest in order; what is left over gets
+    a number that torch's calls don't have."""
     left, found = list(ours), {}
     for name in theirs:
         same = next((each for each in left if _are_alike(each, name, mine, other)), None)

@@ -65,7 +65,8 @@ def _with_variables(module: Any) -> tuple[nn.Module, Any]:
     if isinstance(module, tuple) and len(module) == 2 and isinstance(module[0], nn.Module):
         return module
     raise IsogradError(
-        f"expected an NNX module, a Linen module as the pair (module, variables), or an Equinox module, got {type(module).__name__}"
+        "expected an NNX module, a Linen module as the pair (module, variables), or an Equinox module, "
+        f"got {type(module).__name__}"
     )
 
 

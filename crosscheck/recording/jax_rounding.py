@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-MOVING = frozenset(
-    "broadcast_in_dim reshape transpose squeeze slice gather concatenate convert_element_type select_n copy neg max min "
-    "iota pad rev dynamic_slice dynamic_update_slice stop_gradient expand_dims split abs clamp copy_p".split()
-)  # operations that never round
+MOVING = {  # operations that never round
+    "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "gather", "concatenate", "convert_element_type",
+    "select_n", "copy", "neg", "max", "min", "iota", "pad", "rev", "dynamic_slice", "dynamic_update_slice",
+    "stop_gradient", "expand_dims", "split", "abs", "clamp",
+}  # fmt: skip
 INSIDE = ("jit", "pjit", "closed_call")  # whose body is run step by step
 
 

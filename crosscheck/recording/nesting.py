@@ -131,4 +131,4 @@ def flat_outputs(result: Any) -> dict[str, Any]:
     outputs = dict(flatten(result))
     if not outputs:
         raise IsogradError("expected a tensor among the outputs, got none")
-    return {"output": tensor for tensor in outputs.values()} if len(outputs) == 1 else outputs
+    return dict(zip(["output"], outputs.values(), strict=True)) if len(outputs) == 1 else outputs

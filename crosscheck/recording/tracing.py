@@ -44,8 +44,8 @@ class Tracer:
     """Names the calls of one run and hands their tensors to `tap`, which may replace them.
 
     A call's name is the module's path, plus the method if it isn't forward and a number if it isn't the first call:
-    "decoder.rnn.cells.0.step#3". `can_see` says whether tensors can currently leave the run. `captured` keeps every call
-    that can be repeated. `statistics` receives the final running statistics of a JAX run.
+    "decoder.rnn.cells.0.step#3". `can_see` says whether tensors can currently leave the run. `captured` keeps every
+    call that can be repeated. `statistics` receives the final running statistics of a JAX run.
     """
 
     def __init__(self, tap: Tap, can_see: Callable[[], bool] = lambda: True):

@@ -21,8 +21,8 @@ BIASED = " (biased)"  # torch keeps unbiased batch variances, Flax biased ones (
 class Call(NamedTuple):
     """One call of a module: its path, the path of the module whose code called it, and the enclosing call.
 
-    `arguments` are the names, in the called function's signature, of the tensors that it is given, in the order of their
-    numbers; `accepts` are all names in that signature.
+    `arguments` are the names, in the called function's signature, of the tensors that it is given, in the order of
+    their numbers; `accepts` are all names in that signature.
     """
 
     path: str

@@ -14,8 +14,8 @@ MOST_SITES = 32  # every site costs a run
 
 
 def narrowed(flipped: Any, report: Report) -> tuple[str, Report, list[Site]]:
-    """The sites in words, the last report, and the sites: while the flip makes the first differing tensor agree, it is applied at
-    the next place too. `flipped` has already been applied everywhere, which counted its calls."""
+    """The sites in words, the last report, and the sites: while the flip makes the first differing tensor agree, it is
+    applied at the next place too. `flipped` has already been applied everywhere, which counted its calls."""
     sites: list[Site] = []
     while (found := _next(flipped, sites, report)) is not None and len(sites) < MOST_SITES:
         site, report = found

@@ -27,7 +27,7 @@ CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share
 
 
 class Cause(NamedTuple):
-    """A flip that closes a gap, in which places (empty: everywhere), the gap's error, and the report of what is left."""
+    """A flip that closes a gap, in which places (empty: everywhere), the gap's error, and the report of the rest."""
 
     flip: Flip
     places: str
@@ -97,8 +97,7 @@ def _next(
     everywhere: Sequence[Flipped], report: Report, budget: Budget, is_gone: Callable[[Report], bool]
 ) -> tuple[Cause, Flipped] | None:
     """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding."""
-    row = report.first_row
-    assert row is not None  # noqa: S101  the caller looks
+    row = _telling(report)
     nearly: list[tuple[float, Flipped]] = []
     for flipped in everywhere:
         for at in _places(flipped, report, row, budget):
@@ -114,6 +113,17 @@ def _next(
         left = at.compared()
         return Cause(at.flip, _words(at, report), row.error, left), at
     return None
+
+
+def _telling(report: Report) -> Row:
+    """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for."""
+    rows = report.rows
+    first = report.first_row
+    assert first is not None  # noqa: S101  the caller looks
+    if first.bound or first.kind != "intermediate":
+        return first
+    after = rows[rows.index(first) :] if first in rows else rows
+    return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
 
 
 def _places(flipped: Flipped, report: Report, row: Row, budget: Budget) -> Iterator[Flipped]:

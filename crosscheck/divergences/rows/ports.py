@@ -156,18 +156,18 @@ def _behind_where() -> float:
 
 PORTS = (
     KnownDivergence(
-        "D73", "float32-inside", "a layer or constant made in float32 in a float64 model, such as nnx.Embed's own dtype",
-        2.4e-08, "relative L2 difference of five products", _float32_inside, "flax nnx.Embed, whose dtype is fixed when made",
+        "D73", "float32-inside", "a layer or constant made in float32 in a float64 model, as nnx.Embed's own",
+        2.4e-08, "relative L2 difference of five products", _float32_inside, "flax.nnx.Embed, its dtype",
         "build it with dtype=jnp.float64 (and param_dtype), and constants in the dtype of the inputs",
         "create tensors with dtype=x.dtype, or compare with widen=True",
     ),
     KnownDivergence(
-        "D74", "pool-padding", "an average pool over padding: torch counts it by default, Flax's avg_pool too, Keras does not",
+        "D74", "pool-padding", "an average pool over padding: torch and Flax count it by default, Keras does not",
         0.56, "largest difference over ones, kernel 3, padding 1", _pool, "torch.nn.AvgPool2d, flax.linen.avg_pool",
         "avg_pool(..., count_include_pad=...) and padding as in torch", "count_include_pad=False, padding as in JAX",
     ),
     KnownDivergence(
-        "D75", "conv-padding", "SAME padding with stride 2: XLA pads more behind than before, torch alike on both sides",
+        "D75", "conv-padding", "SAME padding with stride 2: XLA pads more behind, torch alike on both sides",
         1.3, "relative L2 difference, kernel 3, stride 2, on 8 x 8", _same, "diffusers#621, jax.lax documentation",
         "padding=((1, 1), (1, 1)), torch's", "F.pad(x, (0, 1, 0, 1)) before a convolution without padding",
     ),
@@ -177,7 +177,7 @@ PORTS = (
         "flip the kernel along its axes in space", "weight.flip(2, 3)",
     ),
     KnownDivergence(
-        "D77", "resize", "an image made smaller: jax.image.resize smooths by default, and its cubic has a = -0.5, not -0.75",
+        "D77", "resize", "an image made smaller: jax.image.resize smooths, its cubic has a = -0.5, not -0.75",
         0.47, "relative L2 difference, 8 x 8 to 4 x 4, linear", _resize, "jax.image.resize, torch F.interpolate",
         "jax.image.resize(..., antialias=False); cubic as torch's needs own weights",
         "F.interpolate(..., antialias=True, align_corners=False)",
@@ -214,7 +214,7 @@ PORTS = (
     ),
     KnownDivergence(
         "D84", "reduction", "a loss that is summed or averaged otherwise, or smooths its labels among others",
-        5.0, "relative difference of a squared error summed over 6 features", _reduction, "optax losses, torch reduction=",
+        5.0, "relative difference, a squared error summed over 6 features", _reduction, "flax#2401, icefall#107, optax",
         "reduce over all axes as torch does", "reduction= as in JAX",
     ),
     KnownDivergence(
@@ -263,8 +263,8 @@ PORTS = (
         "remove stop_gradient, or freeze as torch does", "detach as JAX does",
     ),
     KnownDivergence(
-        "D94", "nan-behind-where", "a where that hides an overflow: the value is right, its gradient is 0 times infinity",
+        "D94", "nan-behind-where", "a where that hides an overflow: the value is right, its gradient 0 times infinity",
         float("nan"), "gradient of where(x > 1000, 0, exp(x)) at 1001", _behind_where, "jax#17117, jax#26328",
-        "replace the operand before the function that overflows: f(jnp.where(seen, x, 0.0))", "the same in torch",
+        "mask the operand before the function that overflows, too", "the same in torch",
     ),
 )  # fmt: skip

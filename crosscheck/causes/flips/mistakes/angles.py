@@ -1,4 +1,4 @@
-"""Angles of positions and of time: frequencies, their base, sine and cosine; norms of Fourier transforms; conjugates."""
+"""Angles of positions and of time: frequencies, bases, sine and cosine; norms of Fourier transforms; conjugates."""
 
 import math
 from collections.abc import Callable

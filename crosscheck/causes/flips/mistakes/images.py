@@ -38,8 +38,8 @@ def _symmetric(kernel: Sequence[int]) -> list[int]:
 
 def _conv(pads: Callable[..., list[int]]) -> Callable[..., Tensor]:
     def conv(
-        function: Any, x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-        groups: int = 1,
+        function: Any, x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1,
     ) -> Tensor:  # fmt: skip
         axes = weight.ndim - 2
         given = x.shape[-axes:], weight.shape[2:], _per_axis(stride, axes), _per_axis(dilation, axes), padding
@@ -173,7 +173,8 @@ def _is_other(number: int) -> Callable[..., bool]:
 
 
 IMAGE_FLIPS = (
-    Flip("D74", "an average pool that counts its padding (or does not)", dict.fromkeys(AVERAGES, _average(_other_count))),
+    Flip("D74", "an average pool that counts its padding (or does not)",
+         dict.fromkeys(AVERAGES, _average(_other_count))),
     Flip("D74", "an average pool with SAME padding", dict.fromkeys(AVERAGES, _average(_same_average))),
     Flip("D74", "an average pool with SAME padding that counts its padding (or does not)",
          dict.fromkeys(AVERAGES, _average(_other_count_in_same))),
