@@ -1,6 +1,7 @@
 """Explains a disagreement: flips one known default at a time on one side until the gap closes, and names it."""
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -228,12 +229,17 @@ def _randomness(ours: Side, report: Report) -> str:
 
 
 def explain_check(
-    check: Check, report: Report | None = None, without: str = "", kept_back: Collection[str] = ()
+    check: Check,
+    report: Report | None = None,
+    without: str = "",
+    kept_back: Collection[str] = (),
+    budget: Budget | None = None,
 ) -> Explanation:
     """Name the known default behind a disagreement in one check of the suite; `report` is its report, if already run.
 
     `without` names a planted fault whose own row and similar rows are withheld, so that whatever is named rests on
     other knowledge than the answer itself; `kept_back` names rows of the catalogue whose mistakes are all withheld.
+    Without a budget the search takes its time.
     """
     from crosscheck.causes.source_attempts import mistakes_of
     from crosscheck.twins.pair import build_pair
@@ -247,7 +253,9 @@ def explain_check(
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
         flips += flips_of(Side("torch", pair.torch, check.twin), report, is_narrowed=False)
     mistakes = list(mistakes_of(check, report, without, kept_back))
-    found = _first_that_helps(report, [*flips, *mistakes])
+    found = _first_that_helps(report, [*flips, *mistakes], budget)
+    if budget is not None and budget.is_spent:
+        return found
     narrow = None if "D53" in kept_back else _in_float32(report)
     return found if found.divergence else _of_the_same_size(report, mistakes) or narrow or found
 
@@ -260,6 +268,8 @@ def explain_twin(
     case: str = "odd_sizes",
     train: bool = False,
     device: str = "cpu",
+    budget: float = math.inf,
+    told: Callable[[int, str], None] = lambda number, what: None,
 ) -> Explanation:
     """`explain` for a twin of the registry, with a fault planted if one is named; its own row is then withheld.
 
@@ -270,12 +280,15 @@ def explain_twin(
 
     check_arguments(twin, case, dtype, device)
     with planted(find_fault(fault).changes if fault else ()):
-        return explain_check(Check(twin, case, dtype, "train" if train else "eval", device), without=fault or "")
+        check = Check(twin, case, dtype, "train" if train else "eval", device)
+        return explain_check(check, without=fault or "", budget=Budget(budget, told))
 
 
-def _first_that_helps(report: Report, attempts: Iterable[Attempt]) -> Explanation:
+def _first_that_helps(report: Report, attempts: Iterable[Attempt], budget: Budget | None = None) -> Explanation:
     tried = 0
     for attempt in attempts:
+        if budget is not None and not budget.take(attempt.what):
+            break
         tried += 1
         with contextlib.suppress(IsogradError):  # a flip that does not apply to these modules explains nothing
             if _is_gone(attempt.compared()):
