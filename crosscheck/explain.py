@@ -17,6 +17,7 @@ from crosscheck.causes.flips.table import FLIPS
 from crosscheck.compare import compare
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
+from crosscheck.judging.decision import AGREES
 from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import sides_of
@@ -141,7 +142,7 @@ def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> E
         return _first_that_helps(report, flips_of(ours, report, layouts))
     if phase == "update" and (found := _of_the_optimizer(ours, report, layouts, budget)):
         return found
-    narrow = _in_float32(report)
+    narrow = _in_float32(report) or _by_casts(report)
     if narrow is not None:
         return narrow
     causes = causes_of((*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, _is_gone)
@@ -151,6 +152,9 @@ def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> E
         return found
     if report.dtype == "float64" and (report.first_row is None or report.first_row.error > LARGEST_ROUNDING):
         return Explanation(report, None)
+    if report.offer and report.first_row is not None and report.first_row.error <= FLOAT32_GAP:
+        words = f"the gap has the size of float32's rounding; {report.offer}"
+        return Explanation(report, DIVERGENCES["D73"], words, is_closed=False)
     everywhere = flips_of(ours, report, layouts, is_narrowed=False)
     agreeing = [row for row in report.rows if row.kind == "intermediate" and row.agrees]
     return _of_the_same_size(report, everywhere, agreeing) or Explanation(report, None)
@@ -343,6 +347,13 @@ def _in_float32(report: Report) -> Explanation | None:
                 is_closed=False,
             )
     return None
+
+
+def _by_casts(report: Report) -> Explanation | None:
+    """D73, if the pair agrees as soon as casts to float32 are read as float64."""
+    if not report.offer.endswith(AGREES):
+        return None
+    return Explanation(report, DIVERGENCES["D73"], report.offer, is_closed=False)
 
 
 def _nan_behind(report: Report) -> Explanation | None:

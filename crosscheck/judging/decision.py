@@ -12,6 +12,7 @@ from shared.errors import IsogradError
 
 # derived: half of float32's digits; rounding to float32 leaves more of them in all but hopeless computations
 FLOAT32_GAP = 2.0**-12
+AGREES = "agrees in all tensors"
 
 
 def decided(rows: Sequence[Row], comparison: Comparison) -> tuple[list[Row], str]:
@@ -37,7 +38,7 @@ def offered(comparison: Comparison) -> tuple[str, tuple[Recording, Recording] | 
         return "", None
     rows = judge(*recordings) if recordings else []
     wrong = next((row for row in rows if not row.agrees and not KIND[row.kind].is_inside), None)
-    found = f"still differs in {wrong.label}" if wrong else "agrees in all tensors"
+    found = f"still differs in {wrong.label}" if wrong else AGREES
     said = (
         f"{' and '.join(both)} cast to float32 inside: with widen=True, which reads that as float64, the pair {found}"
     )

@@ -217,4 +217,4 @@ def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:
         ]
         for side, recording, other in (("torch", ours, paths[theirs.side]), ("jax", theirs, paths[ours.side]))
     }
-    return {side: [path for path in found if path not in hidden] for side, found in alone.items()}
+    return {side: [path for path in found if path and path not in hidden] for side, found in alone.items()}

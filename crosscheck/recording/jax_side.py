@@ -11,10 +11,10 @@ import numpy as np
 
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.jax_modules import as_function
-from crosscheck.recording.jax_rounding import rounded_at_random
 from crosscheck.recording.jax_widening import widened, widening
 from crosscheck.recording.nesting import flat_outputs, is_float, map_arguments, named_arrays
 from crosscheck.recording.optimizer_steps import update_with_jax
+from crosscheck.recording.rounding.in_jax import rounded_at_random
 from crosscheck.recording.stopwatch import timed
 from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.unrolling import unrolled

@@ -128,8 +128,10 @@ def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
 
 @contextmanager
 def counting(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a function (done, total, what) that shows the progress of some tasks (of 0: nobody knows how many): a bar, or an
-    occasional line."""
+    """Yield a function (done, total, what) that shows the progress of some tasks: a bar, or an occasional line.
+
+    A total of 0 means that nobody knows how many there are.
+    """
     if quiet or not sys.stderr.isatty():
         yield _count_in_lines(title, quiet)
         return

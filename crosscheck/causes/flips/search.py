@@ -23,6 +23,7 @@ from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_CAUSES = 3
+ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth a search for the rest
 CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share this small is another one's rounding
 
 
@@ -82,6 +83,8 @@ def causes_of(
         cause, flipped = new
         found.append(cause)
         applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
+        if report.first_row is not None and report.first_row.error <= ROUNDING:
+            break
     return found
 
 

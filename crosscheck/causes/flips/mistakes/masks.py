@@ -42,6 +42,22 @@ def _later(mask: Tensor, shift: int) -> Tensor:
     return moved
 
 
+def _joined(mask: Tensor, shift: int, is_hiding: bool) -> Tensor:
+    """What a query sees, or the query `shift` places later."""
+    later = _later(mask, shift)
+    if mask.dtype != torch.bool:
+        return torch.maximum(mask, later)
+    return mask & later if is_hiding else mask | later
+
+
+def _met(mask: Tensor, shift: int, is_hiding: bool) -> Tensor:
+    """What a query sees, and the query `shift` places later too."""
+    later = _later(mask, shift)
+    if mask.dtype != torch.bool:
+        return torch.minimum(mask, later)
+    return mask | later if is_hiding else mask & later
+
+
 def _most(mask: Tensor, axis: int, is_hiding: bool) -> Tensor:
     """What any row along the axis sees: a padding mask differs by row of the batch, a causal one by query."""
     seen = mask.amax(axis, keepdim=True) if mask.is_floating_point() else (
@@ -54,6 +70,8 @@ MASKS: dict[str, Callable[[Tensor, bool], Tensor | None]] = {
     "no mask": lambda mask, is_hiding: None,
     "no padding mask": lambda mask, is_hiding: _most(mask, 0, is_hiding),
     "no causal mask": lambda mask, is_hiding: _most(mask, -2, is_hiding),
+    "a window one place wider": lambda mask, is_hiding: _joined(mask, -1, is_hiding),
+    "a window one place narrower": lambda mask, is_hiding: _met(mask, 1, is_hiding),
     "a mask that is one place ahead": lambda mask, is_hiding: _later(mask, 1),
     "a mask that is one place behind": lambda mask, is_hiding: _later(mask, -1),
 }
@@ -116,7 +134,7 @@ MASK_FLIPS = (
       for shift in (1, -1)),
     *(Flip("D78", f"a threshold of positions (a window) moved by {shift:+d}",
            dict.fromkeys(COMPARED, _threshold(shift)), only=_of_integers) for shift in (1, -1)),
-    *(Flip("D79" if what.startswith("no") else "D78", f"{what} on the scores", _everywhere(change), only=_has_mask)
+    *(Flip("D79" if what.startswith("no ") else "D78", f"{what} on the scores", _everywhere(change), only=_has_mask)
       for what, change in MASKS.items()),
     Flip("D79", "a causal mask added (or left out)", {ATTEND: _adds_causal_mask}),
     Flip("D79", "the values themselves where a mask chooses", {torch.where: lambda where, condition, x, other: (

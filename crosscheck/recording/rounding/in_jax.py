@@ -1,4 +1,7 @@
-"""A JAX function in which every operation in float64 rounds at random: what its own steps lose, it loses otherwise."""
+"""A JAX function in which every operation in float64 rounds at random: what its own steps lose, it loses otherwise.
+
+Sibling: in_torch.py.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
