@@ -99,7 +99,7 @@ class Replaced(TorchFunctionMode):
         return replacement(func, *args, **(kwargs or {}))
 
     def _is_meant(self) -> bool:
-        around = {*self.open, f"{OWN}{self.open[-1]}"} if self.open else set()
+        around = {*self.open, f"{OWN}{self.open[-1]}"} if self.open else {"", OWN}  # a function has no modules
         numbers = {path: self.calls[path] for path in around}
         self.calls.update(around)
         return not self.sites or any(path in around and number in (None, numbers[path]) for path, number in self.sites)
