@@ -31,7 +31,8 @@ def _is_evenly_spaced(x: Any) -> bool:
     ):
         return False
     steps = x.double().diff()
-    return bool(steps[0] != 0) and bool(torch.allclose(steps, steps[:1].expand_as(steps)))
+    rounding = torch.finfo(torch.float32).eps * x.double().abs().max()
+    return bool(steps[0] != 0) and bool((steps - steps[0]).abs().max() <= rounding)
 
 
 def _of_positions(x: Any, other: Any = None, *_: Any, **__: Any) -> bool:
