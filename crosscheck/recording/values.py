@@ -79,12 +79,12 @@ class Options:
     method: str = "forward"
     dropout_key: Key = key_from_seed(0)
     cotangents: Mapping[str, np.ndarray] | None = None
-    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     unrolled: bool = False
     noise_runs: int = 12
     optimize: bool = True
     widen: tuple[str, ...] = ()
     rounding_seed: int | None = None
+    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 def cotangent(name: str, shape: tuple[int, ...], dtype: np.dtype, options: Options) -> np.ndarray:
