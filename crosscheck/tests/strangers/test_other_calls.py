@@ -32,7 +32,8 @@ class TorchStack(torch.nn.Module):
         self.layer, self.out = TorchLayer(), torch.nn.Linear(6, 2)
 
     def forward(self, x):
-        mask, positions = (x[..., :1] > 0).to(x.dtype), torch.arange(5, dtype=x.dtype)[:, None]
+        mask = (x[..., :1] > 0).to(x.dtype)
+        positions = torch.arange(5, dtype=x.dtype)[:, None].expand(mask.shape)
         return self.out(self.layer(x, positions=positions, mask=mask))
 
 
@@ -49,7 +50,8 @@ class FlaxStack(nnx.Module):
         self.layer, self.out, self.dead = FlaxLayer(rngs, **mistake), nnx.Linear(6, 2, rngs=rngs), dead
 
     def __call__(self, x):
-        mask, positions = (x[..., :1] > 0).astype(x.dtype), jnp.arange(5.0)[:, None]
+        mask = (x[..., :1] > 0).astype(x.dtype)
+        positions = jnp.broadcast_to(jnp.arange(5.0)[:, None], mask.shape)
         if self.dead:
             self.layer(2 * x, mask, positions)
         return self.out(self.layer(x, mask, positions, deterministic=True))
