@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from crosscheck.judging.conditioning import ill_conditioned
 from crosscheck.judging.decision import FLOAT32_GAP, decided, offered
 from crosscheck.judging.first_divergence import Found, as_divergence, find_first
 from crosscheck.judging.isolation import innermost, isolate
@@ -63,8 +64,9 @@ def compare(
     comparison = Comparison(*sides, arguments, options, rules or {}, layouts or {})
     ours, theirs = comparison.recordings()
     report = _decided(_judged(ours, theirs, comparison), comparison)
+    report = replace(report, rows=ill_conditioned(report.rows, comparison, ours, theirs))
     if not report.agrees:
-        return _offered(_located(report, ours, theirs, comparison), comparison)
+        return _past_rounding(_located(report, ours, theirs, comparison), comparison)
     return replace(report, idle_buffers=differing_buffers(*(side.module for side in sides), comparison.rules))
 
 
@@ -81,7 +83,22 @@ def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Repor
         versions={**ours.versions, **theirs.versions},
         parts={**ours.values.seconds, **theirs.values.seconds},
         recordings=(ours, theirs),
+        notes=_notes(ours, comparison),
     )
+
+
+def _notes(ours: Recording, comparison: Comparison) -> list[str]:
+    """What a reader of the report has to know about what was compared."""
+    gradients = {**ours.values.parameter_gradients, **ours.values.input_gradients}
+    notes = {
+        "the JAX side is a function: weights inside it, and their gradients, are not compared": (
+            comparison.is_closed_over
+        ),
+        "gradients of complex numbers are in torch's convention, the conjugates of JAX's": any(
+            array.dtype.kind == "c" for array in gradients.values()
+        ),
+    }
+    return [words for words, is_so in notes.items() if is_so]
 
 
 def _decided(report: Report, comparison: Comparison) -> Report:
@@ -90,13 +107,20 @@ def _decided(report: Report, comparison: Comparison) -> Report:
     return replace(report, rows=rows, undecided_because=reason)
 
 
-def _offered(report: Report, comparison: Comparison) -> Report:
-    """The report with what `widen` would change, where float32 can be the reason for what differs."""
+def _past_rounding(report: Report, comparison: Comparison) -> Report:
+    """The report with what `widen` would change, where float32 can be the reason for what differs: if something still
+    differs then, that is where the two first diverge."""
     first, options = report.first_row, comparison.options
     is_recorded = any(side.recorded is not None for side in (comparison.ours, comparison.theirs))
     if is_recorded or options.dtype != PROOF_DTYPE or options.widen or first is None or first.error > FLOAT32_GAP:
         return report
-    return replace(report, offer=offered(replace(comparison, options=replace(comparison.options, widen=WIDENED))))
+    wide = replace(comparison, options=replace(comparison.options, widen=WIDENED))
+    words, recordings = offered(wide)
+    report = replace(report, offer=words)
+    if recordings is None:
+        return report
+    still = _located(replace(report, rows=judge(*recordings)), *recordings, wide)
+    return replace(report, first_divergence=still.first_divergence, first_row=still.first_row)
 
 
 def _located(report: Report, ours: Recording, theirs: Recording, comparison: Comparison) -> Report:
@@ -113,7 +137,7 @@ def _look_inside(found: Found, ours: Recording, comparison: Comparison) -> Found
     theirs = written_out.jax_recording(ours)
     found = _first(judge(ours, theirs), ours, theirs) or found
     if comparison.ours.recorded is None and _is_hidden(found.module, theirs):
-        found = innermost(isolate(comparison, below=found.module)) or found
+        found = innermost(isolate(comparison, found.module, (ours, theirs))) or found
     return found
 
 

@@ -49,10 +49,19 @@ def unit_roundoff(dtype: np.dtype) -> float:
 
 
 def widened(array: np.ndarray) -> np.ndarray:
-    """The array in float64 with its dtype's largest number as infinity: a mask's fill would dwarf all other entries."""
+    """The array in float64 with its dtype's largest number as infinity: a mask's fill would dwarf all other entries.
+
+    Complex numbers become pairs of real ones along a new last axis.
+    """
+    array = as_real(array)
     wide = array.astype(np.float64)
     largest = float(ml_dtypes.finfo(array.dtype).max) if array.dtype.kind not in "biu" else np.inf
     return np.where(np.abs(wide) >= largest, np.copysign(np.inf, wide), wide)
+
+
+def as_real(array: np.ndarray) -> np.ndarray:
+    """A complex array's real and imaginary parts along a new last axis; others as they are."""
+    return np.stack([array.real, array.imag], -1) if array.dtype.kind == "c" else array
 
 
 def norm(array: np.ndarray) -> float:

@@ -1,7 +1,8 @@
 """Explains a disagreement: flips one known default at a time on one side until the gap closes, and names it."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,19 +10,29 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.causes.flips.attempts import Attempt, flips_of
+from crosscheck.causes.flips.mistakes.table import MISTAKE_FLIPS
+from crosscheck.causes.flips.optimizers import OptimizerFlip, optimizer_flips
+from crosscheck.causes.flips.search import Budget, Cause, causes_of
+from crosscheck.causes.flips.table import FLIPS
 from crosscheck.compare import compare
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
+from crosscheck.judging.decision import AGREES
 from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
+from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import sides_of
+from crosscheck.recording import record
 from crosscheck.recording.nesting import is_float
-from crosscheck.recording.recording import SIDES
+from crosscheck.recording.recording import SIDES, Recording
 from crosscheck.recording.side import Side
+from crosscheck.recording.tracing import call_of
 from crosscheck.report import Report
 from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
 
 # Rows that lose digits: each framework loses different ones, so the gap can't close, but a flip can match its size.
+SECONDS = 20.0  # that the search for a cause may take
+LARGEST_ROUNDING = 2.0**-12  # derived: half of float32's digits
 LOSES_DIGITS = ("D20", "D51", "D52", "D53", "D69")
 FLOAT32_GAP = 64 * 2.0**-24  # derived: float32 roundoff, times the roundings in a short computation
 SAME_SIZE = 8.0  # honest rounding errors differ by small factors, precisions differ by thousands
@@ -32,6 +43,8 @@ class Explanation:
     """The gap, the catalogue row that explains it (None if none does), what was flipped, and how many flips were tried.
 
     `is_closed` is False if the flip only matches the size of the gap: it can't close when each side loses other digits.
+    `more` are further causes, each of what those before it leave; `left` is what this one leaves. `fix` are the changes
+    of the two sides with this pair's values, where the catalogue's are another case's. `noted` says what else is known.
     """
 
     report: Report
@@ -39,16 +52,31 @@ class Explanation:
     flipped: str = ""
     tried: int = 0
     is_closed: bool = True
+    more: tuple["Explanation", ...] = ()
+    left: str = ""
+    fix: tuple[str, str] | None = None
+    noted: str = ""
 
     @property
     def evidence(self) -> str:
         """The evidence for the row, in words."""
-        return f"{self.flipped}, and the gap is gone" if self.is_closed else self.flipped
+        if not self.is_closed:
+            return self.flipped
+        return f"{self.flipped}, and the gap is gone" if not self.left else f"{self.flipped}; {self.left}"
+
+    @property
+    def cures(self) -> tuple[str, str]:
+        """How to change the JAX side, and how the torch side."""
+        found = self.divergence
+        return self.fix or ((found.to_torch, found.to_jax) if found else ("", ""))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: the divergence's row, what was flipped, and where the two sides diverge."""
         row = self.divergence.to_dict() if self.divergence else None
         found = {"divergence": row, "flipped": self.flipped or None, "tried": self.tried}
+        if self.more or self.left or self.noted:
+            found |= {"more": [f"{each.name}: {each.flipped}" for each in self.more]}
+            found |= {"left": self.left, "noted": self.noted}
         report = {name: value for name, value in self.report.to_dict().items() if name != "rows"}
         return nonfinite_as_text({**found, "report": report})
 
@@ -56,17 +84,44 @@ class Explanation:
         if self.report.agrees:
             return f"{self.report.title}: agrees, there is nothing to explain"
         lines = [str(self.report).partition("\n")[0]]
+        lines += [f"  {self.noted}"] if self.noted else []
         if self.divergence is None:
             return "\n".join([*lines, f"  no known divergence explains it: {self.tried} flips tried"])
-        found = self.divergence
-        lines += [f"  {found.id} {found.name} explains it: {self.evidence}"]
-        lines += [f"  when: {found.trigger}", f"  source: {found.source}"]
-        lines += [f"  change the JAX side: {found.to_torch}", f"  or the torch side: {found.to_jax}"]
+        for each in (self, *self.more):
+            lines += each.lines
         return "\n".join(lines)
 
+    @property
+    def name(self) -> str:
+        """The catalogue row's id and name."""
+        return f"{self.divergence.id} {self.divergence.name}" if self.divergence else ""
 
-def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> Explanation:
-    """Compare two modules as `compare` does (same options), and name the known default that causes the difference.
+    @property
+    def lines(self) -> list[str]:
+        """This cause alone, in lines."""
+        found, (to_torch, to_jax) = self.divergence, self.cures
+        if found is None:
+            return []
+        return [
+            f"  {self.name} explains it: {self.evidence}",
+            f"  when: {found.trigger}",
+            f"  source: {found.source}",
+            f"  change the JAX side: {to_torch}",
+            f"  or the torch side: {to_jax}",
+        ]
+
+
+def explain(
+    torch_module: Any,
+    jax_module: Any,
+    inputs: Any,
+    *,
+    budget: float = SECONDS,
+    told: Callable[[int, str], None] = lambda number, what: None,
+    **options: Any,
+) -> Explanation:
+    """Compare two modules as `compare` does (same options), and name the known defaults and mistakes that cause the
+    difference, in at most `budget` seconds; `told(number, what)` is called at every attempt.
 
     Raises IsogradError as `compare` does.
     """
@@ -74,22 +129,123 @@ def explain(torch_module: Any, jax_module: Any, inputs: Any, **options: Any) -> 
     report = compare(*sides, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
-    ours, layouts = sides[0], options.get("layouts") or {}
-    found = _first_that_helps(report, flips_of(ours, report, layouts))
-    if found.divergence:
+    left = Budget(budget, told)
+    random = _randomness(sides[0], report)
+    found = Explanation(report, None) if random else _searched(sides[0], report, options.get("layouts") or {}, left)
+    return replace(found, tried=left.tried or found.tried, noted=random)
+
+
+def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> Explanation:
+    """The causes that flips within the budget show; else what only the size of the gap, or its numbers, show."""
+    phase = report.first_divergence.phase if report.first_divergence else ""
+    if phase == "parameters" or ours.recorded is not None:
+        return _first_that_helps(report, flips_of(ours, report, layouts))
+    if phase == "update" and (found := _of_the_optimizer(ours, report, layouts, budget)):
         return found
+    only_jax = report.offer.startswith("jax cast")  # then D69 may say more: its fused attention is float32 inside
+    narrow = _in_float32(report) or (None if only_jax else _by_casts(report))
+    if narrow is not None:
+        return narrow
+    causes = causes_of((*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, _is_gone)
+    if causes:
+        return _named(report, causes)
+    if phase.endswith("gradient") and (found := _nan_behind(report)):
+        return found
+    if report.dtype == "float64" and (report.first_row is None or report.first_row.error > LARGEST_ROUNDING):
+        return Explanation(report, None)
+    is_small = report.first_row is not None and report.first_row.error <= FLOAT32_GAP
+    if report.offer and not only_jax and is_small:
+        words = f"the gap has the size of float32's rounding; {report.offer}"
+        return Explanation(report, DIVERGENCES["D73"], words, is_closed=False)
     everywhere = flips_of(ours, report, layouts, is_narrowed=False)
     agreeing = [row for row in report.rows if row.kind == "intermediate" and row.agrees]
-    return _of_the_same_size(report, everywhere, agreeing) or _in_float32(report) or found
+    return _of_the_same_size(report, everywhere, agreeing) or _by_casts(report) or Explanation(report, None)
+
+
+def _named(report: Report, causes: Sequence[Cause]) -> Explanation:
+    """The causes as one explanation: the first with the others, each with what it leaves."""
+    found = [
+        Explanation(report, DIVERGENCES[cause.flip.divergence], cause.what, left=_left(cause), fix=cause.flip.fix)
+        for cause in causes
+    ]
+    return replace(found[0], more=tuple(found[1:]))
+
+
+def _left(cause: Cause) -> str:
+    """What a cause leaves, in words; empty if nothing."""
+    if _is_gone(cause.left):
+        return ""
+    row, number = cause.left.first_row, len(cause.left.disagreements)
+    where = f", first {row.label} with an error of {row.error:.1e}" if row else ""
+    return f"explains an error of {cause.error:.1e}; {number} tensors still disagree{where}"
+
+
+def _of_the_optimizer(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> Explanation | None:
+    """The setting of a user's torch optimizer that closes the gap after updates."""
+    steps = report.recordings[0].options.updates if report.recordings else 0
+    before, nearly = _largest(report), []
+    for flip in optimizer_flips(ours, steps):
+        if not budget.take(flip.what):
+            break
+        with contextlib.suppress(IsogradError):
+            found = flip.compared(ours, report, layouts)
+            if _is_gone(found):
+                return _of_setting(report, flip)
+            if _largest(found) <= min(before * LARGEST_ROUNDING, FLOAT32_GAP):
+                nearly.append((_largest(found), flip, found))
+    if nearly:
+        left, flip, found = min(nearly, key=lambda each: each[0])
+        return _of_setting(report, flip, f"explains an error of {before:.1e} and leaves one of {left:.1e}")
+    if before <= FLOAT32_GAP and callable(ours.optimizer):
+        words = "the gap after updates is of the size of float32's rounding: a rate or a count is float32 on one side"
+        return Explanation(report, DIVERGENCES["D73"], words, is_closed=False)
+    return None
+
+
+def _of_setting(report: Report, flip: OptimizerFlip, left: str = "") -> Explanation:
+    step = report.first_row.step if report.first_row else None
+    begins = f" (seen after step {step})" if step else ""
+    fix = (f"give JAX's optimizer what torch's has, not {flip.what}", f"give torch's optimizer {flip.what}")
+    return Explanation(report, DIVERGENCES[flip.divergence], f"{flip.what}{begins}", left=left, fix=fix)
+
+
+def _largest(report: Report) -> float:
+    """The largest error of what disagrees."""
+    return max((row.error for row in report.disagreements), default=0.0)
+
+
+def _randomness(ours: Side, report: Report) -> str:
+    """Where the torch side draws random numbers, found by running it once more; empty if it does not."""
+    if ours.recorded is not None or report.recordings is None or not report.recordings[0].options.train:
+        return ""
+    before = report.recordings[0]
+    options = replace(before.options, gradients=False, updates=0, noise_runs=1)
+    again = record.run(ours, before.arguments or ((), {}), options).values
+    for name, array in {**again.intermediates, **again.outputs}.items():
+        old = {**before.values.intermediates, **before.values.outputs}.get(name)
+        if (
+            old is not None
+            and old.shape == array.shape
+            and not np.array_equal(old, array, equal_nan=is_float(old.dtype))
+        ):
+            path = before.values.calls[call_of(name)].path if name in again.intermediates else ""
+            where = f"{report.name}.{path}" if path else report.name
+            return f"random: two runs of the torch side differ, first in {where} ({name}); compare with that part off"
+    return ""
 
 
 def explain_check(
-    check: Check, report: Report | None = None, without: str = "", kept_back: Collection[str] = ()
+    check: Check,
+    report: Report | None = None,
+    without: str = "",
+    kept_back: Collection[str] = (),
+    budget: Budget | None = None,
 ) -> Explanation:
     """Name the known default behind a disagreement in one check of the suite; `report` is its report, if already run.
 
     `without` names a planted fault whose own row and similar rows are withheld, so that whatever is named rests on
     other knowledge than the answer itself; `kept_back` names rows of the catalogue whose mistakes are all withheld.
+    Without a budget the search takes its time.
     """
     from crosscheck.causes.source_attempts import mistakes_of
     from crosscheck.twins.pair import build_pair
@@ -103,7 +259,9 @@ def explain_check(
         pair = build_pair(check.twin, dtype=check.dtype, case=check.case, device=check.device, seed=check.seed)
         flips += flips_of(Side("torch", pair.torch, check.twin), report, is_narrowed=False)
     mistakes = list(mistakes_of(check, report, without, kept_back))
-    found = _first_that_helps(report, [*flips, *mistakes])
+    found = _first_that_helps(report, [*flips, *mistakes], budget)
+    if budget is not None and budget.is_spent:
+        return found
     narrow = None if "D53" in kept_back else _in_float32(report)
     return found if found.divergence else _of_the_same_size(report, mistakes) or narrow or found
 
@@ -116,6 +274,8 @@ def explain_twin(
     case: str = "odd_sizes",
     train: bool = False,
     device: str = "cpu",
+    budget: float = math.inf,
+    told: Callable[[int, str], None] = lambda number, what: None,
 ) -> Explanation:
     """`explain` for a twin of the registry, with a fault planted if one is named; its own row is then withheld.
 
@@ -126,12 +286,15 @@ def explain_twin(
 
     check_arguments(twin, case, dtype, device)
     with planted(find_fault(fault).changes if fault else ()):
-        return explain_check(Check(twin, case, dtype, "train" if train else "eval", device), without=fault or "")
+        check = Check(twin, case, dtype, "train" if train else "eval", device)
+        return explain_check(check, without=fault or "", budget=Budget(budget, told))
 
 
-def _first_that_helps(report: Report, attempts: Iterable[Attempt]) -> Explanation:
+def _first_that_helps(report: Report, attempts: Iterable[Attempt], budget: Budget | None = None) -> Explanation:
     tried = 0
     for attempt in attempts:
+        if budget is not None and not budget.take(attempt.what):
+            break
         tried += 1
         with contextlib.suppress(IsogradError):  # a flip that does not apply to these modules explains nothing
             if _is_gone(attempt.compared()):
@@ -163,7 +326,7 @@ def _is_gone(report: Report) -> bool:
 
 def _nan_as_zero(array: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The array with zeros where both have NaN."""
-    return np.where(np.isnan(array) & np.isnan(other), 0.0, array)
+    return np.asarray(np.where(np.isnan(array) & np.isnan(other), 0.0, array))
 
 
 def _in_float32(report: Report) -> Explanation | None:
@@ -171,17 +334,50 @@ def _in_float32(report: Report) -> Explanation | None:
     row, both = report.first_row, report.recordings
     if row is None or both is None or report.dtype != "float64" or row.error > FLOAT32_GAP:
         return None
+    narrow = _narrower(*both)
+    if narrow:
+        return Explanation(report, DIVERGENCES["D73"], narrow, is_closed=False)
     for side in both:
         array = getattr(side.values, KIND[row.kind].attribute).get(row.tensor)
         narrow = array is not None and is_float(array.dtype) and array.any()
         if narrow and np.array_equal(array, array.astype(np.float32)):
+            given = row.kind in ("input", "parameter")
             return Explanation(
                 report,
-                DIVERGENCES["D53"],
+                DIVERGENCES["D53" if given else "D73"],
                 f"all numbers of {row.label} are float32 values on {SIDES[side.side]}'s side",
                 is_closed=False,
             )
     return None
+
+
+def _by_casts(report: Report) -> Explanation | None:
+    """D73, if the pair agrees as soon as casts to float32 are read as float64."""
+    if not report.offer.endswith(AGREES):
+        return None
+    return Explanation(report, DIVERGENCES["D73"], report.offer, is_closed=False)
+
+
+def _nan_behind(report: Report) -> Explanation | None:
+    """D94, if all outputs are finite and agree, but only one side's gradients are not finite."""
+    row = report.first_row
+    if row is None or row.error != float("inf") or len(row.statistics) != 2 or row.shape != row.jax_shape:
+        return None
+    hidden = [side for side, found in zip(SIDES.values(), row.statistics, strict=True) if found.not_finite]
+    if len(hidden) != 1:
+        return None
+    words = f"all outputs agree, but {row.label} is not finite in {hidden[0]} at {row.worst_index}"
+    return Explanation(report, DIVERGENCES["D94"], words, is_closed=False)
+
+
+def _narrower(ours: Recording, theirs: Recording) -> str:
+    """Which tensor is the first that one side computes in float32 and the other in float64, in words; empty if none."""
+    for name, array in {**ours.values.intermediates, **ours.values.outputs}.items():
+        other = {**theirs.values.intermediates, **theirs.values.outputs}.get(name)
+        dtypes = [each.dtype for each in (array, other) if each is not None and is_float(each.dtype)]
+        if len(dtypes) == 2 and dtypes[0] != dtypes[1]:
+            return f"{name} is {dtypes[0]} in torch and {dtypes[1]} in JAX"
+    return ""
 
 
 def _of_the_same_size(report: Report, attempts: Iterable[Attempt], agreeing: Sequence[Row] = ()) -> Explanation | None:

@@ -5,18 +5,17 @@ own errors.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crosscheck.compare import compare
 from crosscheck.judging.first_divergence import Found, as_divergence
+from crosscheck.judging.guilty import Guilty, guilty_of
 from crosscheck.judging.isolation import Alone, innermost, isolate
 from crosscheck.judging.rows import Divergence, Row, nonfinite_as_text, share_of_bound
 from crosscheck.pairing.comparison import Comparison
-from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import sides_of
 from crosscheck.pairing.renaming import Rules
-from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import end_of
 from crosscheck.report import Report
 from crosscheck.runs.compare_runs import compare_runs
@@ -27,22 +26,25 @@ GIVEN = {"intermediate": "in", "intermediate gradient": "out"}  # the end of a c
 
 @dataclass(frozen=True)
 class ModuleLine:
-    """One module of the tree: its worst row in the full run and in isolation (None: it can't run in isolation)."""
+    """One module of the tree: its worst row in the full run and in isolation (None: it can't run so, for a reason)."""
 
     path: str
     in_the_whole: Row | None
     by_itself: Row | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Location:
-    """The result: the report of the full run, the module at fault, and every module in isolation."""
+    """The result: the report of the full run, the module at fault, every module in isolation, and all that are guilty
+    by themselves, the worst first."""
 
     report: Report
     first_divergence: Divergence | None
     first_row: Row | None
     modules: list[ModuleLine]
     cause: str = ""  # why two runs diverge, in a sentence
+    guilty: list[Guilty] = field(default_factory=list)
 
     def __str__(self) -> str:
         if self.first_divergence is None:
@@ -53,7 +55,11 @@ class Location:
         lines += [_line(line, paths, self._is_guilty(line)) for line in self.modules]
         lines += [f"first: {self.first_row}"] if self.first_row else []
         sides = zip(("torch", "jax"), self.first_row.statistics if self.first_row else (), strict=False)
-        return "\n".join([*lines, *(f"  {side}: {text}" for side, text in sides), *filter(None, [self.cause])])
+        lines += [f"  {side}: {text}" for side, text in sides]
+        for title, is_rounding in (("guilty by themselves", False), ("casts to float32 inside, no more", True)):
+            named = [each for each in self.guilty if each.is_rounding == is_rounding]
+            lines += [f"{title}:", *(f"  {each}" for each in named)] if named else []
+        return "\n".join([*lines, *filter(None, [self.cause])])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with non-finite numbers as text."""
@@ -64,11 +70,17 @@ class Location:
                 "in_the_whole": line.in_the_whole
                 and {"error": line.in_the_whole.error, "bound": line.in_the_whole.bound},
                 "by_itself": line.by_itself and {"error": line.by_itself.error, "bound": line.by_itself.bound},
+                "reason": line.reason,
             }
             for line in self.modules
         ]
         step = self.first_row.step if self.first_row else None
         found = {"first_divergence": self.first_divergence, "step": step, "cause": self.cause, "modules": modules}
+        found["guilty"] = [
+            {"path": each.path, "phase": each.phase, "error": each.row.error, "adds": each.adds,
+             "is_rounding": each.is_rounding}
+            for each in self.guilty
+        ]  # fmt: skip
         return nonfinite_as_text({**self.report.to_dict(), **found})
 
     def _is_guilty(self, line: ModuleLine) -> bool:
@@ -87,11 +99,20 @@ def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | No
     report = compare(*sides, inputs, rules=rules, **options)
     if report.agrees:
         return Location(report, None, None, _lines(report, {}))
-    isolated = _isolated(sides, report, rules or {}, options.get("layouts") or {})
+    if report.recordings is None or any(side.recorded is not None for side in sides):
+        return Location(report, report.first_divergence, report.first_row, _lines(report, {}))
+    ours = report.recordings[0]
+    whole = Comparison(*sides, ours.arguments, ours.options, rules or {}, options.get("layouts") or {})
+    isolated = isolate(whole, recordings=report.recordings)
     found = innermost(isolated, report.rows)
     found = found if found is not None and _is_closer(found, report) else None
-    divergence = as_divergence(found, report.name) or report.first_divergence
-    return Location(report, divergence, found.row if found else report.first_row, _lines(report, isolated))
+    return Location(
+        report,
+        as_divergence(found, report.name) or report.first_divergence,
+        found.row if found else report.first_row,
+        _lines(report, isolated),
+        guilty=guilty_of(isolated, report.rows, whole, ours),
+    )
 
 
 def _is_closer(found: Found, report: Report) -> bool:
@@ -107,14 +128,6 @@ def _is_closer(found: Found, report: Report) -> bool:
     is_below = not path or f"{found.module}.".startswith(f"{path}.")
     is_given = GIVEN.get(row.kind) == end_of(row.tensor) and row.bound > 0  # integers and masks always have bound 0
     return is_below and not is_given and found.phase.split()[-1] == first.phase.split()[-1]
-
-
-def _isolated(sides: tuple[Side, Side], report: Report, rules: Rules, layouts: Layouts) -> dict[str, list[Alone]]:
-    """Every submodule in isolation, in the mode of the full run; empty if either side is a recording."""
-    if report.recordings is None or any(side.recorded is not None for side in sides):
-        return {}
-    ours = report.recordings[0]
-    return isolate(Comparison(*sides, ours.arguments, ours.options, rules, layouts))
 
 
 def locate_twin(
@@ -160,7 +173,13 @@ def _lines(report: Report, isolated: Mapping[str, list[Alone]]) -> list[ModuleLi
     paths = _in_tree_order([path for path in ("", *called, *worst) if path in ("", *worst, *isolated)])
     alone = {path: [call.worst for call in calls if call.worst is not None] for path, calls in isolated.items()}
     return [
-        ModuleLine(path, worst.get(path), max(alone.get(path, ()), key=share_of_bound, default=None)) for path in paths
+        ModuleLine(
+            path,
+            worst.get(path),
+            max(alone.get(path, ()), key=share_of_bound, default=None),
+            next((call.reason for call in isolated.get(path, ()) if call.reason), ""),
+        )
+        for path in paths
     ]
 
 
@@ -185,6 +204,7 @@ def _line(line: ModuleLine, paths: list[str], is_guilty: bool) -> str:
     name = line.path[len(parents[-1]) + 1 :] if parents else line.path or "(root)"
     name = "  " * (len(parents) + bool(line.path)) + name
     whole, alone = _verdict(line.in_the_whole), _verdict(line.by_itself)
+    alone += f" ({line.reason})" if line.by_itself is None and line.reason else ""
     return f"  {name:<36} full run {whole:<18} isolated {alone:<18}{MARK if is_guilty else ''}".rstrip()
 
 

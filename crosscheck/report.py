@@ -33,6 +33,7 @@ class Report:
     first_row: Row | None = None
     unmatched: dict[str, list[str]] = field(default_factory=dict)
     idle_buffers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     undecided_because: str = ""
     offer: str = ""
     case: str = ""
@@ -93,15 +94,30 @@ class Report:
     def _seen(self) -> list[str]:
         """How small an error would have been seen, and what a run in float64 decided or could not decide."""
         found, counted = self.sensitivities, [row for row in self.rows if not KIND[row.kind].is_inside]
-        proven, left = sum(bool(row.decided_in) for row in counted), sum(row.undecided for row in counted)
+        proven, left = sum(row.decided_in == "float64" for row in counted), sum(row.undecided for row in counted)
+        hopeless = sum(row.decided_in.startswith("float64 ") for row in counted)
         half, everywhere = (found[len(found) // 2], found[-1]) if found else (0.0, 0.0)
         because = f": {self.undecided_because}" if self.undecided_because else ""
         lines = {
             f"smallest relative error seen: {half:.1e} in half of the tensors, {everywhere:.1e} in all": found,
             f"decided in float64, since noise hides zeros or a different order: {proven} tensors": proven,
+            f"ill-conditioned, held to what random rounding in float64 moves: {hopeless} tensors": hopeless,
             f"undecided, since that run can't be made{because}: {left} tensors": left,
         }
         return [f"  {line}" for line, is_so in lines.items() if is_so]
+
+    def modules(self) -> str:
+        """A table of all modules: the largest error found in each, and the smallest that is seen for certain there,
+        both relative."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.bound and math.isfinite(row.sensitivity):
+                found.setdefault(row.module, []).append(row)
+        lines = [f"  {'module':<36} {'error':>9} {'seen from':>9}"]
+        for path, rows in found.items():
+            error, seen = max(row.error for row in rows), max(row.sensitivity for row in rows)
+            lines.append(f"  {path or '(root)':<36} {error:>9.1e} {seen:>9.1e}")
+        return "\n".join(lines)
 
     @property
     def title(self) -> str:
@@ -135,7 +151,7 @@ class Report:
         if self.first_row is not None:
             lines += [f"  first: {self.first_row}", *_both(self.first_row.statistics)]
         lines += self._seen()
-        lines += [f"  {self.offer}"] if self.offer else []
+        lines += [f"  {words}" for words in (*self.notes, self.offer) if words]
         others = [row for row in self.disagreements if row is not self.first_row]
         lines += [f"  {row}" for row in others[:SHOWN]]
         lines += [f"  and {len(others) - SHOWN} more"] if len(others) > SHOWN else []

@@ -3,21 +3,35 @@
 from typing import Any
 
 from crosscheck.causes.hints import hint
-from crosscheck.explain import Explanation, explain
+from crosscheck.compare import compare
+from crosscheck.explain import SECONDS, Explanation
+from crosscheck.explain import explain as explained
 from crosscheck.judging.rows import KIND
 from crosscheck.report import Report
 
 SHOWN = 5  # how many other disagreeing tensors to list
 
 
-def assert_twins_agree(torch_module: Any, jax_module: Any, inputs: Any = None, **options: Any) -> Report:
+def assert_twins_agree(
+    torch_module: Any,
+    jax_module: Any,
+    inputs: Any = None,
+    *,
+    explain: bool = True,
+    budget: float = SECONDS,
+    **options: Any,
+) -> Report:
     """Compare two modules as `crosscheck.compare` does, with the same options, and return the report.
 
+    The causes of a disagreement are searched for `budget` seconds, or not at all without `explain`.
     Raises AssertionError if they disagree, with the module at fault, the phase, the tensor, its worst element, both
     sides' statistics and a hint; IsogradError if they can't be compared.
     """
     __tracebackhide__ = True
-    explanation = explain(torch_module, jax_module, inputs, **options)
+    if explain:
+        explanation = explained(torch_module, jax_module, inputs, budget=budget, **options)
+    else:
+        explanation = Explanation(compare(torch_module, jax_module, inputs, **options), None)
     if not explanation.report.agrees:
         raise AssertionError(disagreement(explanation))
     return explanation.report
@@ -33,7 +47,8 @@ def disagreement(explanation: Explanation) -> str:
         "tensor": str(row) if row else "",
         **dict(zip(("torch", "jax"), map(str, row.statistics if row else ()), strict=False)),
         "also": _listed(others),
-        **{f"called in {side} only": ", ".join(paths) for side, paths in report.unmatched.items()},
+        **{f"called in {side} only": ", ".join(paths) for side, paths in report.unmatched.items() if paths},
+        "random": explanation.noted,
         "hint": _known(explanation) or hint(report),
     }
     counted = sum(not KIND[each.kind].is_inside for each in report.rows)
@@ -48,8 +63,7 @@ def _listed(labels: list[str]) -> str:
 
 def _known(explanation: Explanation) -> str:
     """The known default that causes the difference, and what to change; empty if unknown."""
-    row = explanation.divergence
-    if row is None:
-        return ""
-    cure = f"in JAX: {row.to_torch}; or in torch: {row.to_jax}"
-    return f"{row.id} {row.name}: {explanation.evidence}; {cure}"
+    causes = [each for each in (explanation, *explanation.more) if each.divergence]
+    return "; then ".join(
+        f"{each.name}: {each.evidence}; in JAX: {each.cures[0]}; or in torch: {each.cures[1]}" for each in causes
+    )

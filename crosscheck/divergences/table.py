@@ -15,6 +15,7 @@ from crosscheck.divergences.rows.masks import MASKS
 from crosscheck.divergences.rows.names import NAMES
 from crosscheck.divergences.rows.normalisation import NORMALISATION
 from crosscheck.divergences.rows.optimizers import OPTIMIZERS
+from crosscheck.divergences.rows.ports import PORTS
 from crosscheck.divergences.rows.precision import PRECISION
 from crosscheck.divergences.rows.recurrent import RECURRENT
 from crosscheck.divergences.rows.sequences import SEQUENCES
@@ -36,6 +37,7 @@ TABLES: list[tuple[KnownDivergence, ...]] = [
     GPU,
     OPTIMIZERS,
     FINDINGS,
+    PORTS,
 ]
 
 

@@ -7,10 +7,12 @@ from crosscheck.judging.judge import judge
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.recording import record
+from crosscheck.recording.recording import Recording
 from shared.errors import IsogradError
 
 # derived: half of float32's digits; rounding to float32 leaves more of them in all but hopeless computations
 FLOAT32_GAP = 2.0**-12
+AGREES = "agrees in all tensors"
 
 
 def decided(rows: Sequence[Row], comparison: Comparison) -> tuple[list[Row], str]:
@@ -25,17 +27,19 @@ def decided(rows: Sequence[Row], comparison: Comparison) -> tuple[list[Row], str
     return [found.get((row.kind, row.tensor), row) if row.undecided else row for row in rows], ""
 
 
-def offered(comparison: Comparison) -> str:
-    """What a widened run says of a pair that disagrees in float64; empty if neither side casts to float32."""
+def offered(comparison: Comparison) -> tuple[str, tuple[Recording, Recording] | None]:
+    """What a widened run says of a pair that disagrees in float64, and its recordings if something still differs; empty
+    if neither side casts to float32."""
     run = comparison.arguments, comparison.options
     try:
         both = [side.name for side in (comparison.ours, comparison.theirs) if record.casts(side, *run)]
-        rows = judge(*comparison.recordings()) if both else []
+        recordings = comparison.recordings() if both else None
     except IsogradError:
-        return ""
+        return "", None
+    rows = judge(*recordings) if recordings else []
     wrong = next((row for row in rows if not row.agrees and not KIND[row.kind].is_inside), None)
-    found = f"still differs in {wrong.label}" if wrong else "agrees in all tensors"
+    found = f"still differs in {wrong.label}" if wrong else AGREES
     said = (
         f"{' and '.join(both)} cast to float32 inside: with widen=True, which reads that as float64, the pair {found}"
     )
-    return said if both else ""
+    return (said, recordings if wrong else None) if both else ("", None)

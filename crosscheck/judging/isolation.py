@@ -1,10 +1,16 @@
-"""Runs modules in isolation, on the inputs and cotangents of the torch run, free of the errors of other modules."""
+"""Runs modules in isolation, on the inputs and cotangents of the torch run, free of the errors of other modules.
 
-import contextlib
+The JAX module is called as its own side calls it, with torch's tensors in the places of its own; where JAX's call is
+not on record, since it ran in a loop, it is called as torch calls its module.
+"""
+
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from crosscheck.judging.decision import FLOAT32_GAP
 from crosscheck.judging.first_divergence import Found, find_first
 from crosscheck.judging.judge import judge, uneven_calls
 from crosscheck.judging.rows import KIND, Row, share_of_bound
@@ -12,9 +18,13 @@ from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.renaming import inside, module_path
 from crosscheck.recording import record
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.axis_order import in_their_order, orders_used
+from crosscheck.recording.nesting import is_float, map_arguments
+from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import Captured, end_of
-from crosscheck.recording.values import Values
+from crosscheck.recording.values import WIDENED, Values
 from shared.arrays import Arrays
 from shared.errors import IsogradError
 
@@ -22,59 +32,155 @@ RESULTS = {"intermediate": "out", "intermediate gradient": "in"}  # the end of a
 
 
 class Alone(NamedTuple):
-    """One call of a module in isolation: the row with the largest error relative to its bound, and any fault."""
+    """One call of a module in isolation: the row with the largest error relative to its bound, any fault, why it can't
+    run, whether the gap is no more than casts to float32, and JAX's outputs in torch's axis order by tap."""
 
     worst: Row | None
     found: Found | None
+    reason: str = ""
+    is_rounding: bool = False
+    outputs: Arrays = {}
 
 
-def isolate(whole: Comparison, below: str = "") -> dict[str, list[Alone]]:
+def isolate(
+    whole: Comparison,
+    below: str = "",
+    recordings: tuple[Recording, Recording] | None = None,
+    is_pruned: bool = False,
+) -> dict[str, list[Alone]]:
     """The first call of every module below a path, for each of its methods, by path, in call order.
 
-    A module is skipped if it can't be compared in isolation, because the two sides call it with different arguments or
-    nest its outputs differently.
+    `recordings` are those of the full run, if it has been made. `is_pruned` skips what is inside a module that agrees.
     """
-    from crosscheck.recording import torch_side
     from crosscheck.recording.jax_modules import submodules
 
     whole = replace(whole, options=replace(whole.options, updates=0))
-    values = record.run(whole.ours, whole.arguments, whole.options).values
-    arguments = record.rounded(whole.ours.with_own(whole.arguments), whole.options.dtype)
-    captured = torch_side.capture(whole.ours.module, arguments, whole.options)
-    layers = {module_path(path, whole.rules): (path, layer) for path, layer in submodules(whole.theirs.module).items()}
+    ours, theirs = recordings or whole.recordings()
+    given = record.rounded(whole.theirs.with_own(whole.arguments), whole.options.dtype)
+    with record.in_precision(whole.options):
+        found = submodules(whole.theirs.module, given, whole.options)
+    layers = {module_path(path, whole.rules): (path, layer) for path, layer in found.items()}
     inner = f"{below}." if below else ""
     results: dict[str, list[Alone]] = {}
-    for call, kept in captured.items():
-        if kept.path in layers and kept.path != below and f"{kept.path}.".startswith(inner) and "#" not in call:
-            with contextlib.suppress(IsogradError):
-                alone = _compare_alone(_part(whole, kept, *layers[kept.path], _cotangents(call, kept, values)))
-                results.setdefault(kept.path, []).append(alone)
+    for call, at in ours.values.calls.items():
+        is_inside = at.path != below and f"{at.path}.".startswith(inner)
+        if is_inside and "#" not in call and not (is_pruned and _is_cleared(at.path, results)):
+            results.setdefault(at.path, []).append(_alone(call, at.path, whole, ours.values, theirs.values, layers))
     return results
 
 
-def _part(whole: Comparison, kept: Captured, jax_path: str, layer: Any, cotangents: Arrays) -> Comparison:
+def _is_cleared(path: str, results: Mapping[str, list[Alone]]) -> bool:
+    """True if a module around this one agrees in isolation."""
+    return any(
+        path.startswith(f"{other}.") and all(alone.worst is not None and alone.found is None for alone in calls)
+        for other, calls in results.items()
+    )
+
+
+def _alone(
+    call: str, path: str, whole: Comparison, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]
+) -> Alone:
+    reason = _why_not(call, path, ours, theirs, layers)
+    if reason:
+        return Alone(None, None, reason)
+    kept = ours.captured[call]
+    try:
+        arguments = kept.filled(lambda tap: ours.intermediates[tap])
+        part = _part(whole, kept, *layers[path], arguments, _cotangents(call, kept, ours))
+        if call in theirs.calls:
+            given, names = _as_called(call, ours, theirs)
+            orders = frozenset(orders_used(ours.intermediates, theirs.intermediates))
+            part = replace(part, given=given, names=names, orders=orders)
+        return _compare_alone(call, part)
+    except IsogradError as error:
+        return Alone(None, None, str(error).partition("\n")[0])
+
+
+def _why_not(call: str, path: str, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]) -> str:
+    """Why the two sides' modules can't be compared alone; empty if they can."""
+    if path not in layers:
+        return "JAX has no such module"
+    if call not in ours.captured:
+        return "torch passes something other than tensors and plain values, such as a PackedSequence"
+    if call not in theirs.calls:
+        return "" if path in theirs.hidden else "JAX never calls it"
+    return "" if call in theirs.captured else "JAX's call can't be repeated"
+
+
+def _as_called(call: str, ours: Values, theirs: Values) -> tuple[Arguments, dict[str, str]]:
+    """JAX's own arguments with torch's tensors in the places of its own, and its names of these -> torch's."""
+    names: dict[str, str] = {}
+    args, kwargs = theirs.captured[call].filled(lambda tap: _Tapped(tap, _shared(tap, ours, theirs)))
+    torch_names: dict[str, str] = {}
+    map_arguments(
+        lambda name, each: torch_names.setdefault(each.tap, name),
+        *ours.captured[call].filled(lambda t: _Tapped(t, None)),
+    )
+
+    def unwrapped(name: str, each: _Tapped) -> Any:
+        names[name] = torch_names.get(each.tap, f"jax {name}")
+        return each.array
+
+    return map_arguments(unwrapped, args, kwargs), names
+
+
+class _Tapped:
+    """A tap and its array, passed through a nesting as an array is."""
+
+    dtype, shape = "", ()
+
+    def __init__(self, tap: str, array: Any):
+        self.tap, self.array = tap, array
+
+
+def _shared(tap: str, ours: Values, theirs: Values) -> np.ndarray:
+    """torch's tensor in JAX's axis order; JAX's own where torch has none, or where its mask is torch's inverted."""
+    own, mine = theirs.intermediates[tap], ours.intermediates.get(tap)
+    is_inverse = mine is not None and mine.dtype == own.dtype == np.bool_ and np.array_equal(mine, ~own)
+    if mine is None or is_inverse or is_float(mine.dtype) != is_float(own.dtype):
+        return own
+    found = in_their_order(mine, own.shape)
+    return own if found is None else found
+
+
+def _part(
+    whole: Comparison, kept: Captured, jax_path: str, layer: Any, arguments: Arguments, cotangents: Arrays
+) -> Comparison:
     """The comparison of one submodule in isolation, on the arguments of one call."""
     from crosscheck.recording import torch_side
 
     return Comparison(
         Side("torch", torch_side.submodule(whole.ours.module, kept.path), kept.path),
         Side("jax", layer, kept.path),
-        kept.arguments,
+        arguments,
         replace(whole.options, method=kept.method, cotangents=cotangents),
         inside(whole.rules, jax_path, kept.path),
         _inside(whole.layouts, kept.path),
     )
 
 
-def _compare_alone(part: Comparison) -> Alone:
+def _compare_alone(call: str, part: Comparison) -> Alone:
     ours, theirs = part.recordings()
     rows = judge(ours, theirs)
-    counted = [row for row in rows if not KIND[row.kind].is_inside]
+    counted = [row for row in rows if not _is_inner(row)]
     worst = max(counted, key=share_of_bound, default=None)
-    agrees = all(row.agrees for row in counted)
-    return Alone(
-        worst, None if agrees else find_first(rows, ours.values.calls, uneven_calls(ours.values, theirs.values))
-    )
+    outputs = {f"{call} out[{number}]": array for number, array in enumerate(theirs.values.outputs.values())}
+    if all(row.agrees for row in counted):
+        return Alone(worst, None, outputs=outputs)
+    found = find_first(rows, ours.values.calls, uneven_calls(ours.values, theirs.values))
+    return Alone(worst, found, is_rounding=_is_rounding(worst, part), outputs=outputs)
+
+
+def _is_rounding(worst: Row | None, part: Comparison) -> bool:
+    """True if the error is as small as float32's rounding, and all but gone if casts to float32 are read as float64."""
+    if worst is None or worst.error > FLOAT32_GAP or part.options.dtype != PROOF_DTYPE:
+        return False
+    wide = replace(part, options=replace(part.options, widen=WIDENED))
+    return all(row.error <= worst.error * FLOAT32_GAP for row in judge(*wide.recordings()) if not _is_inner(row))
+
+
+def _is_inner(row: Row) -> bool:
+    return KIND[row.kind].is_inside
 
 
 def _inside(layouts: Layouts, path: str) -> Layouts:
@@ -84,13 +190,31 @@ def _inside(layouts: Layouts, path: str) -> Layouts:
 
 def _cotangents(call: str, kept: Captured, whole: Values) -> Arrays:
     """The gradients that reached the call's outputs, by output name."""
-    found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(kept.outputs)}
+    names = kept.outputs if len(kept.outputs) > 1 else ["output"]
+    found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(names)}
     return {name: array for name, array in found.items() if array is not None}
 
 
 def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> Found | None:
     """The fault of a module that is wrong in isolation without a wrong module inside: the first in execution order,
-    forward before backward.
+    forward before backward, casts to float32 last."""
+    wrong = wrong_alone(isolated, rows)
+    inner = [path for path in wrong if not any(other.startswith(f"{path}.") for other in wrong)]
+    inner = [path for path in inner if not is_rounding(isolated[path])] or inner
+    forward = [path for path in inner if not _is_backward(wrong[path])]
+    for path in forward[:1] or inner[-1:]:
+        return wrong[path]._replace(module=".".join(part for part in (path, wrong[path].module) if part))
+    return None
+
+
+def is_rounding(calls: Iterable[Alone]) -> bool:
+    """True if all that is wrong with these calls is casts to float32."""
+    wrong = [alone for alone in calls if alone.found is not None]
+    return bool(wrong) and all(alone.is_rounding for alone in wrong)
+
+
+def wrong_alone(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> dict[str, Found]:
+    """The faults of all modules that are wrong in isolation, by path.
 
     `rows` are those of the full run: a module that gives the same results there is not at fault, even if it differs in
     isolation, where it receives torch's arguments (such as a mask of the opposite polarity).
@@ -101,11 +225,7 @@ def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> 
         for alone in calls:
             if alone.found is not None and (path, _is_backward(alone.found)) not in settled:
                 wrong.setdefault(path, alone.found)
-    inner = [path for path in wrong if not any(other.startswith(f"{path}.") for other in wrong)]
-    forward = [path for path in inner if not _is_backward(wrong[path])]
-    for path in forward[:1] or inner[-1:]:
-        return wrong[path]._replace(module=".".join(part for part in (path, wrong[path].module) if part))
-    return None
+    return wrong
 
 
 def _is_backward(found: Found) -> bool:

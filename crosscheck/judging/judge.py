@@ -1,6 +1,6 @@
 """Judges two recordings tensor by tensor: one row per tensor, with its error and bound."""
 
-from collections import Counter
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from crosscheck import criterion
 from crosscheck.judging.rows import KIND, KINDS, Kind, Row, Statistics, worst_element
-from crosscheck.pairing.axis_order import aligned, orders_used
+from crosscheck.recording.axis_order import aligned, orders_used
 from crosscheck.recording.nesting import is_float
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
@@ -141,18 +141,34 @@ def decisive(rows: Sequence[Row], calls: Mapping[str, Call]) -> list[Row]:
     """The rows that can locate the fault. Differences at the inputs of a call and inside it don't count if all its
     results agree, forward (a mask of the opposite polarity) or backward; neither does a tensor of a different shape if
     the next comparable one agrees (padding versus truncation)."""
-    ends = {"intermediate": "out", "intermediate gradient": "in"}
-    results: dict[tuple[str, str], bool] = {}
-    for row in rows:
-        if end_of(row.tensor) == ends.get(row.kind):
-            key = row.kind, call_of(row.tensor)
-            results[key] = results.get(key, True) and row.agrees
-    passed = _passed_over(rows)
+    results, passed = _results(rows, calls), _passed_over(rows)
     return [
         row
         for row in rows
-        if row.agrees or row.kind not in ends or not (row in passed or _is_settled(row, results, calls))
+        if row.agrees or not KIND[row.kind].is_inside or not (row in passed or _is_settled(row, results, calls))
     ]
+
+
+def _results(rows: Sequence[Row], calls: Mapping[str, Call]) -> dict[tuple[str, str], bool]:
+    """(kind, call) -> whether all results of a pass through the call agree: outputs, or gradients of inputs and
+    parameters.
+
+    Outputs settle nothing where the call turns equal gradients into different ones: behind a gate of zeros only
+    gradients show what is wrong, and gradients of zero settle nothing where those of parameters differ.
+    """
+    ends = {(row.kind, call_of(row.tensor), end_of(row.tensor)): True for row in rows if KIND[row.kind].is_inside}
+    for row in rows:
+        if KIND[row.kind].is_inside:
+            ends[row.kind, call_of(row.tensor), end_of(row.tensor)] &= row.agrees
+    wrong = [row.module for row in rows if row.kind == "parameter gradient" and not row.agrees]
+    results: dict[tuple[str, str], bool] = {}
+    for name, call in calls.items():
+        given, made = (ends.get(("intermediate gradient", name, end)) for end in ("out", "in"))
+        is_wrong = any(f"{module}.".startswith(f"{call.path}.") for module in wrong)
+        results["intermediate gradient", name] = bool(made) and not is_wrong
+        turned = bool(given) and (made is False or is_wrong)
+        results["intermediate", name] = ends.get(("intermediate", name, "out"), False) and not turned
+    return results
 
 
 def _passed_over(rows: Sequence[Row]) -> list[Row]:
@@ -174,11 +190,21 @@ def _is_settled(row: Row, results: Mapping[tuple[str, str], bool], calls: Mappin
 
 
 def uneven_calls(ours: Values, theirs: Values) -> set[str]:
-    """Calls that receive a different number of tensors on the other side, such as when a mask is omitted."""
-    mine, other = (
-        Counter(call_of(name) for name in side.intermediates if end_of(name) == "in") for side in (ours, theirs)
-    )
-    return {call for call in ours.calls if call in theirs.calls and mine[call] != other[call]}
+    """Calls that are given a tensor on one side only, such as when a mask is omitted, although the other side takes it
+    too."""
+    return {call for call in ours.calls if call in theirs.calls and _is_uneven(ours.calls[call], theirs.calls[call])}
+
+
+def _is_uneven(ours: Call, theirs: Call) -> bool:
+    mine, other = (set(filter(None, call.arguments)) for call in (ours, theirs))
+    if not (ours.accepts and theirs.accepts) or set(ours.accepts) == set(theirs.accepts):
+        return len(mine) != len(other)
+    return any(_root(name) in ours.accepts and _root(name) in theirs.accepts for name in mine ^ other)
+
+
+def _root(argument: str) -> str:
+    """ "states[1]" -> "states"."""
+    return re.split(r"[.\[]", argument)[0]
 
 
 def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:
@@ -191,4 +217,4 @@ def unmatched(ours: Recording, theirs: Recording) -> dict[str, list[str]]:
         ]
         for side, recording, other in (("torch", ours, paths[theirs.side]), ("jax", theirs, paths[ours.side]))
     }
-    return {side: [path for path in found if path not in hidden] for side, found in alone.items()}
+    return {side: [path for path in found if path and path not in hidden] for side, found in alone.items()}

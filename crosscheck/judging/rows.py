@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crosscheck.criterion import widened
+from crosscheck.criterion import as_real, widened
 
 
 class Kind(NamedTuple):
@@ -163,7 +163,7 @@ def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple
     """
     if torch_array.shape != jax_array.shape or torch_array.size == 0:
         return (), float("nan"), float("nan")
-    ours, theirs = torch_array.astype(np.float64), jax_array.astype(np.float64)
+    ours, theirs = (as_real(array).astype(np.float64) for array in (torch_array, jax_array))
     with np.errstate(invalid="ignore"):
         gap = np.where(ours == theirs, 0.0, np.nan_to_num(np.abs(ours - theirs), nan=np.inf))
     nan_in_both = np.isnan(ours) & np.isnan(theirs)

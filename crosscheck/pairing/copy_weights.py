@@ -10,9 +10,9 @@ from flax import nnx, traverse_util
 
 import torch_impl
 from crosscheck.pairing.layouts import Layouts, in_jax_layout
-from crosscheck.pairing.renaming import Rules, fitted, new_name
+from crosscheck.pairing.renaming import Rules, fitted, is_left_out, new_name, spread
 from crosscheck.pairing.suggestions import advice
-from crosscheck.recording.jax_modules import names_of, own_name
+from crosscheck.recording.jax_modules import arrays_of, is_pytree, names_of, own_name, with_arrays
 from crosscheck.recording.values import statistic_name
 from jax_impl.weights import to_tensor
 from shared.errors import IsogradError, WeightsError
@@ -29,7 +29,7 @@ def copy_weights(
     """Copy the torch module's parameters and statistics to the JAX module; `rules` and `layouts` as in `compare`.
 
     Where the JAX side has one bias for two of torch's, it gets their sum. An NNX module is modified in place; for a
-    Linen module, given as (module, variables), a new such pair is returned.
+    Linen module, given as (module, variables), a new such pair is returned, and a new module for one of Equinox.
     Raises a single WeightsError that lists every missing, unused or misshapen name.
     """
     if isinstance(jax_module, nnx.Module):
@@ -38,14 +38,23 @@ def copy_weights(
         shapes = {path: variable.get_value().shape for path, variable in flat.items()}
         found = _arrays(torch_module, shapes, rules or {}, layouts or {})
         for path, variable in flat.items():
-            variable.set_value(to_tensor(found[path]))
+            if path in found:
+                variable.set_value(to_tensor(found[path]))
         nnx.update(jax_module, state)
         return jax_module
+    if is_pytree(jax_module):
+        shapes = {tuple(name.split(".")): array.shape for name, array in arrays_of(jax_module).items()}
+        found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+        return with_arrays(jax_module, {".".join(map(str, path)): to_tensor(array) for path, array in found.items()})
     module, variables = _with_variables(jax_module)
     trees = {name: traverse_util.flatten_dict(nn.meta.unbox(dict(variables.get(name, {})))) for name in COLLECTIONS}
     shapes = {path: array.shape for tree in trees.values() for path, array in tree.items()}
     found = _arrays(torch_module, shapes, rules or {}, layouts or {})
-    filled = {name: {path: to_tensor(found[path]) for path in tree} for name, tree in trees.items() if tree}
+    filled = {
+        name: {path: to_tensor(found[path]) if path in found else array for path, array in tree.items()}
+        for name, tree in trees.items()
+        if tree
+    }
     return module, {**variables, **{name: traverse_util.unflatten_dict(tree) for name, tree in filled.items()}}
 
 
@@ -56,7 +65,8 @@ def _with_variables(module: Any) -> tuple[nn.Module, Any]:
     if isinstance(module, tuple) and len(module) == 2 and isinstance(module[0], nn.Module):
         return module
     raise IsogradError(
-        f"expected an NNX module, or a Linen module as the pair (module, variables), got {type(module).__name__}"
+        "expected an NNX module, a Linen module as the pair (module, variables), or an Equinox module, "
+        f"got {type(module).__name__}"
     )
 
 
@@ -67,12 +77,21 @@ def _arrays(
     ours = in_jax_layout(torch_impl.to_arrays(module), layouts)
     statistics = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
     names = _torch_names(shapes, rules, {**ours, **statistics})
+    names = {path: name for path, name in names.items() if not is_left_out(name, rules)}
     wanted = {name: statistics[name] for name in names.values() if name in statistics}
-    usual = {path for path in shapes if str(path[-1]) != names[path].rpartition(".")[2]}
-    expected = {names[path]: canonical_shape(path, each) if path in usual else each for path, each in shapes.items()}
+    ours = {name: array for name, array in ours.items() if not is_left_out(name, rules)}
+    usual = {path for path in names if str(path[-1]) != names[path].rpartition(".")[2]}
+    expected = {name: canonical_shape(path, shapes[path]) if path in usual else shapes[path]
+                for path, name in names.items()}  # fmt: skip
     found = {name: fitted(array, expected.get(name, array.shape)) for name, array in {**ours, **wanted}.items()}
+    split = {path: array for path, name in names.items() if name in found and found[name].shape != expected[name]
+             for array in [spread(found[name], shapes[path])] if array is not None}  # fmt: skip
+    found |= {names[path]: np.empty(expected[names[path]]) for path in split}
     _check(expected, found, f"the JAX module (from {type(module).__name__})")
-    return {path: from_canonical(path, found[name]) if path in usual else found[name] for path, name in names.items()}
+    return {
+        path: split[path] if path in split else from_canonical(path, found[name]) if path in usual else found[name]
+        for path, name in names.items()
+    }
 
 
 def _check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray], owner: str) -> None:

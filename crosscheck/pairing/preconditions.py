@@ -9,7 +9,7 @@ from typing import Any
 from crosscheck.pairing.suggestions import advice
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments, differing
-from crosscheck.recording.nesting import as_call, is_float
+from crosscheck.recording.nesting import as_call, is_float, real_dtype
 from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
 from crosscheck.recording.side import Side, is_module_of, title_of
 from crosscheck.recording.values import Options
@@ -127,7 +127,7 @@ def check_dtypes(sides: Sequence[Side], options: Options) -> None:
     """float64 on one side only is an accident, and no noise rule applies between the two."""
     for side in sides:
         for dtype in filter(is_float, side.dtypes):
-            if (dtype == PROOF_DTYPE) != (options.dtype == PROOF_DTYPE):
+            if (real_dtype(dtype) == PROOF_DTYPE) != (options.dtype == PROOF_DTYPE):
                 raise IsogradError(
                     f"{side.title} is {options.dtype} in {SIDES[_other(side.name)]} but has {dtype} parameters in "
                     f"{SIDES[side.name]}: make both float64 (JAX modules under jax.enable_x64(True), with "

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from crosscheck.recording.tracing import call_of
-from crosscheck.recording.values import Call, Values
+from crosscheck.recording.tracing import Slot, call_of
+from crosscheck.recording.values import Values
 from shared.arrays import Arrays
 from shared.errors import IsogradError
 from shared.weight_rules import from_canonical
 
-Rules = Mapping[str, str]  # regular expression on a canonical JAX name -> replacement in torch's name
+# regular expression on a canonical JAX name -> replacement in torch's name; None: parameters of such names, on either
+# side, are left out
+Rules = Mapping[str, str | None]
 
 
 def renamed(values: Values, rules: Rules) -> Values:
@@ -37,17 +39,23 @@ def with_calls(values: Values, names: Mapping[str, str], paths: Mapping[str, str
     return replace(
         values,
         calls={
-            names[name]: Call(paths[name], paths.get(call.inside, call.caller), names.get(call.inside, ""))
+            names[name]: call._replace(
+                path=paths[name], caller=paths.get(call.inside, call.caller), inside=names.get(call.inside, "")
+            )
             for name, call in values.calls.items()
         },
         intermediates={tap(name): array for name, array in values.intermediates.items()},
         intermediate_gradients={tap(name): array for name, array in values.intermediate_gradients.items()},
+        captured={
+            names[name]: call._replace(arguments=call.filled(lambda of: Slot(tap(of))))
+            for name, call in values.captured.items()
+        },
     )
 
 
 def inside(rules: Rules, jax_path: str, torch_path: str) -> Rules:
     """The rules as they apply inside the submodule at these two paths."""
-    return {"^": f"{jax_path}.", **rules, rf"^{re.escape(torch_path)}\.": ""} if rules else {}
+    return {r"\A": f"{jax_path}.", **rules, rf"\A{re.escape(torch_path)}\.": ""} if rules else {}
 
 
 def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) -> Values:
@@ -108,7 +116,34 @@ def _joined_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return _joined(from_canonical(("kernel",), array), shape) if array.ndim > len(shape) == 2 else array
 
 
-READINGS = (fitted, _joined_kernel, _joined)
+def _heads_first(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A weight (heads, in, size), as einsums have it, as torch's (heads * size, in); also with its axes reversed."""
+    if array.ndim != 3 or len(shape) != 2:
+        return array
+    for each in (array, from_canonical(("kernel",), array)):
+        if (each.shape[0] * each.shape[2], each.shape[1]) == shape:
+            return each.transpose(0, 2, 1).reshape(shape)
+    return array
+
+
+READINGS = (fitted, _joined_kernel, _joined, _heads_first)
+
+
+def spread(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """torch's array in a shape of JAX's that splits its axes, the inverse of what `in_shapes_of` reads: a weight
+    (heads * size, in) as (in, heads, size), (heads, size, out) or (heads, in, size); None if it does not fit."""
+    if array.size != math.prod(shape):
+        return None
+    if array.ndim == 1:
+        return array.reshape(shape)
+    if array.ndim != 2 or len(shape) < 3:
+        return None
+    out, inside = array.shape
+    if any(math.prod(shape[:number]) == inside for number in range(1, len(shape))):
+        return array.T.reshape(shape)
+    if len(shape) == 3 and shape[1] == inside:
+        return array.reshape(shape[0], shape[2], inside).transpose(0, 2, 1)
+    return None
 
 
 def _renamed(arrays: Arrays, rules: Rules) -> Arrays:
@@ -122,8 +157,22 @@ def _renamed(arrays: Arrays, rules: Rules) -> Arrays:
 def new_name(name: str, rules: Rules) -> str:
     """A parameter's name after applying the rules in order."""
     for pattern, replacement in rules.items():
-        name = re.sub(pattern, replacement, name)
+        name = name if replacement is None else re.sub(pattern, replacement, name)
     return name
+
+
+def is_left_out(name: str, rules: Rules) -> bool:
+    """True for a parameter that a rule leaves out, by torch's name."""
+    return any(replacement is None and re.search(pattern, name) for pattern, replacement in rules.items())
+
+
+def without_left_out(values: Values, rules: Rules) -> Values:
+    """The values without the parameters that rules leave out."""
+    if None not in rules.values():
+        return values
+    return with_parameters(
+        values, lambda arrays, _: {name: array for name, array in arrays.items() if not is_left_out(name, rules)}
+    )
 
 
 def module_path(path: str, rules: Rules) -> str:

@@ -65,13 +65,17 @@ def _transposed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
 
 
 def _rule(missing: Shapes, unused: Shapes) -> str:
-    for name, shape in unused.items():
-        last = name.rpartition(".")[2]
-        alike = [n for n in missing if n.rpartition(".")[2] == last and missing[n] == shape]
-        if len(alike) == 1:
-            old, new = (n.removesuffix(last) for n in (name, alike[0]))
-            return f'; for example rules={{r"^{re.escape(old)}": "{new}"}}'
-    return ""
+    """Every rule that the names and shapes reveal, to paste: parameters of one shape are paired in order."""
+    rules: dict[str, str] = {}
+    for key in dict.fromkeys((name.rpartition(".")[2], shape) for name, shape in unused.items()):
+        pairs = [[name for name, shape in side.items() if (name.rpartition(".")[2], shape) == key]
+                 for side in (unused, missing)]  # fmt: skip
+        if len(pairs[0]) == len(pairs[1]):
+            for name, other in zip(*pairs, strict=True):
+                old, new = (each.removesuffix(key[0]) for each in (name, other))
+                rules.setdefault(f"^{re.escape(old)}", new)
+    listed = ", ".join(f'r"{pattern}": "{new}"' for pattern, new in rules.items())
+    return f"; for example rules={{{listed}}}" if rules else ""
 
 
 Known = Callable[[Shapes, Shapes], Iterator[tuple[str, str | tuple[str, str]]]]

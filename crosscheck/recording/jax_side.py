@@ -14,11 +14,13 @@ from crosscheck.recording.jax_modules import as_function
 from crosscheck.recording.jax_widening import widened, widening
 from crosscheck.recording.nesting import flat_outputs, is_float, map_arguments, named_arrays
 from crosscheck.recording.optimizer_steps import update_with_jax
+from crosscheck.recording.rounding.in_jax import rounded_at_random
 from crosscheck.recording.stopwatch import timed
 from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.unrolling import unrolled
 from crosscheck.recording.values import Options, Values, cotangent
 from jax_impl.weights import to_numpy
+from shared.arrays import Arrays
 
 Taps = dict[str, jax.Array]
 
@@ -59,16 +61,19 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
     floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
-    run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
+    function = functools.partial(_function, call, arguments, values, options)
+    if options.rounding_seed is not None:
+        function = rounded_at_random(function, options.rounding_seed)
+    run = _Run(function, options, values.seconds)
     outputs, (tapped, statistics), gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
     values.parameters = names.to_canonical(parameters)
     values.statistics = {name: to_numpy(array) for name, array in statistics.items()}
     if options.gradients:
-        values.parameter_gradients = names.to_canonical(gradients[0])
-        values.input_gradients = {f"input {name}": to_numpy(gradients[1][name]) for name in floats}
-        values.intermediate_gradients = {name: to_numpy(array) for name, array in gradients[2].items()}
+        values.parameter_gradients = _conjugated(names.to_canonical(gradients[0]))
+        values.input_gradients = _conjugated({f"input {name}": to_numpy(gradients[1][name]) for name in floats})
+        values.intermediate_gradients = _conjugated({name: to_numpy(array) for name, array in gradients[2].items()})
     if options.updates and values.parameters:
 
         def gradients_at(weights: Any) -> Any:
@@ -76,6 +81,11 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
 
         values.updates = update_with_jax(parameters, gradients_at, options.updates, names.to_canonical, optimizer)
     return values
+
+
+def _conjugated(gradients: Arrays) -> Arrays:
+    """Gradients in torch's convention: JAX's of complex numbers are their conjugates."""
+    return {name: array.conj() if array.dtype.kind == "c" else array for name, array in gradients.items()}
 
 
 def _function(
@@ -102,7 +112,7 @@ def _function(
     args, kwargs = map_arguments(lambda name, _: inputs[name], *arguments)
     with unrolled() if options.unrolled else nullcontext():
         outputs = flat_outputs(call(tracer, parameters, args, kwargs))
-    values.calls, values.hidden = tracer.calls, sorted(set(tracer.hidden))
+    values.calls, values.hidden, values.captured = tracer.calls, sorted(set(tracer.hidden)), tracer.captured
     return outputs, (tapped, tracer.statistics if options.train else {})
 
 
@@ -154,5 +164,5 @@ class _Run:
 
     def _cotangent(self, name: str, output: jax.Array) -> Any:
         if is_float(output.dtype):
-            return jnp.asarray(cotangent(name, output.shape, output.dtype, self.options))
+            return jnp.asarray(cotangent(name, output.shape, output.dtype, self.options)).conj()
         return np.zeros(output.shape, jax.dtypes.float0)

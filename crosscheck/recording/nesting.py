@@ -18,8 +18,21 @@ def is_array(value: Any) -> bool:
 
 
 def is_float(dtype: Any) -> bool:
-    """True for numpy's floating types and for bfloat16."""
-    return np.issubdtype(dtype, np.floating) or np.dtype(dtype) == ml_dtypes.bfloat16
+    """True for numpy's floating and complex types and for bfloat16."""
+    return np.issubdtype(dtype, np.inexact) or np.dtype(dtype) == ml_dtypes.bfloat16
+
+
+def real_dtype(dtype: Any) -> np.dtype:
+    """The dtype of a complex number's parts; any other dtype as it is."""
+    dtype = np.dtype(dtype)
+    return np.zeros((), dtype).real.dtype if dtype.kind == "c" else dtype
+
+
+def in_dtype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """An array of floats in this dtype, one of complex numbers with its parts in it, and any other as it is."""
+    if array.dtype.kind == "c":
+        return array.astype(np.result_type(dtype, np.complex64))
+    return array.astype(dtype) if is_float(array.dtype) else array
 
 
 def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -67,7 +80,7 @@ def map_arrays(function: Callable[[str, Any], Any], tree: Any, name: str = "") -
     if is_array(tree):
         return function(name, tree)
     if isinstance(tree, Mapping):
-        return _rebuilt(tree, {key: map_arrays(function, value, f"{name}.{key}") for key, value in tree.items()})
+        return rebuilt(tree, {key: map_arrays(function, value, f"{name}.{key}") for key, value in tree.items()})
     if isinstance(tree, tuple | list):
         items = [map_arrays(function, value, f"{name}[{index}]") for index, value in enumerate(tree)]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
@@ -78,7 +91,7 @@ def map_arrays(function: Callable[[str, Any], Any], tree: Any, name: str = "") -
     return tree
 
 
-def _rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
+def rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
     """A mapping of the same type if it is mutable, else a dict."""
     if type(tree) is dict or not hasattr(tree, "__setitem__"):
         return items
@@ -111,13 +124,11 @@ def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
 
 
 def flat_outputs(result: Any) -> dict[str, Any]:
-    """The tensors that a module returns, by name; raises IsogradError if there are none or any is complex."""
+    """The tensors that a module returns, by name: a lone one is "output", however it is wrapped.
+
+    Raises IsogradError if there are none.
+    """
     outputs = dict(flatten(result))
-    strange = [name for name, tensor in outputs.items() if "complex" in str(tensor.dtype)]
-    if strange or not outputs:
-        raise IsogradError(
-            f"{', '.join(strange)} must be real, got complex numbers: return real and imaginary parts"
-            if strange
-            else "expected a tensor among the outputs, got none"
-        )
-    return outputs
+    if not outputs:
+        raise IsogradError("expected a tensor among the outputs, got none")
+    return dict(zip(["output"], outputs.values(), strict=True)) if len(outputs) == 1 else outputs

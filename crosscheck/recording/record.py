@@ -4,7 +4,7 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.nesting import as_call, is_float, map_arguments
+from crosscheck.recording.nesting import as_call, in_dtype, map_arguments
 from crosscheck.recording.noise import Noise, measure_noise
 from crosscheck.recording.precision import full_precision, xla_compiles
 from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
@@ -95,6 +95,11 @@ def _evaluated(
     return values, noise
 
 
+def in_precision(options: Options) -> AbstractContextManager[None]:
+    """The precision in which modules of these options are compared."""
+    return full_precision(options.dtype == PROOF_DTYPE)
+
+
 @contextmanager
 def _failures_in_one_sentence(side: Side) -> Iterator[None]:
     try:
@@ -141,7 +146,7 @@ def _without(own: Mapping[str, Any], arrays: Arrays, prefix: str) -> Arrays:
 
 def rounded(arguments: Arguments, dtype: np.dtype) -> Arguments:
     """Float arrays in the dtype under test, the rest unchanged."""
-    return map_arguments(lambda _, array: array.astype(dtype) if is_float(array.dtype) else array, *arguments)
+    return map_arguments(lambda _, array: in_dtype(array, dtype), *arguments)
 
 
 def versions(side: str) -> dict[str, str]:

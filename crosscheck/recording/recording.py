@@ -14,7 +14,7 @@ PROOF_DTYPE = np.dtype(np.float64)
 SIDES = {"torch": "torch", "jax": "JAX"}
 
 
-@dataclass
+@dataclass(repr=False)
 class Recording:
     """The values of one side ("torch" or "jax"), and the arguments common to both sides (None if a file can't hold
     them); a torch recording below float64 also carries the noise."""
@@ -26,6 +26,12 @@ class Recording:
     versions: dict[str, str]
     noise: Noise | None = None
     arguments: Arguments | None = None
+
+    def __repr__(self) -> str:
+        values, mode = self.values, "train" if self.options.train else "eval"
+        counts = {"parameters": values.parameters, "inner tensors": values.intermediates, "outputs": values.outputs}
+        listed = ", ".join(f"{len(arrays)} {what}" for what, arrays in counts.items())
+        return f"Recording of {SIDES[self.side]}'s {self.name} in {self.options.dtype.name}, {mode}: {listed}"
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically."""

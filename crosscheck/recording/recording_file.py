@@ -16,6 +16,7 @@ from shared.arrays import Arrays
 from shared.errors import IsogradError
 
 FORMAT = "isograd recording 1"
+NOT_KEPT = ("cotangents", "shapes")  # of the options: a part's own
 
 
 def save(recording: Any, path: str | Path) -> None:
@@ -23,7 +24,7 @@ def save(recording: Any, path: str | Path) -> None:
     groups = {"values": recording.values, "oracle": recording.noise.oracle if recording.noise else Values()}
     if recording.arguments is not None:
         groups["arguments"] = Values(inputs=named_arrays(recording.arguments))
-    options = {name: value for name, value in asdict(recording.options).items() if name != "cotangents"}
+    options = {name: value for name, value in asdict(recording.options).items() if name not in NOT_KEPT}
     about = {
         "format": FORMAT,
         "side": recording.side,
@@ -65,7 +66,7 @@ def load(path: str | Path) -> dict[str, Any]:
 def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
     groups = {group: _values(group, order, arrays) for group, order in about["order"].items()}
     values, options, given = groups["values"], about["options"], about["arguments"]
-    values.calls = {name: Call(*call) for name, call in about["calls"].items()}
+    values.calls = {name: _call(*call) for name, call in about["calls"].items()}
     values.hidden = about["hidden"]
     return {
         **{name: about[name] for name in ("side", "name", "versions")},
@@ -81,6 +82,10 @@ def _fields(arrays: Arrays, about: Mapping[str, Any]) -> dict[str, Any]:
         "noise": None if about["movement"] is None else Noise(groups["oracle"], about["movement"]),
         "arguments": None if given is None else from_json(given, groups["arguments"].inputs),
     }
+
+
+def _call(path: str, caller: str, inside: str, *names: list[str]) -> Call:
+    return Call(path, caller, inside, *map(tuple, names))
 
 
 def _values(group: str, order: Mapping[str, list[str]], arrays: Arrays) -> Values:

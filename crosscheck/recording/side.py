@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.nesting import is_float, named_arrays, to_host
+from crosscheck.recording.nesting import is_float, named_arrays, real_dtype, to_host
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 
-PACKAGES = {"torch": ("torch",), "jax": ("flax", "jax", "jaxlib")}
+PACKAGES = {"torch": ("torch",), "jax": ("flax", "jax", "jaxlib", "equinox")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Side:
     def dtype_under_test(self, arguments: Arguments) -> np.dtype:
         """The floating dtype of the first parameter, or else of the first float input."""
         dtypes = [*self.dtypes, *(array.dtype for array in named_arrays(arguments).values())]
-        return next(filter(is_float, dtypes), PROOF_DTYPE)
+        return real_dtype(next(filter(is_float, dtypes), PROOF_DTYPE))
 
 
 def side_of(module: Any) -> str:
@@ -68,7 +68,8 @@ def title_of(module: Any) -> str:
 def _parameter_dtypes(module: Any) -> list[np.dtype]:
     """The dtype of every parameter, in order."""
     if side_of(module) == "torch":
-        parameters = list(module.parameters()) if hasattr(module, "parameters") else []
+        owners = [module] if hasattr(module, "parameters") else _closed_over(module)
+        parameters = [each for owner in owners for each in owner.parameters()]
         if not parameters:
             return []
         from torch_impl.weights import to_numpy
@@ -79,6 +80,13 @@ def _parameter_dtypes(module: Any) -> list[np.dtype]:
     from crosscheck.recording.jax_modules import parameters_of
 
     return [np.dtype(leaf.dtype) for leaf in jax.tree.leaves(parameters_of(module))]
+
+
+def _closed_over(function: Any) -> list[Any]:
+    """The torch modules that a plain function closes over: it runs in their dtype."""
+    cells = getattr(function, "__closure__", None) or ()
+    held = [cell.cell_contents for cell in cells if cell != type(cell)()]
+    return [each for each in held if hasattr(each, "parameters") and is_module_of(each, "torch")]
 
 
 def _device_of(module: Any) -> str:

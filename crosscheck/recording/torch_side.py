@@ -15,9 +15,9 @@ from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.nesting import flat_outputs, map_arguments
 from crosscheck.recording.optimizer_steps import update_with_torch
 from crosscheck.recording.running_statistics import changed_statistics, running_statistics, with_biased_variances
-from crosscheck.recording.shadows import Shadows, read
+from crosscheck.recording.shadows import Shadows, is_float, read
 from crosscheck.recording.torch_widening import widened, widening
-from crosscheck.recording.tracing import Captured, Tracer, own_methods
+from crosscheck.recording.tracing import Tracer, own_methods
 from crosscheck.recording.values import ARRAY_FIELDS, Options, Values, cotangent
 from shared.arrays import Arrays
 from torch_impl.dropout import Dropout, seed_dropout
@@ -65,15 +65,16 @@ def _evaluated(module: Module, arguments: Arguments, options: Options, optimizer
     return values
 
 
-def capture(module: Module, arguments: Arguments, options: Options) -> dict[str, Captured]:
-    """Every submodule call in a run of the module, with its arguments."""
-    tracer = Tracer(lambda _, tensor: tensor)
-    tracer.captured = {}
+def outputs_with(module: Module, arguments: Arguments, options: Options, replaced: Arrays) -> Arrays:
+    """The outputs of a run in which the tensors of these taps are replaced."""
     module = _prepared(module, options)
+
+    def tap(name: str, tensor: Tensor) -> Tensor:
+        return to_tensor(replaced[name], tensor.device).to(tensor.dtype) if name in replaced else tensor
+
     args, kwargs = map_arguments(functools.partial(_as_input, {}, options), *arguments)
-    with torch.no_grad(), _traced(module, tracer):
-        _called(module, options)(*args, **kwargs)
-    return tracer.captured
+    with torch.no_grad(), _traced(module, Tracer(tap)):
+        return {name: read(tensor) for name, tensor in flat_outputs(_called(module, options)(*args, **kwargs)).items()}
 
 
 def casts(module: Module, arguments: Arguments, options: Options) -> set[str]:
@@ -113,7 +114,7 @@ def _forward_and_backward(
     with _traced(module, tracer) if is_traced else contextlib.nullcontext():
         outputs = flat_outputs(_called(module, options)(*args, **kwargs))
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
-    values.calls = tracer.calls
+    values.calls, values.captured = tracer.calls, tracer.captured
     values.parameters = {name: read(parameter) for name, parameter in parameters.items()}
     values.outputs = {name: read(output) for name, output in outputs.items()}
     values.statistics = changed_statistics(module, before)
@@ -135,14 +136,14 @@ def _called(module: Module, options: Options) -> Callable[..., Any]:
 def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -> Tensor:
     """Keep the tensor whose gradient is wanted; the module gets a copy that it may write to."""
     tensor = to_tensor(array, options.device)
-    inputs[name] = tensor.requires_grad_(options.gradients and tensor.is_floating_point())
+    inputs[name] = tensor.requires_grad_(options.gradients and is_float(tensor))
     return tensor.clone()
 
 
 def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
     """Record a tensor and pass on a copy: its gradient covers this use alone and can't be overwritten."""
     values.intermediates[name] = read(tensor)
-    if not (tensor.is_floating_point() and tensor.requires_grad):
+    if not (is_float(tensor) and tensor.requires_grad):
         return tensor
     tapped[name] = tensor.clone()
     return tapped[name].clone()
@@ -161,11 +162,17 @@ class _traced:
             for method in (*(["forward"] if path else []), *own_methods(type(layer))):
                 if method not in vars(layer):
                     original = getattr(layer, method)
-                    vars(layer)[method] = functools.partial(self._run, path, method, original)
+                    vars(layer)[method] = self._traced(path, method, original)
                     self.wrapped.append((layer, method))
 
-    def _run(self, path: str, method: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return self.tracer.run(path, method, original, args, kwargs)
+    def _traced(self, path: str, method: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """The method through the tracer, with the signature that a user's code may read."""
+
+        @functools.wraps(original)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return self.tracer.run(path, method, original, args, kwargs)
+
+        return run
 
     def __exit__(self, *_: object) -> None:
         for layer, method in self.wrapped:

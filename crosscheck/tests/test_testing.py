@@ -92,7 +92,11 @@ def functions(ours, theirs):
 HINTS = {  # a pair, its inputs, and words from its hint
     "the other GELU": (lambda: pair_of(approximate=True), X, "D24 gelu"),
     "an unknown mistake": (lambda: pair_of(power=1.01), X, "everything before this tensor agrees: check the code"),
-    "a gradient stopped": (lambda: pair_of(stop=jax.lax.stop_gradient), X, "one side has no gradient here"),
+    "a gradient stopped": (
+        lambda: pair_of(stop=jax.lax.stop_gradient),
+        X,
+        "D93 stopped-gradient|one side has no gradient here",
+    ),
     "other weights": (fresh, X, "load the same weights on both sides"),
     "a weight transposed": (transposed, X, "D01 linear-transpose|one is the transpose of the other"),
     "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN never equals itself"),
@@ -101,7 +105,7 @@ HINTS = {  # a pair, its inputs, and words from its hint
     "float32 in between": (
         functions(torch.sin, lambda x: jnp.sin(x.astype("float32")).astype("float64")),
         X,
-        "D53|one side computes in float32",
+        "D73|one side computes in float32",
     ),
     "integers cut": (
         functions(lambda i: i % 7, lambda i: (i % 7).astype("int32") + 1),

@@ -1,5 +1,7 @@
 """`isograd explain`: which known default, flipped, closes a gap; exit code 1 if there is a gap or a size has moved."""
 
+import math
+
 from experiments.commands.options import check_effect, check_options
 from experiments.progress.display import counting, print_json
 from shared.errors import IsogradError
@@ -15,6 +17,7 @@ def explain_command(
     case: str = "odd_sizes",
     train: bool = False,
     device: str = "cpu",
+    budget: float | None = None,
     json: bool = False,
 ) -> int:
     """Name the known divergence behind a disagreement of two twins, or re-measure a row of the catalogue.
@@ -27,6 +30,7 @@ def explain_command(
         case: The kind of input.
         train: With dropout on, and optimiser steps afterwards.
         device: cpu or cuda.
+        budget: The seconds that the search for a cause may take; without it, every known one is tried.
         json: Print JSON.
     """
     check_options("explain", explain_command, dict(locals()))
@@ -36,7 +40,14 @@ def explain_command(
         return _measure(divergence, json)
     from crosscheck.explain import explain_twin
 
-    found = explain_twin(twin, fault=fault, dtype=dtype, case=case, train=train, device=device)
+    if budget is not None and budget <= 0:
+        raise IsogradError(f"--budget must be a positive number of seconds, got {budget:g}")
+    seconds = math.inf if budget is None else budget
+    with counting("trying", quiet=json) as progress:
+        found = explain_twin(
+            twin, fault=fault, dtype=dtype, case=case, train=train, device=device, budget=seconds,
+            told=lambda number, what: progress(number, 0, what),
+        )  # fmt: skip
     check_effect("explain", fault, found.report.agrees)
     if json:
         print_json(found.to_dict())

@@ -10,7 +10,7 @@ from shared.errors import IsogradError
 
 UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> option -> the options that have no effect beside it
     "check": {"faults": ("device",), "families": ("seeds", "dtype")},
-    "explain": {"divergence": ("fault", "dtype", "case", "train", "device")},
+    "explain": {"divergence": ("fault", "dtype", "case", "train", "device", "budget")},
     "locate": {"steps": ("case", "train")},
     "report": {"table": ("out", "json")},
 }

@@ -128,7 +128,10 @@ def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
 
 @contextmanager
 def counting(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a function (done, total, what) that shows the progress of some tasks: a bar, or an occasional line."""
+    """Yield a function (done, total, what) that shows the progress of some tasks: a bar, or an occasional line.
+
+    A total of 0 means that nobody knows how many there are.
+    """
     if quiet or not sys.stderr.isatty():
         yield _count_in_lines(title, quiet)
         return
@@ -137,7 +140,9 @@ def counting(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int,
 
     with RichProgress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title)
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=f"{title}: {what}")
+        yield lambda done, total, what: bar.update(
+            task, completed=done, total=total or None, description=f"{title}: {what}"
+        )
 
 
 def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
@@ -147,7 +152,7 @@ def _count_in_lines(title: str, quiet: bool) -> Callable[[int, int, str], None]:
         nonlocal shown
         if not quiet and time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
             shown = time.monotonic()
-            print(f"{title}: {done} of {total}, {what}", file=sys.stderr, flush=True)
+            print(f"{title}: {done}{f' of {total}' if total else ''}, {what}", file=sys.stderr, flush=True)
 
     return report
 

@@ -1,5 +1,6 @@
 """Attempts to close a gap: runs each flip of the torch side against the recorded JAX side."""
 
+import contextlib
 import copy
 import functools
 from collections import Counter
@@ -11,7 +12,7 @@ import torch
 
 from crosscheck import criterion
 from crosscheck.causes.flips.apply import changed, is_below
-from crosscheck.causes.flips.flip import Flip, Replaced, Site
+from crosscheck.causes.flips.flip import OWN, Calls, Flip, Replaced, Site
 from crosscheck.causes.flips.known_layouts import heads_of, layouts_between, merged_biases
 from crosscheck.causes.flips.narrowing import narrowed
 from crosscheck.causes.flips.table import FLIPS
@@ -20,6 +21,7 @@ from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.layouts import Layouts, canonical
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.axis_order import aligned, orders_used
 from crosscheck.recording.recording import Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.values import Options
@@ -57,20 +59,44 @@ def flips_of(side: Side, report: Report, layouts: Layouts | None = None, is_narr
         return
     if side.recorded is not None:
         return
-    given = side.with_own(ours.arguments or ((), {}))
-    everywhere = [_Flipped(flip, side, given, ours, theirs, layouts or {}) for flip in FLIPS]
+    everywhere = flipped_by(FLIPS, side, report, layouts or {})
     for flipped in everywhere:
         yield Attempt(flipped.flip.divergence, flipped.flip.what, flipped.compared, flipped.moves)
     if is_narrowed:
         for flipped in everywhere:
-            flip, (places, found) = flipped.flip, narrowed(flipped, report)
+            flip, (places, found, _) = flipped.flip, narrowed(flipped, report)
             if places:
                 yield Attempt(flip.divergence, f"{flip.what} in {places}", functools.partial(replace, found))
 
 
+def flipped_by(flips: Sequence[Flip], side: Side, report: Report, layouts: Layouts) -> list["Flipped"]:
+    """The torch side with each of the flips, everywhere, against the recorded sides of a report."""
+    if report.recordings is None:
+        return []
+    ours, theirs = report.recordings
+    given = side.with_own(ours.arguments or ((), {}))
+    return [Flipped(flip, side, given, ours, theirs, layouts) for flip in flips]
+
+
+def calls_of(side: Side, report: Report) -> dict[Any, set[str]]:
+    """The torch functions that a run of the torch side calls, with the paths of the modules that call each."""
+    if report.recordings is None or not isinstance(side.module, torch.nn.Module):
+        return {}
+    ours, calls = report.recordings[0], Calls()
+    mode = Replaced(Flip("", "", calls))
+    calls.open = mode.open
+    module = copy.deepcopy(side.module)
+    mode.watch(module)
+    options = replace(quick(ours), gradients=False, updates=0)
+    with mode:
+        record.run(replace(side, module=module, own={}), side.with_own(ours.arguments or ((), {})), options)
+    return calls.paths
+
+
 @dataclass(frozen=True)
-class _Flipped:
-    """The torch side with one flip, everywhere or at some sites; `calls` counts replaced calls by module."""
+class Flipped:
+    """The torch side with one flip, everywhere or at some sites, after those `before`; `calls` counts replaced calls by
+    module."""
 
     flip: Flip
     side: Side
@@ -80,6 +106,7 @@ class _Flipped:
     layouts: Layouts
     where: tuple[Site, ...] = ()
     calls: Counter[str] = field(default_factory=Counter)
+    before: tuple["Flipped", ...] = ()
 
     def compared(self) -> Report:
         """The comparison with the recorded JAX side; raises IsogradError if the flip does not fit the module."""
@@ -96,19 +123,43 @@ class _Flipped:
         """How far the flip moves the row's tensor, relative to its norm."""
         return moved(self._changed(), self.ours, row)
 
-    def _changed(self) -> Recording:
-        paths = [path for path, _ in self.where]
-        module, arguments = changed(self.side.module, self.arguments, self.flip, paths)
-        mode = Replaced(self.flip, self.where)
-        if self.flip.functions and isinstance(module, torch.nn.Module):
+    def error_of(self, row: Row) -> float:
+        """The error of a row with the flip: if it is a forward one, without a backward pass."""
+        options = quick(self.ours)
+        if row.kind in ("intermediate", "output"):
+            options = replace(options, gradients=False, updates=0)
+        field = KIND[row.kind].attribute
+        new, old, other = (
+            getattr(each.values, field).get(row.tensor) for each in (self._changed(options), self.ours, self.theirs)
+        )
+        if old is not None and other is not None and KIND[row.kind].is_inside:
+            both = (each.values.intermediates for each in (self.ours, self.theirs))
+            other = aligned(old, other, orders_used(*both))
+        if new is None or old is None or other is None or new.shape != other.shape:
+            return float("inf")
+        return row.error * criterion.difference(new, other) / (criterion.difference(old, other) or 1.0)
+
+    def _changed(self, options: Options | None = None) -> Recording:
+        module, arguments = self.side.module, self.arguments
+        modes = []
+        for each in (*self.before, self):
+            paths = [path.removeprefix(OWN) for path, _ in each.where]
+            module, arguments = changed(module, arguments, each.flip, paths)
+            modes.append(Replaced(each.flip, each.where))
+        if isinstance(module, torch.nn.Module) and any(each.flip.functions for each in (*self.before, self)):
             module = copy.deepcopy(module)
-            mode.watch(module)
-        with mode:
-            found = record.run(replace(self.side, module=module, own={}), arguments, quick(self.ours))
-        self.calls.update(mode.calls)
-        if self.flip.functions and not mode.used:
+            for mode in modes:
+                mode.watch(module)
+        with contextlib.ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
+            found = record.run(replace(self.side, module=module, own={}), arguments, options or quick(self.ours))
+        self.calls.update(modes[-1].calls)
+        if self.flip.functions and not modes[-1].used:
             raise IsogradError("this flip does not apply: the module never calls the function that it replaces")
-        gradients = self._undone(found.values.parameter_gradients, paths)
+        gradients = found.values.parameter_gradients
+        for each in (*self.before, self):
+            gradients = each._undone(gradients, [path for path, _ in each.where])
         found = replace(found, values=replace(found.values, parameter_gradients=gradients))
         return canonical(found, self.layouts)
 

@@ -25,7 +25,8 @@ class Flip:
 
     `layers` changes a copy of the module and says whether it found anything to change; `weights` permutes arrays by
     name if they pass `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the call by name.
-    `only` decides from a call's arguments whether to replace its function.
+    `only` decides from a call's arguments whether to replace its function. `fix` are the changes of the JAX side and of
+    torch's with the flip's own values, where those of the catalogue are another case's.
     """
 
     divergence: str
@@ -37,9 +38,25 @@ class Flip:
     fits: Callable[[Mapping[str, np.ndarray]], bool] = bool
     inputs: Callable[[str, np.ndarray], np.ndarray | None] | None = None
     only: Callable[..., bool] = _always
+    fix: tuple[str, str] | None = None
 
 
-Site = tuple[str, int | None]  # path of a module, and the number of a call below it (None: all calls)
+# path of a module, and the number of a call below it (None: all calls); "@path" counts calls of its own code alone
+Site = tuple[str, int | None]
+OWN = "@"
+
+
+class Calls(dict[Any, Any]):
+    """Stands for replacements of all functions: replaces none, and keeps the paths of the modules that call each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths: dict[Any, set[str]] = {}
+        self.open: list[str] = []
+
+    def get(self, function: Any, default: Any = None) -> Any:
+        self.paths.setdefault(function, set()).add(self.open[-1] if self.open else "")
+        return default
 
 
 class Replaced(TorchFunctionMode):
@@ -82,7 +99,7 @@ class Replaced(TorchFunctionMode):
         return replacement(func, *args, **(kwargs or {}))
 
     def _is_meant(self) -> bool:
-        around = set(self.open)
+        around = {*self.open, f"{OWN}{self.open[-1]}"} if self.open else {"", OWN}  # a function has no modules
         numbers = {path: self.calls[path] for path in around}
         self.calls.update(around)
         return not self.sites or any(path in around and number in (None, numbers[path]) for path, number in self.sites)

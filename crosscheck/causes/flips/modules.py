@@ -50,6 +50,20 @@ def _toggle(name: str, values: tuple[Any, Any]) -> Callable[[nn.Module], bool]:
     return change
 
 
+def _one_bias(module: nn.Module) -> bool:
+    """Fold each second bias of a recurrent layer into its first, and train that one alone."""
+    found = False
+    for layer in module.modules():
+        if isinstance(layer, nn.LSTM | nn.RNN | nn.LSTMCell | nn.RNNCell):
+            for name, second in layer.named_parameters(recurse=False):
+                if name.startswith("bias_hh"):
+                    getattr(layer, name.replace("_hh", "_ih")).data += second.data
+                    second.data.zero_()
+                    second.requires_grad_(False)
+                    found = True
+    return found
+
+
 LAYER_FLIPS = (
     *(
         Flip(row, f"{norm} with eps {eps:g}", layers=_set_eps(eps, row))
@@ -64,6 +78,7 @@ LAYER_FLIPS = (
             ("0.1", lambda _: 0.1),
         )
     ),
+    Flip("D07", "one trained bias where torch adds two", layers=_one_bias),
     Flip("D20", "variance of every normalisation as E[x^2] - E[x]^2", FAST_VARIANCE),
     Flip("D33", "gradient for an embedding's padding row (or none)", layers=_toggle("padding_idx", (0, None))),
 )

@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from crosscheck.causes.flips.flip import Site
+from crosscheck.causes.flips.flip import OWN, Site
 from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_SITES = 32  # every site costs a run
 
 
-def narrowed(flipped: Any, report: Report) -> tuple[str, Report]:
-    """The sites in words, and the last report: while the flip makes the first differing tensor agree, it is applied at
-    the next place too. `flipped` has already been applied everywhere, which counted its calls."""
+def narrowed(flipped: Any, report: Report) -> tuple[str, Report, list[Site]]:
+    """The sites in words, the last report, and the sites: while the flip makes the first differing tensor agree, it is
+    applied at the next place too. `flipped` has already been applied everywhere, which counted its calls."""
     sites: list[Site] = []
     while (found := _next(flipped, sites, report)) is not None and len(sites) < MOST_SITES:
         site, report = found
         sites.append(site)
-    return ", ".join(_in_words(site, report.name) for site in sites), report
+    return ", ".join(in_words(site, report.name) for site in sites), report, sites
 
 
 def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Report] | None:
     """The first site that makes the tensor agree, else the one after which the two sides diverge latest."""
     later: list[tuple[int, Site, Report]] = []
-    for site in _sites(flipped, report) if report.first_row else ():
+    for site in sites_at(flipped, report) if report.first_row else ():
         if site not in sites:
             with contextlib.suppress(IsogradError):
                 new = replace(flipped, where=(*sites, site), calls=Counter()).compared()
@@ -37,7 +37,7 @@ def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Re
     return (found[0], found[1]) if steps > 0 else None
 
 
-def _sites(flipped: Any, report: Report) -> list[Site]:
+def sites_at(flipped: Any, report: Report) -> list[Site]:
     """The module where the two sides diverge, and each call inside that can be flipped on its own."""
     path = report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
     whole: list[Site] = [(path, None)] if path else []
@@ -45,8 +45,10 @@ def _sites(flipped: Any, report: Report) -> list[Site]:
         return []
     if not flipped.flip.functions:
         return whole
-    number = flipped.calls[path]
-    return [*(whole if number else []), *((path, n) for n in range(number if 1 < number <= MOST_SITES else 0))]
+    own, number = (flipped.calls[place] for place in (f"{OWN}{path}", path))
+    singles = [(f"{OWN}{path}", n) for n in range(min(own, MOST_SITES))] if number > 1 else []
+    inside = [(path, n) for n in range(number)] if 1 < number <= MOST_SITES and own < number else []
+    return [*(whole if number else []), *singles, *inside]
 
 
 def _agrees_now(before: Report, after: Report) -> bool:
@@ -65,7 +67,7 @@ def _steps_later(before: Report, after: Report) -> int:
     return rows.index(now) - rows.index(first) if first in rows and now in rows else 0
 
 
-def _in_words(site: Site, root: str) -> str:
-    path, number = site
+def in_words(site: Site, root: str) -> str:
+    path, number = site[0].removeprefix(OWN), site[1]
     place = f"{root}.{path}" if path else root
     return place if number is None else f"{place} (call {number + 1})"

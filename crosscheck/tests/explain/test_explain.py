@@ -185,8 +185,19 @@ def test_a_gap_that_nothing_explains_says_so():
     assert found.to_dict()["divergence"] is None
 
 
-def test_two_gaps_at_once_are_not_explained_by_one_default():
-    assert explain(*LAYERS.pair(approximate=True), X).divergence is None
+def test_two_gaps_at_once_are_both_named_and_the_first_says_what_it_leaves():
+    found = explain(*LAYERS.pair(approximate=True), X)
+    assert [each.divergence.id for each in (found, *found.more)] == ["D18", "D24"]
+    assert "tensors still disagree" in found.evidence
+    assert found.more[-1].evidence.endswith("and the gap is gone")
+
+
+def test_a_search_ends_with_its_budget():
+    tried = []
+    found = explain(*LAYERS.pair(power=1.5), X, budget=0.0, told=lambda number, what: tried.append(what))
+    assert (found.divergence, found.tried, tried) == (None, 0, [])
+    found = explain(*LAYERS.pair(), X, told=lambda number, what: tried.append(what))
+    assert len(tried) == found.tried > 0
 
 
 def test_a_pair_that_agrees_has_nothing_to_explain():

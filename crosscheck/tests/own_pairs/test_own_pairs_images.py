@@ -98,7 +98,7 @@ def test_a_bias_that_was_left_at_zero_is_no_matter_of_gates():
 
 @pytest.mark.parametrize("wrong", [LinenDecoder(transpose_kernel=True), FlaxDecoder, None])
 def test_what_has_no_parameters_to_fill_is_one_sentence(wrong):
-    with pytest.raises(IsogradError, match="expected an NNX module, or a Linen module as the pair"):
+    with pytest.raises(IsogradError, match="expected an NNX module, a Linen module as the pair"):
         copy_weights(drawn(TorchDecoder()), wrong)
 
 

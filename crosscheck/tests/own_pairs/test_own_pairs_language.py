@@ -142,7 +142,7 @@ NAMED = {
     "positions from 1": ({"first": 1}, "D35", "positions one place later"),
     "positions from 2": ({"first": 2}, "D35", "positions two places later"),
     "an epsilon in the middle of a norm": ({"eps": 1e-5}, "D19", "RMSNorm written out with eps 1e-05"),
-    "float32 in a residual": ({"blocks": ({}, {"dtype": "float32"})}, "D53", "blocks.1.mlp in[0]"),
+    "float32 in a residual": ({"blocks": ({}, {"dtype": "float32"})}, "D73", "blocks.1.mlp in[0]"),
 }
 
 

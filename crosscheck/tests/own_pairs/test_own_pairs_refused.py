@@ -124,7 +124,6 @@ REFUSED = {  # a torch module, a JAX module, inputs, options, and the message
         r"output\[1\] must be a tensor",
     ),
     "no output": (lambda: lambda x: None, lambda: lambda x: None, X, {}, "expected a tensor among the outputs"),
-    "complex outputs": (lambda: torch.fft.fft, lambda: jnp.fft.fft, X, {}, "output must be real, got complex numbers"),
 }
 
 

@@ -31,6 +31,14 @@ def aligned(ours: np.ndarray, theirs: np.ndarray, used: set[Order]) -> np.ndarra
     return min(found, key=lambda array: criterion.difference(ours, array), default=None)
 
 
+def in_their_order(array: np.ndarray, theirs: Shape) -> np.ndarray | None:
+    """An array of ours in the axis order that a shape of the other side has; None if no order gives that shape."""
+    if array.shape == theirs:
+        return array
+    orders = _orders(theirs, array.shape)
+    return array.transpose(orders[0]) if orders else None
+
+
 def _orders(ours: Shape, theirs: Shape) -> list[Order]:
     """Every order that gives their axes our lengths and moves a single axis, as layouts do; swapped height and width
     are a mistake."""

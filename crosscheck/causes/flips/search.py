@@ -1,0 +1,173 @@
+"""Searches for the causes of a gap, one after the other: flips that close it where it first shows, within a budget of
+time.
+
+A flip that closes the first differing tensor is applied in all places that it mends; what is left then is the next gap.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
+from crosscheck.causes.flips.flip import Flip
+from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
+from crosscheck.judging.rows import Row
+from crosscheck.pairing.layouts import Layouts
+from crosscheck.recording.side import Side
+from crosscheck.report import Report
+from shared.errors import IsogradError
+
+MOST_CAUSES = 3
+ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth a search for the rest
+CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share this small is another one's rounding
+
+
+class Cause(NamedTuple):
+    """A flip that closes a gap, in which places (empty: everywhere), the gap's error, and the report of the rest."""
+
+    flip: Flip
+    places: str
+    error: float
+    left: Report
+
+    @property
+    def what(self) -> str:
+        return f"{self.flip.what} in {self.places}" if self.places else self.flip.what
+
+
+@dataclass
+class Budget:
+    """The seconds that a search may take, the attempts made, and who is told of each."""
+
+    seconds: float
+    told: Callable[[int, str], None] = lambda number, what: None
+    tried: int = 0
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_spent(self) -> bool:
+        return time.monotonic() - self.start > self.seconds
+
+    def take(self, what: str) -> bool:
+        """Count an attempt; False if there is no time for it."""
+        if self.is_spent:
+            return False
+        self.tried += 1
+        self.told(self.tried, what)
+        return True
+
+
+def causes_of(
+    flips: Sequence[Flip],
+    side: Side,
+    report: Report,
+    layouts: Layouts,
+    budget: Budget,
+    is_gone: Callable[[Report], bool],
+) -> list[Cause]:
+    """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap."""
+    found: list[Cause] = []
+    applied: tuple[Flipped, ...] = ()
+    calls = calls_of(side, report)
+    while len(found) < MOST_CAUSES and not is_gone(report) and report.first_row is not None:
+        near = _nearest(flips, calls, report)
+        everywhere = [replace(each, before=applied) for each in flipped_by(near, side, report, layouts)]
+        new = _next(everywhere, report, budget, is_gone)
+        if new is None:
+            break
+        cause, flipped = new
+        found.append(cause)
+        applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
+        if report.first_row is not None and report.first_row.error <= ROUNDING:
+            break
+    return found
+
+
+def _nearest(flips: Sequence[Flip], calls: Mapping[Any, set[str]], report: Report) -> list[Flip]:
+    """The flips that can apply, those of functions that the located module's own code calls first."""
+    path = report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
+    can = [flip for flip in flips if not (calls and flip.functions) or any(each in calls for each in flip.functions)]
+    is_far = [not any(path in calls.get(each, ()) for each in flip.functions) for flip in can]
+    return [flip for _, flip in sorted(zip(is_far, can, strict=True), key=lambda pair: pair[0] and bool(calls))]
+
+
+def _next(
+    everywhere: Sequence[Flipped], report: Report, budget: Budget, is_gone: Callable[[Report], bool]
+) -> tuple[Cause, Flipped] | None:
+    """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding."""
+    row = _telling(report)
+    nearly: list[tuple[float, Flipped]] = []
+    for flipped in everywhere:
+        for at in _places(flipped, report, row, budget):
+            with contextlib.suppress(IsogradError, ArithmeticError, RuntimeError, TypeError, ValueError, IndexError):
+                error = _error(at, row)
+                if error <= _least(row):
+                    cause = _cause(at, flipped, report, row, is_gone)
+                    if cause is not None:
+                        return cause
+                elif error <= CLOSED * min(row.error, 1.0):
+                    nearly.append((error, at))
+    for _, at in sorted(nearly, key=lambda each: each[0]):
+        left = at.compared()
+        return Cause(at.flip, _words(at, report), row.error, left), at
+    return None
+
+
+def _telling(report: Report) -> Row:
+    """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for."""
+    rows = report.rows
+    first = report.first_row
+    assert first is not None  # noqa: S101  the caller looks
+    if first.bound or first.kind != "intermediate":
+        return first
+    after = rows[rows.index(first) :] if first in rows else rows
+    return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
+
+
+def _places(flipped: Flipped, report: Report, row: Row, budget: Budget) -> Iterator[Flipped]:
+    """The flip everywhere, then in each place of the module where the gap shows, if it applies at all."""
+    if budget.take(flipped.flip.what):
+        yield flipped
+    for site in sites_at(flipped, report) if flipped.calls or flipped.flip.layers or flipped.flip.weights else ():
+        if budget.take(flipped.flip.what):
+            yield replace(flipped, where=(site,), calls=Counter())
+
+
+def _error(flipped: Flipped, row: Row) -> float:
+    """The row's error with the flip; 0 where the numbers say nothing, so that the whole comparison is made."""
+    is_finite = all(np.isfinite(each) for each in (row.error, row.torch_value, row.jax_value))
+    error = flipped.error_of(row)
+    return error if is_finite else 0.0
+
+
+def _least(row: Row) -> float:
+    return 2 * row.bound
+
+
+def _cause(
+    at: Flipped, everywhere: Flipped, report: Report, row: Row, is_gone: Callable[[Report], bool]
+) -> tuple[Cause, Flipped] | None:
+    """The cause, with the flip in as many places as it mends; None if the whole comparison does not bear it out."""
+    left = at.compared()
+    if is_gone(left):
+        return Cause(at.flip, _words(at, report), row.error, left), at
+    if not np.isfinite(row.error) or not _is_later(left, row):
+        return None
+    places, last, sites = narrowed(everywhere, report)
+    if sites and (is_gone(last) or not at.where):
+        at, left = replace(everywhere, where=tuple(sites), calls=Counter()), last
+    return Cause(at.flip, places if sites and at.where == tuple(sites) else _words(at, report), row.error, left), at
+
+
+def _is_later(left: Report, row: Row) -> bool:
+    """True if the row agrees now, and what is left is no larger than what was there."""
+    return any((each.kind, each.tensor) == (row.kind, row.tensor) and each.agrees for each in left.rows)
+
+
+def _words(at: Flipped, report: Report) -> str:
+    return ", ".join(in_words(site, report.name) for site in at.where)

@@ -1,0 +1,1 @@
+"""Runs of either side in which every step in float64 rounds at random."""
