@@ -40,6 +40,7 @@ from jax_impl.models.encoder_decoder import EncoderDecoder
 from jax_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from jax_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from jax_impl.models.transformer import Transformer
+from jax_impl.pretrained import from_pretrained, save_pretrained
 from jax_impl.weights import load_arrays, to_arrays
 
 __all__ = [
@@ -89,7 +90,9 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "from_pretrained",
     "generate",
+    "save_pretrained",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

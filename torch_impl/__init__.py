@@ -40,6 +40,7 @@ from torch_impl.models.encoder_decoder import EncoderDecoder
 from torch_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from torch_impl.models.transformer import Transformer
+from torch_impl.pretrained import from_pretrained, save_pretrained
 from torch_impl.weights import load_arrays, to_arrays
 
 __all__ = [
@@ -89,7 +90,9 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "from_pretrained",
     "generate",
+    "save_pretrained",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

@@ -7,11 +7,12 @@ from jax import Array
 from jaxtyping import Float, Shaped
 
 from jax_impl.dropout import Dropout
-from jax_impl.layers.activations import activate
+from jax_impl.layers.activations import ACTIVATIONS, activate
 from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.self_attention import SelfAttention
 from jax_impl.layers.small_normal import NormalLinear
 from shared.configs.encoder import EncoderConfig
+from shared.configs.validation import check_choice
 
 Attended = tuple[Float[Array, "B T E"], Float[Array, "B m T T"]]
 
@@ -20,6 +21,7 @@ class ActivatedMLP(nnx.Module):
     """Linear, the config's activation, Linear: x (B, T, E) -> (B, T, E) through `hidden_dim`."""
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+        check_choice("activation", config.activation, ACTIVATIONS)
         self.activation = config.activation
         self.in_proj = NormalLinear(config.embed_dim, config.hidden_dim, rngs=rngs)
         self.out_proj = NormalLinear(config.hidden_dim, config.embed_dim, rngs=rngs)

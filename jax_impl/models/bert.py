@@ -103,6 +103,7 @@ class BertForSentenceClassification(nnx.Module):
     """
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
+        self.config = config
         self.bert = BertModel(config, rngs=rngs)
         self.dropout = Dropout(config.dropout, rngs=rngs)
         self.head = NormalLinear(config.embed_dim, config.num_classes, rngs=rngs)
@@ -123,6 +124,7 @@ class BertForMaskedLM(nnx.Module):
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
         self.activation = config.activation
+        self.config = config
         self.bert = BertModel(config, rngs=rngs)
         self.head = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)
         self.head_norm = LayerNorm(config.embed_dim, config.eps, rngs=rngs)

@@ -116,6 +116,7 @@ class CLIPModel(nnx.Module):
     """
 
     def __init__(self, config: CLIPConfig, *, rngs: nnx.Rngs):
+        self.config = config
         self.text = CLIPTextModel(config, rngs=rngs)
         self.vision = CLIPVisionModel(config, rngs=rngs)
         self.text_projection = Projection(config.text_embed_dim, config.projection_dim, rngs=rngs)

@@ -6,8 +6,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from shared.configs.encoder import EncoderConfig
+from shared.configs.validation import check_choice
 from torch_impl.dropout import Dropout
-from torch_impl.layers.activations import activate
+from torch_impl.layers.activations import ACTIVATIONS, activate
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.self_attention import SelfAttention
 from torch_impl.layers.small_normal import NormalLinear
@@ -19,6 +20,7 @@ class ActivatedMLP(nn.Module):
     """Linear, the config's activation, Linear: x (B, T, E) -> (B, T, E) through `hidden_dim`."""
 
     def __init__(self, config: EncoderConfig):
+        check_choice("activation", config.activation, ACTIVATIONS)
         super().__init__()
         self.activation = config.activation
         self.in_proj = NormalLinear(config.embed_dim, config.hidden_dim)

@@ -106,6 +106,7 @@ class BertForSentenceClassification(nn.Module):
 
     def __init__(self, config: BertConfig):
         super().__init__()
+        self.config = config
         self.bert = BertModel(config)
         self.dropout = Dropout(config.dropout)
         self.head = NormalLinear(config.embed_dim, config.num_classes)
@@ -127,6 +128,7 @@ class BertForMaskedLM(nn.Module):
     def __init__(self, config: BertConfig):
         super().__init__()
         self.activation = config.activation
+        self.config = config
         self.bert = BertModel(config)
         self.head = NormalLinear(config.embed_dim, config.embed_dim)
         self.head_norm = LayerNorm(config.embed_dim, config.eps)

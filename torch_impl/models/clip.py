@@ -118,6 +118,7 @@ class CLIPModel(nn.Module):
 
     def __init__(self, config: CLIPConfig):
         super().__init__()
+        self.config = config
         self.text = CLIPTextModel(config)
         self.vision = CLIPVisionModel(config)
         self.text_projection = Projection(config.text_embed_dim, config.projection_dim)
