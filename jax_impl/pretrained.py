@@ -8,7 +8,7 @@ from flax import nnx
 from jax_impl.build import empty_twin
 from jax_impl.weights import load_arrays, to_arrays
 from shared.errors import IsogradError
-from shared.lazy_arrays import lazy
+from shared.lazy.arrays import lazy
 from shared.pretrained.folder import Pretrained, cast, write_folder
 from shared.registry import TWINS
 

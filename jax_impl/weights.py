@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 
 from shared.errors import WeightsError
-from shared.lazy_arrays import LazyArray
+from shared.lazy.arrays import LazyArray
 from shared.weight_rules import canonical_name, canonical_shape, check_arrays, from_canonical, to_canonical
 
 

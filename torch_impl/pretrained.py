@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from shared.errors import IsogradError
-from shared.lazy_arrays import LazyArrays, lazy
+from shared.lazy.arrays import LazyArrays, lazy
 from shared.pretrained.folder import Pretrained, cast, write_folder
 from shared.registry import TWINS
 from torch_impl.build import empty_twin

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.lazy_arrays import LazyArray
+from shared.lazy.arrays import LazyArray
 from shared.weight_rules import check_arrays
 
 

@@ -26,8 +26,7 @@ class EncoderConfig:
         check_sizes(self, ("embed_dim", "num_heads", "num_layers", "hidden_dim"))
         check_heads(self.embed_dim, self.num_heads)
         check_rates(self, ("dropout", "attention_dropout"))
-        if not self.eps > 0:
-            raise IsogradError(f"eps must be above 0, got {self.eps}")
+        check_positive(self, "eps")
 
 
 def check_sizes(config: object, names: tuple[str, ...]) -> None:
@@ -36,6 +35,12 @@ def check_sizes(config: object, names: tuple[str, ...]) -> None:
         size = getattr(config, name)
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise IsogradError(f"{name} must be an integer of at least 1, got {size!r}")
+
+
+def check_positive(config: object, name: str) -> None:
+    """Raise unless this field is above 0."""
+    if not getattr(config, name) > 0:
+        raise IsogradError(f"{name} must be above 0, got {getattr(config, name)}")
 
 
 def check_rates(config: object, names: tuple[str, ...]) -> None:

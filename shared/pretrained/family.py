@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError, WeightsError
-from shared.lazy_arrays import LazyArrays
+from shared.lazy.arrays import LazyArrays
 from shared.pretrained.rows import Rows, linen
 
 Config = Mapping[str, Any]

@@ -10,8 +10,8 @@ from shared.atomic import new_folder
 from shared.errors import IsogradError
 from shared.foreign_layouts import written_out
 from shared.json_text import parse_json, to_json
-from shared.lazy_arrays import LazyArray, LazyArrays, cast_floats, open_safetensors, write_safetensors
-from shared.lazy_layouts import lazily_from, lazily_to
+from shared.lazy.arrays import LazyArray, LazyArrays, cast_floats, open_safetensors, write_safetensors
+from shared.lazy.layouts import lazily_from, lazily_to
 from shared.pretrained.family import find_family
 from shared.pretrained.table import FAMILIES, family_of
 

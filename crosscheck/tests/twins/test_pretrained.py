@@ -19,8 +19,8 @@ from crosscheck.recording import torch_side
 from crosscheck.recording.nesting import as_call
 from crosscheck.recording.precision import full_precision
 from crosscheck.recording.values import Options
-from shared.lazy_arrays import lazy
-from shared.lazy_layouts import lazily_from
+from shared.lazy.arrays import lazy
+from shared.lazy.layouts import lazily_from
 from shared.pretrained.folder import Pretrained, read_config
 from shared.pretrained.table import FAMILIES
 

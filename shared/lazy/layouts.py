@@ -9,7 +9,7 @@ import numpy as np
 from shared.errors import WeightsError
 from shared.foreign_layouts import turned, written_out
 from shared.foreign_tables import Block, Row
-from shared.lazy_arrays import LazyArray, LazyArrays
+from shared.lazy.arrays import LazyArray, LazyArrays
 from shared.weight_rules import KERNEL_AXES
 
 
