@@ -283,8 +283,8 @@ _ENCODER_SIZES = {
     "eps": 1e-7,
 }
 _BERT_SIZES = {**_ENCODER_SIZES, "vocabulary_size": VOCABULARY, "sequence_length": LENGTH, "token_types": 2}
-_OF_ROBERTA = {"positions": "after_padding", "padding_idx": 1, "token_types": 1}
-_OF_DISTILBERT = {"token_types": 0, "pooler": False, "activation": "relu"}
+_OF_ROBERTA: dict[str, Any] = {"positions": "after_padding", "padding_idx": 1, "token_types": 1}
+_OF_DISTILBERT: dict[str, Any] = {"token_types": 0, "pooler": False, "activation": "relu"}
 _CLIP_SIZES = {
     "vocabulary_size": VOCABULARY,
     "sequence_length": LENGTH,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ LazyArrays = dict[str, LazyArray]
 
 def lazy(arrays: Mapping[str, np.ndarray]) -> LazyArrays:
     """Arrays in memory, as lazy ones."""
-    return {name: LazyArray(array.shape, array.dtype, lambda array=array: array) for name, array in arrays.items()}
+    return {name: LazyArray(array.shape, array.dtype, partial(np.asarray, array)) for name, array in arrays.items()}
 
 
 def open_safetensors(path: Path) -> LazyArrays:
@@ -71,7 +72,7 @@ def open_safetensors(path: Path) -> LazyArrays:
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
     return {
-        name: LazyArray(tuple(shape), DTYPES[kind], lambda name=name: file.get_tensor(name))
+        name: LazyArray(tuple(shape), DTYPES[kind], partial(file.get_tensor, name))
         for name, (shape, kind) in described.items()
     }
 
@@ -100,7 +101,7 @@ def contiguous_bytes(array: LazyArray) -> memoryview:
     """The bytes of an array in C order, little-endian."""
     found = np.asarray(array.read(), order="C")
     little = found.astype(found.dtype.newbyteorder("<"), copy=False)
-    return memoryview(little.reshape(-1).view(np.uint8))
+    return little.reshape(-1).view(np.uint8).data
 
 
 def cast_floats(arrays: Mapping[str, LazyArray], dtype: np.dtype | None) -> LazyArrays:

@@ -99,7 +99,7 @@ BERT = Family(
         "BertForSentenceClassification": {"classifier_dropout": (None,)},
     },
     own={"positions": "absolute"},
-    found={"pooler": "pooler.dense.weight"},
+    found={"pooler": "pooler.dense.bias"},
     dropped=r"^(cls\.|classifier\.|qa_outputs\.)",
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",

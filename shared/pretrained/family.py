@@ -65,7 +65,8 @@ class Family:
             taken[argument] = value
         if wrong:
             raise IsogradError(f"config.json of {self.model_type}: {'; '.join(wrong)}")
-        decided = {argument: any(name.endswith(tensor) for name in names) for argument, tensor in self.found.items()}
+        dotted = tuple(name.replace("/", ".") for name in names)
+        decided = {argument: any(name.endswith(end) for name in dotted) for argument, end in self.found.items()}
         labels = {self.labels: len(flat.get("id2label") or "01")} if self.labels else {}
         return {**taken, **self.own, **decided, **labels}
 

@@ -1,6 +1,7 @@
 """Folders in the layout of Hugging Face: config.json beside model.safetensors, in one file or in shards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,10 +13,12 @@ from shared.foreign_layouts import written_out
 from shared.json_text import parse_json, to_json
 from shared.lazy.arrays import LazyArray, LazyArrays, cast_floats, open_safetensors, write_safetensors
 from shared.lazy.layouts import lazily_from, lazily_to
-from shared.pretrained.family import find_family
+from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
+from shared.pretrained.family import Family, find_family
 from shared.pretrained.table import FAMILIES, family_of
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+LINEN = "flax_model.msgpack"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 ReadPickled = Callable[[Path], LazyArrays]
 
@@ -29,11 +32,19 @@ class Pretrained:
         self.twin = family.twin_of(config) if twin is None else twin
         arrays = read_tensors(folder, read_pickled)
         self.arguments = family.arguments(config, self.twin, set(arrays))
-        rows = family.layout(self.twin, self.arguments)
+        self.is_linen = is_linen(folder)
+        rows = family.layout(self.twin, self.arguments, self.is_linen)
         expected = {str(row.foreign) for row in written_out(rows, _numbered(rows, self.arguments), foreign=False)}
-        tidied, self.left_out = family.tidied(arrays, expected)
+        tidy = partial(_tidied, family) if self.is_linen else family.tidied
+        tidied, self.left_out = tidy(arrays, expected)
         _check_tied(folder, arrays, tidied, family.tied)
         self.arrays = lazily_from(f"{self.twin} in {folder}", rows, tidied)
+
+
+def is_linen(folder: Path) -> bool:
+    """Whether the folder holds the weights of a Flax model alone, as transformers 4 wrote them."""
+    others = (WEIGHTS, INDEX, PICKLED, PICKLED_INDEX)
+    return (folder / LINEN).is_file() and not any((folder / name).is_file() for name in others)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -61,6 +72,8 @@ def read_tensors(folder: Path, read_pickled: ReadPickled | None = None) -> LazyA
         return _sharded(folder, INDEX, open_safetensors)
     if (folder / WEIGHTS).is_file():
         return open_safetensors(_inside(folder, WEIGHTS))
+    if is_linen(folder):
+        return open_msgpack(_inside(folder, LINEN))
     pickled = next((name for name in (PICKLED_INDEX, PICKLED) if (folder / name).is_file()), None)
     if pickled is None:
         raise IsogradError(f"{folder} has no weights: expected {WEIGHTS}, {INDEX} or {PICKLED}")
@@ -71,16 +84,31 @@ def read_tensors(folder: Path, read_pickled: ReadPickled | None = None) -> LazyA
     return read_pickled(_inside(folder, PICKLED))
 
 
-def write_folder(folder: Path, twin: str, arguments: Mapping[str, Any], arrays: Mapping[str, LazyArray]) -> None:
-    """Write canonical arrays of a twin as a folder that transformers loads; atomic, one array at a time in memory."""
+def write_folder(
+    folder: Path, twin: str, arguments: Mapping[str, Any], arrays: Mapping[str, LazyArray], for_linen: bool = False
+) -> None:
+    """Write canonical arrays of a twin as a folder that transformers loads; atomic, one array at a time in memory.
+
+    `for_linen` writes the tree of a Flax model, as transformers 4 loads it.
+    """
     family = family_of(twin, arguments)
     dtypes = {str(array.dtype) for array in arrays.values()}
     config = family.config(twin, arguments, dtypes.pop() if len(dtypes) == 1 else "float32")
-    theirs = lazily_to(f"a folder of {family.model_type}", family.layout(twin, arguments), arrays)
+    theirs = lazily_to(f"a folder of {family.model_type}", family.layout(twin, arguments, for_linen), arrays)
     with new_folder(folder) as temporary:
         temporary.mkdir()
         (temporary / CONFIG).write_text(to_json(config, indent=2) + "\n", encoding="utf-8")
-        write_safetensors(temporary / WEIGHTS, theirs, {"format": "pt"})
+        if for_linen:
+            write_msgpack(temporary / LINEN, theirs)
+        else:
+            write_safetensors(temporary / WEIGHTS, theirs, {"format": "pt"})
+
+
+def names_of(twin: str, arguments: Mapping[str, Any], canonical: Iterable[str], for_linen: bool) -> dict[str, str]:
+    """Every canonical name -> its name in a folder of transformers, with the part of a packed array in brackets."""
+    rows = written_out(family_of(twin, arguments).layout(twin, arguments, for_linen), canonical, foreign=False)
+    parts = {row.canonical: (row, f"[{row.foreign_block[0]}/{row.foreign_block[1]}]") for row in rows}
+    return {name: f"{row.foreign}{part if row.foreign_block[1] > 1 else ''}" for name, (row, part) in parts.items()}
 
 
 def cast(arrays: Mapping[str, LazyArray], dtype: str | None) -> LazyArrays:
@@ -136,6 +164,13 @@ def _numbered(rows: Any, arguments: Mapping[str, Any]) -> list[str]:
         for row in rows
         for layer in range(arguments.get(counts.get(row.canonical.split(".")[0], "num_layers"), 1))
     ]
+
+
+def _tidied(family: Family, arrays: LazyArrays, expected: set[str]) -> tuple[LazyArrays, list[str]]:
+    """The same for the paths of a tree, below "params" or not."""
+    dotted = {name.removeprefix("params/").replace("/", "."): array for name, array in arrays.items()}
+    tidied, left = family.tidied(dotted, {name.replace("/", ".") for name in expected})
+    return {name.replace(".", "/"): array for name, array in tidied.items()}, left
 
 
 def _check_tied(folder: Path, arrays: LazyArrays, tidied: LazyArrays, tied: Mapping[str, str]) -> None:

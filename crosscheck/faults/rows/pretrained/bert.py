@@ -31,7 +31,7 @@ BERT: tuple[Fault, ...] = (
     ),
     *both_sides(
         "roberta-positions-from-padding", "position", "the first token has the position of padding", FILE,
-        *alike(AFTER_PADDING, f"({AFTER_PADDING} - is_token)"), "BertModel:roberta", "embeddings", divergence="D35",
+        *alike(AFTER_PADDING, f"({AFTER_PADDING} - 1 * is_token)"), "BertModel:roberta", "embeddings", divergence="D35",
     ),
     *both_sides(
         "roberta-padding-counts", "position", "padding takes up positions", FILE,
