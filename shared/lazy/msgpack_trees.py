@@ -17,6 +17,9 @@ ARRAY, SCALAR = 1, 3  # Flax's codes of extension types: (shape, dtype, bytes)
 CHUNKED = "__msgpack_chunked_array__"  # the mark of an array in several pieces, as msgpack's limits need it
 CHUNK = 2**30  # bytes
 LONGEST = 2**32 - 1  # of one value in msgpack
+HEADER = 512  # bytes that hold the headers of an array
+EXTENSIONS = {0xC7: 3, 0xC8: 4, 0xC9: 6}  # the first byte of an extension -> the length of its header
+BINARIES = {0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}  # the same of bytes, also in old files
 OTHER_DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -58,9 +61,7 @@ def _leaves(path: Path, unpacker: Any, prefix: str) -> Iterator[tuple[str, LazyA
         if kind not in ("map", "array"):
             raise IsogradError(f"can't read {path}: expected an array at {place}, got something else")
         unpacker.skip()
-        read = partial(_read, path, start, unpacker.tell())
-        array = read()
-        yield place, LazyArray(array.shape, array.dtype, read)
+        yield place, _chunked(path, start, unpacker.tell()) if kind == "map" else _whole(path, start)
 
 
 def _kind(path: Path, start: int) -> str:
@@ -78,6 +79,38 @@ def _is_chunked(path: Path, start: int) -> bool:
         return file.read(len(CHUNKED) + 3).find(CHUNKED.encode()) in (2, 3)  # the first key of the map itself
 
 
+def _whole(path: Path, start: int) -> LazyArray:
+    """An array in one piece, whose numbers lie behind the headers of the extension and of its parts."""
+    with path.open("rb") as file:
+        file.seek(start)
+        header = file.read(HEADER)
+    extension = 2 if header[0] >= 0xD4 else EXTENSIONS[header[0]]
+    if header[extension - 1] not in (ARRAY, SCALAR):
+        raise ValueError(f"an extension of type {header[extension - 1]} is no array")
+    unpacker = _library().Unpacker()
+    unpacker.feed(header[extension:])
+    unpacker.read_array_header()
+    shape, dtype = tuple(unpacker.unpack()), _dtype(unpacker.unpack())
+    offset = extension + unpacker.tell()
+    offset = start + offset + BINARIES.get(header[offset], 1)
+    return LazyArray(shape, dtype, partial(_numbers, path, offset, shape, dtype))
+
+
+def _numbers(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    content = np.fromfile(path, np.uint8, count, offset=offset)
+    if content.size != count:
+        raise IsogradError(f"can't read {path}: it is truncated")
+    return content.view(dtype).reshape(shape)
+
+
+def _chunked(path: Path, start: int, end: int) -> LazyArray:
+    """An array in several pieces."""
+    read = partial(_read, path, start, end)
+    array = read()
+    return LazyArray(array.shape, array.dtype, read)
+
+
 def _read(path: Path, start: int, end: int) -> np.ndarray:
     with path.open("rb") as file:
         file.seek(start)
@@ -87,19 +120,19 @@ def _read(path: Path, start: int, end: int) -> np.ndarray:
 
 
 def _array(value: Any) -> np.ndarray:
-    if isinstance(value, np.ndarray):
-        return value
     shape = [value["shape"][str(axis)] for axis in range(len(value["shape"]))]
     chunks = [value["chunks"][str(index)] for index in range(len(value["chunks"]))]
     return np.concatenate(chunks).reshape(shape)
 
 
 def _extension(code: int, data: bytes) -> np.ndarray:
-    if code not in (ARRAY, SCALAR):
-        raise ValueError(f"an extension of type {code} is no array")
     shape, dtype, content = _library().unpackb(data, max_bin_len=LONGEST)
-    name = dtype.decode() if isinstance(dtype, bytes) else dtype
-    return np.frombuffer(content, OTHER_DTYPES.get(name) or np.dtype(name)).reshape(shape)
+    return np.frombuffer(content, _dtype(dtype)).reshape(shape)
+
+
+def _dtype(name: str | bytes) -> np.dtype:
+    text = name.decode() if isinstance(name, bytes) else name
+    return OTHER_DTYPES.get(text) or np.dtype(text)
 
 
 def _nested(arrays: Mapping[str, LazyArray]) -> dict[str, Any]:
@@ -122,7 +155,7 @@ def _write_tree(file: BinaryIO, packer: Any, tree: Mapping[str, Any]) -> None:
         elif value.nbytes > CHUNK:
             _write_chunks(file, packer, value)
         else:
-            file.write(_packed(packer, value.shape, value.dtype, contiguous_bytes(value)))
+            _write_array(file, packer, value.shape, value.dtype, contiguous_bytes(value))
 
 
 def _write_chunks(file: BinaryIO, packer: Any, array: LazyArray) -> None:
@@ -133,12 +166,16 @@ def _write_chunks(file: BinaryIO, packer: Any, array: LazyArray) -> None:
     file.write(packer.pack("chunks") + packer.pack_map_header(len(starts)))
     for index, start in enumerate(starts):
         part = content[start : start + size]
-        file.write(packer.pack(str(index)) + _packed(packer, (len(part) // array.dtype.itemsize,), array.dtype, part))
+        file.write(packer.pack(str(index)))
+        _write_array(file, packer, (len(part) // array.dtype.itemsize,), array.dtype, part)
 
 
-def _packed(packer: Any, shape: tuple[int, ...], dtype: np.dtype, content: memoryview) -> bytes:
-    inner = _library().packb((shape, dtype.name, bytes(content)), use_bin_type=True)
-    return packer.pack(_library().ExtType(ARRAY, inner))
+def _write_array(file: BinaryIO, packer: Any, shape: tuple[int, ...], dtype: np.dtype, content: memoryview) -> None:
+    """An extension of shape, name and bytes, with headers of four bytes for the lengths, so that nothing is copied."""
+    inner = packer.pack_array_header(3) + packer.pack(shape) + packer.pack(dtype.name)
+    inner += b"\xc6" + len(content).to_bytes(4, "big")
+    file.write(b"\xc9" + (len(inner) + len(content)).to_bytes(4, "big") + bytes([ARRAY]) + inner)
+    file.write(content)
 
 
 def _library() -> ModuleType:
