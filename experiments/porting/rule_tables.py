@@ -91,7 +91,7 @@ def _wrong(row: Any) -> str:
     return ""
 
 
-def _is_part(value: list) -> bool:
+def _is_part(value: Any) -> bool:
     return len(value) == 2 and all(type(number) is int for number in value) and 0 <= value[0] < value[1]
 
 
