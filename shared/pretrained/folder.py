@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from shared.atomic import new_folder
+from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.foreign_layouts import written_out
 from shared.json_text import parse_json, to_json
@@ -30,6 +31,7 @@ class Pretrained:
         config = read_config(folder)
         family = find_family(FAMILIES, config)
         self.twin = family.twin_of(config) if twin is None else twin
+        check_choice(f"twin of {family.model_type}", self.twin, dict.fromkeys(family.architectures.values()))
         arrays = read_tensors(folder, read_pickled)
         self.arguments = family.arguments(config, self.twin, set(arrays))
         self.is_linen = is_linen(folder)

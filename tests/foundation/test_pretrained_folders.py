@@ -102,6 +102,12 @@ def test_the_encoder_of_a_model_with_a_head_is_read_alone(tmp_path):
     assert all(whole[f"bert.{name}"].tobytes() == array.tobytes() for name, array in encoder.items())
 
 
+def test_a_twin_of_another_family_is_refused(tmp_path):
+    folder_of_transformers(tmp_path, "BertModel")
+    with pytest.raises(IsogradError, match="unknown twin of bert 'GPT'"):
+        from_pretrained(tmp_path, twin="GPT")
+
+
 def test_buffers_and_repeated_tied_tensors_are_left_out_and_an_absent_pooler_is_absent(tmp_path):
     folder_of_transformers(tmp_path, "BertModel")
     arrays = renamed(tmp_path, lambda name: name)

