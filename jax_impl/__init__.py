@@ -21,23 +21,43 @@ from jax_impl.layers.decoder import DecoderAttn
 from jax_impl.layers.efficient_attention import low_rank_attention, projected_attention
 from jax_impl.layers.embedding import Embedding
 from jax_impl.layers.encoder import Encoder
+from jax_impl.layers.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from jax_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.linear import Linear
 from jax_impl.layers.linear_rnn import LinearRNN
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
+from jax_impl.layers.patch_embedding import PatchEmbedding
 from jax_impl.layers.positions import LearnedPositions
 from jax_impl.layers.relative_attention import RelativeAttention
+from jax_impl.layers.self_attention import SelfAttention
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.soft_attention import Attn
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
+from jax_impl.models.bert import BertEmbeddings, BertForMaskedLM, BertForSentenceClassification, BertModel
+from jax_impl.models.clip import CLIPModel, CLIPTextModel, CLIPVisionModel, Projection, contrastive_loss
 from jax_impl.models.encoder_decoder import EncoderDecoder
 from jax_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from jax_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from jax_impl.models.transformer import Transformer
+from jax_impl.pretrained import from_pretrained, save_pretrained
 from jax_impl.weights import load_arrays, to_arrays
 
 __all__ = [
+    "ActivatedMLP",
+    "PostNormLayer",
+    "PreNormLayer",
+    "PatchEmbedding",
+    "SelfAttention",
+    "BertEmbeddings",
+    "BertForMaskedLM",
+    "BertForSentenceClassification",
+    "BertModel",
+    "CLIPModel",
+    "CLIPTextModel",
+    "CLIPVisionModel",
+    "Projection",
+    "contrastive_loss",
     "GPT",
     "GRU",
     "MLP",
@@ -70,7 +90,9 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "from_pretrained",
     "generate",
+    "save_pretrained",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

@@ -42,6 +42,11 @@ def read_weights(path: str | Path, module: nnx.Module) -> dict[str, np.ndarray]:
     return {name: arrays[name] for name in parameter_shapes(module)}
 
 
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Every array of a file under its own name, the parts of its path joined by dots, in the layout of the file."""
+    return {".".join(place): leaf for place, leaf in _leaves(Path(path)).items()}
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """What the file says of its model: the custom metadata of the Orbax folder."""
     with _readable(Path(path)), ocp.PyTreeCheckpointer() as checkpointer:

@@ -10,6 +10,7 @@ from flax import nnx
 from jax import Array
 
 from shared.errors import WeightsError
+from shared.lazy.arrays import LazyArray
 from shared.weight_rules import canonical_name, canonical_shape, check_arrays, from_canonical, to_canonical
 
 
@@ -18,7 +19,7 @@ def to_arrays(module: nnx.Module) -> dict[str, np.ndarray]:
     return {canonical_name(path): to_canonical(path, to_numpy(value)) for path, value in _parameters(module)}
 
 
-def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
+def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray | LazyArray]) -> None:
     """Replace every parameter with the array of its name, which keeps its dtype.
 
     Raises one WeightsError that lists every name that is missing, unused, misshapen or not of floats; the module is
@@ -27,7 +28,7 @@ def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
     check_arrays(parameter_shapes(module), arrays, type(module).__name__)
     state = nnx.state(module, nnx.Param)
     for path, variable in nnx.to_flat_state(state):
-        variable.set_value(to_tensor(from_canonical(path, arrays[canonical_name(path)])))
+        variable.set_value(to_tensor(from_canonical(path, np.asarray(arrays[canonical_name(path)]))))
     nnx.update(module, state)
 
 

@@ -1,6 +1,7 @@
 """Checkpoint files: named arrays and JSON metadata in one safetensors file, byte-exact, written atomically."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from shared.atomic import new_file
 from shared.digests import DIGESTS, check_digests, with_digests
 from shared.errors import IsogradError
 from shared.json_text import parse_object, to_json
+from shared.lazy.arrays import LazyArrays, open_safetensors
 
 Metadata = dict[str, Any]
 
@@ -47,18 +49,27 @@ def save(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) ->
         temporary.chmod(mode)
 
 
+def open_arrays(path: str | Path) -> tuple[LazyArrays, Metadata]:
+    """The same as `load`, with arrays that are read when needed; their digests are checked one by one."""
+    with _readable(path), safetensors.safe_open(path, framework="np") as file:
+        header = file.metadata() or {}
+        metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else None
+    arrays = open_safetensors(Path(path))
+    if metadata is None:
+        return arrays, dict(header)
+    check_digests(path, arrays, metadata)
+    return arrays, {name: value for name, value in metadata.items() if name != DIGESTS}
+
+
 def load(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
     """The arrays in their own dtypes, and the metadata; for a foreign file, the texts of its header.
 
     Raises IsogradError if the file is missing, empty, truncated, in a different format, or changed since its writing.
     """
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-            metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else None
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise IsogradError(f"can't read {path}: {_reason(Path(path), error)}") from error
+    with _readable(path), safetensors.safe_open(path, framework="np") as file:
+        header = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        metadata = parse_object(header[HEADER_ENTRY]) if HEADER_ENTRY in header else None
     if metadata is None:
         return arrays, dict(header)
     check_digests(path, arrays, metadata)
@@ -69,6 +80,14 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; numpy scalars become plain numbers."""
     with new_file(path) as temporary:
         temporary.write_text(to_json(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise IsogradError(f"can't read {path}: {_reason(Path(path), error)}") from error
 
 
 def _check_dtypes(path: str | Path, arrays: ArrayMapping) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from shared.arrays import ArrayMapping
 from shared.errors import IsogradError
 from shared.json_text import parse_json, to_json
+from shared.lazy.arrays import LazyArray, LazyArrays
 
 DIGESTS = "digests"  # in the metadata: by array, and of the rest of the metadata
 METADATA = ""  # the rest of the metadata among the digests; no array has this name
@@ -20,13 +21,13 @@ def digest_of_json(content: Any) -> str:
     return hashlib.sha256(to_json(parse_json(to_json(content)), sort_keys=True).encode()).hexdigest()
 
 
-def with_digests(arrays: ArrayMapping, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def with_digests(arrays: ArrayMapping | LazyArrays, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata and, beside it, a digest of every array and of the metadata itself."""
     rest = {name: value for name, value in metadata.items() if name != DIGESTS}
     return {**rest, DIGESTS: _digests(arrays, rest)}
 
 
-def check_digests(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str, Any]) -> None:
+def check_digests(path: str | Path, arrays: ArrayMapping | LazyArrays, metadata: Mapping[str, Any]) -> None:
     """Raise one IsogradError that names everything that was changed since its digest was written, if there are any."""
     if DIGESTS not in metadata:
         return
@@ -42,11 +43,11 @@ def check_digests(path: str | Path, arrays: ArrayMapping, metadata: Mapping[str,
     )
 
 
-def _digests(arrays: ArrayMapping, rest: Mapping[str, Any]) -> dict[str, str]:
+def _digests(arrays: ArrayMapping | LazyArrays, rest: Mapping[str, Any]) -> dict[str, str]:
     return {METADATA: digest_of_json(rest), **{name: _digest(array) for name, array in arrays.items()}}
 
 
-def _digest(array: np.ndarray) -> str:
+def _digest(array: np.ndarray | LazyArray) -> str:
     """Of the dtype, the shape and the bytes, whatever the order of the array's own bytes and elements in memory."""
     digest = hashlib.sha256(f"{array.dtype.name} {array.shape}".encode())
     digest.update(np.asarray(array, array.dtype.newbyteorder("<"), order="C").reshape(-1).view(np.uint8).data)

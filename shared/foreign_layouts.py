@@ -4,7 +4,7 @@ A row says that one block of a foreign array is one block of a canonical array, 
 transposes, and its inverse is free. What a layout can't hold is rejected with the reason, never approximated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from shared.arrays import Arrays
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError, WeightsError
 from shared.foreign_tables import BOTH_WAYS, LAYOUTS, REFUSED, WHOLE, Block, Row
+from shared.weight_rules import KERNEL_AXES
 
 
 def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
@@ -26,7 +27,7 @@ def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
     for row in rows:
         if row.foreign is not None:
             array = arrays[row.foreign]
-            piece = _cut(layout, row.foreign, array.T if row.transposed else array, row.foreign_block)
+            piece = _cut(layout, row.foreign, turned(array) if row.transposed else array, row.foreign_block)
             blocks.setdefault(row.canonical, {})[row.canonical_block] = piece
     for row in rows:
         if row.foreign is None:  # the layout's missing bias is zero
@@ -51,7 +52,13 @@ def to_foreign(layout: str, canonical: Mapping[str, np.ndarray]) -> Arrays:
             )
     transposed = {row.foreign for row in rows if row.transposed}
     joined = _joined(layout, blocks)
-    return {name: np.array(array.T, order="C") if name in transposed else array for name, array in joined.items()}
+    return {name: turned(array, back=True) if name in transposed else array for name, array in joined.items()}
+
+
+def turned(array: np.ndarray, back: bool = False) -> np.ndarray:
+    """A kernel of Flax with its outputs first, or such an array as a kernel again; contiguous."""
+    axes = KERNEL_AXES.get(array.ndim, tuple(range(array.ndim)))
+    return np.array(array.transpose(np.argsort(axes) if back else axes), order="C")
 
 
 def _rows(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> list[Row]:
@@ -59,10 +66,15 @@ def _rows(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> list[
     if layout in REFUSED:
         raise IsogradError(f"{layout} can't be converted: {REFUSED[layout]}")
     check_choice("layout", layout, [*LAYOUTS, *REFUSED])
-    table = LAYOUTS[layout]
+    return written_out(LAYOUTS[layout], arrays, foreign)
+
+
+def written_out(table: Iterable[Row], arrays: Iterable[str], foreign: bool) -> list[Row]:
+    """The rows of a table with its layers written out, as many as the names of the arrays have."""
+    table, names = tuple(table), set(arrays)
     depths: dict[str | None, int] = {}
     for row in table:
-        depth = _depth(row.foreign if foreign else row.canonical, arrays)
+        depth = _depth(row.foreign if foreign else row.canonical, names)
         depths[_owner(row)] = max(depths.get(_owner(row), 1), depth)
     return [
         replace(
@@ -82,7 +94,7 @@ def _owner(row: Row) -> str | None:
     return path.rstrip(".").rpartition(".")[0] if layer else None
 
 
-def _depth(name: str | None, arrays: Mapping[str, np.ndarray]) -> int:
+def _depth(name: str | None, arrays: set[str]) -> int:
     """The number of layers of a row; at least one, so that a row without any is reported as missing."""
     layers = 1
     while name is not None and "{}" in name and name.format(layers) in arrays:

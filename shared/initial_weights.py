@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from shared.configs.clip import LOGIT_SCALE
 from shared.configs.gpt import DEVIATION
 from shared.errors import IsogradError
 
@@ -62,7 +63,22 @@ def small_normal_by_depth(generator: np.random.Generator, name: str, shapes: Sha
     return small_normal(generator, name, shapes) / math.sqrt(2 * max(len(blocks), 1))
 
 
+def normal_by_width(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """N(0, 1 / E) for vectors of width E, as in CLIP."""
+    return normal(generator, name, shapes) * shapes[name][-1] ** -0.5
+
+
+def logit_scale(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """ln(1 / 0.07), as in CLIP."""
+    return np.full(shapes[name], LOGIT_SCALE)
+
+
 INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a name applies
+    (r"(token_type|patch)_embedding\.weight$", small_normal),
+    (r"((self_attention|activated_mlp)\.\w+|(^|\.)(pooler|head))\.weight$", small_normal),
+    (r"(self_attention|activated_mlp)\.\w+\.bias$|(^|\.)(pooler|head)\.bias$|head_bias$", zeros),
+    (r"_projection\.weight$|class_embedding$", normal_by_width),
+    (r"logit_scale$", logit_scale),
     (r"((token|position)_embedding|lm_head)\.weight$", small_normal),
     (r"(causal_attention|feed_forward)\.out_proj\.weight$", small_normal_by_depth),
     (r"(causal_attention|feed_forward)\.\w+\.weight$", small_normal),

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.configs.bert import BertConfig
+from shared.configs.clip import CLIPConfig
+from shared.configs.encoder import EncoderConfig
 from shared.configs.gpt import GPTConfig
 from shared.configs.validation import check_choice
 
@@ -22,9 +25,9 @@ class Twin:
     """A pair of classes or functions with one name; `name` may carry a variant after a colon.
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
-    (0 to 1 per row), "token labels" and "token weights" (the same per token), or the axes of a float array, by B, T, S
-    (keys), the name of an argument, or a number; "visible" before the axes makes a mask of them. Those named in
-    `optional` may be left out.
+    (0 to 1 per row), "token types", "token labels" and "token weights" (the same per token), or the axes of a float
+    array, by B, T, S (keys), the name of an argument, or a number; "visible" before the axes makes a mask of them.
+    Those named in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
 
@@ -280,6 +283,86 @@ _LANGUAGE_MODELS = (
     _of_gpt("GPT:without_positions", {"inputs": "ids"}, positions="none"),
 )
 
+_ENCODER_SIZES = {
+    "embed_dim": WIDTH,
+    "num_heads": HEADS,
+    "num_layers": 2,
+    "hidden_dim": MLP_WIDTH,
+    "dropout": 0.3,
+    "attention_dropout": 0.2,
+    "eps": 1e-7,
+}
+_BERT_SIZES = {**_ENCODER_SIZES, "vocabulary_size": VOCABULARY, "sequence_length": LENGTH, "token_types": 2}
+_OF_ROBERTA: dict[str, Any] = {"positions": "after_padding", "padding_idx": 1, "token_types": 1}
+_OF_DISTILBERT: dict[str, Any] = {"token_types": 0, "pooler": False, "activation": "relu"}
+_CLIP_SIZES = {
+    "vocabulary_size": VOCABULARY,
+    "sequence_length": LENGTH,
+    "end_token": 4,
+    "text_embed_dim": WIDTH,
+    "text_num_heads": HEADS,
+    "text_num_layers": 2,
+    "text_hidden_dim": MLP_WIDTH,
+    "text_attention_dropout": 0.2,
+    "image_size": 10,
+    "patch_size": 3,
+    "channels": 2,
+    "vision_embed_dim": 15,
+    "vision_num_heads": 5,
+    "vision_num_layers": 2,
+    "vision_hidden_dim": 14,
+    "vision_attention_dropout": 0.1,
+    "vision_eps": 1e-6,
+    "projection_dim": 12,
+}
+
+
+def _of_bert(name: str, task: str | None = None, **arguments: Any) -> Twin:
+    inputs = dict(_IDS) if task or arguments.get("token_types") == 0 else {**_IDS, "token_types": "token types"}
+    sizes = {**_BERT_SIZES, **arguments}
+    return Twin(name, "models.bert", inputs, sizes, tuple(inputs)[1:], task=task, config=BertConfig)
+
+
+def _of_encoder(name: str, module: str, **arguments: Any) -> Twin:
+    inputs = _WIDE if name.startswith("ActivatedMLP") else _BLOCK
+    return Twin(name, module, inputs, {**_ENCODER_SIZES, **arguments}, tuple(inputs)[1:], config=EncoderConfig)
+
+
+def _of_clip(name: str, inputs: Mapping[str, str], **arguments: Any) -> Twin:
+    optional = tuple(key for key in inputs if key == "mask")
+    return Twin(name, "models.clip", inputs, {**_CLIP_SIZES, **arguments}, optional, config=CLIPConfig)
+
+
+_IMAGES = {"pixels": "7 channels image_size image_size"}
+_EMBEDDED = {"inputs": "ids", "token_types": "token types"}
+_PRETRAINED = (
+    _of_encoder("SelfAttention", "layers.self_attention"),
+    _of_encoder("ActivatedMLP", "layers.encoder_layers"),
+    *(
+        _of_encoder(f"ActivatedMLP:{name}", "layers.encoder_layers", activation=name)
+        for name in ("gelu_new", "quick_gelu", "relu", "silu", "tanh")
+    ),
+    _of_encoder("PostNormLayer", "layers.encoder_layers"),
+    _of_encoder("PreNormLayer", "layers.encoder_layers"),
+    Twin("BertEmbeddings", "models.bert", _EMBEDDED, _BERT_SIZES, ("token_types",), config=BertConfig),
+    _of_bert("BertModel"),
+    _of_bert("BertModel:roberta", **_OF_ROBERTA),
+    _of_bert("BertModel:distilbert", **_OF_DISTILBERT),
+    _of_bert("BertForSentenceClassification", task="classification", num_classes=CLASSES),
+    _of_bert("BertForMaskedLM"),
+    Twin(
+        "PatchEmbedding",
+        "layers.patch_embedding",
+        {"pixels": "7 channels 10 11"},
+        {"channels": 2, "patch_size": 3, "embed_dim": 15},
+    ),
+    _of_clip("CLIPTextModel", _IDS),
+    _of_clip("CLIPTextModel:highest_id", _IDS, end_token=None),
+    _of_clip("CLIPVisionModel", _IMAGES),
+    Twin("Projection", "models.clip", {"x": "B in_features"}, {"in_features": 15, "out_features": 12}),
+    _of_clip("CLIPModel", {"inputs": "ids", **_IMAGES, "mask": "mask"}),
+)
+
 
 def _function(
     name: str,
@@ -314,12 +397,15 @@ _FUNCTIONS = (
     _function("projected_attention:not_normalised", _PROJECTED, "layers.efficient_attention", normalised=False),
     _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses", _OF_SCORES),
     _function("cross_entropy:tokens", {"logits": "B T num_classes", "labels": "token labels"}, "losses"),
+    _function("contrastive_loss", {"logits": "7 7"}, "models.clip"),
     _function("predicted_classes", {"logits": "B num_classes"}, "losses", _OF_SCORES),
     _function("weighted_mean", {"values": "B", "weights": "weights"}, "losses"),
     _function("weighted_mean:tokens", {"values": "B T", "weights": "token weights"}, "losses"),
 )
 
-TWINS: dict[str, Twin] = {twin.name: twin for twin in (*_LAYERS, *_MODELS, *_LANGUAGE_MODELS, *_FUNCTIONS)}
+TWINS: dict[str, Twin] = {
+    twin.name: twin for twin in (*_LAYERS, *_MODELS, *_LANGUAGE_MODELS, *_PRETRAINED, *_FUNCTIONS)
+}
 
 
 def find_twin(name: str) -> Twin:

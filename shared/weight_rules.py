@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from shared.errors import WeightsError
+from shared.lazy.arrays import LazyArrays
 
 LAST_PART = {"kernel": "weight", "embedding": "weight", "scale": "weight"}  # Flax's word -> PyTorch's; others stay
 KERNEL_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1), 5: (4, 3, 0, 1, 2)}  # (in, out) -> (out, in); HWIO -> OIHW
@@ -40,7 +41,7 @@ def canonical_shape(path: Path, shape: Shape) -> Shape:
     return tuple(shape[axis] for axis in _axes(path, len(shape)))
 
 
-def check_names(expected: Mapping[str, Shape], arrays: Mapping[str, np.ndarray], owner: str) -> None:
+def check_names(expected: Mapping[str, Shape], arrays: Mapping[str, np.ndarray] | LazyArrays, owner: str) -> None:
     """Raise one `WeightsError` that lists every missing, unused and misshapen name."""
     _refuse(owner, _misfits(expected, arrays))
 
@@ -56,7 +57,7 @@ def _axes(path: Path, ndim: int) -> Shape:
     return KERNEL_AXES.get(ndim, own) if path[-1] == "kernel" else own
 
 
-def _misfits(expected: Mapping[str, Shape], arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+def _misfits(expected: Mapping[str, Shape], arrays: Mapping[str, np.ndarray] | LazyArrays) -> dict[str, list[str]]:
     return {
         "missing": [name for name in expected if name not in arrays],
         "unused": [name for name in arrays if name not in expected],

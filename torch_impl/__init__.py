@@ -21,23 +21,43 @@ from torch_impl.layers.decoder import DecoderAttn
 from torch_impl.layers.efficient_attention import low_rank_attention, projected_attention
 from torch_impl.layers.embedding import Embedding
 from torch_impl.layers.encoder import Encoder
+from torch_impl.layers.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from torch_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.linear import Linear
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
+from torch_impl.layers.patch_embedding import PatchEmbedding
 from torch_impl.layers.positions import LearnedPositions
 from torch_impl.layers.relative_attention import RelativeAttention
+from torch_impl.layers.self_attention import SelfAttention
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
+from torch_impl.models.bert import BertEmbeddings, BertForMaskedLM, BertForSentenceClassification, BertModel
+from torch_impl.models.clip import CLIPModel, CLIPTextModel, CLIPVisionModel, Projection, contrastive_loss
 from torch_impl.models.encoder_decoder import EncoderDecoder
 from torch_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
 from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from torch_impl.models.transformer import Transformer
+from torch_impl.pretrained import from_pretrained, save_pretrained
 from torch_impl.weights import load_arrays, to_arrays
 
 __all__ = [
+    "ActivatedMLP",
+    "PostNormLayer",
+    "PreNormLayer",
+    "PatchEmbedding",
+    "SelfAttention",
+    "BertEmbeddings",
+    "BertForMaskedLM",
+    "BertForSentenceClassification",
+    "BertModel",
+    "CLIPModel",
+    "CLIPTextModel",
+    "CLIPVisionModel",
+    "Projection",
+    "contrastive_loss",
     "GPT",
     "GRU",
     "MLP",
@@ -70,7 +90,9 @@ __all__ = [
     "attn_softmax",
     "compute_outputs",
     "cross_entropy",
+    "from_pretrained",
     "generate",
+    "save_pretrained",
     "init_qkv_proj",
     "load_arrays",
     "low_rank_attention",

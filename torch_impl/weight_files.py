@@ -37,6 +37,11 @@ def read_weights(path: str | Path, module: nn.Module) -> dict[str, np.ndarray]:
     return {name: to_numpy(tensors[name]) for name in parameter_shapes(module)}
 
 
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Every array of a file under its own name, in the layout of the file; no pickled code is ever run."""
+    return {name: to_numpy(tensor) for name, tensor in _unwrapped(_state_dict(Path(path))).items()}
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Metadata of the file: none, since a plain state dict has no place for any."""
     return {}

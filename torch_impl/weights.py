@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shared.lazy.arrays import LazyArray
 from shared.weight_rules import check_arrays
 
 
@@ -17,7 +18,7 @@ def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: to_numpy(parameter) for name, parameter in module.named_parameters()}
 
 
-def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray | LazyArray]) -> None:
     """Replace every parameter with the array of its name, which keeps its dtype.
 
     Raises one WeightsError that lists every name that is missing, unused, misshapen or not of floats; the module is
@@ -25,7 +26,7 @@ def load_arrays(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """
     check_arrays(parameter_shapes(module), arrays, type(module).__name__)
     for name, parameter in module.named_parameters():
-        parameter.data = to_tensor(arrays[name], parameter.device)
+        parameter.data = to_tensor(np.asarray(arrays[name]), parameter.device)
 
 
 def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

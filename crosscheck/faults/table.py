@@ -16,6 +16,7 @@ from crosscheck.faults.rows.linear import LINEAR, LINEAR_RNN
 from crosscheck.faults.rows.losses import BORDERS, LOSSES
 from crosscheck.faults.rows.other_optimizers import RULES
 from crosscheck.faults.rows.precision import PRECISION
+from crosscheck.faults.rows.pretrained import EQUIVALENTS_PRETRAINED, PRETRAINED
 from crosscheck.faults.rows.recurrent import RECURRENT
 from crosscheck.faults.rows.recurrent_layers import RECURRENT_LAYERS
 from crosscheck.faults.rows.soft_attention import SOFT_ATTENTION
@@ -49,12 +50,14 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *BORDERS,
     *RULES,
     *GPT,
+    *PRETRAINED,
 )
 ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
     *EQUIVALENTS_RECURRENT,
     *EQUIVALENTS_ATTENTION,
     *EQUIVALENTS_UPDATES,
     *EQUIVALENTS_GPT,
+    *EQUIVALENTS_PRETRAINED,
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in ALL_FAULTS}

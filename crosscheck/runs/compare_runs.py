@@ -49,11 +49,11 @@ ACCUMULATING = "ReviewClassifierGRU:encoder_only"
 # The frozen layers lie between trainable ones, so gradients must still flow through them.
 FREEZING = "ReviewClassifierGRU:no_attention"
 FROZEN = ParameterGroup(("*encoder.rnn.*",), trainable=False)
-# Nothing depends on the bias of the keys, whose gradient is rounding alone; GPT's starts at 0, which would leave it bare.
-WITH_KEY_BIAS = "GPT"
+# Nothing depends on the bias of the keys, whose gradient is rounding alone; that of GPT and BERT starts at 0: nothing hides it.
+WITH_KEY_BIAS = ("GPT", "BertForSentenceClassification")
 STANDING = ParameterGroup(("*attention.k_proj.bias",), weight_decay=0.0, rate_factor=0.0)
 TRAININGS = {
-    WITH_KEY_BIAS: replace(TRAINING, groups=(STANDING, *TRAINING.groups)),
+    **dict.fromkeys(WITH_KEY_BIAS, replace(TRAINING, groups=(STANDING, *TRAINING.groups))),
     ACCUMULATING: replace(TRAINING, accumulate=2),
     FREEZING: replace(TRAINING, groups=(FROZEN, *TRAINING.groups)),
 }

@@ -89,4 +89,6 @@ def _weights(module: torch.nn.Module, seed: int, dtype: np.dtype) -> dict[str, n
     shapes = torch_weights.parameter_shapes(module)
     drawn = initial_weights(shapes, seed, np.float64)
     generator = np.random.default_rng([seed, len(shapes)])
-    return {name: (array + 0.1 * generator.standard_normal(array.shape)).astype(dtype) for name, array in drawn.items()}
+    return {
+        name: np.asarray(array + 0.1 * generator.standard_normal(array.shape), dtype) for name, array in drawn.items()
+    }

@@ -10,6 +10,7 @@ from experiments.commands.bench import bench
 from experiments.commands.check import check
 from experiments.commands.demo import demo
 from experiments.commands.devices import compare_devices_command
+from experiments.commands.embed import embed_command
 from experiments.commands.evaluate import evaluate_command
 from experiments.commands.explain import explain_command
 from experiments.commands.generate import generate_command
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "eval": evaluate_command,
     "generate": generate_command,
     "compare-devices": compare_devices_command,
+    "embed": embed_command,
     "report": report,
     "port": port_command,
     "study": study,

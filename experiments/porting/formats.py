@@ -8,18 +8,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from shared import checkpoint
-from shared.arrays import Arrays
 from shared.backend import PACKAGES
 from shared.configs.validation import check_choice
-from shared.digests import DIGESTS
+from shared.digests import DIGESTS, with_digests
 from shared.errors import IsogradError
+from shared.json_text import to_json
+from shared.lazy.arrays import LazyArrays, lazy, write_safetensors
+from shared.pretrained.folder import CONFIG, LINEN, PICKLED, PICKLED_INDEX, Pretrained, is_linen, write_folder
+from shared.pretrained.folder import INDEX as SHARDS
+from shared.pretrained.folder import WEIGHTS as THEIR_WEIGHTS
 from shared.registry import Twin
 from shared.run_folder import BEST, CHECKPOINTS, STATE, WEIGHTS, best_or_newest, read_state
 from shared.weight_rules import check_names
 
-FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax"}  # format -> the framework it belongs to
+# format -> the framework it belongs to; hf and linen are folders of transformers, with its own names in torch or Flax
+FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax", "hf": None, "linen": None}
+PRETRAINED = ("hf", "linen")
 SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".orbax": "orbax"}
+PRETRAINED_FILES = (THEIR_WEIGHTS, SHARDS, PICKLED, PICKLED_INDEX, LINEN)
 ORBAX_FILES = ("_METADATA", "default/_METADATA")
 
 
@@ -39,8 +48,8 @@ def recognise(path: Path) -> Source:
             if is_kind(path):
                 return locate(path)
         raise IsogradError(
-            f"no weights in the folder {path}: expected an Orbax folder (_METADATA), a checkpoint ({WEIGHTS}) "
-            f"or a run ({BEST}/ or {CHECKPOINTS}/)"
+            f"no weights in the folder {path}: expected a folder of transformers ({CONFIG} and its weights), an Orbax "
+            f"folder (_METADATA), a checkpoint ({WEIGHTS}) or a run ({BEST}/ or {CHECKPOINTS}/)"
         )
     if not path.is_file():
         got = "is not a regular file" if path.exists() else "does not exist"
@@ -63,26 +72,29 @@ def check_writable(path: Path, chosen: str, source: Path) -> None:
         raise IsogradError(f"the source and the destination are both {path}: choose a different destination")
     if (path.parent / STATE).is_file():
         raise IsogradError(f"{path} would be a part of the checkpoint {path.parent}: choose a different destination")
-    is_orbax = path.is_dir() and _is_orbax(path)
-    if path.is_dir() and not (chosen == "orbax" and (is_orbax or not any(path.iterdir()))):
+    is_own = path.is_dir() and IS_FOLDER.get(chosen, lambda path: False)(path)
+    if path.is_dir() and not (chosen in IS_FOLDER and (is_own or not any(path.iterdir()))):
         raise IsogradError(f"{path} is a folder with other contents: choose a different destination")
-    if path.exists() and not path.is_dir() and chosen == "orbax":
-        raise IsogradError(f"{path} is a file, and an Orbax checkpoint is a folder: choose a different destination")
+    if path.exists() and not path.is_dir() and chosen in IS_FOLDER:
+        what = "an Orbax checkpoint" if chosen == "orbax" else f"the format {chosen}"
+        raise IsogradError(f"{path} is a file, and {what} is a folder: choose a different destination")
     if path.is_file() and path.stat().st_size and not _is_weights(path):
         raise IsogradError(f"{path} is a file that holds no weights: choose a different destination")
 
 
 def read_metadata(source: Source) -> dict[str, Any]:
     """The source's metadata about its model; {} if there is none."""
+    if source.format in PRETRAINED:
+        return {}
     if source.format == "safetensors":
-        return checkpoint.load(source.path)[1]
+        return checkpoint.open_arrays(source.path)[1]
     metadata = framework_files(source.format).read_metadata(source.path)
     if source.format == "orbax" and metadata.pop(DIGESTS, None) is None:
         source.notes.append(f"{source.path} has no digests of its arrays: a damaged number would not be noticed")
     return metadata
 
 
-def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
+def check_fit(arrays: LazyArrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
     """Raise WeightsError unless these weights fit the model; a safetensors file alone does not tell."""
     own = [chosen for chosen, framework in FRAMEWORKS.items() if framework and importlib.util.find_spec(framework)]
     for chosen in own[:1]:
@@ -90,21 +102,36 @@ def check_fit(arrays: Arrays, twin: Twin, arguments: Mapping[str, Any]) -> None:
         check_names(shapes, arrays, twin.public_name)
 
 
-def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> Arrays:
-    """The canonical arrays of a source, checked against the model if the format belongs to a framework."""
+def pretrained(source: Source, twin: str | None = None) -> Pretrained:
+    """What a folder of transformers holds; `twin` chooses another model than its config does."""
+    return Pretrained(source.path, twin, lambda path: lazy(framework_files("torch").read_tensors(path)))
+
+
+def read(source: Source, twin: Twin, arguments: Mapping[str, Any]) -> LazyArrays:
+    """The canonical arrays of a source, checked against the model if the format says how."""
+    if source.format in PRETRAINED:
+        return pretrained(source, twin.name).arrays
     if source.format == "safetensors":
-        return checkpoint.load(source.path)[0]
-    return framework_files(source.format).read_weights(source.path, _abstract(source.format, twin, arguments))
+        return checkpoint.open_arrays(source.path)[0]
+    return lazy(framework_files(source.format).read_weights(source.path, _abstract(source.format, twin, arguments)))
 
 
 def write(
-    chosen: str, path: Path, arrays: Arrays, twin: Twin, arguments: Mapping[str, Any], metadata: Mapping[str, Any]
+    chosen: str, path: Path, arrays: LazyArrays, twin: Twin, arguments: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> None:
     """Write the canonical arrays in a format, atomically, with metadata if the format can hold it."""
-    if chosen == "safetensors":
-        checkpoint.save(path, arrays, metadata)
+    if chosen in PRETRAINED:
+        write_folder(path, twin.name, complete(twin, arguments), arrays, chosen == "linen")
+    elif chosen == "safetensors":
+        write_safetensors(path, arrays, {checkpoint.HEADER_ENTRY: to_json(with_digests(arrays, metadata))})
     else:
-        framework_files(chosen).write_weights(path, arrays, _abstract(chosen, twin, arguments), metadata)
+        whole = {name: np.asarray(array) for name, array in arrays.items()}
+        framework_files(chosen).write_weights(path, whole, _abstract(chosen, twin, arguments), metadata)
+
+
+def complete(twin: Twin, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a model with a config, the defaults too."""
+    return dict(arguments) if twin.config is None else vars(twin.config(**arguments))
 
 
 def framework_files(chosen: str) -> ModuleType:
@@ -144,6 +171,10 @@ def _is_orbax(path: Path) -> bool:
     return any((path / name).is_file() for name in ORBAX_FILES)
 
 
+def _is_pretrained(path: Path) -> bool:
+    return (path / CONFIG).is_file() and any((path / name).is_file() for name in PRETRAINED_FILES)
+
+
 def _is_checkpoint(path: Path) -> bool:
     return (path / WEIGHTS).is_file()
 
@@ -162,7 +193,9 @@ def _run(path: Path) -> Source:
     return Source("safetensors", found / WEIGHTS, notes)
 
 
+IS_FOLDER = {"orbax": _is_orbax, "hf": _is_pretrained, "linen": _is_pretrained}
 FOLDERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
+    (_is_pretrained, lambda path: Source("linen" if is_linen(path) else "hf", path)),
     (_is_orbax, lambda path: Source("orbax", path)),
     (_is_checkpoint, _checkpoint),
     (_is_run, _run),

@@ -23,10 +23,14 @@ class NormalLinear(nnx.Linear):
 
 
 class NormalEmbedding(Embedding):
-    """Rows of a table drawn from N(0, DEVIATION): ids (B, T) -> vectors (B, T, E)."""
+    """Rows of a table drawn from N(0, DEVIATION): ids (B, T) -> vectors (B, T, E).
 
-    def __init__(self, vocabulary_size: int, embedding_size: int, *, rngs: nnx.Rngs):
+    The row `padding_idx` gets no gradient from the ids.
+    """
+
+    def __init__(self, vocabulary_size: int, embedding_size: int, padding_idx: int | None = None, *, rngs: nnx.Rngs):
         super().__init__(vocabulary_size, embedding_size, rngs=rngs)
+        self.padding_idx = padding_idx
         self.weight.set_value(DEVIATION * self.weight[...])
 
     def attend(self, x: Float[Array, "*B E"]) -> Float[Array, "*B V"]:

@@ -320,7 +320,7 @@ def test_verification_fails_where_a_byte_was_lost(tmp_path, monkeypatch):
 SENTENCES = {
     "no such source": ({"src": "missing"}, "does not exist"),
     "no format": ({"dst": "weights"}, "can't tell the format"),
-    "an unknown format": ({"to": "hf"}, "unknown format 'hf'"),
+    "an unknown format": ({"to": "keras"}, "unknown format 'keras'"),
     "no model": ({}, "does not say which model"),
     "an unknown model": ({"model": "ReviewClasifierGRU"}, "did you mean 'ReviewClassifierGRU'"),
     "a function": ({"model": "merge_heads"}, "is a function"),

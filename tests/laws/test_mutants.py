@@ -16,6 +16,7 @@ from places import ROOT
 NOT_NUMERICAL = {
     "build.py",
     "weight_files.py",
+    "pretrained.py",
     "__init__.py",
     "recorded.py",
     "layer_keys.py",

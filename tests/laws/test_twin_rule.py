@@ -20,6 +20,7 @@ PRIVATE_MAY_DIFFER = {
     "random_bits.py",
     "weight_files.py",
     "weights.py",
+    "pretrained.py",
 }
 ONLY_IN_TORCH = {"recorded.py"}  # CUDA graphs: JAX compiles whole steps
 # A damaged entry stays for ever in JAX's cache, where PyTorch's replaces it; Triton's launcher is PyTorch's.

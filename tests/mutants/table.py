@@ -34,6 +34,7 @@ TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: plante
     "models/*.py": LAYER,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),
+    "embedding.py": (f"{TWINS}/test_sentence_embeddings.py",),
     "precision.py": LAYER,
     "dropout.py": (f"{TWINS}/test_specification.py", f"{BACKENDS}/test_native_dropout.py", f"{TWINS}/test_rng.py"),
     "random_bits.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),

@@ -24,7 +24,8 @@ def law(anywhere: str, lazily: str = "") -> Law:
 
 LAWS = {
     "shared": law(
-        "shared numpy safetensors ml_dtypes regex tokenizers jaxtyping", "datasets triton pyarrow tensorboardX rich"
+        "shared numpy safetensors ml_dtypes regex tokenizers jaxtyping",
+        "datasets triton pyarrow tensorboardX rich msgpack",
     ),
     "torch_impl": law("torch_impl shared torch numpy ml_dtypes safetensors jaxtyping", "triton"),
     "jax_impl": law("jax_impl shared jax flax optax orbax numpy ml_dtypes safetensors jaxtyping", "msgpack triton"),

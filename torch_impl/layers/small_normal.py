@@ -23,10 +23,14 @@ class NormalLinear(nn.Linear):
 
 
 class NormalEmbedding(Embedding):
-    """Rows of a table drawn from N(0, DEVIATION): ids (B, T) -> vectors (B, T, E)."""
+    """Rows of a table drawn from N(0, DEVIATION): ids (B, T) -> vectors (B, T, E).
 
-    def __init__(self, vocabulary_size: int, embedding_size: int):
+    The row `padding_idx` gets no gradient from the ids.
+    """
+
+    def __init__(self, vocabulary_size: int, embedding_size: int, padding_idx: int | None = None):
         super().__init__(vocabulary_size, embedding_size)
+        self.padding_idx = padding_idx
         nn.init.normal_(self.weight, std=DEVIATION)
 
     def attend(self, x: Float[Tensor, "*B E"]) -> Float[Tensor, "*B V"]:

@@ -44,6 +44,7 @@ DEFAULTS = {  # of SPEC.md, sections 1 and 2; all other arguments must be given
     "Transformer": OF_TRANSFORMERS,
     "ReviewClassifierTransformer": {**OF_TRANSFORMERS, "num_classes": 2},
     "NormalLinear": {"deviation": 0.02},
+    "NormalEmbedding": {"padding_idx": None},
     "LinearRNN": {"backward": "by_hand"},
     "projected_attention": {"normalised": True},
     "self_attention": {"n_heads": 1, "causal": True},

@@ -51,10 +51,21 @@ def small_normal(generator, name, shapes):
 
 
 GPTS = r"^(GPT|GPTBlock|CausalSelfAttention|FeedForward)\.(.*\.)?"
+
+
+def normal_by_width(generator, name, shapes):
+    return generator.standard_normal(shapes[name]) / shapes[name][-1] ** 0.5
+
+
+ENCODERS = r"^(Bert\w+|CLIP\w+|P\w+NormLayer|SelfAttention|ActivatedMLP)\.(.*\.)?"
 LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
     (GPTS + r"out_proj\.weight$", lambda *drawn: small_normal(*drawn) / 2),  # sqrt(2 L), L = 2
     (GPTS + r"(\w_proj|in_proj|lm_head|\w+_embedding)\.weight$|^Normal\w+\.weight$", small_normal),
     (GPTS + r"\w+_proj\.bias$|^NormalLinear\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
+    (ENCODERS + r"(\w+_proj|pooler|head|\w+_embedding)\.weight$|^PatchEmbedding\.weight$", small_normal),
+    (ENCODERS + r"(\w+_proj|pooler|head|head_)\.?bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
+    (r"^Projection|_projection|class_embedding$", normal_by_width),
+    (r"logit_scale$", lambda generator, name, shapes: np.float32([2.6592])[0] + np.zeros(shapes[name])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
     (
         r"([Ee]mbedding|[Pp]ositions)\.weight$|cls_token$",
@@ -78,7 +89,7 @@ def specified(twin, shapes):
 
 
 def has_no_padding(twin) -> bool:
-    return re.search("Transformer|GPT|Normal", twin.public_name) is not None
+    return re.search("Transformer|GPT|Normal|Bert|CLIP|Patch", twin.public_name) is not None
 
 
 def differences(name: str) -> set[str]:

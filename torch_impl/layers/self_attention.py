@@ -1,0 +1,38 @@
+"""Self-attention of several heads, as pretrained encoders have it. Twin: jax_impl/layers/self_attention.py."""
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from shared.configs.encoder import EncoderConfig
+from torch_impl.dropout import Dropout
+from torch_impl.layers import attention
+from torch_impl.layers.small_normal import NormalLinear
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention (Vaswani et al. 2017): x (B, T, E) -> (B, T, E), and the weights (B, m, T, T).
+
+    The mask is (B, T), 1 = token and 0 = padding, or any shape that broadcasts to (B, m, T, T). The weights are those
+    before dropout; a query that sees nothing gives zeros before the output projection.
+    """
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.q_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim)
+        self.weights_dropout = Dropout(config.attention_dropout)
+        self.out_proj = NormalLinear(config.embed_dim, config.embed_dim)
+
+    def forward(
+        self, x: Float[Tensor, "B T E"], mask: Shaped[Tensor, "..."] | None = None
+    ) -> tuple[Float[Tensor, "B T E"], Float[Tensor, "B m T T"]]:
+        queries, keys, values = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        queries, keys, values = attention.split_heads_qkv(queries, keys, values, self.num_heads)
+        if mask is not None and mask.ndim == 2:
+            mask = mask[:, None, None, :]
+        scores = attention.attn_scaled(attention.pairwise_similarities(queries, keys), x.shape[-1], self.num_heads)
+        weights = attention.masked_softmax(scores, mask, axis=-1)
+        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
+        return self.out_proj(y), weights
