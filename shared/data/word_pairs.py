@@ -57,8 +57,8 @@ def load_pairs(name: str, source: str | None) -> WordPairs:
     """The pairs of a word list: built in, or from a file with "word translation" in each line, or from a folder.
 
     A folder holds train.txt and valid.txt, or the list's own file, or one file of another name; what is not split is
-    split 80 to 20. Lines with characters outside the alphabet, repeated lines and second translations of a word are left out, and
-    `origin` says so.
+    split 80 to 20. What a file's lines repeat, translate a second time or write with other characters is left out,
+    which `origin` says.
     Raises IsogradError for files that are missing or malformed, and for a word on both sides of a split.
     """
     check_choice("word list", name, WORD_LISTS)

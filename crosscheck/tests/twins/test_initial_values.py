@@ -55,13 +55,14 @@ LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
     (GPTS + r"out_proj\.weight$", lambda *drawn: small_normal(*drawn) / 2),  # sqrt(2 L), L = 2
     (GPTS + r"(\w_proj|in_proj|lm_head|\w+_embedding)\.weight$|^Normal\w+\.weight$", small_normal),
     (GPTS + r"\w+_proj\.bias$|^NormalLinear\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
+    (r"hidden_(gates|candidate)$", uniform(lambda name, shapes: shapes[name][-1])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
     (
         r"([Ee]mbedding|[Pp]ositions)\.weight$|cls_token$",
         lambda generator, name, shapes: generator.standard_normal(shapes[name]),
     ),
-    (r"[Nn]orm\.weight$", lambda generator, name, shapes: np.ones(shapes[name])),
-    (r"[Nn]orm\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
+    (r"[Nn]orm(s\.\d)?\.weight$", lambda generator, name, shapes: np.ones(shapes[name])),
+    (r"[Nn]orm(s\.\d)?\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (r"", uniform(lambda name, shapes: shapes[re.sub("bias$", "weight", name)][-1])),
 )
 
