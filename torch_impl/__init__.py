@@ -49,6 +49,7 @@ from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClas
 from torch_impl.models.transformer import Transformer
 from torch_impl.models.transformer_translation import DecoderOnlyTranslator, TransformerDecoder, TransformerEncoder
 from torch_impl.models.translator import Translator
+from torch_impl.translation import look, translate
 from torch_impl.weights import load_arrays, to_arrays
 
 CrossAttention = ScaledDotAttention  # the same layer where the keys are another sequence's
@@ -120,6 +121,8 @@ __all__ = [
     "self_attention",
     "split_heads",
     "split_heads_qkv",
+    "look",
     "to_arrays",
+    "translate",
     "weighted_mean",
 ]

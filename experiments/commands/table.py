@@ -19,6 +19,7 @@ from experiments.commands.port import port_command
 from experiments.commands.report import report
 from experiments.commands.study import study
 from experiments.commands.train import train
+from experiments.commands.translate import translate_command
 from experiments.parsing import parse
 
 DESCRIPTION = "The same model in PyTorch and in JAX/Flax, with the same outputs and the same gradients, provably."
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "eval": evaluate_command,
     "generate": generate_command,
     "compare-devices": compare_devices_command,
+    "translate": translate_command,
     "report": report,
     "port": port_command,
     "study": study,

@@ -11,10 +11,10 @@ import numpy as np
 
 from shared.configs.experiment import Experiment
 from shared.data.batches import Batch
-from shared.data.letters import END, VOCABULARY_SIZE, Letters
-from shared.data.pair_batches import EXACT, Encoded, PairOrder, ladder
+from shared.data.pairs.batches import EXACT, Encoded, PairOrder, ladder
+from shared.data.pairs.letters import END, VOCABULARY_SIZE, Letters
+from shared.data.pairs.word_lists import WordPairs, load_pairs
 from shared.data.stages import Report, silent
-from shared.data.word_pairs import WordPairs, load_pairs
 from shared.errors import IsogradError
 from shared.registry import Twin
 from shared.tasks.task import Figure, Scored

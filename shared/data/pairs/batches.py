@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.data.batches import Batch
-from shared.data.letters import END, END_OF_PROMPT, START
+from shared.data.pairs.letters import END, END_OF_PROMPT, START
 
 MOST_SHAPES = 8
 Encoded = Sequence[tuple[list[int], list[int]]]  # ids of each source and target, without marks
@@ -86,6 +86,13 @@ def source_arrays(sources: Sequence[list[int]], width: int) -> Batch:
     """Sources padded on the right, int32 (B, S), and their mask."""
     lengths = np.array([len(source) for source in sources])
     return {"source": _padded(sources, width), "source_mask": np.arange(width) < lengths[:, None]}
+
+
+def prompts(sources: Sequence[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """What a decoder alone continues: [START, source, END_OF_PROMPT] padded on the right (B, T), and lengths (B,)."""
+    rows = [[START, *source, END_OF_PROMPT] for source in sources]
+    lengths = np.array([len(row) for row in rows])
+    return _padded(rows, int(lengths.max())), lengths
 
 
 def _batch(pairs: Encoded, filler: int, source_width: int, target_width: int) -> Batch:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.configs.validation import check_choice
-from shared.data.letters import is_translatable
-from shared.data.pig_latin import SOURCE, pig_latin, reference_words
+from shared.data.pairs.letters import is_translatable
+from shared.data.pairs.pig_latin import SOURCE, pig_latin, reference_words
 from shared.data.texts import read_text
 from shared.errors import IsogradError
 
