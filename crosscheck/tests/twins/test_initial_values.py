@@ -58,7 +58,7 @@ LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
     (r"hidden_(gates|candidate)$", uniform(lambda name, shapes: shapes[name][-1])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
     (
-        r"([Ee]mbedding|[Pp]ositions)\.weight$|cls_token$",
+        r"([Ee]mbedding|[Pp]ositions|characters)\.weight$|cls_token$",
         lambda generator, name, shapes: generator.standard_normal(shapes[name]),
     ),
     (r"[Nn]orm(s\.\d)?\.weight$", lambda generator, name, shapes: np.ones(shapes[name])),
