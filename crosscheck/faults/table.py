@@ -21,6 +21,7 @@ from crosscheck.faults.rows.recurrent_layers import RECURRENT_LAYERS
 from crosscheck.faults.rows.soft_attention import SOFT_ATTENTION
 from crosscheck.faults.rows.training import RUNS
 from crosscheck.faults.rows.transformer import TRANSFORMER
+from crosscheck.faults.rows.translation import EQUIVALENTS_TRANSLATION, TRANSLATION
 from crosscheck.faults.rows.updates import EQUIVALENTS_UPDATES, UPDATES
 from crosscheck.faults.rows.weight_rules import WEIGHT_RULES
 from shared.configs.validation import check_choice
@@ -49,12 +50,14 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *BORDERS,
     *RULES,
     *GPT,
+    *TRANSLATION,
 )
 ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
     *EQUIVALENTS_RECURRENT,
     *EQUIVALENTS_ATTENTION,
     *EQUIVALENTS_UPDATES,
     *EQUIVALENTS_GPT,
+    *EQUIVALENTS_TRANSLATION,
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in ALL_FAULTS}
