@@ -113,4 +113,19 @@ FURTHER = (
         batch_size=256,
     ),
 )
-TRANSLATION = (*COURSE, *map(_small, COURSE), *FURTHER)
+SCALING_WIDTHS = (16, 32, 48, 64, 96, 128)
+SCALING = tuple(
+    replace(
+        _course(
+            f"scaling-h{width}",
+            f"decoder-only transformer of the scaling law, width {width}",
+            "3k",
+            _model("transformer", width, "DecoderOnlyTranslator", num_layers=4),
+            5e-4,
+            100,
+        ),
+        name=f"scaling-h{width}",
+    )
+    for width in SCALING_WIDTHS
+)
+TRANSLATION = (*COURSE, *map(_small, COURSE), *FURTHER, *SCALING)

@@ -16,6 +16,7 @@ SMALL = {  # study -> other sizes than the defaults, under which the tests are q
     "low-rank": {"n": 9, "d": 4, "rank": 2},
     "scale": {"widths": (2, 32), "n": 5, "samples": 500},
     "complexity": {"lengths": (16, 32, 64), "widths": (16, 48), "heads": 2, "timed": (8, 16)},
+    "scaling": {"widths": (8, 24), "layers": 2, "s": 7},
 }
 
 

@@ -51,11 +51,11 @@ CELLS = (
     *both_sides(
         "source-padding-read", "layer", "padding changes the encoder's state", CELL,
         (KEPT.format("torch"), "h = self.step(projected, h)"), (KEPT.format("jnp"), "h = self.step(projected, h)"),
-        "GRUEncoder",
+        "GRUEncoder", "cell",
     ),
     *both_sides(
         "source-padding-annotated", "layer", "padding has annotations", CELL,
-        (ZEROED["torch"], "outputs.append(h)"), (ZEROED["jax"], "return h, h"), "GRUEncoder",
+        (ZEROED["torch"], "outputs.append(h)"), (ZEROED["jax"], "return h, h"), "GRUEncoder", "cell",
     ),
 )
 

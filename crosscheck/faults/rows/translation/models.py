@@ -104,7 +104,7 @@ DECODERS = (
         "target-annotations-without-gradient", "model", "no gradient flows into the annotations", TRANSFORMER,
         (READ, READ.replace("annotations", "annotations.detach()")),
         (READ, READ.replace("annotations", "jax.lax.stop_gradient(annotations)")),
-        "TransformerDecoder", "", "input gradient",
+        "TransformerDecoder", "encoder_attentions.1", "input gradient",
     ),
     *both_sides(
         "joined-without-positions", "position", "the decoder alone has no positions", TRANSFORMER,
