@@ -86,10 +86,12 @@ def _as_text(
         + ("" if each.is_inside else ", outside of the sizes that were trained")
         for each in profiles
     ]
-    return "\n".join([
-        *rows,
-        f"log10 N = ({line.slope:.3f} +- {line.slope_error:.3f}) log10 C + ({line.intercept:.2f} +- "
-        f"{line.intercept_error:.2f}); slope by the draws {slopes[0]:.3f} to {slopes[1]:.3f}",
-        f"extrapolated: {far}; published: {scaling_law.PUBLISHED:.0e}",
-        *([f"{far.refused} draws without a lowest point are left out"] if far.refused else []),
-    ])
+    return "\n".join(
+        [
+            *rows,
+            f"log10 N = ({line.slope:.3f} +- {line.slope_error:.3f}) log10 C + ({line.intercept:.2f} +- "
+            f"{line.intercept_error:.2f}); slope by the draws {slopes[0]:.3f} to {slopes[1]:.3f}",
+            f"extrapolated: {far}; published: {scaling_law.PUBLISHED:.0e}",
+            *([f"{far.refused} draws without a lowest point are left out"] if far.refused else []),
+        ]
+    )

@@ -17,6 +17,7 @@ from experiments.commands.listing import list_command
 from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
+from experiments.commands.scaling import scaling_command
 from experiments.commands.study import study
 from experiments.commands.train import train
 from experiments.commands.translate import translate_command
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "report": report,
     "port": port_command,
     "study": study,
+    "scaling": scaling_command,
     "bench": bench,
     "demo": demo,
 }

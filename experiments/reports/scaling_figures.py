@@ -17,7 +17,7 @@ def write_scaling(folder: Path, profiles: Sequence[Any], line: Any, far: Any, fo
     """Write isoflop.svg and .png, best_sizes.svg and .png, and scaling.json."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [
-        draw("isoflop", "Validation loss over parameters, at equal compute.", lambda panels: _isoflop(panels[0], profiles)),
+        draw("isoflop", "Losses over parameters, at equal compute.", lambda panels: _isoflop(panels[0], profiles)),
         draw("best_sizes", "The best size over compute.", lambda panels: _best(panels[0], profiles, line, far)),
     ]
     for figure in drawn:

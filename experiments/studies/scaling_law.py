@@ -102,8 +102,8 @@ def check_curves(curves: Sequence[Curve]) -> None:
         values = np.concatenate([curve.flops, curve.losses, [curve.parameters]])
         if not (np.isfinite(values).all() and (values > 0).all()):
             raise IsogradError(
-                f"the run of {curve.parameters:,.0f} parameters has a loss or a compute that is not positive, and so no "
-                "logarithm: leave the run out"
+                f"the run of {curve.parameters:,.0f} parameters has a loss or a compute that is not positive, "
+                "and so no logarithm: leave the run out"
             )
         if len(curve.losses) < 2:
             raise IsogradError(f"the run of {curve.parameters:,.0f} parameters has fewer than two validations")
@@ -130,7 +130,8 @@ def check_budgets(budgets: Sequence[float], curves: Sequence[Curve]) -> np.ndarr
         if len(outside):
             raise IsogradError(
                 f"the run of {curve.parameters:,.0f} parameters goes from {curve.flops[0]:.2e} to "
-                f"{curve.flops[-1]:.2e} FLOPs, so it says nothing on a budget of {outside[0]:.2e}: choose others or train longer"
+                f"{curve.flops[-1]:.2e} FLOPs, so it says nothing on a budget of {outside[0]:.2e}: choose others, or "
+                "train longer"
             )
     return found
 
