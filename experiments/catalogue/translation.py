@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from shared.configs.experiment import Experiment, ModelConfig
-from shared.configs.optimizer import AdamConfig, ScheduleConfig, TrainingConfig
+from shared.configs.optimizer import AdamConfig, AdamWConfig, ParameterGroup, ScheduleConfig, TrainingConfig
 from shared.configs.translation import TranslationConfig
 
 DECAY = 0.99  # of the learning rate, before each epoch, the first included
@@ -128,4 +128,38 @@ SCALING = tuple(
     )
     for width in SCALING_WIDTHS
 )
-TRANSLATION = (*COURSE, *map(_small, COURSE), *FURTHER, *SCALING)
+# Biases that shift all scores of a softmax equally: their gradients are rounding alone, as in lockstep.py.
+WITHOUT_EFFECT = {"plain": (), "additive": ("*attention.V.bias",)}
+CERTIFIED = {  # of each architecture, with every feature of an update
+    "plain": _model("plain", 16),
+    "additive": _model("additive", 16),
+    "scaled-dot": _model("scaled_dot", 16),
+    "transformer": _model("transformer", 16, num_layers=2),
+    "multi-headed": _model("multi_headed", 16, num_layers=2, num_heads=2, dropout=0.3),
+    "decoder-only": _model("transformer", 16, "DecoderOnlyTranslator", num_layers=2),
+}
+ONE_SHAPE = 64  # longer than every word: all are padded to the longest, so that few programs are compiled
+
+
+def _in_lockstep(name: str, model: ModelConfig) -> Experiment:
+    frozen = ParameterGroup(WITHOUT_EFFECT.get(name, ("*k_proj.bias",)), weight_decay=0.0, rate_factor=0.0)
+    norms = ("*norm*.weight",) if name == "multi-headed" else ()
+    undecayed = ParameterGroup(("*.bias", *norms, "*characters.weight"), weight_decay=0.0)
+    groups = tuple(group for group in (frozen, undecayed) if group.patterns)
+    return Experiment(
+        name=f"lockstep-translate-{name}",
+        title=f"{name.replace('-', ' ')} translator, in lockstep",
+        dataset="pig_latin",
+        model=model,
+        optimizer=AdamWConfig(learning_rate=1e-3, beta_1=0.9, beta_2=0.999, eps=1e-8, weight_decay=0.1),
+        training=TrainingConfig(clip_norm=1.0, groups=groups, average_decay=0.99),
+        schedule=ScheduleConfig("cosine", warmup=50),
+        batch_size=32,
+        steps=1000,
+        bucket_lengths=(ONE_SHAPE,),
+        task="translation",
+    )
+
+
+IN_LOCKSTEP = tuple(_in_lockstep(name, model) for name, model in CERTIFIED.items())
+TRANSLATION = (*COURSE, *map(_small, COURSE), *FURTHER, *SCALING, *IN_LOCKSTEP)

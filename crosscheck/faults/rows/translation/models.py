@@ -101,12 +101,6 @@ DECODERS = (
         *alike("x = x + context", "x = context"), "TransformerDecoder",
     ),
     *both_sides(
-        "target-annotations-without-gradient", "model", "no gradient flows into the annotations", TRANSFORMER,
-        (READ, READ.replace("annotations", "annotations.detach()")),
-        (READ, READ.replace("annotations", "jax.lax.stop_gradient(annotations)")),
-        "TransformerDecoder", "encoder_attentions.1", "input gradient",
-    ),
-    *both_sides(
         "joined-without-positions", "position", "the decoder alone has no positions", TRANSFORMER,
         *alike("self.positions(self.characters(ids))", "self.characters(ids)"), "DecoderOnlyTranslator",
     ),
