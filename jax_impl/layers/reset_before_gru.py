@@ -20,8 +20,8 @@ class ResetBeforeGRUCell(nnx.Module):
         bound = hidden_size**-0.5
         self.hidden_size = hidden_size
         self.input_proj = Linear(input_size, 3 * hidden_size, bound=bound, rngs=rngs)
-        self.hidden_gates = nnx.Param(_uniform(rngs, (2 * hidden_size, hidden_size), bound))
-        self.hidden_candidate = nnx.Param(_uniform(rngs, (hidden_size, hidden_size), bound))
+        self.hidden_gates = nnx.Param(_uniform((2 * hidden_size, hidden_size), bound, rngs=rngs))
+        self.hidden_candidate = nnx.Param(_uniform((hidden_size, hidden_size), bound, rngs=rngs))
 
     def __call__(self, x: Float[Array, "B I"], h: Float[Array, "B H"]) -> Float[Array, "B H"]:
         return self.step(self.input_proj(x), h)
@@ -50,5 +50,5 @@ class ResetBeforeGRUCell(nnx.Module):
         return outputs.swapaxes(0, 1), h
 
 
-def _uniform(rngs: nnx.Rngs, shape: tuple[int, int], bound: float) -> Float[Array, "G H"]:
+def _uniform(shape: tuple[int, int], bound: float, *, rngs: nnx.Rngs) -> Float[Array, "G H"]:
     return jax.random.uniform(rngs.params(), shape, jnp.float32, minval=-bound, maxval=bound)

@@ -19,8 +19,8 @@ class ResetBeforeGRUCell(nn.Module):
         bound = hidden_size**-0.5
         self.hidden_size = hidden_size
         self.input_proj = Linear(input_size, 3 * hidden_size, bound=bound)
-        self.hidden_gates = nn.Parameter(torch.empty(2 * hidden_size, hidden_size).uniform_(-bound, bound))
-        self.hidden_candidate = nn.Parameter(torch.empty(hidden_size, hidden_size).uniform_(-bound, bound))
+        self.hidden_gates = nn.Parameter(_uniform((2 * hidden_size, hidden_size), bound))
+        self.hidden_candidate = nn.Parameter(_uniform((hidden_size, hidden_size), bound))
 
     def forward(self, x: Float[Tensor, "B I"], h: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
         return self.step(self.input_proj(x), h)
@@ -43,3 +43,7 @@ class ResetBeforeGRUCell(nn.Module):
             h = torch.where(is_valid, self.step(projected, h), h)
             outputs.append(torch.where(is_valid, h, 0.0))
         return torch.stack(outputs, dim=1), h
+
+
+def _uniform(shape: tuple[int, int], bound: float) -> Float[Tensor, "G H"]:
+    return torch.empty(shape).uniform_(-bound, bound)
