@@ -58,6 +58,12 @@ TRAININGS = {
     FREEZING: replace(TRAINING, groups=(FROZEN, *TRAINING.groups)),
 }
 
+OF_TASKS = {  # whose tables of vectors have another name
+    "translation": replace(
+        TRAINING, groups=(*TRAINING.groups[:1], ParameterGroup(("*characters.weight",), rate_factor=0.5))
+    )
+}
+
 # Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {
     ACCUMULATING: AdamConfig(eps=RATE, weight_decay=DECAY),
@@ -79,7 +85,7 @@ def loss_of(twin: str) -> str:
 
 def training_of(twin: str) -> TrainingConfig:
     """The training settings around the optimiser's rule in a twin's run."""
-    return TRAININGS.get(twin, TRAINING)
+    return TRAININGS.get(twin, OF_TASKS.get(find_twin(twin).task, TRAINING))
 
 
 def optimizer_of(twin: str) -> OptimizerConfig:

@@ -8,8 +8,7 @@ from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment
-    for experiment in (*REVIEWS, *LOCKSTEP, LOCKSTEP_GPT, *LANGUAGE_MODELS, *TRANSLATION)
+    experiment.name: experiment for experiment in (*REVIEWS, *LOCKSTEP, LOCKSTEP_GPT, *LANGUAGE_MODELS, *TRANSLATION)
 }
 
 __all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]
