@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from experiments.commands.options import command_line
 from experiments.progress.display import Progress, make_progress, print_json
 from experiments.reports.runs import Run, expand_runs, read_run
 from experiments.reports.scaling_figures import write_scaling
@@ -40,6 +42,7 @@ def scaling_command(
         out: Folder for the figures and the fits as JSON.
         json: Print JSON.
     """
+    typed = command_line("scaling", scaling_command, dict(locals()))
     if draws < 1:
         raise IsogradError(f"--draws: expected at least 1, got {draws}")
     if not (np.isfinite(flops) and flops > 0):
@@ -48,13 +51,14 @@ def scaling_command(
         check_folder(out)
         check_replaceable(out)
     with make_progress(quiet=json) as progress:
-        curves = [_curve(run, progress) for run in map(read_run, expand_runs(runs))]
+        read = [read_run(folder) for folder in expand_runs(runs)]
+        curves = [_curve(run, progress) for run in read]
     scaling_law.check_curves(curves)
     chosen = scaling_law.budgets_of(curves) if budgets is None else scaling_law.check_budgets(budgets, curves)
     profiles = [scaling_law.profile(curves, budget) for budget in chosen]
     line = scaling_law.fit_line(profiles)
     far, slopes = scaling_law.extrapolate(profiles, flops, draws, seed)
-    found = scaling_law.summary(profiles, line, far, slopes)
+    found = {"command": typed, "runs": _as_rows(read, curves), **scaling_law.summary(profiles, line, far, slopes)}
     if out is not None:
         write_scaling(out, profiles, line, far, found)
     if json:
@@ -76,6 +80,20 @@ def _curve(run: Run, progress: Progress) -> Curve:
     records = [record for record in run.validation if record["step"] > 0]
     epochs = np.array([record["step"] for record in records]) / steps_of_an_epoch(prepared)
     return Curve(float(parameters(h, layers)), epochs * of_epoch, np.array([record["loss"] for record in records]))
+
+
+def _as_rows(runs: Sequence[Run], curves: Sequence[Curve]) -> list[dict[str, Any]]:
+    """What trains each run again, and what it came to."""
+    return [
+        {
+            "command": f"isograd train {run.experiment} --backend {run.config.backend} --steps {run.train[-1]['step']}",
+            "data": run.config.data_fingerprint,
+            "parameters": curve.parameters,
+            "flops": float(curve.flops[-1]),
+            "best_loss": float(curve.losses.min()),
+        }
+        for run, curve in zip(runs, curves, strict=True)
+    ]
 
 
 def _as_text(

@@ -1,9 +1,12 @@
 """The scaling law: parameters and FLOPs of the course, a planted law that is found again, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 
 from crosscheck.criterion import prove
+from experiments.reports.scaling_figures import write_scaling
 from experiments.studies import scaling_law
 from experiments.studies.scaling_law import (
     Curve,
@@ -111,3 +114,13 @@ def test_runs_without_a_common_budget_are_refused():
     with pytest.raises(IsogradError, match="no budget lies within all runs"):
         scaling_law.budgets_of(apart)
     assert len(scaling_law.budgets_of(curves)) == 6
+
+
+def test_figures_and_fits_are_written_and_read_again(tmp_path):
+    profiles = [profile(planted(noise=0.002), budget) for budget in BUDGETS]
+    line, (far, slopes) = fit_line(profiles), extrapolate(profiles, draws=50)
+    found = scaling_law.summary(profiles, line, far, slopes)
+    write_scaling(tmp_path / "scaling", profiles, line, far, found)
+    assert json.loads((tmp_path / "scaling" / "scaling.json").read_text()) == found
+    names = {path.name for path in (tmp_path / "scaling").iterdir()}
+    assert names == {"scaling.json", "isoflop.svg", "isoflop.png", "best_sizes.svg", "best_sizes.png"}
