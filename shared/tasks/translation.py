@@ -19,6 +19,7 @@ from shared.errors import IsogradError
 from shared.registry import Twin
 from shared.tasks.task import Figure, Scored
 
+ERROR_RATE = "character_error_rate"  # of words that are written: the runner adds it to a validation
 JOINED = ("ids",)  # inputs of a model that reads source and target as one sequence
 
 
@@ -83,6 +84,7 @@ class Translation:
     figures: tuple[Figure, ...] = (
         Figure("perplexity", "perplexity of a letter", "P", "{:.3f}", higher_is_better=False),
         Figure("word_accuracy", "words translated exactly", "W"),
+        Figure(ERROR_RATE, "edits per letter", "E", higher_is_better=False, note="of the first 64 words, as written"),
         Figure("letter_accuracy", "letters predicted", "L", note="given the right letters before"),
     )
     couples_rows = False

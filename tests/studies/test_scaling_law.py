@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from crosscheck.criterion import prove
 from experiments.reports.scaling_figures import write_scaling
@@ -114,6 +115,19 @@ def test_runs_without_a_common_budget_are_refused():
     with pytest.raises(IsogradError, match="no budget lies within all runs"):
         scaling_law.budgets_of(apart)
     assert len(scaling_law.budgets_of(curves)) == 6
+
+
+def test_the_figures_of_the_page_are_those_of_the_result_file():
+    found = json.loads((ROOT / "experiments" / "results" / "translation" / "scaling" / "scaling.json").read_text())
+    text = " ".join((ROOT / "docs" / "translation.md").read_text().split())
+    line, far = found["line"], found["extrapolation"]
+    assert f"to the power {line['slope']:.2f} +- {line['slope_error']:.2f}" in text
+    assert f"{far['decades_outside']:.1f} decades beyond the fit" in text
+    shown = [
+        f"{far[name]:.{digits}e}".replace("e+0", "e").replace("e+", "e")
+        for name, digits in (("parameters", 1), ("low", 0), ("high", 0))
+    ]
+    assert "is {} parameters, with an interval from {} to {}".format(*shown) in text
 
 
 def test_figures_and_fits_are_written_and_read_again(tmp_path):

@@ -63,6 +63,7 @@ def test_held_out_words_are_scored_as_the_validation_has_it(run, capsys):
     validations = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = [record for record in validations if record["kind"] == "validation"][-1]
     assert found["word_accuracy"] == last["word_accuracy"]
+    assert found["character_error_rate"] == last["character_error_rate"]
     assert found["words"] == sum(row["words"] for row in found["by_length"].values()) == 2
 
 
