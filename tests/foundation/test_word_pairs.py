@@ -89,6 +89,13 @@ def test_lines_that_are_left_out_are_counted():
     )
 
 
+def test_a_list_that_is_split_stays_as_it_is(tmp_path):
+    (tmp_path / "train.txt").write_text("the ethay\nair airway\n")
+    (tmp_path / "valid.txt").write_text("fan anfay\n")
+    pairs = load_pairs("pig_latin", str(tmp_path))
+    assert (pairs.train, pairs.validation) == ((("the", "ethay"), ("air", "airway")), (("fan", "anfay"),))
+
+
 def test_a_word_on_both_sides_of_a_split_is_refused(tmp_path):
     (tmp_path / "train.txt").write_text("the ethay\nair airway\n")
     (tmp_path / "valid.txt").write_text("air airway\n")

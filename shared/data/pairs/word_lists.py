@@ -65,9 +65,9 @@ def load_pairs(name: str, source: str | None) -> WordPairs:
     entry = WORD_LISTS[name]
     if source is None and entry.built_in is not None:
         return _split(entry.built_in(), entry.description, None)
-    if source in (None, "hub"):
+    if source is None or source == "hub":
         raise IsogradError(f"the word list {name} is read from a file: pass --data FILE, or the folder of {entry.file}")
-    path = Path(str(source))
+    path = Path(source)
     train, validation = path / "train.txt", path / "valid.txt"
     if train.is_file() and validation.is_file():
         return _joined(_read(train), _read(validation), source)
