@@ -61,7 +61,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
     "shared/data/pairs/letters.py": (f"{DATA}/test_word_pairs.py",),
     "shared/data/pairs/edit_distance.py": (f"{DATA}/test_word_pairs.py",),
     "shared/data/pairs/sentences.py": (f"{DATA}/test_word_pairs.py",),
-    "shared/tasks/translation.py": (f"{DATA}/test_word_pairs.py",),
+    "shared/tasks/translation.py": (f"{DATA}/test_word_pairs.py", f"{DATA}/test_translation_task.py"),
     "shared/data/metrics.py": (f"{DATA}/test_data_metrics.py",),
     "shared/data/splits.py": (f"{DATA}/test_data_sources.py",),
     "shared/data/built_in.py": (f"{DATA}/test_data_sources.py",),
