@@ -50,7 +50,8 @@ class TranslatedWords:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {split: len(part) for split, part in self.splits.items()}
+        """Of letters to be written, the end of a word included."""
+        return {split: sum(len(target) + 1 for _, target in part) for split, part in self.splits.items()}
 
     @property
     def baseline(self) -> dict[str, float]:
@@ -85,7 +86,7 @@ class Translation:
         Figure("perplexity", "perplexity of a letter", "P", "{:.3f}", higher_is_better=False),
         Figure("word_accuracy", "words translated exactly", "W"),
         Figure(ERROR_RATE, "edits per letter", "E", higher_is_better=False, note="of the first 64 words, as written"),
-        Figure("letter_accuracy", "letters predicted", "L", note="given the right letters before"),
+        Figure("letter_accuracy", "letters predicted", "C", note="given the right letters before"),
     )
     couples_rows = False
 

@@ -1,9 +1,11 @@
 """The task of translation: its data from the words on, its batches by the experiment, and what it must beat."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
@@ -36,7 +38,8 @@ def words_of(batch):
 
 def test_words_become_the_ids_of_their_letters(loaded):
     _, data = loaded()
-    assert data.counts == {"train": 4, "validation": 1}
+    assert data.counts == {part: sum(len(t) + 1 for _, t in pairs) for part, pairs in data.splits.items()}
+    assert {part: len(pairs) for part, pairs in data.splits.items()} == {"train": 4, "validation": 1}
     for split, pairs in (("train", data.pairs.train), ("validation", data.pairs.validation)):
         assert [tuple(map(data.codec.decode, pair)) for pair in data.splits[split]] == list(pairs)
 
@@ -45,7 +48,7 @@ def test_an_epoch_holds_the_words_of_its_split_in_batches_of_the_experiment(load
     experiment, data = loaded(batch_size=3)
     assert all(len(batch["labels"]) == 3 for batch in batches(experiment, data, "train"))
     ends = {split: sum(map(words_of, batches(experiment, data, split))) for split in data.counts}
-    assert ends == data.counts
+    assert ends == {"train": 4, "validation": 1}
 
 
 def test_only_training_words_are_shuffled():
@@ -94,3 +97,10 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused(loaded):
     small = replace(model, arguments={**model.arguments, "vocabulary_size": 29})
     with pytest.raises(IsogradError, match="has a vocabulary of 29, but the alphabet has 30 ids"):
         loaded("scaling-h16", model=small)
+
+
+@pytest.mark.parametrize("name", ["translate-gru-h32-3k", "translate-attention-h32-3k"])
+def test_the_table_of_the_page_is_that_of_the_result_files(name):
+    found = json.loads((ROOT / "experiments" / "results" / "translation" / "held-out" / f"{name}.json").read_text())
+    shares = [f"{found['by_length'][length]['word_accuracy']:.1%}" for length in ("4", "6", "8", "10", "12")]
+    assert f"| `{name}`, exact | {' | '.join(shares)} |" in (ROOT / "docs" / "translation.md").read_text()
