@@ -104,3 +104,9 @@ def test_the_table_of_the_page_is_that_of_the_result_files(name):
     found = json.loads((ROOT / "experiments" / "results" / "translation" / "held-out" / f"{name}.json").read_text())
     shares = [f"{found['by_length'][length]['word_accuracy']:.1%}" for length in ("4", "6", "8", "10", "12")]
     assert f"| `{name}`, exact | {' | '.join(shares)} |" in (ROOT / "docs" / "translation.md").read_text()
+
+
+def test_the_share_of_the_large_list_is_that_of_the_result_file():
+    path = ROOT / "experiments" / "results" / "translation" / "held-out" / "translate-attention-h128-22k.json"
+    share = json.loads(path.read_text())["metrics"]["word_accuracy"]
+    assert f"writes {share:.1%} of 4,477 held-out words exactly" in (ROOT / "docs" / "translation.md").read_text()
