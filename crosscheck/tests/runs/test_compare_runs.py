@@ -9,7 +9,6 @@ from crosscheck.runs.compare_runs import (
     ACCUMULATING,
     FREEZING,
     SEED,
-    TRAINING,
     _curve,
     batch_of,
     compare_runs,
