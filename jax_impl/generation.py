@@ -12,16 +12,15 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.losses import predicted_classes
-from jax_impl.models.gpt import GPT, KeysAndValues
 from jax_impl.precision import at_least_float32
 from jax_impl.weights import to_numpy
 from shared.tasks.generation import Decoding, plan
 
-Cache = list[KeysAndValues]
+Cache = list[Any]  # what a model keeps of the tokens before, as its `empty_cache` makes it
 
 
 def generate(
-    module: GPT,
+    module: nnx.Module,
     ids: Any,
     *,
     steps: int,
@@ -37,6 +36,7 @@ def generate(
     """Continue prompts (B, T) by `steps` tokens: (B, T + steps), each prompt directly followed by its new tokens.
 
     Prompts of unequal `lengths` (B,) are padded on the right; behind their tokens stands 0, behind `stop` again `stop`.
+    A model has a `config` with its sizes, `empty_cache`, `advance` and `logits`, as GPT does.
     Without a temperature the likeliest token is taken. `on_token` is given the new tokens (B,) of each step.
     Raises IsogradError for what the model can't read and for settings that mean nothing.
     """
@@ -69,7 +69,7 @@ def generate(
 
 
 def next_logits(
-    module: GPT, tokens: Int[Array, "B L"], ends: Int[Array, "B"], past: Cache | None, width: int, size: int
+    module: nnx.Module, tokens: Int[Array, "B L"], ends: Int[Array, "B"], past: Cache | None, width: int, size: int
 ) -> tuple[Float[Array, "B V"], Cache]:
     """Logits of the token at `ends`, from the `width` tokens before it: those that the cache of `size` lacks, or all
     that the context holds, whose positions count from 0.
@@ -134,7 +134,7 @@ def draw(probabilities: Float[Array, "B V"], uniforms: Float[Array, "B"]) -> Int
     return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).astype(jnp.int32)
 
 
-def _reader(module: GPT) -> Callable[..., tuple[Array, Cache]]:
+def _reader(module: nnx.Module) -> Callable[..., tuple[Array, Cache]]:
     """`next_logits` of the module in eval mode, compiled once for each structure of a model and each width and size."""
     graph, state = nnx.split(module)
     weights, structure = jax.tree.flatten(state)

@@ -52,11 +52,14 @@ def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Gener
     lengths = generator.integers(1, sizes["T"] + 1, sizes["B"])
     lengths[-1] = sizes["T"] if sizes["B"] > 1 else (sizes["T"] + 1) // 2  # a single example has padding too
     mask, rows = np.arange(sizes["T"]) < lengths[:, None], np.arange(sizes["B"])
+    of_source = np.arange(sizes["S"]) < sizes["S"] - 2 * rows[:, None]  # 13, 11, 9, ... letters
     makers = {
         "ids": lambda: np.where(mask, generator.integers(1, sizes["vocabulary_size"], mask.shape), 0),
         "mask": lambda: mask,
         "lengths": lambda: lengths,
         "causal mask": lambda: np.tri(sizes["T"], dtype=bool),
+        "source ids": lambda: np.where(of_source, generator.integers(0, sizes["vocabulary_size"], of_source.shape), 0),
+        "source mask": lambda: of_source,
         "labels": lambda: generator.permutation(rows % sizes["num_classes"]),  # every class if there are enough rows
         "weights": lambda: np.where(rows % 2 == 0, 2 / (2 + rows), 0.0),  # 1, 0, 1/2, 0, ...; 0: padding
         "token types": lambda: generator.integers(0, sizes["token_types"], mask.shape),

@@ -15,6 +15,8 @@ from shared.errors import IsogradError, WeightsError
 from shared.foreign_tables import BOTH_WAYS, LAYOUTS, REFUSED, WHOLE, Block, Row
 from shared.weight_rules import KERNEL_AXES
 
+RESET_BEFORE = "hidden_candidate"  # a parameter of a ResetBeforeGRUCell alone
+
 
 def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
     """Canonical arrays of foreign ones (names of nested trees joined by "/"); unsupported layouts raise IsogradError.
@@ -103,6 +105,11 @@ def _depth(name: str | None, arrays: set[str]) -> int:
 
 
 def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarray]) -> None:
+    if any(name.endswith(RESET_BEFORE) for name in arrays):
+        raise IsogradError(
+            f"{layout} can't hold these weights: their cell resets its state before the product, which no weights of "
+            "another cell do: build a ResetBeforeGRUCell"
+        )
     missing = [name for name in dict.fromkeys(expected) if name not in arrays]
     unused = [name for name in arrays if name not in expected]
     if missing or unused:

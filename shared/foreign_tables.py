@@ -41,13 +41,36 @@ def _torch_cell() -> tuple[Row, ...]:
     return tuple(Row(f"{kind}_{side}", f"{sides[side]}.{kind}") for kind in ("weight", "bias") for side in sides)
 
 
-def _torch_attention() -> tuple[Row, ...]:
+def _torch_attention(their: str = "", ours: str = "") -> tuple[Row, ...]:
     stacked = (
-        Row(f"in_proj_{kind}", f"{proj}.{kind}", foreign_block=(part, 3))
+        Row(f"{their}in_proj_{kind}", f"{ours}{proj}.{kind}", foreign_block=(part, 3))
         for kind in ("weight", "bias")
         for part, proj in enumerate(("q_proj", "k_proj", "v_proj"))
     )
-    return (*stacked, Row("out_proj.weight", "out_proj.weight"), Row("out_proj.bias", "out_proj.bias"))
+    return (*stacked, *_alike(f"{their}out_proj", f"{ours}out_proj"))
+
+
+def _alike(their: str, ours: str) -> tuple[Row, ...]:
+    return tuple(Row(f"{their}.{kind}", f"{ours}.{kind}") for kind in ("weight", "bias"))
+
+
+def _torch_transformer() -> tuple[Row, ...]:
+    attentions = {  # stack: {their name: (ours, the norm after it)}
+        "encoder": {"self_attn": ("self_attentions", "norms")},
+        "decoder": {
+            "self_attn": ("self_attentions", "self_norms"),
+            "multihead_attn": ("cross_attentions", "cross_norms"),
+        },
+    }
+    rows: list[Row] = []
+    for stack, named in attentions.items():
+        layer, fed = f"{stack}.layers.{{}}.", f"{stack}.feed_forwards.{{}}."
+        for number, (their, (ours, norms)) in enumerate(named.items(), start=1):
+            rows += _torch_attention(f"{layer}{their}.", f"{stack}.{ours}.{{}}.")
+            rows += _alike(f"{layer}norm{number}", f"{stack}.{norms}.{{}}")
+        rows += _alike(f"{layer}linear1", f"{fed}in_proj") + _alike(f"{layer}linear2", f"{fed}out_proj")
+        rows += _alike(f"{layer}norm{len(named) + 1}", f"{fed}norm") + _alike(f"{stack}.norm", f"{stack}.last_norm")
+    return tuple(rows)
 
 
 def _gpt2(prefix: str) -> tuple[Row, ...]:
@@ -135,6 +158,7 @@ LAYOUTS: dict[str, tuple[Row, ...]] = {
     },
     **{f"torch.nn.{kind}Cell": _torch_cell() for kind in KINDS},
     "torch.nn.MultiheadAttention": _torch_attention(),
+    "torch.nn.Transformer": _torch_transformer(),
     "transformers.GPT2Model": _gpt2(""),
     "transformers.GPT2LMHeadModel": _gpt2("transformer."),
     "transformers.GPT2LMHeadModel(tie_word_embeddings=False)": (

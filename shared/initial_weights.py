@@ -52,6 +52,12 @@ def uniform_by_inputs(generator: np.random.Generator, name: str, shapes: Shapes)
     return generator.uniform(-bound, bound, shapes[name])
 
 
+def uniform_by_columns(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
+    """U(-1 / sqrt(I), 1 / sqrt(I)) in a matrix of I columns that stands alone."""
+    bound = shapes[name][-1] ** -0.5
+    return generator.uniform(-bound, bound, shapes[name])
+
+
 def small_normal(generator: np.random.Generator, name: str, shapes: Shapes) -> np.ndarray:
     """N(0, 0.02), as in GPT-2."""
     return DEVIATION * normal(generator, name, shapes)
@@ -84,10 +90,12 @@ INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a n
     (r"(causal_attention|feed_forward)\.\w+\.weight$", small_normal),
     (r"(causal_attention|feed_forward)\.\w+\.bias$", zeros),
     (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
+    (r"hidden_(gates|candidate)$", uniform_by_columns),
     (r"embedding\.weight$", normal_but_padding),
+    (r"characters\.weight$", normal),
     (r"(positions(\.weight)?|cls_token)$", normal),
-    (r"norm\w*\.weight$", ones),
-    (r"norm\w*\.bias$", zeros),
+    (r"norm\w*(\.\d+)?\.weight$", ones),
+    (r"norm\w*(\.\d+)?\.bias$", zeros),
     (r"(weight|bias)$", uniform_by_inputs),
 )
 

@@ -8,6 +8,7 @@ from shared.configs.bert import BertConfig
 from shared.configs.clip import CLIPConfig
 from shared.configs.encoder import EncoderConfig
 from shared.configs.gpt import GPTConfig
+from shared.configs.translation import TranslationConfig
 from shared.configs.validation import check_choice
 
 # No two axes of an array have the same size, so that a transposed square can't hide.
@@ -25,9 +26,9 @@ class Twin:
     """A pair of classes or functions with one name; `name` may carry a variant after a colon.
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
-    (0 to 1 per row), "token types", "token labels" and "token weights" (the same per token), or the axes of a float
-    array, by B, T, S (keys), the name of an argument, or a number; "visible" before the axes makes a mask of them.
-    Those named in `optional` may be left out.
+    (0 to 1 per row), "token types", "token labels" and "token weights" (the same per token), "source ids" and "source
+    mask" (over S), or the axes of a float array, by B, T, S (keys), the name of an argument, or a number; "visible"
+    before the axes makes a mask of them. Those named in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
 
@@ -364,6 +365,140 @@ _PRETRAINED = (
 )
 
 
+def _of_translation(
+    name: str, module: str, inputs: Mapping[str, str], task: str | None = None, **arguments: Any
+) -> Twin:
+    sizes = {**_TRANSLATION_SIZES, **arguments}
+    return Twin(name, f"models.{module}", inputs, sizes, task=task, config=TranslationConfig)
+
+
+_TRANSLATION_SIZES = {
+    "vocabulary_size": VOCABULARY,
+    "hidden_size": WIDTH,
+    "architecture": "multi_headed",
+    "num_layers": 1,
+    "num_heads": HEADS,
+    "hidden_dim": MLP_WIDTH,
+    "dropout": 0.3,
+}
+_LETTERS = {"vocabulary_size": VOCABULARY, "hidden_size": HIDDEN}
+_LAYERS_OF_LETTERS = {**_LETTERS, "num_layers": 2}
+_STACK = {"embed_dim": WIDTH, "hidden_dim": MLP_WIDTH, "num_heads": HEADS, "num_layers": 1, "dropout": 0.3}
+_ONE_HEAD = {"queries": "B 7 hidden_size", "keys": "B T hidden_size", "values": "B T hidden_size"}
+_ONE_QUERY = {**_ONE_HEAD, "queries": "B hidden_size"}
+_SOURCE = {"source": "source ids", "source_mask": "source mask"}
+_TARGETS = {"targets": "ids", "annotations": "B S hidden_size", "source_mask": "source mask"}
+_TARGETS_AND_STATE = {**_TARGETS, "hidden": "B hidden_size"}
+_TRANSLATED = {**_SOURCE, "targets": "ids"}
+_WITHOUT_DROPOUT = {"hidden_size": HIDDEN, "dropout": 0.0}
+
+_TRANSLATION = (
+    Twin(
+        "ResetBeforeGRUCell",
+        "layers.reset_before_gru",
+        {"x": "B input_size", "h": "B hidden_size"},
+        _CELL_SIZES,
+        also=_SATURATED,
+    ),
+    Twin(
+        "AdditiveAttention",
+        "layers.cross_attention",
+        {**_ONE_QUERY, "mask": "mask"},
+        {"hidden_size": HIDDEN},
+        ("mask",),
+        also=_SATURATED,
+    ),
+    Twin(
+        "ScaledDotAttention",
+        "layers.cross_attention",
+        {**_ONE_HEAD, "mask": "mask"},
+        {"hidden_size": HIDDEN},
+        ("mask",),
+        also=_SATURATED,
+    ),
+    Twin("ScaledDotAttention:one_query", "layers.cross_attention", _ONE_QUERY, {"hidden_size": HIDDEN}),
+    Twin(
+        "CausalScaledDotAttention",
+        "layers.cross_attention",
+        _ONE_HEAD,
+        {"hidden_size": HIDDEN},
+        also=_SATURATED,
+    ),
+    Twin("SinusoidalPositions", "layers.positions", {"x": "B T embed_dim"}, {"embed_dim": INPUT}),
+    Twin("GRUEncoder", "models.recurrent_translation", _SOURCE, _LETTERS),
+    Twin("RNNDecoder", "models.recurrent_translation", _TARGETS_AND_STATE, _LETTERS),
+    Twin(
+        "RNNAttentionDecoder",
+        "models.recurrent_translation",
+        _TARGETS_AND_STATE,
+        {**_LETTERS, "attention_type": "scaled_dot"},
+    ),
+    Twin(
+        "RNNAttentionDecoder:additive",
+        "models.recurrent_translation",
+        _TARGETS_AND_STATE,
+        {**_LETTERS, "attention_type": "additive"},
+    ),
+    Twin("TransformerEncoder", "models.transformer_translation", _SOURCE, _LAYERS_OF_LETTERS),
+    Twin("TransformerDecoder", "models.transformer_translation", _TARGETS, _LAYERS_OF_LETTERS),
+    Twin(
+        "PostNormFeedForward",
+        "models.attention_is_all_you_need",
+        {"x": "B T embed_dim"},
+        {"embed_dim": WIDTH, "hidden_dim": MLP_WIDTH, "dropout": 0.3},
+    ),
+    Twin(
+        "PostNormEncoder",
+        "models.attention_is_all_you_need",
+        {"x": "B S embed_dim", "source_mask": "source mask"},
+        _STACK,
+    ),
+    Twin(
+        "PostNormDecoder",
+        "models.attention_is_all_you_need",
+        {"x": "B T embed_dim", "memory": "B S embed_dim", "source_mask": "source mask"},
+        _STACK,
+    ),
+    Twin(
+        "PostNormTransformer",
+        "models.attention_is_all_you_need",
+        {"source": "B S embed_dim", "target": "B T embed_dim", "source_mask": "source mask"},
+        _STACK,
+    ),
+    Twin(
+        "PositionedLetters",
+        "models.attention_is_all_you_need",
+        {"ids": "ids"},
+        {"vocabulary_size": VOCABULARY, "embed_dim": WIDTH, "dropout": 0.3},
+    ),
+    _of_translation("MultiHeadedEncoder", "attention_is_all_you_need", _SOURCE),
+    _of_translation("MultiHeadedDecoder", "attention_is_all_you_need", _TARGETS),
+    _of_translation("Translator", "translator", _TRANSLATED, "translation"),
+    _of_translation(
+        "Translator:plain", "translator", _TRANSLATED, "translation", architecture="plain", **_WITHOUT_DROPOUT
+    ),
+    _of_translation(
+        "Translator:additive", "translator", _TRANSLATED, "translation", architecture="additive", **_WITHOUT_DROPOUT
+    ),
+    _of_translation(
+        "Translator:transformer",
+        "translator",
+        _TRANSLATED,
+        "translation",
+        architecture="transformer",
+        **_WITHOUT_DROPOUT,
+    ),
+    _of_translation(
+        "DecoderOnlyTranslator",
+        "transformer_translation",
+        {"ids": "ids"},
+        "translation",
+        architecture="transformer",
+        **_WITHOUT_DROPOUT,
+    ),
+)
+
+
 def _function(
     name: str,
     inputs: Mapping[str, str],
@@ -404,7 +539,7 @@ _FUNCTIONS = (
 )
 
 TWINS: dict[str, Twin] = {
-    twin.name: twin for twin in (*_LAYERS, *_MODELS, *_LANGUAGE_MODELS, *_PRETRAINED, *_FUNCTIONS)
+    twin.name: twin for twin in (*_LAYERS, *_MODELS, *_LANGUAGE_MODELS, *_TRANSLATION, *_PRETRAINED, *_FUNCTIONS)
 }
 
 

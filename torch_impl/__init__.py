@@ -17,6 +17,7 @@ from torch_impl.layers.attention import (
     split_heads_qkv,
 )
 from torch_impl.layers.attention_blocks import MLP, PostNormAttentionBlock, PreNormAttentionBlock
+from torch_impl.layers.cross_attention import AdditiveAttention, CausalScaledDotAttention, ScaledDotAttention
 from torch_impl.layers.decoder import DecoderAttn
 from torch_impl.layers.efficient_attention import low_rank_attention, projected_attention
 from torch_impl.layers.embedding import Embedding
@@ -28,20 +29,36 @@ from torch_impl.layers.linear import Linear
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.patch_embedding import PatchEmbedding
-from torch_impl.layers.positions import LearnedPositions
+from torch_impl.layers.positions import LearnedPositions, SinusoidalPositions
 from torch_impl.layers.relative_attention import RelativeAttention
+from torch_impl.layers.reset_before_gru import ResetBeforeGRUCell
 from torch_impl.layers.self_attention import SelfAttention
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
+from torch_impl.models.attention_is_all_you_need import (
+    MultiHeadedDecoder,
+    MultiHeadedEncoder,
+    PositionedLetters,
+    PostNormDecoder,
+    PostNormEncoder,
+    PostNormFeedForward,
+    PostNormTransformer,
+)
 from torch_impl.models.bert import BertEmbeddings, BertForMaskedLM, BertForSentenceClassification, BertModel
 from torch_impl.models.clip import CLIPModel, CLIPTextModel, CLIPVisionModel, Projection, contrastive_loss
 from torch_impl.models.encoder_decoder import EncoderDecoder
 from torch_impl.models.gpt import GPT, CausalSelfAttention, FeedForward, GPTBlock
+from torch_impl.models.recurrent_translation import GRUEncoder, RNNAttentionDecoder, RNNDecoder
 from torch_impl.models.review_classifiers import ReviewClassifierGRU, ReviewClassifierTransformer
 from torch_impl.models.transformer import Transformer
+from torch_impl.models.transformer_translation import DecoderOnlyTranslator, TransformerDecoder, TransformerEncoder
+from torch_impl.models.translator import Translator
 from torch_impl.pretrained import from_pretrained, save_pretrained
+from torch_impl.translation import look, translate
 from torch_impl.weights import load_arrays, to_arrays
+
+CrossAttention = ScaledDotAttention  # the same layer where the keys are another sequence's
 
 __all__ = [
     "ActivatedMLP",
@@ -61,10 +78,14 @@ __all__ = [
     "GPT",
     "GRU",
     "MLP",
+    "AdditiveAttention",
     "Attn",
     "BidirectionalGRU",
+    "CausalScaledDotAttention",
     "CausalSelfAttention",
+    "CrossAttention",
     "DecoderAttn",
+    "DecoderOnlyTranslator",
     "Dropout",
     "Embedding",
     "Encoder",
@@ -72,19 +93,35 @@ __all__ = [
     "FeedForward",
     "GPTBlock",
     "GRUCell",
+    "GRUEncoder",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
     "LinearRNN",
     "MultiHeadedAttention",
+    "MultiHeadedDecoder",
+    "MultiHeadedEncoder",
     "NormalEmbedding",
     "NormalLinear",
+    "PositionedLetters",
     "PostNormAttentionBlock",
+    "PostNormDecoder",
+    "PostNormEncoder",
+    "PostNormFeedForward",
+    "PostNormTransformer",
     "PreNormAttentionBlock",
+    "RNNAttentionDecoder",
+    "RNNDecoder",
     "RelativeAttention",
+    "ResetBeforeGRUCell",
     "ReviewClassifierGRU",
     "ReviewClassifierTransformer",
+    "ScaledDotAttention",
+    "SinusoidalPositions",
     "Transformer",
+    "TransformerDecoder",
+    "TransformerEncoder",
+    "Translator",
     "apply_causal_mask",
     "attn_scaled",
     "attn_softmax",
@@ -106,6 +143,8 @@ __all__ = [
     "self_attention",
     "split_heads",
     "split_heads_qkv",
+    "look",
     "to_arrays",
+    "translate",
     "weighted_mean",
 ]

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.tasks.generation import Decoding, plan
 from torch_impl.losses import predicted_classes
-from torch_impl.models.gpt import GPT, KeysAndValues
 from torch_impl.precision import at_least_float32
 from torch_impl.weights import to_numpy
 
-Cache = list[KeysAndValues]
+Cache = list[Any]  # what a model keeps of the tokens before, as its `empty_cache` makes it
 
 
 def generate(
-    module: GPT,
+    module: nn.Module,
     ids: Any,
     *,
     steps: int,
@@ -36,6 +35,7 @@ def generate(
     """Continue prompts (B, T) by `steps` tokens: (B, T + steps), each prompt directly followed by its new tokens.
 
     Prompts of unequal `lengths` (B,) are padded on the right; behind their tokens stands 0, behind `stop` again `stop`.
+    A model has a `config` with its sizes, `empty_cache`, `advance` and `logits`, as GPT does.
     Without a temperature the likeliest token is taken. `on_token` is given the new tokens (B,) of each step.
     Raises IsogradError for what the model can't read and for settings that mean nothing.
     """
@@ -51,7 +51,7 @@ def generate(
         vocabulary_size=config.vocabulary_size,
         context=config.sequence_length,
     )
-    place = functools.partial(torch.tensor, device=module.token_embedding.weight.device)
+    place = functools.partial(torch.tensor, device=next(module.parameters()).device)
     with _evaluating(module) as read:
         tokens, ends, uniforms = place(start.tokens), place(start.lengths), place(start.uniforms)
         past, finished = None, place(np.zeros(len(start.lengths), bool))
@@ -71,7 +71,7 @@ def generate(
 
 
 def next_logits(
-    module: GPT, tokens: Int[Tensor, "B L"], ends: Int[Tensor, "B"], past: Cache | None, width: int, size: int
+    module: nn.Module, tokens: Int[Tensor, "B L"], ends: Int[Tensor, "B"], past: Cache | None, width: int, size: int
 ) -> tuple[Float[Tensor, "B V"], Cache]:
     """Logits of the token at `ends`, from the `width` tokens before it: those that the cache of `size` lacks, or all
     that the context holds, whose positions count from 0.
@@ -137,7 +137,7 @@ def draw(probabilities: Float[Tensor, "B V"], uniforms: Float[Tensor, "B"]) -> I
 
 
 @contextmanager
-def _evaluating(module: GPT) -> Iterator[Callable[..., tuple[Tensor, Cache]]]:
+def _evaluating(module: nn.Module) -> Iterator[Callable[..., tuple[Tensor, Cache]]]:
     """`next_logits` of the module, whose layers are in eval mode meanwhile; without gradients."""
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()

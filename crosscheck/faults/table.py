@@ -22,6 +22,7 @@ from crosscheck.faults.rows.recurrent_layers import RECURRENT_LAYERS
 from crosscheck.faults.rows.soft_attention import SOFT_ATTENTION
 from crosscheck.faults.rows.training import RUNS
 from crosscheck.faults.rows.transformer import TRANSFORMER
+from crosscheck.faults.rows.translation import EQUIVALENTS_TRANSLATION, TRANSLATION
 from crosscheck.faults.rows.updates import EQUIVALENTS_UPDATES, UPDATES
 from crosscheck.faults.rows.weight_rules import WEIGHT_RULES
 from shared.configs.validation import check_choice
@@ -51,6 +52,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *RULES,
     *GPT,
     *PRETRAINED,
+    *TRANSLATION,
 )
 ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
     *EQUIVALENTS_RECURRENT,
@@ -58,6 +60,7 @@ ALL_EQUIVALENTS: tuple[Equivalent, ...] = (
     *EQUIVALENTS_UPDATES,
     *EQUIVALENTS_GPT,
     *EQUIVALENTS_PRETRAINED,
+    *EQUIVALENTS_TRANSLATION,
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in ALL_FAULTS}

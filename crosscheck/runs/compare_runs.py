@@ -58,6 +58,11 @@ TRAININGS = {
     FREEZING: replace(TRAINING, groups=(FROZEN, *TRAINING.groups)),
 }
 
+OF_LETTERS = replace(TRAINING, groups=(*TRAINING.groups[:1], ParameterGroup(("*characters.weight",), rate_factor=0.5)))
+OF_TASKS = {"translation": OF_LETTERS}  # whose tables of vectors have another name
+# Gradients of recurrent translators are smaller: some are above this norm, some below.
+TRAININGS |= dict.fromkeys(("Translator:plain", "Translator:additive"), replace(OF_LETTERS, clip_norm=0.35))
+
 # Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {
     ACCUMULATING: AdamConfig(eps=RATE, weight_decay=DECAY),
@@ -79,7 +84,7 @@ def loss_of(twin: str) -> str:
 
 def training_of(twin: str) -> TrainingConfig:
     """The training settings around the optimiser's rule in a twin's run."""
-    return TRAININGS.get(twin, TRAINING)
+    return TRAININGS.get(twin, OF_TASKS.get(find_twin(twin).task, TRAINING))
 
 
 def optimizer_of(twin: str) -> OptimizerConfig:

@@ -3,6 +3,7 @@
 A layout's rules only rename and permute, so they convert gradients as well as weights.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,6 +78,20 @@ def _attention(twin: Twin) -> nn.Module:
     return nn.MultiheadAttention(heads * twin.arguments["head_size"], heads, batch_first=True)
 
 
+def _transformer(twin: Twin) -> nn.Module:
+    sizes = {name: twin.arguments[name] for name in ("embed_dim", "num_heads", "num_layers", "hidden_dim")}
+    width, heads, layers, hidden = sizes.values()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "enable_nested_tensor", UserWarning)  # that it has no shortcut for our sizes
+        return nn.Transformer(width, heads, layers, layers, hidden, twin.arguments["dropout"], batch_first=True)
+
+
+def _encoded_and_decoded(layer: nn.Transformer, source: Tensor, target: Tensor, source_mask: Tensor) -> Tensor:
+    hidden = {"src_key_padding_mask": ~source_mask, "memory_key_padding_mask": ~source_mask}
+    past = torch.ones(target.shape[1], target.shape[1], dtype=torch.bool).triu(1)  # True where a key is ignored
+    return layer(source, target, tgt_mask=past, **hidden)
+
+
 def _layer_norm(twin: Twin) -> nn.Module:
     return FunctionalLayerNorm(twin.arguments["hidden_size"])
 
@@ -90,6 +105,7 @@ REFERENCES = (
     Reference("BidirectionalGRU:two_layers", BOTH_WAYS, _gru(True), _packed_gru),
     Reference("BidirectionalGRU:fused", BOTH_WAYS, _gru(True), _packed_gru),
     Reference("MultiHeadedAttention", "torch.nn.MultiheadAttention", _attention, _self_attention),
+    Reference("PostNormTransformer", "torch.nn.Transformer", _transformer, _encoded_and_decoded),
     Reference("LayerNorm", "identity", _layer_norm, lambda layer, inputs: layer(inputs)),
 )
 

@@ -4,11 +4,13 @@ from experiments.catalogue.ablations import ABLATED
 from experiments.catalogue.language_models import LANGUAGE_MODELS
 from experiments.catalogue.lockstep import LOCKSTEP, LOCKSTEP_GPT
 from experiments.catalogue.reviews import REVIEWS, SIDE_BY_SIDE
+from experiments.catalogue.translation import TRANSLATION
 from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment for experiment in (*REVIEWS, *LOCKSTEP, LOCKSTEP_GPT, *LANGUAGE_MODELS, *ABLATED)
+    experiment.name: experiment
+    for experiment in (*REVIEWS, *LOCKSTEP, LOCKSTEP_GPT, *LANGUAGE_MODELS, *ABLATED, *TRANSLATION)
 }
 
 __all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]

@@ -80,7 +80,7 @@ def generate_command(
         find_backend(side, dtype=config.dtype, device=place, tell=progress.note)
         codec = cast(TextCodec, codec_of(config, run))
         ids = _encoded(codec, prompt)
-        module, saved = _loaded(run, config, side, place, newest, progress)
+        module, saved = load_module(run, config, side, place, newest, progress)
     if stream:
         print(codec.decode(ids), end="", flush=True)
         settings["on_token"] = _printer(codec, ids)
@@ -98,7 +98,7 @@ def _encoded(codec: Codec, prompt: str) -> list[int]:
     return ids
 
 
-def _loaded(
+def load_module(
     run: Path, config: RunConfig, side: str, device: str, newest: bool, progress: Progress
 ) -> tuple[Any, dict[str, Any]]:
     """The module with the weights of a checkpoint, and which checkpoint it is."""

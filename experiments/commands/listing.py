@@ -30,6 +30,7 @@ def experiments() -> Rows:
 def datasets() -> Rows:
     from shared.data import DATASETS
     from shared.data.language.corpora import CORPORA
+    from shared.data.pairs.word_lists import WORD_LISTS
 
     reviews = [
         {"name": name, "description": row.description, "sources": _sources(row.built_in, row.hub_id)}
@@ -39,7 +40,11 @@ def datasets() -> Rows:
         {"name": name, "description": row.description, "sources": _sources(row.built_in, " ".join(row.hub or ()))}
         for name, row in CORPORA.items()
     ]
-    return [*reviews, *corpora]
+    words = [
+        {"name": name, "description": row.description, "sources": _sources(row.built_in, None)}
+        for name, row in WORD_LISTS.items()
+    ]
+    return [*reviews, *corpora, *words]
 
 
 def _sources(built_in: object, hub: str | None) -> str:

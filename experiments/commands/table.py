@@ -18,8 +18,10 @@ from experiments.commands.listing import list_command
 from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
+from experiments.commands.scaling import scaling_command
 from experiments.commands.study import study
 from experiments.commands.train import train
+from experiments.commands.translate import translate_command
 from experiments.parsing import parse
 
 DESCRIPTION = "The same model in PyTorch and in JAX/Flax, with the same outputs and the same gradients, provably."
@@ -33,9 +35,11 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "generate": generate_command,
     "compare-devices": compare_devices_command,
     "embed": embed_command,
+    "translate": translate_command,
     "report": report,
     "port": port_command,
     "study": study,
+    "scaling": scaling_command,
     "bench": bench,
     "demo": demo,
 }

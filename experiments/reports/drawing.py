@@ -143,3 +143,13 @@ def whole_numbers(axes: Any) -> None:
     axes.set_xlabel("iteration (batches)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def logarithmic(axes: Any, name: str) -> None:
+    """Give the axis x or y a logarithmic scale."""
+    from matplotlib.ticker import LogFormatter, NullFormatter
+
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_formatter(LogFormatter())  # the default writes formulas
+    axis.set_minor_formatter(NullFormatter())

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.plain_text import printable
 from experiments.reports import looks
-from experiments.reports.drawing import Drawn, draw, line_of
+from experiments.reports.drawing import Drawn, draw, line_of, logarithmic
 from experiments.reports.looks import LINES, Look
 from experiments.studies.study import Claim, Figure, Findings, Study
 from experiments.studies.telling import collect, said, show, summary
@@ -86,17 +86,8 @@ def draw_figure(figure: Figure) -> Drawn:
         (axes,) = panels
         axes.set(xlabel=figure.x, ylabel=figure.y)
         for name in figure.logarithmic:
-            _make_logarithmic(axes, name)
+            logarithmic(axes, name)
         for (x, y), (_, look) in zip(lines, legend, strict=True):
             axes.plot(x, np.where(np.asarray(y) > 0, y, np.nan), **line_of(look))
 
     return draw(figure.name, figure.caption, plot, legend)
-
-
-def _make_logarithmic(axes: Any, name: str) -> None:
-    from matplotlib.ticker import LogFormatter, NullFormatter
-
-    axes.set(**{f"{name}scale": "log"})
-    axis = getattr(axes, f"{name}axis")
-    axis.set_major_formatter(LogFormatter())  # the default writes formulas
-    axis.set_minor_formatter(NullFormatter())

@@ -8,6 +8,7 @@ from experiments.studies.low_rank import low_rank
 from experiments.studies.masking import masking
 from experiments.studies.relative import relative
 from experiments.studies.scale import scale
+from experiments.studies.scaling import scaling
 from experiments.studies.selection import selection
 from experiments.studies.study import Study
 from experiments.studies.top_two import top_two
@@ -23,5 +24,6 @@ _STUDIES = (
     Study("scale", "Why scores are divided by the square root of the width", "Hopkins 2 to 4", scale),
     Study("complexity", "What attention costs", "Hopkins 2 to 4", complexity),
     Study("ablations", "A GPT with other attention, trained", "Washington 2.2", ablations, trains=True),
+    Study("scaling", "Parameters and FLOPs of the scaling law's translators", "Toronto 2", scaling),
 )
 STUDIES: dict[str, Study] = {study.name: study for study in _STUDIES}

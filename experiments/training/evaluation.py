@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.training.preparation import Prepared
+from experiments.training.written_words import written_words
 from shared.backend import Backend, State
 from shared.data import prefetch
 from shared.tasks.task import Scored
@@ -19,6 +20,7 @@ def evaluate(backend: Backend, state: State, prepared: Prepared) -> dict[str, An
     scored = [Scored(batch, **backend.fetch(metrics)) for batch, metrics in waiting]
     seconds = time.perf_counter() - started - (backend.compile_seconds - compiled)
     figures = prepared.task.metrics(prepared.experiment, scored)
+    figures |= written_words(backend, state, prepared)
     return {"loss": _mean_loss(scored), **figures, "evaluation_seconds": seconds}
 
 

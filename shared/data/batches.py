@@ -11,7 +11,7 @@ from shared.errors import IsogradError
 
 PAD = 0
 Batch = dict[str, np.ndarray]
-INPUTS = ("ids", "mask", "lengths")  # entries that a model can be called with
+INPUTS = ("ids", "mask", "lengths", "source", "source_mask", "targets")  # entries that a model can be called with
 
 
 def batches(

@@ -5,8 +5,13 @@ from shared.configs.validation import check_choice
 from shared.tasks.classification import Classification
 from shared.tasks.language_modelling import LanguageModelling
 from shared.tasks.task import Task
+from shared.tasks.translation import Translation
 
-TASKS: dict[str, Task] = {"classification": Classification(), "language_modelling": LanguageModelling()}
+TASKS: dict[str, Task] = {
+    "classification": Classification(),
+    "language_modelling": LanguageModelling(),
+    "translation": Translation(),
+}
 
 
 def find_task(name: str) -> Task:

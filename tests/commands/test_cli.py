@@ -222,7 +222,7 @@ def test_a_fault_that_changes_nothing_in_a_twin_is_refused(capsys):
 
 
 UNREADABLE = {
-    "trian": "unknown command 'trian': did you mean train?",
+    "trian": "unknown command 'trian': did you mean train or translate?",
     "": "expected a command, got none",
     "train --lerning-rate 3": "unknown option --lerning-rate: did you mean --learning-rate?",
     "train x --steps 1.5": "--steps: expected a whole number, got '1.5'",

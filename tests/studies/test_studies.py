@@ -17,6 +17,7 @@ SMALL = {  # study -> other sizes than the defaults, under which the tests are q
     "scale": {"widths": (2, 32), "n": 5, "samples": 500},
     "ablations": {"names": ("plain",), "times": (1,), "seeds": 1, "steps": 120},
     "complexity": {"lengths": (16, 32, 64), "widths": (16, 48), "heads": 2, "timed": (8, 16)},
+    "scaling": {"widths": (8, 24), "layers": 2, "s": 7},
 }
 
 

@@ -127,7 +127,7 @@ def is_of_one_law(a: np.ndarray, b: np.ndarray) -> bool:
     The ratio of two deviations errs by 1 / sqrt(n). A uniform number lies within sqrt(3) < 2 deviations, but the
     largest of 50 normal ones usually does not: only the former have a bound.
     """
-    if a.std() == 0 or not np.array_equal(a == 0, b == 0):
+    if (a.size > 1 and a.std() == 0) or not np.array_equal(a == 0, b == 0):
         return np.array_equal(a, b)
     a, b = a[a != 0], b[b != 0]
     if a.size < FEW:

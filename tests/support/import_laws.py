@@ -36,7 +36,7 @@ LAWS = {
     "experiments": law(
         "experiments shared numpy rich",
         "crosscheck torch_impl jax_impl torch jax flax optax transformers "
-        "jinja2 matplotlib tyro tensorboardX datasets safetensors",
+        "jinja2 matplotlib scipy tyro tensorboardX datasets safetensors",
     ),
 }
 NOTHING = law("")

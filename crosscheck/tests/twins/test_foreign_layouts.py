@@ -33,6 +33,10 @@ OURS |= {
     "transformers.GPT2LMHeadModel": ("GPT", GPT_SIZES),
     "transformers.GPT2LMHeadModel(tie_word_embeddings=False)": ("GPT", {**GPT_SIZES, "tied": False}),
 }
+OURS["torch.nn.Transformer"] = (
+    "PostNormTransformer",
+    {"embed_dim": 6, "hidden_dim": 5, "num_heads": 2, "num_layers": 2},
+)
 BARE = {  # layers without a twin or gates: the paths of their cells
     "torch.nn.RNN": ("cells.0.",),
     "torch.nn.RNN(bidirectional=True)": ("forward_cells.0.", "backward_cells.0."),

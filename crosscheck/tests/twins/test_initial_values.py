@@ -66,13 +66,14 @@ LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
     (ENCODERS + r"(\w+_proj|pooler|head|head_)\.?bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (r"^Projection|_projection|class_embedding$", normal_by_width),
     (r"logit_scale$", lambda generator, name, shapes: np.float32([2.6592])[0] + np.zeros(shapes[name])),
+    (r"hidden_(gates|candidate)$", uniform(lambda name, shapes: shapes[name][-1])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
     (
-        r"([Ee]mbedding|[Pp]ositions)\.weight$|cls_token$",
+        r"([Ee]mbedding|[Pp]ositions|characters)\.weight$|cls_token$",
         lambda generator, name, shapes: generator.standard_normal(shapes[name]),
     ),
-    (r"[Nn]orm\.weight$", lambda generator, name, shapes: np.ones(shapes[name])),
-    (r"[Nn]orm\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
+    (r"[Nn]orm(s\.\d)?\.weight$", lambda generator, name, shapes: np.ones(shapes[name])),
+    (r"[Nn]orm(s\.\d)?\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (r"", uniform(lambda name, shapes: shapes[re.sub("bias$", "weight", name)][-1])),
 )
 

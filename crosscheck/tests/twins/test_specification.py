@@ -7,6 +7,7 @@ both stop alike is in its own. The torch twin meets it in every case, where the 
 import numpy as np
 import pytest
 from proofs import SIDES, assert_proven
+from wholes import WHOLES
 
 import crosscheck
 from crosscheck.recording.nesting import as_call
@@ -19,11 +20,16 @@ from torch_impl.weights import to_arrays
 
 EVAL, TRAIN = (Options(np.dtype("float64"), train=train) for train in (False, True))
 WITH_DROPOUT = [name for name, twin in TWINS.items() if not twin.function and twin.arguments.get("dropout")]
+
+
+def marks_of(name):
+    """What equals the torch twin is slow to check again, and exhaustive where its parts are checked."""
+    whole = [pytest.mark.exhaustive] * (name in WHOLES)
+    return [pytest.mark.slow] * (not TWINS[name].function) + whole
+
+
 IN_EVAL = [("torch", name, case) for name, twin in TWINS.items() for case in cases(twin)]
-IN_EVAL += [
-    pytest.param("jax", name, "odd_sizes", marks=[pytest.mark.slow] * (not twin.function))
-    for name, twin in TWINS.items()
-]
+IN_EVAL += [pytest.param("jax", name, "odd_sizes", marks=marks_of(name)) for name, twin in TWINS.items()]
 
 
 def assert_as_specified(side, name, case, options):
@@ -34,13 +40,16 @@ def assert_as_specified(side, name, case, options):
         assert_proven(ours, evaluate(name, weights, pair.inputs, options))
 
 
+IN_TRAIN = [("torch", name) for name in WITH_DROPOUT]
+IN_TRAIN += [pytest.param("jax", name, marks=marks_of(name)) for name in WITH_DROPOUT]
+
+
 @pytest.mark.parametrize(("side", "name", "case"), IN_EVAL)
 def test_a_twin_computes_its_formula_and_the_gradients_of_it(side, name, case):
     assert_as_specified(side, name, case, EVAL)
 
 
-@pytest.mark.parametrize("side", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", WITH_DROPOUT)
+@pytest.mark.parametrize(("side", "name"), IN_TRAIN)
 def test_a_twin_computes_its_formula_with_dropout(side, name):
     assert_as_specified(side, name, "odd_sizes", TRAIN)
 

@@ -9,7 +9,18 @@ from torch import Tensor
 
 from crosscheck.recording.nesting import flat_outputs
 from crosscheck.recording.values import Options, Values, cotangent
-from crosscheck.twins.formulas import attention, bert, clip, efficient_attention, gpt, layers, losses, models, recurrent
+from crosscheck.twins.formulas import (
+    attention,
+    bert,
+    clip,
+    efficient_attention,
+    gpt,
+    layers,
+    losses,
+    models,
+    recurrent,
+    translation,
+)
 from crosscheck.twins.formulas.weights import Weights
 from shared.arrays import ArrayMapping, Arrays
 from shared.registry import find_twin
@@ -55,6 +66,25 @@ FORMULAS: Mapping[str, Callable[..., Any]] = {  # (weights, constructor argument
     "Projection": clip.projection,
     "CLIPModel": clip.clip_model,
     "contrastive_loss": clip.contrastive_loss,
+    "ResetBeforeGRUCell": translation.reset_before_gru_cell,
+    "AdditiveAttention": translation.additive_attention,
+    "ScaledDotAttention": translation.scaled_dot_attention,
+    "CausalScaledDotAttention": translation.causal_scaled_dot_attention,
+    "SinusoidalPositions": translation.sinusoidal_positions,
+    "GRUEncoder": translation.gru_encoder,
+    "RNNDecoder": translation.rnn_decoder,
+    "RNNAttentionDecoder": translation.rnn_attention_decoder,
+    "TransformerEncoder": translation.transformer_encoder,
+    "TransformerDecoder": translation.transformer_decoder,
+    "PostNormFeedForward": translation.post_norm_feed_forward,
+    "PostNormEncoder": translation.post_norm_encoder,
+    "PostNormDecoder": translation.post_norm_decoder,
+    "PostNormTransformer": translation.post_norm_transformer,
+    "PositionedLetters": translation.positioned_letters,
+    "MultiHeadedEncoder": translation.multi_headed_encoder,
+    "MultiHeadedDecoder": translation.multi_headed_decoder,
+    "Translator": translation.translator,
+    "DecoderOnlyTranslator": translation.decoder_only_translator,
     "pairwise_similarities": attention.pairwise_similarities,
     "attn_scaled": attention.attn_scaled,
     "attn_softmax": attention.attn_softmax,

@@ -1,0 +1,140 @@
+"""The scaling law: parameters and FLOPs of the course, a planted law that is found again, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from places import ROOT
+
+from crosscheck.criterion import prove
+from experiments.reports.scaling_figures import write_scaling
+from experiments.studies import scaling_law
+from experiments.studies.scaling_law import (
+    Curve,
+    check_curves,
+    extrapolate,
+    fit_line,
+    forward_flops,
+    parameters,
+    profile,
+)
+from shared.errors import IsogradError
+
+SIZES = np.array([parameters(h) for h in (16, 32, 48, 64, 96, 128)], np.float64)
+BUDGETS = 10 ** np.array([9, 9.8, 10.5, 11.2, 12])
+SLOPE, INTERCEPT = 0.4, 0.5  # of the planted law
+
+
+def planted(noise=0.0, seed=0):
+    """Curves whose parabolas in log10 N are lowest at 10^(SLOPE log10 C + INTERCEPT)."""
+    generator = np.random.default_rng(seed)
+    flops = 10 ** np.linspace(8.5, 12.5, 41)
+    best = SLOPE * np.log10(flops) + INTERCEPT
+    curves = []
+    for size in SIZES:
+        losses = 5 - 0.3 * np.log10(flops) + 0.1 * (np.log10(size) - best) ** 2
+        curves.append(Curve(size, flops, losses + noise * generator.standard_normal(len(flops))))
+    return curves
+
+
+def test_the_sizes_have_the_parameters_of_the_specification():
+    assert (parameters(16), parameters(128)) == (4_862, 268_062)
+
+
+def test_the_flops_are_those_of_the_specification():
+    h, s, V, L = 3, 5, 30, 4
+    assert forward_flops(h, s) == L * (6 * s * h**2 + 4 * s**2 * h + 3 * s**2 + 2 * s * h**2) + 2 * s * V * h
+
+
+def test_a_planted_law_is_found_again():
+    profiles = [profile(falling(planted()), budget) for budget in BUDGETS]
+    line = fit_line(profiles)
+    assert prove(np.array([SLOPE, INTERCEPT]), np.array([line.slope, line.intercept]), 0.0).agrees
+    assert all(each.is_inside == (SIZES[0] <= each.best <= SIZES[-1]) for each in profiles)
+
+
+def falling(curves):
+    """Every loss falls over training, so that the best so far is the last."""
+    assert all((np.diff(curve.losses) < 0).all() for curve in curves)
+    return curves
+
+
+def test_the_best_size_is_where_the_parabola_is_lowest():
+    p = np.polyfit(np.log10(SIZES), (np.log10(SIZES) - 4.5) ** 2, 2)
+    dense = np.linspace(4, 5, 10_001)
+    assert dense[np.polyval(p, dense).argmin()] == dense[np.abs(dense - np.log10(scaling_law.lowest(p))).argmin()]
+
+
+def test_an_extrapolation_says_how_far_outside_it_is_and_holds_its_own_estimate():
+    profiles = [profile(planted(noise=0.002), budget) for budget in BUDGETS]
+    far, slopes = extrapolate(profiles, 1e15, draws=200)
+    assert prove(np.array(3.0), np.array(far.decades_outside), 0.0).agrees
+    assert far.low < far.parameters < far.high
+    assert len(slopes) == 200 - far.refused
+    assert "3.0 decades beyond the fit" in str(far)
+    assert extrapolate(profiles, BUDGETS[2], draws=20)[0].decades_outside == 0
+
+
+def test_more_noise_gives_a_wider_interval():
+    widths = []
+    for noise in (0.0005, 0.003):
+        far, _ = extrapolate([profile(planted(noise), budget) for budget in BUDGETS], draws=200)
+        widths.append(np.log10(far.high / far.low))
+    assert widths[0] < widths[1]
+
+
+def test_a_parabola_that_opens_downwards_is_refused():
+    curves = [Curve(c.parameters, c.flops, 10 - c.losses[::-1]) for c in planted()]
+    with pytest.raises(IsogradError, match="opens downwards"):
+        profile(curves, BUDGETS[1])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda curves: curves[:3], "at least 4 sizes, got 3"),
+    (lambda curves: [*curves, curves[0]], "one run of each size, got 7 runs of 6 sizes"),
+    (lambda curves: [curves[0]._replace(losses=-curves[0].losses), *curves[1:]], "not positive, and so no logarithm"),
+    (lambda curves: [curves[0]._replace(losses=curves[0].losses * np.nan), *curves[1:]], "not positive"),
+    (lambda curves: [Curve(SIZES[0], np.ones(1), np.ones(1)), *curves[1:]], "fewer than two validations"),
+])  # fmt: skip
+def test_curves_without_a_fit_are_refused(change, message):
+    with pytest.raises(IsogradError, match=message):
+        check_curves(change(planted()))
+
+
+@pytest.mark.parametrize(("budgets", "message"), [
+    ([1e9, 1e10], "at least 3 different budgets"), ([1e9, 1e10, 1e14], "says nothing on a budget of 1.00e"),
+])  # fmt: skip
+def test_budgets_that_runs_did_not_go_through_are_refused(budgets, message):
+    with pytest.raises(IsogradError, match=message):
+        scaling_law.check_budgets(budgets, planted())
+
+
+def test_runs_without_a_common_budget_are_refused():
+    curves = planted()
+    apart = [curves[0]._replace(flops=curves[0].flops * 1e6), *curves[1:]]
+    with pytest.raises(IsogradError, match="no budget lies within all runs"):
+        scaling_law.budgets_of(apart)
+    assert len(scaling_law.budgets_of(curves)) == 6
+
+
+def test_the_figures_of_the_page_are_those_of_the_result_file():
+    found = json.loads((ROOT / "experiments" / "results" / "translation" / "scaling" / "scaling.json").read_text())
+    text = " ".join((ROOT / "docs" / "translation.md").read_text().split())
+    line, far = found["line"], found["extrapolation"]
+    assert f"to the power {line['slope']:.2f} +- {line['slope_error']:.2f}" in text
+    assert f"{far['decades_outside']:.1f} decades beyond the fit" in text
+    shown = [
+        f"{far[name]:.{digits}e}".replace("e+0", "e").replace("e+", "e")
+        for name, digits in (("parameters", 1), ("low", 0), ("high", 0))
+    ]
+    assert "is {} parameters, with an interval from {} to {}".format(*shown) in text
+
+
+def test_figures_and_fits_are_written_and_read_again(tmp_path):
+    profiles = [profile(planted(noise=0.002), budget) for budget in BUDGETS]
+    line, (far, slopes) = fit_line(profiles), extrapolate(profiles, draws=50)
+    found = scaling_law.summary(profiles, line, far, slopes)
+    write_scaling(tmp_path / "scaling", profiles, line, far, found)
+    assert json.loads((tmp_path / "scaling" / "scaling.json").read_text()) == found
+    names = {path.name for path in (tmp_path / "scaling").iterdir()}
+    assert names == {"scaling.json", "isoflop.svg", "isoflop.png", "best_sizes.svg", "best_sizes.png"}
