@@ -127,3 +127,21 @@ def test_the_steps_on_a_gpu_are_those_of_their_benchmark():
         torch, jax = (one(steps, case=f"{name}, bfloat16", side=side) for side in ("torch", "jax"))
         speeds = [f"{row['examples_per_second']:,.0f}" for row in (torch, jax)]
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]
+
+
+def test_the_full_runs_of_language_models_are_those_of_their_table():
+    results = (RESULTS / "language_models_h200.md").read_text().replace("*", "")
+    page = PAGES["docs/language-models.md"]
+    rows = re.findall(
+        r"^\| `(lm-[\w-]+)` \| (torch|jax) \| (\w+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d,]+) \|$", page, re.M
+    )
+    assert len(rows) == 4
+    for name, backend, dtype, steps, loss, perplexity, best in rows:
+        (line,) = [line for line in results.splitlines() if line.startswith(f"| {name} |") and f"| {backend} |" in line]
+        assert f"| {dtype} |" in line
+        assert f"| {perplexity} | {loss} |" in line
+        assert f"| {best} | {steps} |" in line
+    difference = re.search(r"differ by at most ([\d.e-]+)\. The whole table", page)[1]
+    assert (
+        f"lm-hopkins, data wikitext-2, float32: the losses of torch and jax differ by at most {difference} (" in results
+    )
