@@ -30,9 +30,9 @@ from crosscheck.report import Report
 from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
 
-# Rows that lose digits: each framework loses different ones, so the gap can't close, but a flip can match its size.
 SECONDS = 20.0  # that the search for a cause may take
 LARGEST_ROUNDING = 2.0**-12  # derived: half of float32's digits
+# Rows that lose digits: each framework loses different ones, so the gap can't close, but a flip can match its size.
 LOSES_DIGITS = ("D20", "D51", "D52", "D53", "D69")
 FLOAT32_GAP = 64 * 2.0**-24  # derived: float32 roundoff, times the roundings in a short computation
 SAME_SIZE = 8.0  # honest rounding errors differ by small factors, precisions differ by thousands
