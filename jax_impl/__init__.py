@@ -22,17 +22,17 @@ from jax_impl.layers.decoder import DecoderAttn
 from jax_impl.layers.efficient_attention import low_rank_attention, projected_attention
 from jax_impl.layers.embedding import Embedding
 from jax_impl.layers.encoder import Encoder
-from jax_impl.layers.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from jax_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.linear import Linear
 from jax_impl.layers.linear_rnn import LinearRNN
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
-from jax_impl.layers.patch_embedding import PatchEmbedding
 from jax_impl.layers.positions import LearnedPositions, SinusoidalPositions
+from jax_impl.layers.pretrained.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
+from jax_impl.layers.pretrained.patch_embedding import PatchEmbedding
+from jax_impl.layers.pretrained.self_attention import SelfAttention
 from jax_impl.layers.relative_attention import RelativeAttention
 from jax_impl.layers.reset_before_gru import ResetBeforeGRUCell
-from jax_impl.layers.self_attention import SelfAttention
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.soft_attention import Attn
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean

@@ -337,14 +337,14 @@ def _of_clip(name: str, inputs: Mapping[str, str], **arguments: Any) -> Twin:
 _IMAGES = {"pixels": "7 channels image_size image_size"}
 _EMBEDDED = {"inputs": "ids", "token_types": "token types"}
 _PRETRAINED = (
-    _of_encoder("SelfAttention", "layers.self_attention"),
-    _of_encoder("ActivatedMLP", "layers.encoder_layers"),
+    _of_encoder("SelfAttention", "layers.pretrained.self_attention"),
+    _of_encoder("ActivatedMLP", "layers.pretrained.encoder_layers"),
     *(
-        _of_encoder(f"ActivatedMLP:{name}", "layers.encoder_layers", activation=name)
+        _of_encoder(f"ActivatedMLP:{name}", "layers.pretrained.encoder_layers", activation=name)
         for name in ("gelu_new", "quick_gelu", "relu", "silu", "tanh")
     ),
-    _of_encoder("PostNormLayer", "layers.encoder_layers"),
-    _of_encoder("PreNormLayer", "layers.encoder_layers"),
+    _of_encoder("PostNormLayer", "layers.pretrained.encoder_layers"),
+    _of_encoder("PreNormLayer", "layers.pretrained.encoder_layers"),
     Twin("BertEmbeddings", "models.bert", _EMBEDDED, _BERT_SIZES, ("token_types",), config=BertConfig),
     _of_bert("BertModel"),
     _of_bert("BertModel:roberta", **_OF_ROBERTA),
@@ -353,7 +353,7 @@ _PRETRAINED = (
     _of_bert("BertForMaskedLM"),
     Twin(
         "PatchEmbedding",
-        "layers.patch_embedding",
+        "layers.pretrained.patch_embedding",
         {"pixels": "7 channels 10 11"},
         {"channels": 2, "patch_size": 3, "embed_dim": 15},
     ),
@@ -532,7 +532,7 @@ _FUNCTIONS = (
     _function("projected_attention:not_normalised", _PROJECTED, "layers.efficient_attention", normalised=False),
     _function("cross_entropy", {"logits": "B num_classes", "labels": "labels"}, "losses", _OF_SCORES),
     _function("cross_entropy:tokens", {"logits": "B T num_classes", "labels": "token labels"}, "losses"),
-    _function("contrastive_loss", {"logits": "7 7"}, "models.clip"),
+    _function("contrastive_loss", {"logits": "7 7"}, "models.clip", _OF_SCORES),
     _function("predicted_classes", {"logits": "B num_classes"}, "losses", _OF_SCORES),
     _function("weighted_mean", {"values": "B", "weights": "weights"}, "losses"),
     _function("weighted_mean:tokens", {"values": "B T", "weights": "token weights"}, "losses"),

@@ -22,17 +22,17 @@ from torch_impl.layers.decoder import DecoderAttn
 from torch_impl.layers.efficient_attention import low_rank_attention, projected_attention
 from torch_impl.layers.embedding import Embedding
 from torch_impl.layers.encoder import Encoder
-from torch_impl.layers.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from torch_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.linear import Linear
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
-from torch_impl.layers.patch_embedding import PatchEmbedding
 from torch_impl.layers.positions import LearnedPositions, SinusoidalPositions
+from torch_impl.layers.pretrained.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
+from torch_impl.layers.pretrained.patch_embedding import PatchEmbedding
+from torch_impl.layers.pretrained.self_attention import SelfAttention
 from torch_impl.layers.relative_attention import RelativeAttention
 from torch_impl.layers.reset_before_gru import ResetBeforeGRUCell
-from torch_impl.layers.self_attention import SelfAttention
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean

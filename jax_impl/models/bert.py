@@ -6,9 +6,9 @@ from jax import Array
 from jaxtyping import Float, Int, Shaped
 
 from jax_impl.dropout import Dropout
-from jax_impl.layers.activations import activate
-from jax_impl.layers.encoder_layers import PostNormLayer
 from jax_impl.layers.layer_norm import LayerNorm
+from jax_impl.layers.pretrained.activations import activate
+from jax_impl.layers.pretrained.encoder_layers import PostNormLayer
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.losses import cross_entropy
 from shared.configs.bert import BertConfig

@@ -7,11 +7,12 @@ from jax import Array
 from jaxtyping import Float, Int, Shaped
 
 from jax_impl.layers import attention
-from jax_impl.layers.encoder_layers import PreNormLayer
 from jax_impl.layers.layer_norm import LayerNorm
-from jax_impl.layers.patch_embedding import PatchEmbedding
+from jax_impl.layers.pretrained.encoder_layers import PreNormLayer
+from jax_impl.layers.pretrained.patch_embedding import PatchEmbedding
 from jax_impl.layers.small_normal import NormalEmbedding
 from jax_impl.losses import cross_entropy
+from jax_impl.precision import at_least_float32
 from shared.configs.clip import LOGIT_SCALE, CLIPConfig
 from shared.configs.validation import check_context
 
@@ -26,7 +27,8 @@ def ends(inputs: Int[Array, "B T"], end_token: int | None) -> Int[Array, "B"]:
 
 def normalised(x: Float[Array, "N D"]) -> Float[Array, "N D"]:
     """Each row divided by its length."""
-    return x / jnp.sqrt((x**2).sum(-1, keepdims=True))
+    wide = at_least_float32(x)
+    return (wide / jnp.sqrt((wide**2).sum(-1, keepdims=True))).astype(x.dtype)
 
 
 class CLIPTextModel(nnx.Module):
@@ -130,7 +132,8 @@ class CLIPModel(nnx.Module):
         mask: Shaped[Array, "N T"] | None = None,
     ) -> Embedded:
         texts, images = self.embed_texts(inputs, mask), self.embed_images(pixels)
-        return jnp.exp(self.logit_scale[...]) * (images @ texts.T), texts, images
+        scale = jnp.exp(at_least_float32(self.logit_scale[...]))
+        return (scale * at_least_float32(images @ texts.T)).astype(images.dtype), texts, images
 
     def embed_texts(self, inputs: Int[Array, "N T"], mask: Shaped[Array, "N T"] | None = None) -> Float[Array, "N D"]:
         """A vector of length 1 for each text."""

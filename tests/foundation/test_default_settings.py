@@ -44,7 +44,9 @@ DEFAULTS = {
         "bucket_lengths": None,
         "task": "classification",
         "patience": None,
+        "samples": None,
     },
+    experiment.SamplesConfig: {"prompts": (), "tokens": 30, "temperature": 1.0, "top_k": 40},
 }
 
 

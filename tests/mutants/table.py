@@ -31,10 +31,11 @@ STEPS = (
 DIFFERENTIABLE = ("layers/", "models/", "losses.py", "dropout.py")
 TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: planted in both alike
     "layers/*.py": LAYER,
+    "layers/pretrained/*.py": LAYER,
     "models/*.py": LAYER,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),
-    "embedding.py": (f"{TWINS}/test_sentence_embeddings.py",),
+    "embedding.py": ("crosscheck/tests/pretrained/test_sentence_embeddings.py",),
     "translation.py": (f"{TWINS}/test_translation.py",),
     "precision.py": LAYER,
     "dropout.py": (f"{TWINS}/test_specification.py", f"{BACKENDS}/test_native_dropout.py", f"{TWINS}/test_rng.py"),

@@ -42,7 +42,7 @@ def test_a_study_refuses(what):
 
 
 COMMANDS = {
-    "an unknown study": (["selecton"], "unknown study 'selecton': did you mean 'selection' or 'scale' or 'scaling'?"),
+    "an unknown study": (["selecton"], "unknown study 'selecton': did you mean 'selection' or 'ablations' or 'scale'?"),
     "a negative seed": (["scale", "--seed", "-1"], "--seed: expected an integer at least 0, got -1"),
 }
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from shared.configs.bert import BertConfig
 from shared.configs.validation import check_choice, check_context
 from torch_impl.dropout import Dropout
-from torch_impl.layers.activations import activate
-from torch_impl.layers.encoder_layers import PostNormLayer
 from torch_impl.layers.layer_norm import LayerNorm
+from torch_impl.layers.pretrained.activations import activate
+from torch_impl.layers.pretrained.encoder_layers import PostNormLayer
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.losses import cross_entropy
 

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from shared.configs.clip import LOGIT_SCALE, CLIPConfig
 from shared.configs.validation import check_context
 from torch_impl.layers import attention
-from torch_impl.layers.encoder_layers import PreNormLayer
 from torch_impl.layers.layer_norm import LayerNorm
-from torch_impl.layers.patch_embedding import PatchEmbedding
+from torch_impl.layers.pretrained.encoder_layers import PreNormLayer
+from torch_impl.layers.pretrained.patch_embedding import PatchEmbedding
 from torch_impl.layers.small_normal import NormalEmbedding
 from torch_impl.losses import cross_entropy
+from torch_impl.precision import at_least_float32
 
 States = tuple[list[Float[Tensor, "B T E"]], list[Float[Tensor, "B m T T"]]]
 Embedded = tuple[Float[Tensor, "I N"], Float[Tensor, "N D"], Float[Tensor, "I D"]]
@@ -24,7 +25,8 @@ def ends(inputs: Int[Tensor, "B T"], end_token: int | None) -> Int[Tensor, "B"]:
 
 def normalised(x: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
     """Each row divided by its length."""
-    return x / (x**2).sum(-1, keepdim=True).sqrt()
+    wide = at_least_float32(x)
+    return (wide / (wide**2).sum(-1, keepdim=True).sqrt()).to(x.dtype)
 
 
 class CLIPTextModel(nn.Module):
@@ -132,7 +134,8 @@ class CLIPModel(nn.Module):
         mask: Shaped[Tensor, "N T"] | None = None,
     ) -> Embedded:
         texts, images = self.embed_texts(inputs, mask), self.embed_images(pixels)
-        return self.logit_scale.exp() * (images @ texts.T), texts, images
+        scale = at_least_float32(self.logit_scale).exp()
+        return (scale * at_least_float32(images @ texts.T)).to(images.dtype), texts, images
 
     def embed_texts(
         self, inputs: Int[Tensor, "N T"], mask: Shaped[Tensor, "N T"] | None = None

@@ -12,7 +12,7 @@ LOAD = "array.transpose([axes.index(axis) for axis in range(array.ndim)])"
 LOAD_START = "    axes = _axes(path, array.ndim)\n"
 NAME = "*modules, last = (str(part) for part in path)"
 CHECK = "check_arrays(parameter_shapes(module), arrays, type(module).__name__)"
-TAKEN = {"torch": "to_tensor(arrays[name], parameter.device)", "jax": "arrays[canonical_name(path)]"}
+TAKEN = {"torch": "to_tensor(np.asarray(arrays[name]), parameter.device)", "jax": "arrays[canonical_name(path)]"}
 
 
 def _renamed(first: str, second: str) -> str:
@@ -112,7 +112,7 @@ LOADING = (
     *both_sides(
         "backward-cells-not-loaded", "weight rule", "names without a match are silently skipped", WEIGHTS,
         (TAKEN["torch"], 'to_tensor(arrays[name] * ("backward_cells" not in name), parameter.device)'),
-        (f"from_canonical(path, {TAKEN['jax']})",
+        ("from_canonical(path, np.asarray(arrays[canonical_name(path)]))",
          f'from_canonical(path, {TAKEN["jax"]} * ("backward_cells" not in path))'),
         "Encoder", "rnn.backward_cells.0.input_proj", "parameters",
     ),

@@ -49,7 +49,7 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
 @pytest.mark.parametrize("name", CLASSES)
 def test_both_frameworks_have_the_same_names_and_shapes(name):
     assert jax_weights.parameter_shapes(module_of("jax", name, abstract=True)) == names_and_shapes(name)
-    assert names_and_shapes(name), "a class without parameters needs no weights"
+    assert bool(names_and_shapes(name)) == (name != "SinusoidalPositions"), "a class without parameters"
 
 
 @pytest.mark.parametrize("name", CLASSES)

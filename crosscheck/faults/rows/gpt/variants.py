@@ -118,9 +118,10 @@ POSITIONS = (
          *alike("LONGEST_PERIOD = 10_000.0", "LONGEST_PERIOD = 1_000.0")),
     )),
     *rows("GPT:sinusoidal", "model", (
-        ("sinusoids-from-one", "positions count from 1", VARIANTS,
+        ("gpt-sinusoids-from-one", "positions count from 1", VARIANTS,
          *each(COUNTED, "positions[..., None]", "(positions[..., None] + 1)")),
-        ("sinusoids-swapped", "the cosine comes first", VARIANTS, *each(WAVES, "where(is_even, ", "where(~is_even, ")),
+        ("gpt-sinusoids-swapped", "the cosine comes first", VARIANTS,
+         *each(WAVES, "where(is_even, ", "where(~is_even, ")),
         ("sinusoids-of-single-places", "each place has an angle of its own", VARIANTS,
          *alike(PLACES, "np.arange(x.shape[-1])")),
         ("sinusoids-of-all-places", "the exponent runs to 2, not to 1", VARIANTS, *alike(PLACES, f"2 * ({PLACES})")),

@@ -2,18 +2,18 @@
 
 from crosscheck.faults.fault import Fault, alike, both_sides
 
-FILE, PATCHES = "models/clip.py", "layers/patch_embedding.py"
+FILE, PATCHES = "models/clip.py", "layers/pretrained/patch_embedding.py"
 CAUSAL = "visible = attention.make_causal_mask(inputs.shape[1])"
 PADDED = "visible & (mask != 0)[:, None, None, :]"
 END = "inputs.argmax(1) if end_token is None"
-LENGTH = {"torch": "(x**2).sum(-1, keepdim=True).sqrt()", "jax": "jnp.sqrt((x**2).sum(-1, keepdims=True))"}
+LENGTH = {"torch": "(wide**2).sum(-1, keepdim=True).sqrt()", "jax": "jnp.sqrt((wide**2).sum(-1, keepdims=True))"}
 ENDED = "x = self.norm(self.states(inputs, mask)[0][-1])"
 TOKENS = "self.token_embedding(inputs) + self.position_embedding(positions)"
 JOINED = "[first, patches]"
 INPUT = "self.input_norm(x + self.position_embedding(positions))"
 CLASS = "return x, self.norm(x[:, 0])"
-LOGITS = "(images @ texts.T), texts, images"
-SCALE = {"torch": "self.logit_scale.exp()", "jax": "jnp.exp(self.logit_scale[...])"}
+LOGITS = "(images.dtype), texts, images"
+SCALE = {"torch": "at_least_float32(self.logit_scale).exp()", "jax": "jnp.exp(at_least_float32(self.logit_scale[...]))"}
 IMAGES = "self.visual_projection(self.vision(pixels)[1])"
 LOSS = "(cross_entropy(logits, own).mean() + cross_entropy(logits.T, own).mean()) / 2"
 EINSUM = '"bcypxq,ecpq->byxe"'
@@ -82,7 +82,7 @@ CLIP: tuple[Fault, ...] = (
     ),
     *both_sides(
         "clip-vectors-by-their-sum", "model", "vectors are divided by the sum of their sizes", FILE,
-        (LENGTH["torch"], "x.abs().sum(-1, keepdim=True)"), (LENGTH["jax"], "jnp.abs(x).sum(-1, keepdims=True)"),
+        (LENGTH["torch"], "wide.abs().sum(-1, keepdim=True)"), (LENGTH["jax"], "jnp.abs(wide).sum(-1, keepdims=True)"),
         "CLIPModel",
     ),
     *both_sides(
@@ -97,7 +97,7 @@ CLIP: tuple[Fault, ...] = (
     ),
     *both_sides(
         "clip-embeddings-exchanged", "model", "the vectors of texts are returned as those of images", FILE,
-        *alike(LOGITS, "(images @ texts.T), texts, images * 2"), "CLIPModel",
+        *alike(LOGITS, "(images.dtype), texts, images * 2"), "CLIPModel",
     ),
     *both_sides(
         "clip-image-without-projection", "model", "the images' vectors lack a factor of the projection", FILE,

@@ -2,7 +2,11 @@
 
 from crosscheck.faults.fault import Fault, alike, both_sides, both_sides_equal
 
-ATTENTION, LAYERS_FILE, CURVES = "layers/self_attention.py", "layers/encoder_layers.py", "layers/activations.py"
+ATTENTION, LAYERS_FILE, CURVES = (
+    "layers/pretrained/self_attention.py",
+    "layers/pretrained/encoder_layers.py",
+    "layers/pretrained/activations.py",
+)
 SCORES = "attention.pairwise_similarities(queries, keys)"
 SOFTMAX = "attention.masked_softmax(scores, mask, axis=-1)"
 ROOT = "x.shape[-1], self.num_heads)"

@@ -1,4 +1,4 @@
-"""Images cut into patches. Twin: torch_impl/layers/patch_embedding.py."""
+"""Images cut into patches. Twin: torch_impl/layers/pretrained/patch_embedding.py."""
 
 import jax
 import jax.numpy as jnp

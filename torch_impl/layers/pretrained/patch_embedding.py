@@ -1,4 +1,4 @@
-"""Images cut into patches. Twin: jax_impl/layers/patch_embedding.py."""
+"""Images cut into patches. Twin: jax_impl/layers/pretrained/patch_embedding.py."""
 
 import torch
 from jaxtyping import Float

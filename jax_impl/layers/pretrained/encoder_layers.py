@@ -1,5 +1,5 @@
 """Layers of pretrained encoders: attention and an MLP, normalised after (BERT) or before (CLIP).
-Twin: torch_impl/layers/encoder_layers.py.
+Twin: torch_impl/layers/pretrained/encoder_layers.py.
 """
 
 from flax import nnx
@@ -7,9 +7,9 @@ from jax import Array
 from jaxtyping import Float, Shaped
 
 from jax_impl.dropout import Dropout
-from jax_impl.layers.activations import ACTIVATIONS, activate
 from jax_impl.layers.layer_norm import LayerNorm
-from jax_impl.layers.self_attention import SelfAttention
+from jax_impl.layers.pretrained.activations import ACTIVATIONS, activate
+from jax_impl.layers.pretrained.self_attention import SelfAttention
 from jax_impl.layers.small_normal import NormalLinear
 from shared.configs.encoder import EncoderConfig
 from shared.configs.validation import check_choice

@@ -1,5 +1,5 @@
 """Layers of pretrained encoders: attention and an MLP, normalised after (BERT) or before (CLIP).
-Twin: jax_impl/layers/encoder_layers.py.
+Twin: jax_impl/layers/pretrained/encoder_layers.py.
 """
 
 from jaxtyping import Float, Shaped
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from shared.configs.encoder import EncoderConfig
 from shared.configs.validation import check_choice
 from torch_impl.dropout import Dropout
-from torch_impl.layers.activations import ACTIVATIONS, activate
 from torch_impl.layers.layer_norm import LayerNorm
-from torch_impl.layers.self_attention import SelfAttention
+from torch_impl.layers.pretrained.activations import ACTIVATIONS, activate
+from torch_impl.layers.pretrained.self_attention import SelfAttention
 from torch_impl.layers.small_normal import NormalLinear
 
 Attended = tuple[Float[Tensor, "B T E"], Float[Tensor, "B m T T"]]

@@ -1,0 +1,1 @@
+"""Layers of pretrained encoders. Twin: torch_impl/layers/pretrained/__init__.py."""
