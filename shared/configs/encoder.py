@@ -10,7 +10,7 @@ from shared.errors import IsogradError
 class EncoderConfig:
     """A stack of encoder layers (Vaswani et al. 2017); raises IsogradError for sizes that make no model.
 
-    `activation` is a row of ACTIVATIONS in layers/pretrained/activations.py; `attention_dropout` is that of the weights.
+    `activation` is a row of ACTIVATIONS in layers/pretrained/activations.py, `attention_dropout` that of the weights.
     """
 
     embed_dim: int = 768

@@ -1,4 +1,6 @@
-"""Activation functions by the names that configs of pretrained models use. Twin: torch_impl/layers/pretrained/activations.py."""
+"""Activation functions by the names that configs of pretrained models use.
+Twin: torch_impl/layers/pretrained/activations.py.
+"""
 
 import jax
 import jax.numpy as jnp

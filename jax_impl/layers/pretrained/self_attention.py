@@ -1,4 +1,6 @@
-"""Self-attention of several heads, as pretrained encoders have it. Twin: torch_impl/layers/pretrained/self_attention.py."""
+"""Self-attention of several heads, as pretrained encoders have it.
+Twin: torch_impl/layers/pretrained/self_attention.py.
+"""
 
 from flax import nnx
 from jax import Array

@@ -1,4 +1,6 @@
-"""Activation functions by the names that configs of pretrained models use. Twin: jax_impl/layers/pretrained/activations.py."""
+"""Activation functions by the names that configs of pretrained models use.
+Twin: jax_impl/layers/pretrained/activations.py.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,6 @@
-"""Self-attention of several heads, as pretrained encoders have it. Twin: jax_impl/layers/pretrained/self_attention.py."""
+"""Self-attention of several heads, as pretrained encoders have it.
+Twin: jax_impl/layers/pretrained/self_attention.py.
+"""
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
