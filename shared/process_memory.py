@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/statm")  # Linux: sizes in pages, the second is the resident set
-KEEPING = {-4: 0, -1: 2**31 - 1, -8: 1}  # glibc's mallopt: no M_MMAP_MAX, the largest M_TRIM_THRESHOLD, one M_ARENA_MAX
+LARGEST_KEPT = 32 * 2**20  # bytes; glibc takes no larger threshold
+KEEPING = {-3: LARGEST_KEPT, -1: 2**31 - 1, -8: 1}  # glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD (off), one M_ARENA_MAX
 
 
 def process_memory() -> dict[str, int]:
@@ -18,9 +19,11 @@ def process_memory() -> dict[str, int]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed large tensors for the next ones; does nothing with other C libraries.
+    """Let glibc keep the memory of freed tensors of up to 32 MiB for the next ones; others have no such setting.
 
-    By default it is returned to the system, and every training step pays for the same pages again.
+    By default it is returned to the system, and every training step pays for the same pages again. The largest are
+    returned: a small tensor that lives on beside a freed one, such as the losses beside their logits, leaves a gap
+    that the next logits don't fit into, and then each batch would add gigabytes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -127,17 +127,27 @@ import resource
 import numpy as np
 from shared.process_memory import keep_freed_memory
 keep_freed_memory()
-np.ones(2**23)
+np.ones(2**21)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(8):
-    np.ones(2**23)
+    np.ones(2**21)
 faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-assert faults < 2**23 * 8 // resource.getpagesize(), faults  # the pages of one array of 2**23 float64
+assert faults < 2**21 * 8 // resource.getpagesize(), faults  # the pages of one array of 2**21 float64
+"""
+RETURNING = """
+import numpy as np
+from shared.process_memory import keep_freed_memory, process_memory
+keep_freed_memory()
+before = process_memory()["steady_bytes"]
+np.ones(2**24)
+grown = process_memory()["steady_bytes"] - before
+assert grown < 2**23 * 8, grown  # half of the array of 2**24 float64
 """
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")
-def test_freed_memory_is_kept_for_the_next_step():
+@pytest.mark.parametrize("code", [ALLOCATING, RETURNING], ids=["kept for the next step", "returned if large"])
+def test_freed_memory_is(code):
     """In its own process: it would affect all later tests, too."""
-    ended = subprocess.run([sys.executable, "-c", ALLOCATING], capture_output=True, text=True, cwd=ROOT)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
