@@ -17,7 +17,7 @@ from shared.backend import find_backend
 from shared.data.language.text_codec import TextCodec
 from shared.errors import IsogradError
 from shared.run_folder import WEIGHTS, load_weights
-from shared.tasks.generation import Decoding
+from shared.tasks.generation import Decoding, checked_prompts
 from shared.tasks.task import Codec
 
 TASK = "language_modelling"
@@ -82,6 +82,7 @@ def generate_command(
         ids = _encoded(codec, prompt)
         module, saved = load_module(run, config, side, place, newest, progress)
     if stream:
+        checked_prompts([ids], module.config.vocabulary_size, module.config.sequence_length)  # before any is shown
         print(codec.decode(ids), end="", flush=True)
         settings["on_token"] = _printer(codec, ids)
     ((_, new),) = continued(side, module, [ids], stop=codec.end, **settings)

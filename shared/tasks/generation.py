@@ -69,7 +69,7 @@ def plan(
     ids: Any, *, steps: int, lengths: Any, stop: int | None, seed: int, cache: bool, vocabulary_size: int, context: int
 ) -> Plan:
     """The checked start of a generation; raises IsogradError for prompts that the model can't read."""
-    prompts = _prompts(ids, vocabulary_size, context)
+    prompts = checked_prompts(ids, vocabulary_size, context)
     rows, longest = prompts.shape
     if steps < 0:
         raise IsogradError(f"steps must be at least 0, got {steps}")
@@ -88,7 +88,8 @@ def bucket(length: int) -> int:
     return max(SMALLEST_BUCKET, 1 << (length - 1).bit_length())
 
 
-def _prompts(ids: Any, vocabulary_size: int, context: int) -> np.ndarray:
+def checked_prompts(ids: Any, vocabulary_size: int, context: int) -> np.ndarray:
+    """Prompts (B, T) as int64; raises IsogradError for those that the model can't read."""
     prompts = np.asarray(ids)
     if prompts.ndim != 2 or prompts.dtype.kind not in "iu" or 0 in prompts.shape:
         raise IsogradError(

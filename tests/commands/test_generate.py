@@ -50,13 +50,16 @@ def test_a_streamed_text_is_the_text(run, capsys):
         ((PROMPT, "--tokens", "0"), "--tokens: expected at least 1, got 0"),
         ((PROMPT, "--stream", "--json"), "--stream has no effect with"),
         (("a long prompt " * 40,), "expected a prompt of at most 64 tokens, the context of the model"),
+        (("a long prompt " * 40, "--stream"), "expected a prompt of at most 64 tokens, the context of the model"),
         (("half \ud83d",), "half of a surrogate pair"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(run, arguments, sentence, capsys):
     capsys.readouterr()
     assert main(["generate", run, *arguments]) == 2
-    assert sentence in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.out == ""
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Language modelling: every token is predicted once, figures are exact, and texts that are too short are refused."""
 
+import json
 import math
 import sys
 import types
@@ -181,6 +182,14 @@ def test_the_fast_library_refuses_what_the_readable_reference_refuses():
 def test_a_file_that_holds_no_codec_is_refused(content, tmp_path):
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(IsogradError, match="tokenizer.json: expected a vocabulary written by isograd"):
+        TextCodec.load(tmp_path / "tokenizer.json")
+
+
+def test_saved_merges_out_of_order_are_refused(tmp_path):
+    merges = [[256, 0, 257], [0, 1, 256]]
+    saved = {"kind": "bpe", "alphabet": list(range(256)), "merges": merges, "special": {}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(saved))
+    with pytest.raises(IsogradError, match="tokenizer.json: merge 1: expected a merge of bytes .* got token 256"):
         TextCodec.load(tmp_path / "tokenizer.json")
 
 

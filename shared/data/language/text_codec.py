@@ -43,11 +43,12 @@ class TextCodec:
         """Read what `save` wrote, or a folder with GPT-2's two files; raises IsogradError if it is something else."""
         if path.is_dir():
             return TextCodec(BPE.load(*(path / name for name in GPT2_FILES)), f"the vocabulary in {path}")
+        text = read_text(path)
         try:
-            content = parse_object(read_text(path))
+            content = parse_object(text)
             return TextCodec(KINDS[content["kind"]].from_content(content), f"the vocabulary {path}")
-        except IsogradError:
-            raise
+        except IsogradError as error:
+            raise IsogradError(f"{path}: {error}") from error
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise IsogradError(
                 f"{path}: expected a vocabulary written by isograd, or a folder with {' and '.join(GPT2_FILES)}, got: "
@@ -139,9 +140,19 @@ def _bpe_content(bpe: BPE) -> dict[str, Any]:
 def _bpe_of(content: dict[str, Any]) -> BPE:
     alphabet = {byte: int(content["alphabet"][byte]) for byte in range(256)}
     merges = {(int(left), int(right)): int(token) for left, right, token in content["merges"]}
-    read = BPE(alphabet, merges, dict(content["special"]))
-    _ = read.tokens  # a merge of unknown tokens is found here
-    return read
+    _check_order(set(alphabet.values()), merges)
+    return BPE(alphabet, merges, dict(content["special"]))
+
+
+def _check_order(known: set[int], merges: dict[tuple[int, int], int]) -> None:
+    """Raise IsogradError for a merge of a token not among the known ones, to which each merge adds its own."""
+    for number, (pair, token) in enumerate(merges.items(), start=1):
+        if late := [part for part in pair if part not in known]:
+            raise IsogradError(
+                f"merge {number}: expected a merge of bytes or of tokens merged before, got token {late[0]}: restore "
+                "the order in which the merges were learned"
+            )
+        known.add(token)
 
 
 def _learn_words(texts: Sequence[str], vocabulary_size: int | None) -> tuple[Words, str]:
