@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo quick lint test test-all mutants clean distclean
+.PHONY: setup demo quick lint test test-all mutants ports clean distclean
 
 setup: $(STAMP)
 
@@ -33,6 +33,18 @@ test-all: lint
 mutants: setup
 	PYTHONPATH=tests $(BIN)/python -m mutants --jobs $(JOBS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(ONLY),--only '$(ONLY)')
 
+# Public Flax models against their torch twins: transformers 4, the last that has both, is laid before .venv in .ports.
+BUDGET ?= 20
+RESULT ?= experiments/results/ports.md
+ports: setup .ports/.installed
+	PYTHONPATH=.ports:. JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m crosscheck.ports.benchmark \
+	  $(RESULT) $(BUDGET) $(JOBS) $(PORTS)
+
+.ports/.installed: crosscheck/ports/constraints.txt $(STAMP)
+	rm -rf .ports
+	$(BIN)/python -m pip install --no-deps --target .ports --requirement crosscheck/ports/constraints.txt
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,7 +55,7 @@ clean:
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .ports
 
 # The CPU build of torch is installed first, by itself, so that the second step finds it and keeps it.
 $(STAMP): pyproject.toml constraints.txt
