@@ -1,6 +1,7 @@
 """A model of transformers in both frameworks, as a row: its names, a small config, the inputs, and how they pair."""
 
 import importlib
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ DECODER = ("input_ids", "attention_mask", "position_ids")
 class Model:
     """A row: transformers' folder and class, its config, the arguments that each side takes, and the rules.
 
-    `arguments` are names in arguments() that both sides take; `given` are their values where not those of arguments(), `of_jax` constants of
-    the Flax side. `bug` says what is wrong with a port as it was published.
+    `arguments` are names in arguments() that both sides take, `given` other values for them, `of_jax` constants of the
+    Flax side. `bug` says what is wrong with a port as it was published.
     `dtype` is float32 where both sides hold tables of angles that are made in float32 whatever the module's dtype.
     """
 
@@ -79,7 +80,8 @@ def build(model: Model, config: dict[str, Any], given: dict[str, np.ndarray]) ->
     configure = getattr(transformers, f"{model.type.removesuffix('Model')}Config")
     torch.manual_seed(0)
     ours = getattr(transformers, model.type)(configure(**model.config, attn_implementation="eager"))
-    ours = randomised(ours).to(getattr(torch, model.dtype)).eval()
+    kept = [rule for rule, name in model.rules.items() if name is None]  # such as a table of sinusoids
+    ours = randomised(ours, kept).to(getattr(torch, model.dtype)).eval()
     theirs = _flax(model, configure(**model.config | config), ours)
     shared, torch_arguments, jax_arguments = _shared(model)
     own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments | model.of_jax | given}
@@ -98,14 +100,15 @@ def _shared(model: Model) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any
     return ids, {name: torch.tensor(array) for name, array in values.items()}, values
 
 
-def randomised(module: Any) -> Any:
-    """The torch module with random numbers in every weight and running statistic."""
+def randomised(module: Any, kept: list[str]) -> Any:
+    """The torch module with random numbers in every running statistic and weight, those that match `kept` left out."""
     import torch
 
     with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.requires_grad:  # a table of sinusoids is a parameter, too
-                parameter.add_(SCALE * torch.randn_like(parameter))
+        for name, parameter in module.named_parameters():
+            if any(re.search(rule, name) for rule in kept):
+                continue
+            parameter.add_(SCALE * torch.randn_like(parameter))
         for name, buffer in module.named_buffers():
             if name.endswith("running_mean"):
                 buffer.add_(SCALE * torch.randn_like(buffer))
