@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
 from places import ROOT
 
 from crosscheck.divergences.table import DIVERGENCES
@@ -55,17 +54,15 @@ def test_every_line_of_the_table_has_a_cell_for_each_heading():
 
 def test_the_committed_table_names_known_ports_and_mistakes():
     text = (ROOT / "experiments" / "results" / "ports.md").read_text()
-    cells = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")][1:]
-    assert len({port for port, _ in cells if not port.startswith("| ---")}) > 0
-    assert {(port.removeprefix("| ") in MODELS, mistake in {CORRECT, *MISTAKES}) for port, mistake in cells} == {
-        (True, True)
-    }
+    rows = [line.removeprefix("| ").split(" | ")[:2] for line in text.splitlines() if line.startswith("|")][2:]
+    assert rows
+    assert all(port in MODELS and mistake in {CORRECT, *MISTAKES} for port, mistake in rows)
 
 
 def test_the_environment_pins_transformers_4_and_shares_the_rest():
     lines = (ROOT / "crosscheck" / "ports" / "constraints.txt").read_text().splitlines()
-    pins = {pin.name: str(pin.specifier) for pin in map(Requirement, (x for x in lines if not x.startswith("#")))}
-    assert pins["transformers"].startswith("==4.")
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins["transformers"].startswith("4.")
     assert not {"torch", "jax", "jaxlib", "flax", "numpy"} & set(pins)
 
 
