@@ -38,5 +38,5 @@ def empty_twin(twin: Twin, arguments: Mapping[str, Any], device: torch.device | 
     """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
     module = build_twin(twin, arguments, abstract=True).to_empty(device=device)
     for parameter in module.parameters():
-        nn.init.zeros_(parameter)
+        parameter.data = parameter.new_zeros(()).expand(parameter.shape)  # one zero each: weights take their place
     return module

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from shared.arrays import Arrays
 from shared.atomic import new_file
 from shared.errors import IsogradError
 
@@ -21,6 +22,7 @@ DTYPES = {  # safetensors' names
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "BOOL": np.dtype(bool),
 }
+SIZE_BYTES = 8  # at the start of a file: the length of the header
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -58,23 +60,37 @@ def lazy(arrays: Mapping[str, np.ndarray]) -> LazyArrays:
 
 
 def open_safetensors(path: Path) -> LazyArrays:
-    """The arrays of a safetensors file, each read from disk when needed.
+    """The arrays of a safetensors file, each a read-only view of the file, whose pages come from disk when needed.
 
     Raises IsogradError if the file is missing, truncated or in another format.
     """
     try:
-        file = safetensors.safe_open(path, framework="np")
+        file = safetensors.safe_open(path, framework="np")  # checks that the arrays fill the file
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a mapping
         described = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
+        content = np.asarray(np.memmap(path, np.uint8, mode="r"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise IsogradError(f"can't read {path}: it is truncated, or no safetensors file ({error})") from error
     strange = [f"{name} ({kind})" for name, (_, kind) in described.items() if kind not in DTYPES]
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
+    places = _places(content)
     return {
-        name: LazyArray(tuple(shape), DTYPES[kind], partial(file.get_tensor, name))
+        name: LazyArray(tuple(shape), DTYPES[kind], partial(_view, places[name], DTYPES[kind], tuple(shape)))
         for name, (shape, kind) in described.items()
     }
+
+
+def _places(content: np.ndarray) -> Arrays:
+    """The bytes of every array of a file that `safe_open` has found sound."""
+    start = SIZE_BYTES + int.from_bytes(content[:SIZE_BYTES].tobytes(), "little")
+    header = json.loads(content[SIZE_BYTES:start].tobytes())
+    header.pop("__metadata__", None)
+    return {name: content[start:][slice(*row["data_offsets"])] for name, row in header.items()}
+
+
+def _view(content: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    return content.view(dtype).reshape(shape)
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, LazyArray], metadata: Mapping[str, str]) -> None:
@@ -92,7 +108,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, LazyArray], metadata: Map
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with new_file(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(len(text).to_bytes(SIZE_BYTES, "little") + text)
         for name in ordered:
             file.write(contiguous_bytes(arrays[name]))
 

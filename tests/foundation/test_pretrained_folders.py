@@ -256,3 +256,13 @@ def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
         assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in read.items()} == {
             n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
         }
+
+
+def test_an_array_is_a_view_of_its_file_wherever_it_lies_there(tmp_path):
+    numbers, header = np.arange(5, dtype=np.float32), '{"a": {"dtype": "F32", "shape": [5], "data_offsets": [0, 20]}}'
+    header += " " * (5 - len(header) % 4)  # the numbers begin at an odd place
+    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header.encode() + numbers.tobytes())
+    array = open_safetensors(tmp_path / "a")["a"]
+    assert np.shares_memory(array.read(), array.read())
+    assert np.array_equal(array.read(), numbers)
+    assert not array.read().flags.writeable

@@ -41,6 +41,11 @@ def test_an_abstract_twin_has_no_memory():
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(state))
 
 
+def test_an_empty_twin_of_torch_has_one_number_a_parameter():
+    module = torch_build.empty_twin(TWIN, TWIN.arguments)
+    assert all(p.untyped_storage().nbytes() == p.element_size() for p in module.parameters())
+
+
 def test_an_empty_twin_runs_once_it_has_weights():
     twin = TWINS["MLP"]
     x = np.random.default_rng(0).standard_normal((2, 3, 21)).astype(np.float32)
