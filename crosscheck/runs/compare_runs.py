@@ -62,7 +62,7 @@ OF_LETTERS = replace(TRAINING, groups=(*TRAINING.groups[:1], ParameterGroup(("*c
 OF_TASKS = {"translation": OF_LETTERS}  # whose tables of vectors have another name
 # Gradients of recurrent translators are smaller: some are above this norm, some below.
 TRAININGS |= dict.fromkeys(("Translator:plain", "Translator:additive"), replace(OF_LETTERS, clip_norm=0.35))
-TRAININGS["BertForSentenceClassification"] = replace(TRAINING, clip_norm=0.6)  # so are those of an untrained BERT
+TRAININGS["BertForSentenceClassification"] = replace(TRAININGS["BertForSentenceClassification"], clip_norm=0.6)  # likewise
 
 # Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {
