@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.progress.display import print_json
-from shared.backend import PACKAGES
+from shared.backend import find_backend
 from shared.configs.validation import check_choice
 from shared.data import TextTokenizer
 from shared.errors import IsogradError
@@ -42,6 +42,8 @@ def embed_command(
     if len(texts) < 2:
         raise IsogradError(f"expected two or more sentences, got {len(texts)}")
     path = find_folder(folder)
+    for side in BACKENDS[backend]:
+        find_backend(side, dtype=dtype, device="cpu")
     ids, mask = encoded(path, texts)
     vectors = {side: _embedded(side, path, dtype, ids, mask) for side in BACKENDS[backend]}
     results = {side: nearest(found) for side, found in vectors.items()}
@@ -90,15 +92,6 @@ def nearest(vectors: np.ndarray) -> list[tuple[int, float]]:
 
 
 def _embedded(side: str, folder: Path, dtype: str, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    package: Any = _package(side)
+    package: Any = importlib.import_module(f"{side}_impl")
     module = package.from_pretrained(folder, dtype=dtype, twin="BertModel")
     return importlib.import_module(f"{side}_impl.embedding").embed(module, ids, mask)
-
-
-def _package(side: str) -> Any:
-    try:
-        return importlib.import_module(f"{side}_impl")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in PACKAGES[side]:
-            raise
-        raise IsogradError(f"{side} is not installed: pip install 'isograd[{side}]'") from error

@@ -7,12 +7,14 @@ import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.reports.looks import INK, LINE, MUTED, Look, in_variables, look_of
 from experiments.reports.runs import Run
+from shared.atomic import new_file
 
 SIZE = (5.2, 3.6)  # inches: letters stay legible on a phone
 MARKS = 8  # of a run on a curve, about
@@ -46,6 +48,13 @@ class Drawn:
     png: bytes
     in_page: str
     legend: Legend
+
+    def write(self, folder: Path, *, with_png: bool = True) -> None:
+        """Write NAME.svg and NAME.png into a folder, each atomically."""
+        contents = {"svg": self.svg.encode(), **({"png": self.png} if with_png else {})}
+        for kind, content in contents.items():
+            with new_file(folder / f"{self.name}.{kind}") as temporary:
+                temporary.write_bytes(content)
 
 
 def draw(

@@ -40,8 +40,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         **_words(runs),
     }
     for figure in itertools.chain(*sections.values()):
-        _write(out / f"{figure.name}.svg", figure.svg.encode())
-        _write(out / f"{figure.name}.png", figure.png)
+        figure.write(out)
     for page, template in PAGES.items():
         _write(out / page, _render(template, content))
     return out / "report.html"

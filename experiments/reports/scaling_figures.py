@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reports.drawing import draw, logarithmic
-from shared.atomic import new_file
-from shared.json_text import to_json
+from shared.checkpoint import write_json
 
 POINTS = 100
 LIMITS = 1e2, 1e14  # parameters; an interval may reach beyond
@@ -23,10 +22,8 @@ def write_scaling(folder: Path, profiles: Sequence[Any], line: Any, far: Any, fo
         draw("best_sizes", "The best size over compute.", lambda panels: _best(panels[0], *fitted)),
     ]
     for figure in drawn:
-        (folder / f"{figure.name}.svg").write_text(figure.svg)
-        (folder / f"{figure.name}.png").write_bytes(figure.png)
-    with new_file(folder / "scaling.json") as temporary:
-        temporary.write_text(to_json(found), encoding="utf-8")
+        figure.write(folder)
+    write_json(folder / "scaling.json", found)
 
 
 def _isoflop(panel: Any, profiles: Sequence[Any]) -> None:

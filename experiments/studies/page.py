@@ -30,8 +30,7 @@ def write_studies(found: Mapping[str, tuple[Study, Findings]], out: Path, comman
     page = render(found, drawn, command)
     write_json(out / DATA, {"command": command, **collect(found)})
     for figure in (figure for figures in drawn.values() for figure in figures):
-        with new_file(out / f"{figure.name}.svg") as temporary:
-            temporary.write_text(figure.svg, encoding="utf-8")
+        figure.write(out, with_png=False)
     with new_file(out / PAGE) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return out / PAGE
