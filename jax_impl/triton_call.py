@@ -16,8 +16,8 @@ from jax import Array
 
 ALIGNED = 16  # bytes: XLA aligns every array better than that
 TYPES = {
-    **{"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "bool": "i1"},
-    **{"int32": "i32", "int64": "i64", "uint32": "u32"},
+    **{"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float64": "fp64"},
+    **{"bool": "i1", "int32": "i32", "int64": "i64", "uint32": "u32"},
 }
 
 

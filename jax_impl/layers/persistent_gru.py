@@ -12,15 +12,13 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jax_impl.triton_call import capability, triton_call
-from shared.kernel_support import LARGEST, SERVED
-
-Plan = Any
+from shared.gru_plan import LARGEST, SERVED, Plan, plan_for
 
 
 def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
     """Whether there is a kernel for layers of this size and dtype on this machine's GPU."""
-    half = inputs.dtype in (jnp.bfloat16, jnp.float16)
-    return half and inputs.size > 0 and hidden_size <= LARGEST and capability() in SERVED
+    narrow = inputs.dtype in (jnp.bfloat16, jnp.float16, jnp.float32)
+    return narrow and inputs.size > 0 and hidden_size <= LARGEST and capability() in SERVED
 
 
 @jax.custom_vjp
@@ -78,7 +76,7 @@ def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Ar
     results = [
         jax.ShapeDtypeStruct((*before.shape[:3], 3 * hidden_size), dtype),
         jax.ShapeDtypeStruct(before.shape, dtype),
-        jax.ShapeDtypeStruct((len(weight), plan.groups, 4 * hidden_size), jnp.float32),
+        jax.ShapeDtypeStruct((len(weight), plan.groups, 4 * hidden_size), jnp.promote_types(dtype, jnp.float32)),
         jax.ShapeDtypeStruct(d_final.shape, dtype),
         jax.ShapeDtypeStruct(plan.partial_sums, dtype),
     ]
@@ -98,16 +96,21 @@ persistent_gru.defvjp(_forward_and_saved, _gradients)
 
 def _plan(way: str, steps: Array, states: Array) -> Plan:
     """How a layer of this size is cut on the GPU."""
-    from shared.kernels.gru import plan_for
-
     batch_size, length = steps.shape[:2]
-    return plan_for(way, batch_size, length, len(states), states.shape[-1], jax.devices()[0].core_count)
+    sizes = len(states), states.shape[-1], steps.dtype.itemsize
+    return plan_for(way, batch_size, length, *sizes, jax.devices()[0].core_count)
+
+
+def _precision() -> str:
+    """How a product of float32 is made: as exactly, by three products of TF32, or in TF32 where matmul may be."""
+    return "tf32x3" if jax.config.jax_default_matmul_precision in ("highest", "float32") else "tf32"
 
 
 def _launch(
     kernel: Any, plan: Plan, read: tuple[Array, ...], written: list[jax.ShapeDtypeStruct], **constants: Any
 ) -> list[Array]:
     counters = jax.ShapeDtypeStruct((plan.counters,), jnp.int32)
-    numbers, constants = [np.int32(number) for number in plan.numbers], {**plan.constants, **constants}
-    sizes = {"programs": plan.programs, "warps": plan.warps, "zeroed": 1}
+    numbers = [np.int32(number) for number in plan.numbers]
+    constants = {**plan.constants, **constants, "PRECISION": _precision()}
+    sizes = {"programs": plan.programs, "warps": plan.cut.warps, "zeroed": 1}
     return triton_call(kernel, read, [*written, counters], numbers, constants, **sizes)

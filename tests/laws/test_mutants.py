@@ -19,6 +19,7 @@ NOT_NUMERICAL = {
     "pretrained.py",
     "__init__.py",
     "recorded.py",
+    "ordered_embedding.py",
     "layer_keys.py",
 }  # of torch_impl and jax_impl
 TORCH = '''

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from torch_impl.ordered_embedding import ordered_embedding
+
 
 class Embedding(nn.Module):
     """Rows of a table drawn from N(0, 1): ids (B, T) -> vectors (B, T, E).
@@ -20,4 +22,6 @@ class Embedding(nn.Module):
             nn.init.zeros_(self.weight[padding_idx])
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+        if ids.is_cuda and torch.compiler.is_compiling():
+            return ordered_embedding(ids, self.weight, self.padding_idx)
         return F.embedding(ids, self.weight, self.padding_idx)

@@ -10,15 +10,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.kernel_support import LARGEST, SERVED
-
-Plan = Any
+from shared.gru_plan import LARGEST, SERVED, Plan, plan_for
+from torch_impl.precision import at_least_float32
 
 
 def serves(inputs: Float[Tensor, "B T I"], hidden_size: int) -> bool:
     """Whether there is a kernel for layers of this size and dtype on the inputs' device."""
-    half = inputs.dtype in (torch.bfloat16, torch.float16)
-    return half and inputs.numel() > 0 and hidden_size <= LARGEST and _capability(inputs.device) in SERVED
+    narrow = inputs.dtype in (torch.bfloat16, torch.float16, torch.float32)
+    return narrow and inputs.numel() > 0 and hidden_size <= LARGEST and _capability(inputs.device) in SERVED
 
 
 def persistent_gru(
@@ -89,7 +88,7 @@ def _backward_shapes(
     return (
         before.new_empty(batch_size, steps, directions, 3 * hidden_size),
         torch.empty_like(before),
-        before.new_empty(directions, _plan("backward", gates, d_final).groups, 4 * hidden_size, dtype=torch.float32),
+        at_least_float32(before.new_empty(directions, _plan("backward", gates, d_final).groups, 4 * hidden_size)),
         torch.empty_like(d_final, memory_format=torch.contiguous_format),
     )
 
@@ -116,10 +115,14 @@ _forward.register_autograd(_gradients, setup_context=_setup)
 
 def _plan(way: str, steps: Tensor, states: Tensor) -> Plan:
     """How a layer of this size is cut on the tensor's device."""
-    from shared.kernels.gru import plan_for
-
     batch_size, length = steps.shape[:2]
-    return plan_for(way, batch_size, length, len(states), states.shape[-1], _processors(steps.device))
+    sizes = len(states), states.shape[-1], steps.dtype.itemsize
+    return plan_for(way, batch_size, length, *sizes, _processors(steps.device))
+
+
+def _precision() -> str:
+    """How a product of float32 is made: as exactly, by three products of TF32, or in TF32 where matmul may be."""
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
 @torch.compiler.assume_constant_result
@@ -133,8 +136,9 @@ def _processors(device: torch.device) -> int:
 
 
 def _launch(kernel: Any, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], **constants: Any) -> None:
+    constants = {**plan.constants, **constants, "PRECISION": _precision()}
     counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
     arrays = (*(each.contiguous() for each in read), *written, counters)
     on_device = torch.cuda.device(counters.device) if counters.is_cuda else nullcontext()
     with on_device:  # Triton launches on the current device
-        kernel[plan.programs,](*arrays, *plan.numbers, **plan.constants, **constants, num_warps=plan.warps)
+        kernel[plan.programs,](*arrays, *plan.numbers, **constants, num_warps=plan.cut.warps)

@@ -1,0 +1,113 @@
+"""How a launch of the kernels of a GRU layer is cut into programs; this file needs neither Triton nor a GPU."""
+
+from dataclasses import dataclass, replace
+
+COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
+SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
+LARGEST = 2048  # hidden size that they were measured with
+ON_CHIP = 512  # hidden size whose weights of two bytes each stay on the chip
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`rows` of the batch a group, `columns` of the state a program, `warps` a program.
+
+    Weights come from the L2 cache at every step, `chunk` of a product at a time; with 0 they stay on the chip.
+    """
+
+    rows: int
+    columns: int
+    warps: int
+    chunk: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cut of a layer; `width` is H, padded."""
+
+    batch_size: int
+    steps: int
+    directions: int
+    hidden_size: int
+    width: int
+    cut: Cut
+
+    @property
+    def slices(self) -> int:
+        """Programs in a group."""
+        return self.width // self.cut.columns
+
+    @property
+    def groups(self) -> int:
+        """Groups in one direction."""
+        return -(-self.batch_size // self.cut.rows)
+
+    @property
+    def programs(self) -> int:
+        """All of the launch."""
+        return self.directions * self.groups * self.slices
+
+    @property
+    def counters(self) -> int:
+        """int32 words that must be zero before the launch: the ticket, then a counter a group."""
+        return (1 + self.directions * self.groups) * COUNTERS_APART
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The shape of the two states that forward programs swap."""
+        return 2, self.directions * self.groups, self.cut.rows, self.width
+
+    @property
+    def partial_sums(self) -> tuple[int, ...]:
+        """The shape of the sums that backward programs swap."""
+        return 2, self.directions * self.groups, self.slices, self.cut.rows, self.width
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """The kernel's arguments that vary without being compiled for."""
+        return self.batch_size, self.steps, self.groups
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """What the kernel is compiled for."""
+        return {
+            "DIRECTIONS": self.directions,
+            "H": self.hidden_size,
+            "ROWS": self.cut.rows,
+            "COLUMNS": self.cut.columns,
+            "WIDTH": self.width,
+            "CHUNK": self.cut.chunk,
+            "WIDE": self.batch_size * self.steps * self.directions * 4 * self.hidden_size >= 2**31,
+        }
+
+
+# In the order of the trials: the first of which all programs fit on the GPU, or the last.
+KEPT = {
+    "forward": {256: (Cut(16, 32, 4), Cut(16, 64, 4)), 512: (Cut(16, 32, 4), Cut(16, 64, 8), Cut(64, 32, 8))},
+    "backward": {256: (Cut(16, 32, 4), Cut(16, 64, 4)), 512: (Cut(16, 32, 4), Cut(16, 64, 8), Cut(32, 64, 8))},
+}
+STREAMED = {
+    "forward": (Cut(16, 32, 4, 64), Cut(32, 32, 4, 64), Cut(64, 32, 8, 64)),
+    "backward": (Cut(32, 16, 4, 64), Cut(32, 32, 4, 64), Cut(64, 32, 8, 64)),
+}
+
+
+def plan_for(
+    way: str, batch_size: int, steps: int, directions: int, hidden_size: int, itemsize: int, processors: int
+) -> Plan:
+    """The fastest cut that was measured ("forward" or "backward") for a GPU with this many multiprocessors.
+
+    `itemsize` is the bytes of a weight.
+    """
+    padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
+    if itemsize > 2 or hidden_size > ON_CHIP:
+        cuts = [replace(cut, chunk=min(cut.chunk, padded)) for cut in STREAMED[way]]
+        widths = [-(-hidden_size // cut.chunk) * cut.chunk for cut in cuts]
+    else:
+        cuts = next(list(cuts) for largest, cuts in KEPT[way].items() if padded <= largest)
+        widths = [max(32, padded)] * len(cuts)
+    plans = [
+        Plan(batch_size, steps, directions, hidden_size, width, replace(cut, columns=min(cut.columns, width)))
+        for cut, width in zip(cuts, widths, strict=True)
+    ]
+    return next((plan for plan in plans if plan.programs <= processors), plans[-1])
