@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from experiments.bench.dropout import bench_dropout
+from experiments.bench.gru import bench_gru
 from experiments.bench.options import Options
 from experiments.bench.runner import bench_runner
 from experiments.bench.steps import bench_steps
@@ -12,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
     "steps": bench_steps,
     "runner": bench_runner,
     "dropout": bench_dropout,
+    "gru": bench_gru,
 }
 
 __all__ = ["BENCHMARKS", "Options"]

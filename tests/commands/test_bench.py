@@ -12,13 +12,14 @@ import pytest
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import Options, dropout, timing, workload
+from experiments.bench import Options, dropout, gru, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.training import runner
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
 
+LAYER = gru.Layer(2, 3, 4, 2)
 SMALL = Options(experiments=("reviews-1-small",), batch_size=2, rounds=1)
 
 
@@ -151,3 +152,16 @@ def test_freed_memory_is(code):
     """In its own process: it would affect all later tests, too."""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch):
+    monkeypatch.setattr(gru, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setitem(gru.LAYERS, "cpu", (LAYER,))
+    rows = {(row["case"], row["side"]): row for row in gru.bench_gru(SMALL)}
+    sides = ["isograd in torch", "nn.GRU", "isograd in JAX", "nnx.RNN"]
+    cases = [f"B2 T3 H4, both ways, float32, {way}" for way in gru.WAYS.values()]
+    assert list(rows) == [(case, side) for case in cases for side in sides]
+    for (case, side), row in rows.items():
+        compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
+        assert [name for name in ("error", "gradient_error") if name in row] == compared
+        assert all(row[name] < LAYER.steps * np.finfo(np.float32).eps for name in compared)
