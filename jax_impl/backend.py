@@ -85,10 +85,10 @@ class Backend:
         self.groups = training_state.groups_of(optimizer, training, self.shapes)
         self.updates = Update(optimizer, training, self.shapes)
 
-    def init_state(self) -> State:
-        """Initial weights by (seed, parameter name), all else zero, step 0."""
+    def init_state(self, initial: dict[str, np.ndarray] | None = None) -> State:
+        """The given weights, others by (seed, parameter name), all else zero, step 0."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
-        return self.state_from_arrays(training_state.initial_arrays(self.groups, self.seed, dtype))
+        return self.state_from_arrays(training_state.initial_arrays(self.groups, self.seed, dtype, initial))
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from shared.arrays import Arrays
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.configs.validation import check_choice
@@ -30,8 +31,8 @@ class Backend(Protocol):
     device: Any  # of the framework
     compile_seconds: float  # spent in compilation so far, never counted as training time
 
-    def init_state(self) -> State:
-        """Initial weights by (seed, parameter name), everything else zero, step 0."""
+    def init_state(self, initial: Arrays | None = None) -> State:
+        """The given weights, others by (seed, parameter name), everything else zero, step 0."""
 
     def to_device(self, batch: Batch) -> Batch:
         """Move what the model and the loss need of a batch to the device; from any thread, ahead of its step."""

@@ -29,9 +29,13 @@ def groups_of(optimizer: OptimizerConfig, training: TrainingConfig, shapes: Shap
     return {WEIGHTS: shapes, **dict.fromkeys((*optimizer.state, *averages, *sums), trainable)}
 
 
-def initial_arrays(groups: Mapping[str, Shapes], seed: int, dtype: np.dtype | type) -> Arrays:
-    """Initial weights by (seed, parameter name), which are their own average; all else zero."""
+def initial_arrays(
+    groups: Mapping[str, Shapes], seed: int, dtype: np.dtype | type, given: Arrays | None = None
+) -> Arrays:
+    """The given weights, others by (seed, parameter name), which are their own average; all else zero."""
     weights = initial_weights(groups[WEIGHTS], seed, dtype)
+    weights |= {name: array.astype(dtype) for name, array in (given or {}).items()}
+    check_names(groups[WEIGHTS], weights, "the model")
     zeros = {name: np.zeros_like(array) for name, array in weights.items()}
     values = {group: weights if group in (WEIGHTS, AVERAGE) else zeros for group in groups}
     start = {group: {name: values[group][name] for name in shapes} for group, shapes in groups.items()}

@@ -43,14 +43,18 @@ class Step:
 
 
 def lockstep(
-    ours: Backend, theirs: Backend, course: Iterable[tuple[Batch, float]], judge: Judge = prove
+    ours: Backend,
+    theirs: Backend,
+    course: Iterable[tuple[Batch, float]],
+    judge: Judge = prove,
+    initial: Arrays | None = None,
 ) -> Iterator[tuple[Step, Start]]:
-    """Train both from their initial states over (batch, learning rate), and yield each step with what it starts from.
+    """Train both from their initial states, or from given weights, over (batch, learning rate), and yield each step with what it starts from.
 
     The sides take turns to lead: the other makes the step of the leader's state as well as that of its own.
     """
     sides = (ours, theirs)
-    states = [side.init_state() for side in sides]
+    states = [side.init_state(initial) for side in sides]
     arrays = [side.state_to_arrays(state) for side, state in zip(sides, states, strict=True)]
     for number, (batch, rate) in enumerate(course, start=1):
         follows = number % 2

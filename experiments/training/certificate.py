@@ -21,6 +21,7 @@ from shared.atomic import new_file, remove_leftovers
 from shared.backend import PACKAGES, Batch
 from shared.checkpoint import write_json
 from shared.errors import IsogradError
+from shared.pretrained.initial import initial_arrays
 
 CERTIFICATE, LINES = "certificate.json", "lockstep.jsonl"
 SHOWN = {1, 2, 5}  # steps whose differences the certificate keeps: these times powers of ten, and the last
@@ -70,8 +71,9 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
     sides = [backend_for(experiment, name, dtype, device) for name in ("torch", "jax")]
     steps, parting, started = [], None, time.perf_counter()
     progress.start(f"{experiment.title}, both, {dtype}", 0, total)
+    course, initial = _course(prepared, total), initial_arrays(experiment)
     with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for step, start in lockstep(*sides, _course(prepared, total), _judge(recipe, dtype)):
+        for step, start in lockstep(*sides, course, _judge(recipe, dtype), initial):
             steps.append(step)
             file.write(json.dumps(nonfinite_as_none(asdict(step)), allow_nan=False) + "\n")
             progress.advance(step.step)

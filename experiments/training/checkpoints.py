@@ -30,6 +30,10 @@ KEPT = 3
 TOGETHER = 2  # snapshots in memory: a step may be both a new best and due for a checkpoint
 
 
+class Diverged(IsogradError):
+    """A run whose numbers are no longer finite, or whose loss is far too large."""
+
+
 class Checkpoints:
     """Saves the runner's snapshots; the best validation has the best first figure, then the lowest loss.
 
@@ -106,9 +110,9 @@ class Checkpoints:
                 raise self.diverged(f"{name} is not finite after step {state['step']}")
         return arrays
 
-    def diverged(self, what: str) -> IsogradError:
+    def diverged(self, what: str) -> Diverged:
         """The error that ends a run whose numbers are no longer finite."""
-        return IsogradError(f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate{self.advice}")
+        return Diverged(f"training stopped: {what}; {self._kept()}; try a smaller --learning-rate{self.advice}")
 
     def _kept(self) -> str:
         saved = self.newest_path()

@@ -12,10 +12,10 @@ from shared.data import prefetch
 from shared.tasks.task import Scored
 
 
-def evaluate(backend: Backend, state: State, prepared: Prepared) -> dict[str, Any]:
-    """Evaluate the validation split once; `evaluation_seconds` excludes compilation."""
+def evaluate(backend: Backend, state: State, prepared: Prepared, split: str = "validation") -> dict[str, Any]:
+    """Evaluate a split once; `evaluation_seconds` excludes compilation."""
     started, compiled = time.perf_counter(), backend.compile_seconds
-    order = prepared.data.epoch(prepared.experiment, "validation", 0).start_at(0)
+    order = prepared.data.epoch(prepared.experiment, split, 0).start_at(0)
     waiting = [(batch, backend.eval_step(state, batch)) for batch in prefetch(order)]  # metrics stay on the device
     scored = [Scored(batch, **backend.fetch(metrics)) for batch, metrics in waiting]
     seconds = time.perf_counter() - started - (backend.compile_seconds - compiled)

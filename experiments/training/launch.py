@@ -27,6 +27,7 @@ from shared.configs.optimizer import TrainingConfig
 from shared.errors import IsogradError
 from shared.metrics_log import MetricsLog
 from shared.parameter_groups import trainable_shapes
+from shared.pretrained.initial import initial_arrays
 from shared.run_folder import PREFIX
 from shared.tasks.table import task_of
 from shared.tasks.task import Codec
@@ -41,7 +42,7 @@ def start(name: str, settings: Settings, folder: Path, progress: Progress, *, st
     prepared = prepared_for(experiment, settings, progress)
     _check_stop(stop_at, 0, prepared)
     backend = backend_for(prepared.experiment, *place)
-    state = backend.init_state()
+    state = backend.init_state(initial_arrays(prepared.experiment))
     parameters = _parameters(backend.state_to_arrays(state), prepared.experiment.training)
     config = _config(place, prepared, backend, parameters)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def resume(
             progress.note(note)
         prepared = prepared_from(config, folder, progress)
         loaded = backend_for(prepared.experiment, backend or config.backend, config.dtype, config.device)
-        state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state()
+        state = loaded.state_from_arrays(arrays) if arrays else loaded.init_state(initial_arrays(experiment))
         if ended := _ended(prepared, step, history):
             progress.note(f"{folder} is complete: {ended}")
             return
@@ -135,11 +136,14 @@ def prepared_for(experiment: Experiment, settings: Settings, progress: Progress)
 
 
 def _with_horizon(prepared: Prepared) -> Prepared:
-    """Fix the end of the schedule when the run starts: a later `--steps` does not change it."""
+    """Fix the warm-up and the end of the schedule when the run starts: a later `--steps` does not change them."""
     experiment = prepared.experiment
     schedule = experiment.schedule
-    if schedule.horizon is None:
-        schedule = replace(schedule, horizon=max(total_updates(prepared), schedule.warmup))  # a trial may end early
+    end = schedule.horizon
+    if end is None:
+        end = max(total_updates(prepared), schedule.warmup)  # a trial may end early
+    warmup = int(schedule.warmup_part * end) or schedule.warmup
+    schedule = replace(schedule, horizon=end, warmup=warmup, warmup_part=0.0)
     return replace(prepared, experiment=replace(experiment, schedule=schedule))
 
 
@@ -147,7 +151,8 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     """Reload the data of a run; of different `data` only the validation split is used, so any will do."""
     source = config.data_source if data is None else data
     codec_of(config, folder)
-    prepared = prepare(config.experiment, source, folder / TOKENIZER, preparing(progress))
+    experiment = replace(config.experiment, initial=None)  # its sizes are known, and its weights may be gone
+    prepared = prepare(experiment, source, folder / TOKENIZER, preparing(progress))
     if data is None and prepared.data.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
@@ -197,7 +202,7 @@ def _config(place: Place, prepared: Prepared, backend: Backend, parameters: int)
         tokenizer_fingerprint=data.codec.fingerprint,
         counts=dict(data.counts),
         parameters=parameters,
-        baseline=dict(data.baseline),
+        baseline=dict(data.baseline()),
         versions=_versions(backend),
     )
 

@@ -8,6 +8,7 @@ from experiments.progress.display import Progress
 from shared.configs.experiment import Experiment
 from shared.data.stages import Report
 from shared.errors import IsogradError
+from shared.pretrained.initial import vocabulary_of, with_sizes
 from shared.registry import find_twin
 from shared.tasks.table import task_of
 from shared.tasks.task import Data, Task
@@ -40,7 +41,8 @@ def prepare(
             f"the loss of {experiment.task} compares the rows of a batch with each other, so --accumulate would "
             "change it: leave it out"
         )
-    return Prepared(*task.load(experiment, source, vocabulary, report))
+    experiment = with_sizes(experiment)
+    return Prepared(*task.load(experiment, source, vocabulary or vocabulary_of(experiment), report))
 
 
 def with_buckets(experiment: Experiment) -> Experiment:

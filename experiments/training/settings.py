@@ -25,10 +25,12 @@ class Settings:
         data: A folder with the dataset's files, or hub; if omitted, the built-in data.
         vocab: A vocab.txt or tokenizer.json.
         steps: The number of batches, instead of epochs.
+        epochs: Passes over the data.
         batch_size: Examples per batch.
         learning_rate: The learning rate; with a schedule, its peak.
         seed: Seed of the weights, the data order and dropout.
         optimizer: sgd, adam, adamw, rmsprop or adagrad (`isograd list optimizers`), at the experiment's learning rate.
+        initial: A folder in the layout of Hugging Face, or minilm: start from its weights (BERT classifiers).
         schedule: constant, linear, cosine, step or epoch.
         warmup: Updates over which the rate rises from 0.
         decay_every: With `--schedule step`: updates between two decays.
@@ -49,10 +51,12 @@ class Settings:
     data: str | None = None
     vocab: Path | None = None
     steps: int | None = None
+    epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     seed: int | None = None
     optimizer: str | None = None
+    initial: str | None = None
     schedule: str | None = None
     warmup: int | None = None
     decay_every: int | None = None
@@ -92,6 +96,7 @@ COUNTS = ("length", "epochs", "evaluate_every", "checkpoint_every")  # not setti
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("steps", lambda steps: steps >= 1, "at least 1"),
     ("steps", lambda steps: steps < 2**63, "a number below 2**63"),
+    ("warmup_part", lambda part: 0 <= part < 1, "a fraction of the updates, from 0 to below 1"),
     ("batch_size", lambda size: size >= 1, "at least 1"),
     ("batch_size", lambda size: size < 2**31, "a number below 2**31"),
     ("seed", lambda seed: 0 <= seed < 2**32, "a number from 0 to 4294967295"),
@@ -111,6 +116,7 @@ MODEL_RANGES: dict[type, tuple[Callable[[Any], bool], str]] = {  # by the type o
     int: (lambda count: 1 <= count < 2**31, "at least 1 and below 2**31"),
     float: (lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
 }
+MAY_BE_ZERO = ("padding_idx", "token_types")  # arguments of models
 CHOICES: dict[str, Iterable[str]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -132,7 +138,7 @@ SCHEDULE_FIELDS = {  # setting -> field of the schedule
     "decay_to": "final",
 }
 PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
-    "": ("steps", "batch_size", "seed", "patience"),
+    "": ("steps", "epochs", "batch_size", "seed", "patience", "initial"),
     "optimizer": ("learning_rate",),
     "training": ("clip_norm", "accumulate", "average_decay", "dropout_rng"),
 }
@@ -143,6 +149,8 @@ def check_settings(settings: Settings) -> None:
     problems = [f"{flag(name)}: {problem}" for name, problem in _out_of_range(vars(settings))]
     if problems:
         raise IsogradError("; ".join(problems))
+    if settings.steps is not None and settings.epochs is not None:
+        raise IsogradError("--steps and --epochs both set the length of a run: leave one of them out")
     for name, choices in CHOICES.items():
         if getattr(settings, name) is not None:
             check_choice(name, getattr(settings, name), choices)
@@ -156,8 +164,9 @@ def problems_of(experiment: Experiment) -> list[str]:
     values |= {name: getattr(experiment.schedule, field) for name, field in SCHEDULE_FIELDS.items()}
     found = _out_of_range(values)
     for name, value in experiment.model.arguments.items():
+        may_be_zero = name in MAY_BE_ZERO and value == 0
         is_right, expected = MODEL_RANGES.get(type(value), (lambda value: True, ""))
-        if not is_right(value):
+        if not may_be_zero and not is_right(value):
             found.append((name, f"expected {expected}, got {value}"))
     if experiment.batch_size * experiment.length >= LARGEST_BATCH:
         found.append(("batch_size", f"expected fewer than {LARGEST_BATCH:,} tokens in a batch"))
@@ -184,6 +193,8 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
     if settings.optimizer not in (None, experiment.optimizer.name):
         rule = OPTIMIZERS[str(settings.optimizer)](learning_rate=experiment.optimizer.learning_rate)
         experiment = replace(experiment, optimizer=rule)
+    if settings.epochs is not None:
+        experiment = replace(experiment, steps=None)
     for place, names in PLACES.items():
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
         part: Any = getattr(experiment, place) if place else experiment
@@ -193,6 +204,8 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
     changes: dict[str, Any] = {
         field: getattr(settings, name) for name, field in SCHEDULE_FIELDS.items() if getattr(settings, name) is not None
     }
+    if settings.warmup is not None:
+        changes["warmup_part"] = 0.0
     schedule = replace(experiment.schedule, **changes)
     _check_decay(settings, schedule)
     return replace(experiment, schedule=schedule)

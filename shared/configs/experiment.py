@@ -34,7 +34,8 @@ class Experiment:
     """One row of the catalogue; lengths in tokens, `epochs` passes unless `steps` is set.
 
     A step is one batch; `training.accumulate` batches make an update. `task` is a row of shared/tasks/table.py;
-    `patience` ends a run after this many validations without improvement.
+    `patience` ends a run after this many validations without improvement. `initial` is a folder in the layout of
+    Hugging Face, or minilm: the run starts from its weights, and the sizes that `model` leaves out are its own.
     """
 
     name: str
@@ -55,3 +56,4 @@ class Experiment:
     task: str = "classification"
     patience: int | None = None
     samples: SamplesConfig | None = None
+    initial: str | None = None

@@ -123,10 +123,12 @@ class ScheduleConfig:
 
     `warmup` updates rise from 0 first. linear and cosine then fall to `final` at update `horizon` (None: the run's
     last) and stay there; step multiplies by `factor` after every `every` updates, epoch after every epoch.
+    `warmup_part`, unless it is 0, is the fraction of the horizon that becomes `warmup` when a run starts.
     """
 
     name: str = "constant"
     warmup: int = 0
+    warmup_part: float = 0.0
     horizon: int | None = None
     final: float = 0.0
     every: int = 1

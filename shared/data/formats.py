@@ -22,13 +22,14 @@ class Format:
     files: Mapping[str, tuple[str, ...]]  # part -> file name patterns
     required: tuple[str, ...]  # parts that must exist
     delimiter: str
-    header: tuple[str, ...] | None
+    header: tuple[str, ...] | None  # names may have alternatives, as in "sentence|content"
     columns: int
     text_column: int
     label_column: int
     labels: Mapping[str, int]
     clean: Callable[[str], str]
     validation: splits.ValidationRule
+    quoted: bool = True  # as in CSV; otherwise a quote is a letter
 
 
 def _any_of(part: str, ending: str) -> tuple[str, ...]:
@@ -61,6 +62,34 @@ FORMATS = (
         labels={"Negative": 0, "Positive": 1},
         clean=lambda text: re.sub(r"<br\s*/?>", "\n", text),
         validation=splits.validate_on_dev_or_held_out,
+    ),
+    Format(
+        name="SST-2 TSV (header `label<tab>sentence`)",
+        files={part: _any_of(part, "tsv") for part in ("train", "dev", "test")},
+        required=("train",),
+        delimiter="\t",
+        header=("label", "sentence|content"),
+        columns=2,
+        text_column=1,
+        label_column=0,
+        labels={"0": 0, "1": 1},
+        clean=str,
+        validation=splits.validate_on_dev_or_held_out,
+        quoted=False,
+    ),
+    Format(
+        name="SST-2 TSV of GLUE (header `sentence<tab>label`)",
+        files={part: _any_of(part, "tsv") for part in ("train", "dev")},
+        required=("train",),
+        delimiter="\t",
+        header=("sentence", "label"),
+        columns=2,
+        text_column=0,
+        label_column=1,
+        labels={"0": 0, "1": 1},
+        clean=str,
+        validation=splits.validate_on_dev_or_held_out,
+        quoted=False,
     ),
     Format(
         name='Yelp CSV (no header, `"1|2","text"`)',
@@ -104,8 +133,16 @@ def recognise(folder: Path) -> Format:
 
 
 def _has_header(path: Path, format: Format) -> bool:
-    first = next(read_records(path, format.delimiter), (1, []))[1]
-    return format.header is None or tuple(first) == format.header
+    first = next(read_records(path, format.delimiter, format.quoted), (1, []))[1]
+    return format.header is None or _is_header(first, format.header)
+
+
+def _is_header(fields: list[str], header: tuple[str, ...]) -> bool:
+    return len(fields) == len(header) and all(map(_is_named, fields, header))
+
+
+def _is_named(field: str, names: str) -> bool:
+    return field in names.split("|")
 
 
 def _find(folder: Path, patterns: tuple[str, ...]) -> Path | None:
@@ -130,7 +167,8 @@ def _looked_for() -> str:
 
 def _read(path: Path, format: Format, report: Report) -> Reviews:
     texts, labels, header, wrong = [], [], format.header, Labels(path, format)
-    for line, fields in counted(read_records(path, format.delimiter), report, f"{path.name}: read"):
+    records = read_records(path, format.delimiter, format.quoted)
+    for line, fields in counted(records, report, f"{path.name}: read"):
         if header is not None:
             _check_header(path, line, fields, header)
             header = None
@@ -180,7 +218,7 @@ class Labels:
 
 
 def _check_header(path: Path, line: int, fields: list[str], header: tuple[str, ...]) -> None:
-    if tuple(fields) != header:
+    if not _is_header(fields, header):
         raise IsogradError(
             f"{path}, line {line}: expected the header {list(header)}, got {short(fields)}; "
             f"the known formats are {'; '.join(format.name for format in FORMATS)}"

@@ -7,6 +7,7 @@ from typing import Any
 from shared.data.splits import Reviews
 from shared.errors import IsogradError
 
+UNLABELLED = -1
 PARTS = {"train": "train", "validation": "dev", "test": "test"}  # the hub's names -> ours
 
 
@@ -16,7 +17,7 @@ def load_parts(hub_id: str, text_column: str, label_column: str, number_of_label
     return {
         ours: _reviews(published[theirs], text_column, label_column, number_of_labels, f"{hub_id}, split {theirs}")
         for theirs, ours in PARTS.items()
-        if theirs in published
+        if theirs in published and not _is_unlabelled(published[theirs], label_column)
     }
 
 
@@ -38,6 +39,11 @@ def _published(*name: str) -> Any:
             f"could not load {name[0]} from the Hugging Face hub ({type(error).__name__}: {error}); "
             "check the network, or pass a local folder with --data FOLDER"
         ) from error
+
+
+def _is_unlabelled(rows: Any, label_column: str) -> bool:
+    """Whether every label is -1, as in the test parts of GLUE."""
+    return label_column in rows.column_names and set(rows[label_column]) == {UNLABELLED}
 
 
 def _reviews(rows: Any, text_column: str, label_column: str, number_of_labels: int, where: str) -> Reviews:

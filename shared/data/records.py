@@ -7,18 +7,20 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from shared.errors import IsogradError
 
 LONGEST_FIELD = 2**31 - 1
+NO_QUOTES: dict[str, Any] = {"quoting": csv.QUOTE_NONE}
 
 
-def read_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line of the record's start, fields); blank lines are skipped.
+def read_records(path: Path, delimiter: str, quoted: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line of the record's start, fields); blank lines are skipped. Without quoting, a quote is a letter.
 
     Raises IsogradError, with file and line, for wrong quoting, for bytes that are not UTF-8 and for damaged gzip files.
     """
-    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True, **({} if quoted else NO_QUOTES))
     while True:
         start = reader.line_num + 1
         try:

@@ -21,11 +21,12 @@ class Dataset:
     description: str
     label_names: tuple[str, ...]
     vocabulary: str  # the kind of vocabulary if none is given: "words" or "word pieces"
-    validation: splits.ValidationRule  # for built-in and hub data; a folder's format has its own
+    validation: splits.ValidationRule  # for built-in and hub data; a folder's format has its own, unless `splits_all`
     built_in: Callable[[int], dict[str, Reviews]] | None = None
     hub_id: str | None = None
     text_column: str = "text"
     label_column: str = "label"
+    splits_all: bool = False  # folders, too, by its own rule
 
 
 DATASETS = {
@@ -49,6 +50,22 @@ DATASETS = {
         vocabulary="words",
         validation=splits.validate_on_test,
         built_in=built_in.verbal_arithmetic,
+    ),
+    "verbal_arithmetic_70_30": Dataset(
+        description="verbal arithmetic, 70 % of the 640 for training, 30 % for validation, the 160 for the test",
+        label_names=("negative", "zero", "positive"),
+        vocabulary="words",
+        validation=splits.validate_on_three_tenths,
+        built_in=built_in.verbal_arithmetic,
+        splits_all=True,
+    ),
+    "sst2": Dataset(
+        description="phrases of film reviews, negative or positive (67,349 + 872)",
+        label_names=("negative", "positive"),
+        vocabulary="word pieces",
+        validation=splits.validate_on_dev_or_held_out,
+        hub_id="stanfordnlp/sst2",
+        text_column="sentence",
     ),
 }
 
@@ -110,6 +127,6 @@ def _from_folder(dataset: str, entry: Dataset, folder: Path, seed: int, size: in
             f"{dataset} has {len(entry.label_names)} labels ({', '.join(entry.label_names)}), but {folder} holds "
             f"{len(format.labels)} ({format.name}); choose an experiment for this data or a different folder"
         )
-    chosen = format.validation(parts, seed, size)
+    chosen = (entry if entry.splits_all else format).validation(parts, seed, size)
     origin = f"{dataset} from {folder}, {format.name}"
     return splits.make_splits(chosen, entry.label_names, origin, entry.vocabulary, str(folder), report)

@@ -55,6 +55,7 @@ class Splits:
         return {name: reviews for name, reviews in named.items() if reviews}
 
 
+THREE_TENTHS, STRATIFIED_SEED = 0.3, 42
 Parts = Mapping[str, Reviews]  # the published parts: train, test, dev
 ValidationRule = Callable[[Parts, int, int], dict[str, Reviews]]
 
@@ -69,6 +70,23 @@ def share_test_split(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
 def validate_on_test(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
     """The whole test part is the validation split."""
     return {"train": parts["train"], "validation": parts["test"]}
+
+
+def validate_on_three_tenths(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:
+    """30 % of the training part, in each label's share, is the validation split (SPEC.md E4)."""
+    train = parts["train"]
+    held = _stratified(np.array(train.labels), round(THREE_TENTHS * len(train)), STRATIFIED_SEED)
+    chosen = {"train": train.take(np.flatnonzero(~held)), "validation": train.take(np.flatnonzero(held))}
+    return chosen | ({"test": parts["test"]} if "test" in parts else {})
+
+
+def _stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Which examples are chosen: `size` of them, spread evenly over the labels, at random within each."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    chosen = np.zeros(len(labels), bool)
+    chosen[by_label[(np.arange(size) * len(labels) + len(labels) // 2) // size]] = True
+    return chosen
 
 
 def validate_on_dev_or_held_out(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:

@@ -19,6 +19,7 @@ from shared.registry import Twin
 from shared.tasks.task import Figure, Scored
 
 LENGTH_STEP = 8  # a fitted length is a multiple of this
+OPEN = ("vocabulary_size", "sequence_length", "num_classes")  # arguments of models that may follow from the data
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,10 @@ class LabelledTexts:
     def counts(self) -> dict[str, int]:
         return {split: len(examples) for split, examples in self.examples.items()}
 
-    @property
-    def baseline(self) -> dict[str, float]:
+    def baseline(self, split: str = "validation") -> dict[str, float]:
         """The accuracy of always predicting the most common label of the training split."""
         commonest = np.bincount(self.examples["train"].labels).argmax()
-        return {"accuracy": float(np.mean(self.examples["validation"].labels == commonest))}
+        return {"accuracy": float(np.mean(self.examples[split].labels == commonest))}
 
     def epoch(self, experiment: Experiment, split: str, number: int) -> "ExampleOrder":
         return ExampleOrder(experiment, self.examples[split], number, shuffle=split == "train")
@@ -139,7 +139,7 @@ def fit_to_data(
 ) -> Experiment:
     """Fill in the model arguments that are None; such an experiment also gets the length that its data needs."""
     arguments = experiment.model.arguments
-    if None not in arguments.values():
+    if not any(arguments.get(name, 0) is None for name in OPEN):
         return experiment
     longest = max(int(part.lengths.max()) for part in examples.values())
     length = min(experiment.length, -(-longest // LENGTH_STEP) * LENGTH_STEP)
@@ -148,7 +148,7 @@ def fit_to_data(
         "num_classes": len(splits.label_names),
         "sequence_length": length,
     }
-    fitted = {name: found[name] if value is None else value for name, value in arguments.items()}
+    fitted = {name: found.get(name) if value is None else value for name, value in arguments.items()}
     return replace(experiment, length=length, model=replace(experiment.model, arguments=fitted))
 
 

@@ -74,11 +74,10 @@ class Tokens:
         """Of tokens that are predicted."""
         return {split: len(stream.labels) for split, stream in self.splits.items()}
 
-    @property
-    def baseline(self) -> dict[str, float]:
-        """What the frequencies of the training tokens, each counted once more, give on the validation text."""
+    def baseline(self, split: str = "validation") -> dict[str, float]:
+        """What the frequencies of the training tokens, each counted once more, give on the text of a split."""
         counts = 1 + np.bincount(self.splits["train"].ids, minlength=self.codec.vocabulary_size)
-        labels = self.splits["validation"].labels
+        labels = self.splits[split].labels
         losses = np.log(counts.sum()) - np.log(counts[labels])
         return _figures(losses.sum(), len(labels), self.codec.bytes_of_tokens[labels].sum())
 

@@ -89,9 +89,8 @@ class Data(Protocol):
     def counts(self) -> Mapping[str, int]:
         """Split -> number of the task's units."""
 
-    @property
-    def baseline(self) -> Mapping[str, float]:
-        """The figures that a model must beat, by name."""
+    def baseline(self, split: str = "validation") -> Mapping[str, float]:
+        """The figures that a model must beat on a split, by name."""
 
     def epoch(self, experiment: Experiment, split: str, number: int) -> Epoch:
         """One pass over a split; "train" is shuffled, "validation" is not."""

@@ -53,12 +53,11 @@ class TranslatedWords:
         """Of letters to be written, the end of a word included."""
         return {split: sum(len(target) + 1 for _, target in part) for split, part in self.splits.items()}
 
-    @property
-    def baseline(self) -> dict[str, float]:
-        """What the frequencies of the training targets' letters, each counted once more, give on the validation."""
+    def baseline(self, split: str = "validation") -> dict[str, float]:
+        """What the frequencies of the training targets' letters, each counted once more, give on a split."""
         letters = {split: [i for _, target in part for i in (*target, END)] for split, part in self.splits.items()}
         counts = 1 + np.bincount(letters["train"], minlength=VOCABULARY_SIZE)
-        losses = np.log(counts.sum()) - np.log(counts[letters["validation"]])
+        losses = np.log(counts.sum()) - np.log(counts[letters[split]])
         return {"perplexity": float(np.exp(losses.mean()))}
 
     def epoch(self, experiment: Experiment, split: str, number: int) -> PairOrder:

@@ -34,7 +34,7 @@ def test_training_examples_come_in_a_new_order_in_every_epoch_and_those_of_the_v
 def test_the_baseline_is_the_share_of_the_label_that_is_most_common_in_training(prepared):
     train, validation = (prepared.data.examples[split].labels for split in ("train", "validation"))
     commonest = max(range(3), key=list(train).count)
-    assert prepared.data.baseline == {"accuracy": list(validation).count(commonest) / len(validation)}
+    assert prepared.data.baseline() == {"accuracy": list(validation).count(commonest) / len(validation)}
 
 
 def test_figures_count_real_rows_only(prepared):

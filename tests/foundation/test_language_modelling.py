@@ -127,7 +127,7 @@ def test_the_baseline_is_the_frequency_of_a_token_in_the_training_text():
     splits = {"train": np.array([0, 0, 0, 1, 1]), "validation": np.array([2, 0, 2])}
     splits = {split: Stream(ids, np.array([len(ids)])) for split, ids in splits.items()}
     losses = [math.log(8 / 4), math.log(8 / 1)]
-    baseline = Tokens(None, codec, splits).baseline
+    baseline = Tokens(None, codec, splits).baseline()
     bits = sum(losses) / math.log(2) / 3  # of a, and of é, which has two bytes
     assert prove(np.array(math.exp(sum(losses) / 2)), np.array(baseline["perplexity"]), 0.0).agrees
     assert prove(np.array(bits), np.array(baseline["bits_per_byte"]), 0.0).agrees

@@ -15,7 +15,7 @@ class FakeBackend:
         self.seed, self.nan_at, self.after_step = seed, nan_at, after_step
         self.compile_seconds = 0.0
 
-    def init_state(self):
+    def init_state(self, initial=None):
         weights = np.random.default_rng(self.seed).standard_normal(self.shape)
         return {"weights": weights, "exp_avg": np.zeros(self.shape), "step": 0}
 

@@ -36,7 +36,7 @@ LAWS = {
     "experiments": law(
         "experiments shared numpy rich",
         "crosscheck torch_impl jax_impl torch jax flax optax transformers "
-        "jinja2 matplotlib scipy tyro tensorboardX datasets safetensors",
+        "jinja2 matplotlib scipy tyro tensorboardX datasets safetensors optuna",
     ),
 }
 NOTHING = law("")
@@ -49,8 +49,8 @@ KERNELS = "shared.kernels."
 FLOORS = {
     "crosscheck": "criterion recording pairing judging faults pages report compare runs twins causes divergences "
     "explain locate scoring ports testing __init__",
-    "experiments": "__init__ exit_codes plain_text catalogue progress training reports porting bench studies parsing "
-    "commands cli __main__",
+    "experiments": "__init__ exit_codes plain_text catalogue progress training reports search porting bench studies "
+    "parsing commands cli __main__",
 }
 
 

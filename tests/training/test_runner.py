@@ -380,7 +380,7 @@ def test_a_validation_belongs_to_the_epoch_of_the_batches_before_it(fake, tmp_pa
 def test_the_accuracy_to_beat_is_that_of_the_most_common_training_label():
     labels = {"train": [0, 0, 0, 1, 1], "validation": [0, 1, 1, 1]}
     examples = {split: SimpleNamespace(labels=np.array(each)) for split, each in labels.items()}
-    assert LabelledTexts(None, None, examples).baseline == {"accuracy": 0.25}
+    assert LabelledTexts(None, None, examples).baseline() == {"accuracy": 0.25}
 
 
 def test_a_schedule_that_has_an_end_keeps_it(fake, tmp_path, monkeypatch):
