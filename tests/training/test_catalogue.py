@@ -49,7 +49,7 @@ def reviews(tmp_path):
 
 
 def test_the_catalogue_holds_the_seven_and_their_small_siblings():
-    assert [name for name in EXPERIMENTS if name.startswith("reviews")] == FULL + SMALL
+    assert [name for name in EXPERIMENTS if name.startswith("reviews") and "-8" not in name] == FULL + SMALL
     assert all(experiment.name == name for name, experiment in EXPERIMENTS.items())
 
 

@@ -1,0 +1,99 @@
+"""A search is resumed as it began, keeps the best checkpoint, and ends with figures of every split."""
+
+import json
+
+import pytest
+from fake_backend import FakeBackend
+
+from experiments import cli
+from experiments.search.outcome import TABLE
+from experiments.search.trials import JOURNAL
+from experiments.training import launch
+from shared.run_folder import best_checkpoint, read_state
+
+VALUES = ["--rates", "1e-4", "1e-1", "--epoch-counts", "1", "2"]
+SEARCH = ["search", "reviews-1-small", *VALUES, "--out", "found", "--json"]
+
+
+@pytest.fixture(autouse=True)
+def numpy_backend(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "load_backend", lambda name, **given: FakeBackend(**given))
+
+
+def searched(capsys, trials, *options):
+    assert cli.main([*SEARCH, "--trials", str(trials), *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_resumed_search_tries_what_the_uninterrupted_one_tries(capsys, tmp_path):
+    whole = searched(capsys, 5)
+    (tmp_path / "found").rename(tmp_path / "whole")
+    searched(capsys, 2)
+    assert searched(capsys, 5)["trials"] == whole["trials"]
+    assert len({row["learning_rate"] for row in whole["trials"]}) == 5
+
+
+def test_an_interrupted_trial_is_finished(capsys, tmp_path, monkeypatch):
+    whole = searched(capsys, 2)["trials"]
+    (tmp_path / "found").rename(tmp_path / "whole")
+    start = launch.start
+
+    def stopping(*given, **named):
+        start(*given, **named, stop_at=3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "start", stopping)
+    assert cli.main([*SEARCH, "--trials", "2"]) == 130
+    monkeypatch.setattr(launch, "start", start)
+    capsys.readouterr()
+    assert searched(capsys, 2)["trials"] == whole
+
+
+def test_the_best_trial_has_the_best_validation_and_is_scored_on_every_split(capsys, tmp_path):
+    found = searched(capsys, 4)
+    rows = {row["trial"]: row for row in found["trials"]}
+    assert rows[found["best"]]["accuracy"] == max(row["accuracy"] for row in rows.values())
+    saved = read_state(best_checkpoint(tmp_path / "found" / f"trial-{found['best']:03}"))
+    assert (
+        rows[found["best"]]["accuracy"] == saved["validation"]["accuracy"] == found["scores"]["validation"]["accuracy"]
+    )
+    assert found["scores"].keys() == {"train", "validation"}
+    assert all("baseline_accuracy" in score for score in found["scores"].values())
+    table = (tmp_path / "found" / TABLE).read_text()
+    assert table.count("\n| ") == 1 + len(rows) + 1 + len(found["scores"])
+    assert (tmp_path / "found" / "search.svg").read_text().startswith("<svg")
+
+
+def test_a_trial_that_diverges_counts_as_failed(capsys, monkeypatch):
+    monkeypatch.setattr(launch, "load_backend", lambda name, **given: FakeBackend(**given, nan_at=2))
+    assert cli.main([*SEARCH, "--trials", "2"]) == 2
+    assert "every trial in found diverged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--trials", "0"], "--trials: expected at least 1, got 0"),
+        (["--batch-size", "8"], "a search varies --batch-size itself: use --batch-sizes"),
+        (["--rates", "1e-2", "1e-3"], "--rates: expected two rates above 0, the lower one first"),
+        (["--epoch-counts", "0"], "--epochs: expected at least 1, got 0"),
+        (["--batch-sizes", "0"], "--batch-size: expected at least 1, got 0"),
+        (["--out", "."], "is not empty and holds no search"),
+    ],
+)
+def test_what_can_not_be_searched_is_refused_in_one_sentence(options, sentence, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert cli.main([*SEARCH, *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_search_keeps_its_space(capsys, tmp_path):
+    searched(capsys, 1)
+    assert cli.main([*SEARCH, "--trials", "2", "--seed", "1"]) == 2
+    assert "found holds a search with settings {}, not {'seed': 1}" in capsys.readouterr().err
+    (tmp_path / "found" / JOURNAL).write_text("nonsense\n")
+    assert cli.main([*SEARCH, "--trials", "2"]) == 2
+    assert "is damaged" in capsys.readouterr().err
