@@ -46,7 +46,7 @@ def test_a_malformed_file_is_named_with_the_line_where_the_record_starts(tmp_pat
 
 def test_a_wrong_header_is_named_with_line_1(tmp_path):
     with pytest.raises(IsogradError, match=r"train\.tsv, line 1: expected the header \['Sentiment', 'Text'\]"):
-        load_reviews("imdb", folder_of(tmp_path, train__tsv="label\tsentence\n1\tgood\n"))
+        load_reviews("imdb", folder_of(tmp_path, train__tsv="label\tphrase\n1\tgood\n"))
 
 
 def test_a_truncated_gzip_file_is_named(tmp_path):

@@ -117,10 +117,11 @@ CHANGES = {
     "decay_to": {"schedule": "cosine", "decay_to": 0.5},
     "optimizer": {"optimizer": "adagrad"},
     "schedule": {"schedule": "linear"},
+    "initial": {"initial": "minilm"},
     "dropout_rng": {"dropout_rng": "native"},
     "implementation": {"implementation": "reference"},
     **{name: {name: 0.5} for name in ("learning_rate", "clip_norm", "average_decay")},
-    **{name: {name: 7} for name in ("steps", "batch_size", "seed", "warmup", "accumulate", "patience")},
+    **{name: {name: 7} for name in ("steps", "epochs", "batch_size", "seed", "warmup", "accumulate", "patience")},
 }
 
 
