@@ -145,3 +145,18 @@ def test_the_full_runs_of_language_models_are_those_of_their_table():
     assert (
         f"lm-hopkins, data wikitext-2, float32: the losses of torch and jax differ by at most {difference} (" in results
     )
+
+
+def test_the_fine_tuned_runs_are_those_of_their_tables():
+    scores = (RESULTS / "fine_tuning_scores_h200.md").read_text()
+    page, table = PAGES["docs/fine-tuning.md"], (RESULTS / "fine_tuning_h200.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| (torch|jax) \| ([\d,]+) \| (.+) \| (.+) \| (.+) \| (.+) \|$", page, re.M)
+    assert len(rows) == 6
+    for name, backend, best, validation, train, test, baseline in rows:
+        place = f"| {name} | {backend} | "
+        assert f"{place}test | {best} | {test} | {baseline} |" in scores
+        assert f"{place}train | {best} | {train} |" in scores
+        (line,) = [line for line in table.splitlines() if line.startswith(f"| {name} |") and f"| {backend} |" in line]
+        assert f"| {validation} | " in line.replace("*", "")
+    steps, difference = re.search(r"Over the ([\d,]+) steps of `sst2`, .* at most ([\d.e-]+)\.\n", page).groups()
+    assert re.search(rf"- sst2, .*differ by at most {difference} \(step \d+ of {steps.replace(',', '')}\)", table)
