@@ -12,3 +12,11 @@ def embed(module: nnx.Module, inputs: np.ndarray, mask: np.ndarray) -> np.ndarra
     weights = kept.astype(states.dtype)[..., None]
     mean = (states * weights).sum(1) / weights.sum(1)
     return np.asarray(mean / jnp.sqrt((mean**2).sum(-1, keepdims=True)))
+
+
+def match(module: nnx.Module, inputs: np.ndarray, mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Logits (I, N) of images and texts by a `CLIPModel`, for ids (N, T), their mask and pixels (I, C, S, S)."""
+    dtype = module.logit_scale[...].dtype
+    ids, kept = jnp.asarray(inputs), jnp.asarray(mask)
+    logits, _, _ = module(ids, jnp.asarray(pixels, dtype), kept)
+    return np.asarray(logits).astype(np.float64)

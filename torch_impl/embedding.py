@@ -14,3 +14,12 @@ def embed(module: nn.Module, inputs: np.ndarray, mask: np.ndarray) -> np.ndarray
         weights = kept.to(states.dtype)[..., None]
         mean = (states * weights).sum(1) / weights.sum(1)
         return (mean / (mean**2).sum(-1, keepdim=True).sqrt()).cpu().numpy()
+
+
+def match(module: nn.Module, inputs: np.ndarray, mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Logits (I, N) of images and texts by a `CLIPModel`, for ids (N, T), their mask and pixels (I, C, S, S)."""
+    parameter = next(module.parameters())
+    ids, kept = (torch.from_numpy(array).to(parameter.device) for array in (inputs, mask))
+    with torch.no_grad():
+        logits, _, _ = module(ids, torch.from_numpy(pixels).to(parameter.device, parameter.dtype), kept)
+        return logits.double().cpu().numpy()

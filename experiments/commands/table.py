@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 from experiments.commands.bench import bench
 from experiments.commands.check import check
+from experiments.commands.clip import clip_command
 from experiments.commands.demo import demo
 from experiments.commands.devices import compare_devices_command
 from experiments.commands.embed import embed_command
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "generate": generate_command,
     "compare-devices": compare_devices_command,
     "embed": embed_command,
+    "clip": clip_command,
     "translate": translate_command,
     "report": report,
     "port": port_command,

@@ -25,7 +25,7 @@ def law(anywhere: str, lazily: str = "") -> Law:
 LAWS = {
     "shared": law(
         "shared numpy safetensors ml_dtypes regex tokenizers jaxtyping",
-        "datasets triton pyarrow tensorboardX rich msgpack",
+        "datasets triton pyarrow tensorboardX rich msgpack PIL",
     ),
     "torch_impl": law("torch_impl shared torch numpy ml_dtypes safetensors jaxtyping", "triton"),
     "jax_impl": law("jax_impl shared jax flax optax orbax numpy ml_dtypes safetensors jaxtyping", "msgpack triton"),
@@ -36,7 +36,7 @@ LAWS = {
     "experiments": law(
         "experiments shared numpy rich",
         "crosscheck torch_impl jax_impl torch jax flax optax transformers "
-        "jinja2 matplotlib scipy tyro tensorboardX datasets safetensors optuna",
+        "jinja2 matplotlib scipy tyro tensorboardX datasets safetensors optuna PIL",
     ),
 }
 NOTHING = law("")
