@@ -4,15 +4,16 @@ from experiments.catalogue.ablations import ABLATED
 from experiments.catalogue.fine_tuning import FINE_TUNED, LOCKSTEP_BERT
 from experiments.catalogue.language_models import LANGUAGE_MODELS
 from experiments.catalogue.lockstep import LOCKSTEP, LOCKSTEP_GPT
+from experiments.catalogue.masked_language_models import MASKED_LANGUAGE_MODELS
 from experiments.catalogue.reviews import REVIEWS, SIDE_BY_SIDE
 from experiments.catalogue.translation import TRANSLATION
 from shared.configs.experiment import Experiment
 from shared.configs.validation import check_choice
 
 IN_LOCKSTEP = (*LOCKSTEP, LOCKSTEP_GPT, LOCKSTEP_BERT)
+LANGUAGE = (*LANGUAGE_MODELS, *ABLATED, *MASKED_LANGUAGE_MODELS)
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.name: experiment
-    for experiment in (*REVIEWS, *FINE_TUNED, *IN_LOCKSTEP, *LANGUAGE_MODELS, *ABLATED, *TRANSLATION)
+    experiment.name: experiment for experiment in (*REVIEWS, *FINE_TUNED, *IN_LOCKSTEP, *LANGUAGE, *TRANSLATION)
 }
 
 __all__ = ["EXPERIMENTS", "SIDE_BY_SIDE", "find_experiment"]

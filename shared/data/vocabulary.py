@@ -52,6 +52,13 @@ class TextTokenizer:
         (ids,) = self.encode_batch([text])
         return [int(token) for token in ids]
 
+    def special(self, token: str) -> int:
+        """The id of a token such as [MASK]; raises IsogradError if there is none."""
+        index = self.tokenizer.token_to_id(token)
+        if index is None:
+            raise IsogradError(f"{self.origin}: expected the token {token}, found none")
+        return int(index)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids)))
@@ -89,6 +96,11 @@ def load_tokenizer(
         return _finish(_from_hub(), f"the vocabulary of {HUB_TOKENIZER} from the Hugging Face hub")
     tokenizer = wordpiece.trained(splits.train.texts, cache_dir or cache_folder(), report)
     return _finish(tokenizer, "word pieces trained on the training texts, as no vocab.txt was found with the data")
+
+
+def learn_tokenizer(texts: Sequence[str], report: Report = silent) -> TextTokenizer:
+    """Word pieces trained on texts, once, then from the cache."""
+    return _finish(wordpiece.trained(texts, cache_folder(), report), "word pieces trained on the training texts")
 
 
 def _file_at(path: Path) -> Path:
