@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from crosscheck.judging.conditioning import ill_conditioned
@@ -15,6 +16,7 @@ from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import arguments_of, check_dtypes, check_rules, options_of, sides_of
 from crosscheck.pairing.renaming import Rules
+from crosscheck.pairing.rule_files import as_rules
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.values import WIDENED, Options
 from crosscheck.report import Report
@@ -25,7 +27,7 @@ def compare(
     jax_module: Any,
     inputs: Any = None,
     *,
-    rules: Rules | None = None,
+    rules: Rules | str | Path | None = None,
     layouts: Layouts | None = None,
     train: bool = False,
     gradients: bool = True,
@@ -42,7 +44,8 @@ def compare(
 
     `torch_module` is a torch.nn.Module or a function; `jax_module` an NNX module, a Linen module bound to its
     variables, the pair (module, variables), or a function. Either may be a `Recording` or a recording's file.
-    `rules` renames JAX parameters and modules to torch's names: regular expression -> replacement. `layouts` names the
+    `rules` renames JAX parameters and modules to torch's names: regular expression -> replacement, or a table in TOML
+    as `isograd port --rules` reads it. `layouts` names the
     foreign layout of the parameters below a path, such as {"rnn": "torch.nn.GRU"}; a tuple names one for each side.
     `torch_arguments` and `jax_arguments` are keywords that only one side takes, or takes in a different form: a mask of
     the opposite polarity, deterministic=True. In train mode our dropout draws equal masks on both sides, and any other
@@ -53,7 +56,8 @@ def compare(
     float32 inside float64 modules, and tensors created in float32, as float64: such code reaches the proof, too.
     Raises IsogradError if a module refuses the inputs, or if outputs or parameters do not match.
     """
-    check_rules(rules or {})
+    rules = as_rules(rules or {})
+    check_rules(rules)
     own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments, "optimizers": optimizers}
     sides = sides_of(torch_module, jax_module, name=name, **own)
     arguments = arguments_of(inputs, sides)
@@ -61,7 +65,7 @@ def compare(
     wanted = Options(PROOF_DTYPE, train, gradients, updates=updates, optimize=optimize, widen=widened)
     options = options_of(sides, arguments, wanted, device)
     check_dtypes(sides, options)
-    comparison = Comparison(*sides, arguments, options, rules or {}, layouts or {})
+    comparison = Comparison(*sides, arguments, options, rules, layouts or {})
     ours, theirs = comparison.recordings()
     report = _decided(_judged(ours, theirs, comparison), comparison)
     report = replace(report, rows=ill_conditioned(report.rows, comparison, ours, theirs))

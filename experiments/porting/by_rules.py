@@ -4,11 +4,11 @@ from pathlib import Path
 
 from experiments.porting.formats import check_writable, format_of, framework_files, recognise
 from experiments.porting.port import PortReport
-from experiments.porting.rule_tables import apply, read_table
 from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy, open_safetensors, write_safetensors
 from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
 from shared.pretrained.folder import cast, read_tensors
+from shared.rule_tables import apply, read_table
 
 TARGETS = ("safetensors", "linen")
 

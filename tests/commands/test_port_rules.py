@@ -12,9 +12,9 @@ from transformers_models import folder_of_transformers
 from experiments.cli import main
 from experiments.porting.by_rules import port_by_rules
 from experiments.porting.port import port
-from experiments.porting.rule_tables import read_table, ready
 from shared.errors import IsogradError
 from shared.lazy.msgpack_trees import open_msgpack
+from shared.rule_tables import read_table, ready
 
 TABLE = """
 [[row]]
