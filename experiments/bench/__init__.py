@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from experiments.bench.dropout import bench_dropout
 from experiments.bench.gru import bench_gru
+from experiments.bench.loading import bench_loading
 from experiments.bench.options import Options
 from experiments.bench.runner import bench_runner
 from experiments.bench.steps import bench_steps
@@ -14,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
     "runner": bench_runner,
     "dropout": bench_dropout,
     "gru": bench_gru,
+    "loading": bench_loading,
 }
 
 __all__ = ["BENCHMARKS", "Options"]

@@ -1,0 +1,64 @@
+"""Loading a folder of Hugging Face: `from_pretrained` against safetensors' own load of the same file."""
+
+import importlib
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.bench.options import Options
+from experiments.bench.timing import Row, in_turn, rows_of, timed
+from shared.backend import PACKAGES
+from shared.configs.bert import BertConfig
+from shared.initial_weights import initial_weights
+from shared.lazy.arrays import lazy
+from shared.pretrained.folder import WEIGHTS, cast, write_folder
+
+LAYERS = {"cpu": 6, "cuda": 12}  # of BERT's width: 267 and 438 MB in float32
+GOALS = {"torch": 1.2, "jax": 2.0}  # of the ratio; JAX's kernels are transposed
+OWN, OURS = "safetensors", "from_pretrained"
+LOADERS = {"torch": "safetensors.torch", "jax": "safetensors.flax"}
+
+
+def bench_loading(options: Options) -> list[Row]:
+    """One row per side and backend, for a BERT with random weights, whose file is in the system's cache.
+
+    safetensors only maps the file for PyTorch: its side copies the tensors, so that every byte is read.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "bert"
+        size = _write(folder, LAYERS[options.device], options.dtype)
+        return [row for backend in PACKAGES for row in _rows(backend, folder, size, options)]
+
+
+def _write(folder: Path, layers: int, dtype: str) -> int:
+    """The size of the file in bytes."""
+    arguments = vars(BertConfig(num_layers=layers))
+    build = importlib.import_module("torch_impl.build")
+    twin = importlib.import_module("shared.registry").TWINS["BertModel"]
+    module = build.build_twin(twin, arguments, abstract=True)
+    shapes = importlib.import_module("torch_impl.weights").parameter_shapes(module)
+    write_folder(folder, "BertModel", arguments, cast(lazy(initial_weights(shapes, seed=0)), dtype))
+    return (folder / WEIGHTS).stat().st_size
+
+
+def _rows(backend: str, folder: Path, size: int, options: Options) -> list[Row]:
+    package: Any = importlib.import_module(f"{backend}_impl")
+    load = importlib.import_module(LOADERS[backend]).load_file
+    sides: dict[str, Callable[[], object]] = {
+        OWN: lambda: _ready(backend, load(folder / WEIGHTS)),
+        OURS: lambda: package.from_pretrained(folder, dtype=None),
+    }
+    for side in sides.values():  # what is imported and compiled once
+        side()
+    costs = in_turn({name: partial(timed, side, 1) for name, side in sides.items()}, options.rounds)
+    labels = {"case": f"BERT, {size / 1e6:.0f} MB", "backend": backend}
+    return [labels | row | ({"goal": GOALS[backend]} if row["side"] == OURS else {}) for row in rows_of(costs, OWN)]
+
+
+def _ready(backend: str, arrays: Any) -> object:
+    """Wait for arrays that JAX makes in the background; read those that safetensors only maps for PyTorch."""
+    if backend == "jax":
+        return importlib.import_module("jax").block_until_ready(arrays)
+    return [tensor.clone() for tensor in arrays.values()]
