@@ -7,7 +7,7 @@ from pathlib import Path
 from crosscheck.pairing.renaming import Rules
 from shared.errors import IsogradError
 from shared.foreign_tables import WHOLE, Row
-from shared.rule_tables import read_table
+from shared.rules.tables import read_table
 
 FLAX = {"kernel": "weight", "scale": "weight", "embedding": "weight"}  # the last part of a name -> torch's
 LAYER = r"(\d+)"

@@ -8,7 +8,7 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy, open_safetensors, write_safetensors
 from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
 from shared.pretrained.folder import cast, read_tensors
-from shared.rule_tables import apply, read_table
+from shared.rules.tables import apply, read_table
 
 TARGETS = ("safetensors", "linen")
 

@@ -14,7 +14,7 @@ from experiments.porting.by_rules import port_by_rules
 from experiments.porting.port import port
 from shared.errors import IsogradError
 from shared.lazy.msgpack_trees import open_msgpack
-from shared.rule_tables import read_table, ready
+from shared.rules.tables import read_table, ready
 
 TABLE = """
 [[row]]

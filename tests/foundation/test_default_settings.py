@@ -24,6 +24,7 @@ DEFAULTS = {
     optimizer.ScheduleConfig: {
         "name": "constant",
         "warmup": 0,
+        "warmup_part": 0.0,
         "horizon": None,
         "final": 0.0,
         "every": 1,
@@ -45,6 +46,7 @@ DEFAULTS = {
         "task": "classification",
         "patience": None,
         "samples": None,
+        "initial": None,
     },
     experiment.SamplesConfig: {"prompts": (), "tokens": 30, "temperature": 1.0, "top_k": 40},
 }

@@ -16,7 +16,7 @@ from shared.lazy.layouts import lazily_from, lazily_to
 
 FIELDS = {"source": str, "target": str, "source_part": list, "target_part": list, "transposed": bool, "stacked": bool}
 STACK = "#{}"  # the name of one layer of a stacked array
-READY = Path(__file__).parent / "rules"
+READY = Path(__file__).parent
 
 
 def read_table(path: Path) -> tuple[list[Row], set[str]]:

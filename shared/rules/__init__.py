@@ -1,0 +1,1 @@
+"""Tables of rules in TOML, and how they are read."""
