@@ -30,16 +30,12 @@ def bench(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Time steps, the runner, dropout and a GRU against their baselines, in turn, with both backends, on random data.
+    """Time steps, the runner, dropout, a GRU and loading against their baselines, in turn, with both backends.
 
     Args:
         names: steps (JAX's against PyTorch's), runner (against the bare compiled step), dropout (both kinds of masks
-            and none), gru (a layer against nn.GRU and nnx.RNN); if omitted, all.
-    """Time steps, the runner, dropout and loading against their baselines, in turn, with both backends, on random data.
-
-    Args:
-        names: steps (JAX's against PyTorch's), runner (against the bare compiled step), dropout (both kinds of masks
-            and none), loading (from_pretrained against safetensors); if omitted, all.
+            and none), gru (a layer against nn.GRU and nnx.RNN), loading (from_pretrained against safetensors); if
+            omitted, all.
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
         experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of
