@@ -125,14 +125,17 @@ def explain(
 
     Raises IsogradError as `compare` does.
     """
+    left = Budget(budget, told)
     sides = sides_of(torch_module, jax_module, **options)
     report = compare(*sides, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
-    left = Budget(budget, told)
-    random = _randomness(sides[0], report)
-    found = Explanation(report, None) if random else _searched(sides[0], report, options.get("layouts") or {}, left)
-    return replace(found, tried=left.tried or found.tried, noted=random)
+    call = _random_call(sides[0], report)
+    if call is not None:
+        return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))
+    begins = _first_step(sides, inputs, report, left, options)
+    found = _searched(sides[0], report, options.get("layouts") or {}, left)
+    return replace(found, tried=left.tried or found.tried, noted=begins)
 
 
 def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> Explanation:
@@ -204,7 +207,7 @@ def _of_the_optimizer(ours: Side, report: Report, layouts: Layouts, budget: Budg
 
 def _of_setting(report: Report, flip: OptimizerFlip, left: str = "") -> Explanation:
     step = report.first_row.step if report.first_row else None
-    begins = f" (seen after step {step})" if step else ""
+    begins = " (seen after step 1)" if step == 1 else ""
     fix = (f"give JAX's optimizer what torch's has, not {flip.what}", f"give torch's optimizer {flip.what}")
     return Explanation(report, DIVERGENCES[flip.divergence], f"{flip.what}{begins}", left=left, fix=fix)
 
@@ -214,10 +217,26 @@ def _largest(report: Report) -> float:
     return max((row.error for row in report.disagreements), default=0.0)
 
 
-def _randomness(ours: Side, report: Report) -> str:
-    """Where the torch side draws random numbers, found by running it once more; empty if it does not."""
-    if ours.recorded is not None or report.recordings is None or not report.recordings[0].options.train:
+def _first_step(sides: Sequence[Side], inputs: Any, report: Report, budget: Budget, options: dict[str, Any]) -> str:
+    """After which optimiser step two sides differ that agree after the first, in words, found by bisection."""
+    last = report.first_row.step if report.first_row else None
+    if last is None or last == 1 or any(side.recorded is not None for side in sides):
         return ""
+    agrees, differs = 1, last
+    while differs - agrees > 1 and budget.take(f"{(agrees + differs) // 2} steps"):
+        middle = (agrees + differs) // 2
+        if compare(*sides, inputs, **{**options, "updates": middle}).agrees:
+            agrees = middle
+        else:
+            differs = middle
+    return f"begins with step {differs}: the state after step {agrees} agrees"
+
+
+def _random_call(ours: Side, report: Report) -> str | None:
+    """The first call in which the torch side draws random numbers, "" if outside any, None if it draws none: found by
+    running it once more."""
+    if ours.recorded is not None or report.recordings is None or not report.recordings[0].options.train:
+        return None
     before = report.recordings[0]
     options = replace(before.options, gradients=False, updates=0, noise_runs=1)
     again = record.run(ours, before.arguments or ((), {}), options).values
@@ -228,10 +247,44 @@ def _randomness(ours: Side, report: Report) -> str:
             and old.shape == array.shape
             and not np.array_equal(old, array, equal_nan=is_float(old.dtype))
         ):
-            path = before.values.calls[call_of(name)].path if name in again.intermediates else ""
-            where = f"{report.name}.{path}" if path else report.name
-            return f"random: two runs of the torch side differ, first in {where} ({name}); compare with that part off"
-    return ""
+            return call_of(name) if name in again.intermediates else ""
+    return None
+
+
+def _is_random(report: Report, call: str) -> str:
+    """That the torch side is random, and where, in words."""
+    path = report.recordings[0].values.calls[call].path if call and report.recordings else ""
+    where = f"{report.name}.{path} ({call})" if path else report.name
+    if path and report.recordings and _is_unchanged(report.recordings[1], call):
+        where += ", where JAX drops nothing (jax_arguments= may turn it on)"
+    return f"random: two runs of the torch side differ, first in {where}; compare with that part off"
+
+
+def _is_unchanged(recording: Recording, call: str) -> bool:
+    """True if a call returns what it is given."""
+    given, found = (recording.values.intermediates.get(f"{call} {end}[0]") for end in ("in", "out"))
+    return given is not None and found is not None and np.array_equal(given, found)
+
+
+def _of_kept_values(report: Report, call: str) -> Explanation | None:
+    """D97, if the values that a random call keeps are multiplied by another number in JAX."""
+    if report.recordings is None:
+        return None
+    factors, drops = [], []
+    for recording in report.recordings:
+        given, found = (recording.values.intermediates.get(f"{call} {end}[0]") for end in ("in", "out"))
+        if given is None or found is None or given.shape != found.shape or not is_float(given.dtype):
+            return None
+        kept = found[(found != 0) & (given != 0)] / given[(found != 0) & (given != 0)]
+        if not kept.size or not np.allclose(kept, kept[0], rtol=LARGEST_ROUNDING):
+            return None
+        factors.append(float(kept[0]))
+        drops.append(bool((found[given != 0] == 0).any()))
+    ours, theirs = factors
+    if not all(drops) or math.isclose(ours, theirs, rel_tol=LARGEST_ROUNDING):
+        return None
+    words = f"what {call} keeps is multiplied by {ours:.6g} in torch, by {theirs:.6g} in JAX"
+    return Explanation(report, DIVERGENCES["D97"], words, is_closed=False)
 
 
 def explain_check(

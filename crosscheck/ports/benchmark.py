@@ -1,11 +1,15 @@
-"""Compares the ports, correct and with every mistake that fits, and writes the table: `make ports`."""
+"""Compares the ports, correct and with every mistake that fits, and writes the table: `make ports`.
 
+A line is kept as soon as it is known, in a file beside the table's: a run that was stopped goes on from there.
+"""
+
+import json
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import dataclass
-from itertools import product, repeat
+from dataclasses import asdict, dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -134,14 +138,27 @@ def main(words: list[str]) -> None:
     unknown = sorted(set(names) - set(MODELS))
     if unknown:
         raise IsogradError(f"unknown ports {', '.join(unknown)}: known are {', '.join(MODELS)}")
-    models, found = names or [model.name for model in ROWS], []
-    pairs = [(name, CORRECT) for name in models] + list(product(models, MISTAKES))
+    pairs = list(product(names or [model.name for model in ROWS], (CORRECT, *MISTAKES)))
+    kept = Path(f"{file}.part")
+    known = kept_lines(kept)
     with ProcessPoolExecutor(int(jobs), mp_context=get_context("spawn")) as pool:
-        for line in pool.map(line_of, *zip(*pairs, strict=True), repeat(float(budget))):
+        running = {pool.submit(line_of, *pair, float(budget)): pair for pair in pairs if pair not in known}
+        for done in as_completed(running):
+            known[running[done]] = line = done.result()
+            with kept.open("a") as lines:
+                lines.write(json.dumps([*running[done], line and asdict(line)]) + "\n")
             if line is not None:
                 print(line, flush=True)
-                found.append(line)
-                Path(file).write_text(table(found, float(budget)))
+    found = [line for pair in pairs if (line := known[pair]) is not None]
+    Path(file).write_text(table(found, float(budget)))
+    kept.unlink(missing_ok=True)
+
+
+def kept_lines(file: Path) -> dict[tuple[str, str], Line | None]:
+    """The lines that a stopped run left, by port and mistake; None where the mistake does not fit the port."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    whole = [json.loads(line) for line in lines if line.endswith("]")]
+    return {(port, mistake): Line(**found) if found else None for port, mistake, found in whole}
 
 
 if __name__ == "__main__":

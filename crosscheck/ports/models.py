@@ -42,7 +42,7 @@ ROWS = (
     Model("roberta", "roberta", "RobertaModel", TEXT | SMALL_PADDING, ENCODER, of_jax=HEAD),
     Model("electra", "electra", "ElectraModel", TEXT | {"embedding_size": WIDTH}, ENCODER, of_jax=HEAD),
     Model("albert", "albert", "AlbertModel", TEXT | {"embedding_size": WIDTH - 7}, ENCODER),
-    Model("roformer", "roformer", "RoFormerModel", TEXT, ENCODER[:3], of_jax=HEAD, rules=SINUSOIDS),
+    Model("roformer", "roformer", "RoFormerModel", TEXT, ENCODER[:3], of_jax=HEAD, rules=SINUSOIDS, dtype=ANGLES),
     Model("distilbert", "distilbert", "DistilBertModel", DISTIL, ENCODER[:2]),
     Model("gpt2", "gpt2", "GPT2Model", GPT2 | {"use_cache": False}, DECODER),
     Model("gpt-neo", "gpt_neo", "GPTNeoModel", NEO, DECODER),

@@ -88,7 +88,7 @@ def _evaluated(
     with timed(spent, side.name):
         values = evaluate(side.module, given, options, side.optimizer)
     noise = None
-    if side.name == "torch" and options.dtype != PROOF_DTYPE:
+    if side.name == "torch" and options.dtype != PROOF_DTYPE and options.noise_runs:
         with timed(spent, "noise"):
             noise = measure_noise(side.module, given, options, side.optimizer)
     values.seconds = {part: spent[part] for part in ("torch", "noise") if part in spent} | values.seconds

@@ -110,9 +110,12 @@ def _forward_and_backward(
     tapped: Tensors = {}
     before = running_statistics(module) if options.train else {}
     values = Values(inputs={name: read(tensor) for name, tensor in inputs.items()})
-    tracer = Tracer(functools.partial(_tap, tapped, values))
-    with _traced(module, tracer) if is_traced else contextlib.nullcontext():
-        outputs = flat_outputs(_called(module, options)(*args, **kwargs))
+    tracer = Tracer(functools.partial(_tap, tapped, values, options.until))
+    try:
+        with _traced(module, tracer) if is_traced else contextlib.nullcontext():
+            outputs = flat_outputs(_called(module, options)(*args, **kwargs))
+    except _Reached:
+        return values, {}
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
     values.calls, values.captured = tracer.calls, tracer.captured
     values.parameters = {name: read(parameter) for name, parameter in parameters.items()}
@@ -140,9 +143,15 @@ def _as_input(inputs: Tensors, options: Options, name: str, array: np.ndarray) -
     return tensor.clone()
 
 
-def _tap(tapped: Tensors, values: Values, name: str, tensor: Tensor) -> Tensor:
+class _Reached(BaseException):
+    """Ends a run that has recorded all that is wanted; no Exception, which a user's module may catch."""
+
+
+def _tap(tapped: Tensors, values: Values, until: str, name: str, tensor: Tensor) -> Tensor:
     """Record a tensor and pass on a copy: its gradient covers this use alone and can't be overwritten."""
     values.intermediates[name] = read(tensor)
+    if name == until:
+        raise _Reached
     if not (is_float(tensor) and tensor.requires_grad):
         return tensor
     tapped[name] = tensor.clone()

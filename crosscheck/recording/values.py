@@ -69,7 +69,8 @@ class Options:
     `cotangents` replaces the random numbers that multiply the outputs, `shapes` are those that the other side's outputs
     have, `unrolled` unrolls JAX's loops, `noise_runs`
     counts runs with random rounding, `optimize` lets XLA optimise its machine code, `widen` names the dtypes that a
-    module's parameters and casts have in float64 instead, and `rounding_seed` lets JAX's steps round at random."""
+    module's parameters and casts have in float64 instead, `rounding_seed` lets JAX's steps round at random,
+    and a torch run ends as soon as it has recorded the intermediate `until`."""
 
     dtype: np.dtype
     train: bool = False
@@ -84,6 +85,7 @@ class Options:
     optimize: bool = True
     widen: tuple[str, ...] = ()
     rounding_seed: int | None = None
+    until: str = ""
     shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 

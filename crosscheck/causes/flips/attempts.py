@@ -127,7 +127,8 @@ class Flipped:
         """The error of a row with the flip: if it is a forward one, without a backward pass."""
         options = quick(self.ours)
         if row.kind in ("intermediate", "output"):
-            options = replace(options, gradients=False, updates=0)
+            until = row.tensor if row.kind == "intermediate" else ""
+            options = replace(options, gradients=False, updates=0, noise_runs=0, until=until)
         field = KIND[row.kind].attribute
         new, old, other = (
             getattr(each.values, field).get(row.tensor) for each in (self._changed(options), self.ours, self.theirs)
@@ -154,6 +155,7 @@ class Flipped:
             for mode in modes:
                 stack.enter_context(mode)
             found = record.run(replace(self.side, module=module, own={}), arguments, options or quick(self.ours))
+        self.calls.clear()
         self.calls.update(modes[-1].calls)
         if self.flip.functions and not modes[-1].used:
             raise IsogradError("this flip does not apply: the module never calls the function that it replaces")

@@ -26,7 +26,7 @@ def narrowed(flipped: Any, report: Report) -> tuple[str, Report, list[Site]]:
 def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Report] | None:
     """The first site that makes the tensor agree, else the one after which the two sides diverge latest."""
     later: list[tuple[int, Site, Report]] = []
-    for site in sites_at(flipped, report) if report.first_row else ():
+    for site in _closest(flipped, sites, report) if report.first_row else ():
         if site not in sites:
             with contextlib.suppress(IsogradError):
                 new = replace(flipped, where=(*sites, site), calls=Counter()).compared()
@@ -35,6 +35,15 @@ def _next(flipped: Any, sites: Sequence[Site], report: Report) -> tuple[Site, Re
                 later.append((_steps_later(report, new), site, new))
     steps, *found = max(later, key=lambda each: each[0], default=(0,))
     return (found[0], found[1]) if steps > 0 else None
+
+
+def _closest(flipped: Any, sites: Sequence[Site], report: Report) -> list[Site]:
+    """The sites at which the flip applies, those first that leave the least error."""
+    errors: dict[Site, float] = {}
+    for site in sites_at(flipped, report):
+        with contextlib.suppress(IsogradError):
+            errors[site] = replace(flipped, where=(*sites, site), calls=Counter()).error_of(report.first_row)
+    return sorted(errors, key=errors.__getitem__)
 
 
 def sites_at(flipped: Any, report: Report) -> list[Site]:

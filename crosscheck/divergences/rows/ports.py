@@ -1,4 +1,4 @@
-"""Rows D73 to D94: mistakes that ports of models make, each with the size it has on a small example."""
+"""Rows D73 to D97: mistakes that ports of models make, each with the size it has on a small example."""
 
 import jax
 import jax.numpy as jnp
@@ -154,6 +154,25 @@ def _behind_where() -> float:
     return float(jax.grad(lambda x: jnp.where(x > 1000.0, 0.0, jnp.exp(x)).sum())(1001.0))
 
 
+@measurement()
+def _normalised() -> float:
+    short = np.array([[1e-3, 0.0]])
+    theirs = short / np.sqrt(np.square(short).sum(-1, keepdims=True) + 1e-6)
+    return largest_gap(theirs, F.normalize(torch.tensor(short)))
+
+
+@measurement()
+def _chosen() -> float:
+    ours = torch.zeros(4, dtype=torch.float64).softmax(-1).topk(2).values
+    theirs = jax.nn.softmax(jax.lax.top_k(jnp.zeros(4), 2)[0])
+    return relative_gap(theirs, ours)
+
+
+@measurement()
+def _kept() -> float:
+    return relative_gap(X, torch.tensor(X) / 0.5)
+
+
 PORTS = (
     KnownDivergence(
         "D73", "float32-inside", "a layer or constant made in float32 in a float64 model, as nnx.Embed's own",
@@ -213,7 +232,7 @@ PORTS = (
         "num_groups as in torch", "num_groups as in JAX",
     ),
     KnownDivergence(
-        "D84", "reduction", "a loss that is summed or averaged otherwise, or smooths its labels among others",
+        "D84", "reduction", "a loss that is reduced otherwise, smooths its labels among others, or is another: Huber's",
         5.0, "relative difference, a squared error summed over 6 features", _reduction, "flax#2401, icefall#107, optax",
         "reduce over all axes as torch does", "reduction= as in JAX",
     ),
@@ -266,5 +285,22 @@ PORTS = (
         "D94", "nan-behind-where", "a where that hides an overflow: the value is right, its gradient 0 times infinity",
         float("nan"), "gradient of where(x > 1000, 0, exp(x)) at 1001", _behind_where, "jax#17117, jax#26328",
         "mask the operand before the function that overflows, too", "the same in torch",
+    ),
+    KnownDivergence(
+        "D95", "vector-norm", "a vector or a weight divided by its norm, with another epsilon or along other axes",
+        0.29, "largest difference of (1e-3, 0) with 1e-6 under the root or as the least norm", _normalised,
+        "flax.linen.WeightNorm (1e-12 under the root), torch's weight_norm (none), F.normalize (the least norm)",
+        "the epsilon and axes of torch", "those of JAX",
+    ),
+    KnownDivergence(
+        "D96", "sum-to-one", "weights of chosen experts that sum to one on one side, or a softmax along another axis",
+        1.0, "relative L2 difference, 2 of 4 equal weights", _chosen,
+        "litgpt#2013, Megatron-LM#955, torchtitan#1448",
+        "normalise over what torch does, before or after the choice", "normalise as JAX does",
+    ),
+    KnownDivergence(
+        "D97", "dropout-scale", "dropout of values or of whole paths that are not divided by the share that is kept",
+        0.5, "relative L2 difference, a half is kept", _kept, "pytorch-image-models#2118",
+        "divide by the share that is kept, as torch does", "leave the kept values as they are",
     ),
 )  # fmt: skip

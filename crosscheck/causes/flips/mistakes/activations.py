@@ -1,5 +1,6 @@
-"""Activations exchanged, residuals forgotten, gradients stopped, clamps at their bound."""
+"""Activations exchanged (a GELU may be written out), residuals forgotten, gradients stopped, clamps at their bound."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from crosscheck.causes.flips.mistakes.functions import (
 ACTIVATIONS = (F.gelu, F.silu, F.relu, torch.relu, Tensor.relu, torch.tanh, Tensor.tanh, F.tanh, F.softplus, F.elu,
                F.leaky_relu, F.selu, F.mish, F.hardswish, F.relu6, F.hardtanh, torch.sigmoid, Tensor.sigmoid,
                F.sigmoid, F.celu, F.hardsigmoid)  # fmt: skip
+TANH = (torch.tanh, Tensor.tanh, F.tanh)
 OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "SiLU": F.silu,
     "exact GELU": F.gelu,
@@ -46,6 +48,48 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _other(activation: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda function, x, *args, **kwargs: activation(x)
+
+
+# GELU and its relatives are x (1 + f(x)) / 2; code that writes one out calls tanh, erf or a sigmoid of x
+
+CUBIC, SLOPE = 0.044715, math.sqrt(2 / math.pi)
+SHARES: dict[str, Callable[[Tensor], Tensor]] = {
+    "exact GELU": lambda x: torch.erf(x * 2**-0.5),
+    "GELU by tanh": lambda x: torch.tanh(SLOPE * (x + CUBIC * x**3)),
+    "quick GELU": lambda x: 2 * torch.sigmoid(1.702 * x) - 1,
+    "SiLU": lambda x: 2 * torch.sigmoid(x) - 1,
+    "ReLU": torch.sign,
+}
+NEWTON_STEPS = 60  # derived: from the far end every step takes off a third, at least, until it converges
+
+
+def _of_tanh(u: Tensor) -> Tensor:
+    """The x of which u is sqrt(2/pi) (x + 0.044715 x^3), with its gradient."""
+    u = u / SLOPE
+    size = u.detach().abs()
+    x = torch.minimum(size, (size / CUBIC) ** (1 / 3)) * u.detach().sign()
+    for _ in range(NEWTON_STEPS):
+        x = x - (x + CUBIC * x**3 - u.detach()) / (1 + 3 * CUBIC * x**2)
+    return x - (x + CUBIC * x**3 - u) / (1 + 3 * CUBIC * x**2)
+
+
+WRITTEN_OUT: dict[str, tuple[tuple[Any, ...], Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "GELU by tanh": (TANH, _of_tanh, lambda share: share),
+    "exact GELU": ((torch.erf, Tensor.erf), lambda v: v * 2**0.5, lambda share: share),
+    "quick GELU": ((torch.sigmoid, Tensor.sigmoid, F.sigmoid), lambda v: v / 1.702, lambda share: (1 + share) / 2),
+}  # its name: (the functions it calls, x from their operand, their result from f(x))
+
+
+def _written_as(name: str, other: str) -> Flip:
+    functions, x_of, result = WRITTEN_OUT[name]
+    row = "D24" if {name, other} <= {"exact GELU", "GELU by tanh"} else "D89"
+    share = SHARES[other]
+    new = dict.fromkeys(functions, lambda function, v: result(share(x_of(v))))
+    return Flip(row, f"{other} in place of a written-out {name}", new, only=is_floats)
+
+
+def _capped(share: float) -> Callable[..., Tensor]:
+    return lambda tanh, x: tanh(x * share) / share
 
 
 def _joins(x: Any, other: Any = None, *_: Any, **__: Any) -> bool:
@@ -82,8 +126,11 @@ def _split_at_bound(function: Any, x: Tensor, low: Any = None, high: Any = None,
 
 
 ACTIVATION_FLIPS = (
-    *(Flip("D89", f"{name} as the activation", dict.fromkeys(ACTIVATIONS, _other(activation)))
+    *(Flip("D89", f"{name} in place of the activation", dict.fromkeys(ACTIVATIONS, _other(activation)))
       for name, activation in OTHERS.items()),
+    *(Flip("D81", f"a soft cap c tanh(x / c) {1 / share:.3g} times as high", dict.fromkeys(TANH, _capped(share)),
+           only=is_floats) for share in (5 / 3, 3 / 5, 2.0, 0.5, 10.0, 0.1)),
+    *(_written_as(name, other) for name in WRITTEN_OUT for other in SHARES if other != name),
     Flip("D88", "a sum without its first part (a residual forgotten)",
          dict.fromkeys(ADD, lambda add, x, other, **_: other.clone()), only=_joins),
     Flip("D88", "a sum without its second part (a residual forgotten)",

@@ -12,6 +12,8 @@ from crosscheck.causes.flips.mistakes.functions import DIVIDE, MATMUL, MULTIPLY,
 
 BASES = (1e4, 1e5, 5e5, 1e6, 1e3, 100.0)
 POWER = (torch.pow, Tensor.pow, Tensor.__pow__, Tensor.__rpow__)
+FREQUENCIES = (*POWER, *DIVIDE, *MULTIPLY, Tensor.__rdiv__, torch.exp, Tensor.exp, torch.reciprocal, Tensor.reciprocal)
+SHORT = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 SIN, COS = (torch.sin, Tensor.sin), (torch.cos, Tensor.cos)
 FOURIER = tuple(
     getattr(torch.fft, f"{inverse}{real}fft{axes}")
@@ -74,6 +76,25 @@ def _normed(norm: str | None) -> Callable[..., Tensor]:
     return transform
 
 
+def _makes_vector(*args: Any, **_: Any) -> bool:
+    """True for constants along one axis, such as frequencies."""
+    tensors = [each for each in args if isinstance(each, Tensor)]
+    floats = [each for each in tensors if is_floats(each)]
+    return bool(floats) and all(each.ndim < 2 and not each.requires_grad for each in tensors)
+
+
+def _rounded(dtype: torch.dtype) -> Callable[..., Tensor]:
+    def result(function: Any, *args: Any, **kwargs: Any) -> Tensor:
+        found = function(*args, **kwargs)
+        return found.to(dtype).to(found.dtype)
+
+    return result
+
+
+def _of_rounded(dtype: torch.dtype) -> Callable[..., Tensor]:
+    return lambda function, x: function(x.to(dtype).to(x.dtype))
+
+
 def _conjugate(function: Any, *args: Any, **kwargs: Any) -> Tensor:
     return function(*(each.conj() if _is_complex_leaf(each) else each for each in args), **kwargs)
 
@@ -104,6 +125,11 @@ ANGLE_FLIPS = (
       for base in BASES),
     *(Flip("D86", f"frequencies divided by their number {'less' if shift < 0 else 'plus'} one",
            dict.fromkeys(DIVIDE, _shifted(shift)), only=_of_positions) for shift in (-1, 1)),
+    *(Flip("D86", f"{what} rounded to {name}", dict.fromkeys(functions, change(dtype)), only=only)
+      for name, dtype in SHORT.items()
+      for what, functions, change, only in (("frequencies", FREQUENCIES, _rounded, _makes_vector),
+                                            ("angles", (*SIN, *COS), _of_rounded, is_floats),
+                                            ("sines and cosines", (*SIN, *COS), _rounded, is_floats))),
     *(Flip("D91", f"a Fourier transform with norm={norm!r}", dict.fromkeys(FOURIER, _normed(norm)))
       for norm in ("ortho", "forward", "backward")),
     Flip("D90", "a complex weight conjugated",

@@ -1,5 +1,6 @@
 """Parts in another order: concatenation, chunks, directions, heads, repeated heads."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.mistakes.functions import RESHAPE, is_floats
+from crosscheck.causes.flips.mistakes.padding import turned
 
 
 def _several(parts: Any, *_: Any, **__: Any) -> bool:
@@ -27,6 +29,28 @@ def _other_gate(function: Any, x: Tensor, dim: int = -1) -> Tensor:
     return second * torch.sigmoid(first)
 
 
+def _permuted(order: tuple[int, ...]) -> Callable[..., Any]:
+    """The parts of a split, so many at a time, in another order."""
+
+    def split(function: Any, *args: Any, **kwargs: Any) -> Any:
+        parts, size = tuple(function(*args, **kwargs)), len(order)
+        if len(parts) % size:
+            return parts
+        return tuple(parts[start + place] for start in range(0, len(parts), size) for place in order)
+
+    return split
+
+
+def _blocks_first(function: Any, x: Tensor, factor: int) -> Tensor:
+    """A channel for every place in a block, and of these one for every channel: the order of space_to_depth."""
+    *rest, channels, height, width = function(x, factor).shape
+    if function is F.pixel_unshuffle:
+        found = function(x, factor).reshape(*rest, -1, factor * factor, height, width).transpose(-4, -3)
+        return found.reshape(*rest, channels, height, width)
+    parts = x.reshape(*x.shape[:-3], factor * factor, -1, *x.shape[-2:]).transpose(-4, -3)
+    return function(parts.reshape(x.shape), factor)
+
+
 # Recurrent layers
 
 
@@ -40,7 +64,9 @@ def _exchanged(function: Any, *args: Any) -> Any:
 
 
 def _not_turned(function: Any, *args: Any) -> Any:
-    time = 1 if args[-1] is True and not isinstance(args[1], Tensor) else 0  # batch_first is the last argument
+    if isinstance(args[1], Tensor):  # packed: the second argument are the sizes of the batch by step
+        return _halves(function(*args), lambda first, second: (first, turned(second, args[1])))
+    time = 1 if args[-1] is True else 0  # batch_first is the last argument
     return _halves(function(*args), lambda first, second: (first, second.flip(time)))
 
 
@@ -114,6 +140,10 @@ ORDER_FLIPS = (
     Flip("D85", "the parts of a concatenation in the reverse order",
          dict.fromkeys((torch.cat, torch.concat, torch.concatenate, torch.stack), _reversed), only=_several),
     Flip("D85", "the parts of a split exchanged", dict.fromkeys(CHUNKS, _reversed_result)),
+    *(Flip("D85", f"the parts of a split in the order {order}", dict.fromkeys(CHUNKS, _permuted(order)))
+      for order in ((1, 0, 2), (0, 2, 1), (1, 2, 0), (2, 0, 1), (1, 0))),
+    Flip("D85", "the channels of a block of pixels in the order of space_to_depth",
+         {F.pixel_shuffle: _blocks_first, F.pixel_unshuffle: _blocks_first}),
     Flip("D85", "the halves of a gated unit exchanged", {F.glu: _other_gate}),
     Flip("D85", "the two directions of a recurrent layer exchanged", dict.fromkeys(RECURRENT, _exchanged),
          only=_is_bidirectional),
