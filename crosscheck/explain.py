@@ -130,6 +130,7 @@ def explain(
     report = compare(*sides, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
+    left.leave_half()
     call = _random_call(sides[0], report)
     if call is not None:
         return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))

@@ -4,7 +4,7 @@ The JAX module is called as its own side calls it, with torch's tensors in the p
 not on record, since it ran in a loop, it is called as torch calls its module.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -86,7 +86,8 @@ def _alone(
     kept = ours.captured[call]
     try:
         arguments = kept.filled(lambda tap: ours.intermediates[tap])
-        part = _part(whole, kept, *layers[path], arguments, _cotangents(call, kept, ours))
+        number = len(theirs.captured[call].outputs) if call in theirs.captured else len(kept.outputs)
+        part = _part(whole, kept, *layers[path], arguments, _cotangents(call, kept.outputs, number, ours))
         if call in theirs.calls:
             given, names = _as_called(call, ours, theirs)
             orders = frozenset(orders_used(ours.intermediates, theirs.intermediates))
@@ -156,6 +157,7 @@ def _part(
         replace(whole.options, method=kept.method, cotangents=cotangents),
         inside(whole.rules, jax_path, kept.path),
         _inside(whole.layouts, kept.path),
+        is_inner=True,
     )
 
 
@@ -188,11 +190,15 @@ def _inside(layouts: Layouts, path: str) -> Layouts:
     return {f"{p}."[len(path) + 1 : -1]: layout for p, layout in layouts.items() if f"{p}.".startswith(f"{path}.")}
 
 
-def _cotangents(call: str, kept: Captured, whole: Values) -> Arrays:
-    """The gradients that reached the call's outputs, by output name."""
-    names = kept.outputs if len(kept.outputs) > 1 else ["output"]
-    found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(names)}
-    return {name: array for name, array in found.items() if array is not None}
+def _cotangents(call: str, outputs: Sequence[str], number: int, whole: Values) -> Arrays:
+    """The gradients that reached those of the call's outputs that JAX's, so many, have too, by output name; a lone
+    output has a name of its own."""
+    names = outputs if len(outputs) > 1 else ["output"]
+    found = {name: whole.intermediate_gradients.get(f"{call} out[{i}]") for i, name in enumerate(names[:number])}
+    kept = {name: array for name, array in found.items() if array is not None}
+    if 1 in (len(names), number) and names[0] in kept:
+        kept |= {"output": kept[names[0]], "output[0]": kept[names[0]]}
+    return kept
 
 
 def innermost(isolated: Mapping[str, list[Alone]], rows: Iterable[Row] = ()) -> Found | None:

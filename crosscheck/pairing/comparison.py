@@ -24,7 +24,8 @@ class Comparison:
     """Both sides, their common arguments, how they run, and how their parameters are renamed.
 
     `given` are JAX's arguments where it is called in another way, `names` torch's names of those by JAX's, and `orders`
-    the axis orders in which JAX's tensors may be.
+    the axis orders in which JAX's tensors may be. `is_inner` is a module inside others, of whose outputs those are
+    compared that both sides have: attention may return its weights on one side alone.
     """
 
     ours: Side
@@ -36,6 +37,7 @@ class Comparison:
     given: Arguments | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     orders: frozenset[Order] = frozenset()
+    is_inner: bool = False
 
     def recordings(self) -> tuple[Recording, Recording]:
         """Recordings of both sides; raises IsogradError if a module fails or the two sides do not match."""
@@ -43,6 +45,8 @@ class Comparison:
         theirs = self.jax_recording(ours)
         if self.is_closed_over:
             ours = replace(ours, values=replace(ours.values, parameters={}, parameter_gradients={}, updates={}))
+        if self.is_inner:
+            ours, theirs = _with_shared_outputs(ours, theirs)
         check_pairing(ours, theirs, self.ours.title)
         return ours, theirs
 
@@ -72,6 +76,17 @@ class Comparison:
         found = replace(found, values=_with_inputs(found.values, self.names)) if is_own else found
         found = canonical(found, self.layouts, self.rules)
         return replace(found, values=without_left_out(found.values, self.rules))
+
+
+def _with_shared_outputs(ours: Recording, theirs: Recording) -> tuple[Recording, Recording]:
+    """Both with as many outputs as both have, under torch's names."""
+    values = [list(side.values.outputs.values()) for side in (ours, theirs)]
+    names = list(ours.values.outputs)[: min(map(len, values))]
+    mine, other = (
+        replace(side, values=replace(side.values, outputs=dict(zip(names, arrays, strict=False))))
+        for side, arrays in zip((ours, theirs), values, strict=True)
+    )
+    return mine, other
 
 
 def _with_inputs(values: Values, names: Mapping[str, str]) -> Values:

@@ -7,7 +7,7 @@ A flip that closes the first differing tensor is applied in all places that it m
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -53,6 +53,10 @@ class Budget:
     def is_spent(self) -> bool:
         return time.monotonic() - self.start > self.seconds
 
+    def leave_half(self) -> None:
+        """Leave at least half of the time to what follows."""
+        self.start = max(self.start, time.monotonic() - self.seconds / 2)
+
     def take(self, what: str) -> bool:
         """Count an attempt; False if there is no time for it."""
         if self.is_spent:
@@ -89,11 +93,18 @@ def causes_of(
 
 
 def _nearest(flips: Sequence[Flip], calls: Mapping[Any, set[str]], report: Report) -> list[Flip]:
-    """The flips that can apply, those of functions that the located module's own code calls first."""
+    """The flips that can apply, those first of functions that the located module's own code calls, then those of what
+    it calls."""
     path = report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
     can = [flip for flip in flips if not (calls and flip.functions) or any(each in calls for each in flip.functions)]
-    is_far = [not any(path in calls.get(each, ()) for each in flip.functions) for flip in can]
-    return [flip for _, flip in sorted(zip(is_far, can, strict=True), key=lambda pair: pair[0] and bool(calls))]
+    return sorted(can, key=lambda flip: _distance(path, {at for each in flip.functions for at in calls.get(each, ())}))
+
+
+def _distance(path: str, callers: Collection[str]) -> int:
+    """0 if a module's own code is among the callers, 1 if a module inside it is, 2 if neither."""
+    if path in callers:
+        return 0
+    return 1 if any(at.startswith(f"{path}." if path else "") for at in callers) else 2
 
 
 def _next(
@@ -102,16 +113,15 @@ def _next(
     """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding."""
     row = _telling(report)
     nearly: list[tuple[float, Flipped]] = []
-    for flipped in everywhere:
-        for at in _places(flipped, report, row, budget):
-            with contextlib.suppress(IsogradError, ArithmeticError, RuntimeError, TypeError, ValueError, IndexError):
-                error = _error(at, row)
-                if error <= _least(row):
-                    cause = _cause(at, flipped, report, row, is_gone)
-                    if cause is not None:
-                        return cause
-                elif error <= CLOSED * min(row.error, 1.0):
-                    nearly.append((error, at))
+    for flipped, at in _places(everywhere, report, budget):
+        with contextlib.suppress(IsogradError, ArithmeticError, RuntimeError, TypeError, ValueError, IndexError):
+            error = _error(at, row)
+            if error <= _least(row):
+                cause = _cause(at, flipped, report, row, is_gone)
+                if cause is not None:
+                    return cause
+            elif error <= CLOSED * min(row.error, 1.0):
+                nearly.append((error, at))
     for _, at in sorted(nearly, key=lambda each: each[0]):
         left = at.compared()
         return Cause(at.flip, _words(at, report), row.error, left), at
@@ -129,13 +139,16 @@ def _telling(report: Report) -> Row:
     return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
 
 
-def _places(flipped: Flipped, report: Report, row: Row, budget: Budget) -> Iterator[Flipped]:
-    """The flip everywhere, then in each place of the module where the gap shows, if it applies at all."""
-    if budget.take(flipped.flip.what):
-        yield flipped
-    for site in sites_at(flipped, report) if flipped.calls or flipped.flip.layers or flipped.flip.weights else ():
+def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip everywhere, since most mistakes are made wherever they can be, then each in each place of the module
+    where the gap shows."""
+    for flipped in everywhere:
         if budget.take(flipped.flip.what):
-            yield replace(flipped, where=(site,), calls=Counter())
+            yield flipped, flipped
+    for flipped in everywhere:
+        for site in sites_at(flipped, report) if flipped.calls or flipped.flip.layers or flipped.flip.weights else ():
+            if budget.take(flipped.flip.what):
+                yield flipped, replace(flipped, where=(site,), calls=Counter())
 
 
 def _error(flipped: Flipped, row: Row) -> float:

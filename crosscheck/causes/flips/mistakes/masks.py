@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crosscheck.causes.flips.flip import Flip, Functions
-from crosscheck.causes.flips.mistakes.functions import ADD, FILL, is_additive_mask, is_mask
+from crosscheck.causes.flips.mistakes.functions import ADD, FILL, HIDING, is_additive_mask, is_mask
 
 TRIANGLES = (torch.tril, Tensor.tril, torch.triu, Tensor.triu)
 COMPARED = (torch.lt, Tensor.lt, Tensor.__lt__, torch.le, Tensor.le, Tensor.__le__,
@@ -106,16 +106,36 @@ def _in_attention(change: Callable[[Tensor, bool], Tensor | None]) -> Callable[.
     return attend
 
 
+def _in_where(change: Callable[[Tensor, bool], Tensor | None]) -> Callable[..., Tensor]:
+    def choose(function: Any, mask: Tensor, x: Any, other: Any) -> Tensor:
+        is_hiding = _is_hiding(x)
+        new = change(mask, is_hiding)
+        if new is None:
+            return (other if is_hiding else x).clone()
+        return function(new, x, other)
+
+    return choose
+
+
+def _is_hiding(value: Any) -> bool:
+    """True for what a mask puts in the place of a score: a very negative number."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point() and value.ndim == 0 and float(value) <= HIDING
+    return isinstance(value, float) and value <= HIDING
+
+
 def _has_mask(x: Any, other: Any = None, *rest: Any, **kwargs: Any) -> bool:
     if kwargs.get("is_causal") or any(rest[2:4]) and any(each is True for each in rest):
         return True
+    if isinstance(x, Tensor) and x.dtype == torch.bool:  # torch.where
+        return x.ndim > 1 and (_is_hiding(other) or any(map(_is_hiding, rest)))
     given = [other, *rest, *kwargs.values()]
     return is_additive_mask(other) or any(is_mask(each) for each in given)
 
 
 def _everywhere(change: Callable[[Tensor, bool], Tensor | None]) -> Functions:
     functions: Functions = {**dict.fromkeys(ADD, _in_sum(change)), **dict.fromkeys(FILL, _in_fill(change))}
-    return {**functions, ATTEND: _in_attention(change)}
+    return {**functions, torch.where: _in_where(change), ATTEND: _in_attention(change)}
 
 
 def _adds_causal_mask(

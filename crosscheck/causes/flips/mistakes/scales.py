@@ -63,7 +63,9 @@ def _has_two(parts: Any, *_: Any, **__: Any) -> bool:
 
 
 def _of_scores(x: Any, other: Any = None, *_: Any, **__: Any) -> bool:
-    return is_floats(x) and is_floats(other) and min(x.ndim, other.ndim) > 2 and not is_parameter(other)
+    """True for a product of queries and keys, not of probabilities and values."""
+    both = is_floats(x) and is_floats(other) and min(x.ndim, other.ndim) > 2
+    return both and not is_parameter(other) and bool((x < 0).any())
 
 
 def _scores(factor: Callable[[int, int], float]) -> Callable[..., Tensor]:
@@ -124,7 +126,7 @@ def _norm_with_one_more(function: Any, x: Tensor, shape: Any, weight: Any = None
 
 def _is_attention(*args: Any, **kwargs: Any) -> bool:
     if isinstance(args[0], str):  # the equation of an einsum
-        return len(args) == 3 and all(map(is_floats, args[1:])) and not is_parameter(args[2]) and args[1].ndim > 2
+        return len(args) == 3 and _of_scores(*args[1:])
     return _of_scores(*args, **kwargs)
 
 
