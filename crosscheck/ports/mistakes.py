@@ -56,7 +56,7 @@ ROWS = (
     Mistake("epsilon", ("norm", "ln_"), ("D18", "D19"), config=(EPSILONS, lambda right: EPSILON)),
     Mistake(
         "activation",
-        ("intermediate", "mlp", "ffn", "activation", "pooler"),
+        ("intermediate", "mlp", "ffn", "activation", "pooler", "albert_layers"),
         ("D24", "D89"),
         config=(ACTIVATIONS, lambda right: OTHER_ACTIVATION.get(right, "gelu")),
     ),

@@ -115,7 +115,7 @@ def _forward_and_backward(
         with _traced(module, tracer) if is_traced else contextlib.nullcontext():
             outputs = flat_outputs(_called(module, options)(*args, **kwargs))
     except _Reached:
-        return values, {}
+        outputs = {}
     parameters = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
     values.calls, values.captured = tracer.calls, tracer.captured
     values.parameters = {name: read(parameter) for name, parameter in parameters.items()}
