@@ -358,12 +358,15 @@ def _first_that_helps(report: Report, attempts: Iterable[Attempt], budget: Budge
 
 
 def _is_gone(report: Report) -> bool:
-    """True if nothing differs any more, except for NaN at the same positions on both sides.
+    """True if nothing differs any more, except for NaN at the same positions on both sides, or below float64 by no more
+    than the noise, which few runs measure here.
 
     Gradients of NaN outputs are meaningless and ignored.
     """
     if report.agrees or report.recordings is None:
         return report.agrees
+    if report.dtype != "float64" and all(row.error <= SAME_SIZE * row.bound for row in report.disagreements):
+        return True
     fields = {KIND[row.kind].attribute for row in report.disagreements}
     if any(row.kind == "output" and row.is_nan_in_both for row in report.disagreements):
         fields = {"outputs"}

@@ -32,6 +32,7 @@ DISTIL = {
     "max_position_embeddings": POSITIONS,
 }
 ENCODER = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+GEMMA = {"head_dim": 8, "hidden_activation": "gelu_pytorch_tanh"}  # without it, Flax takes no other for a choice
 ANGLES = "float32"  # of the tables that both sides keep
 HEAD: dict[str, Any] = {"head_mask": None}
 SMALL_PADDING = {"pad_token_id": 1}
@@ -49,7 +50,7 @@ ROWS = (
     Model("gpt-j", "gptj", "GPTJModel", GPT2 | {"rotary_dim": 4, "use_cache": False}, DECODER, dtype=ANGLES),
     Model("llama", "llama", "LlamaModel", ROTARY, DECODER, dtype=ANGLES),
     Model("mistral", "mistral", "MistralModel", ROTARY | {"sliding_window": POSITIONS}, DECODER, dtype=ANGLES),
-    Model("gemma", "gemma", "GemmaModel", ROTARY | {"head_dim": 8}, DECODER, dtype=ANGLES),
+    Model("gemma", "gemma", "GemmaModel", ROTARY | GEMMA, DECODER, dtype=ANGLES),
     Model("clip-text", "clip", "CLIPTextModel", TEXT | {"eos_token_id": 2}, DECODER),
     Model("clip-vision", "clip", "CLIPVisionModel", IMAGE, ("pixel_values",)),
     Model("vit", "vit", "ViTModel", IMAGE, ("pixel_values",)),

@@ -130,7 +130,7 @@ def _has_mask(x: Any, other: Any = None, *rest: Any, **kwargs: Any) -> bool:
     if isinstance(x, Tensor) and x.dtype == torch.bool:  # torch.where
         return x.ndim > 1 and (_is_hiding(other) or any(map(_is_hiding, rest)))
     given = [other, *rest, *kwargs.values()]
-    return is_additive_mask(other) or any(is_mask(each) for each in given)
+    return not is_additive_mask(x) and any(is_mask(each) for each in given)
 
 
 def _everywhere(change: Callable[[Tensor, bool], Tensor | None]) -> Functions:
