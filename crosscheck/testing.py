@@ -48,7 +48,7 @@ def disagreement(explanation: Explanation) -> str:
         **dict(zip(("torch", "jax"), map(str, row.statistics if row else ()), strict=False)),
         "also": _listed(others),
         **{f"called in {side} only": ", ".join(paths) for side, paths in report.unmatched.items() if paths},
-        "random": explanation.noted,
+        "note": explanation.noted,
         "hint": _known(explanation) or hint(report),
     }
     counted = sum(not KIND[each.kind].is_inside for each in report.rows)

@@ -101,10 +101,15 @@ def _line(
 ) -> Line:
     first = report.first_divergence
     place = first.module.partition(".")[2] if first else ""
-    located = any(word in place.lower() for word in mistake.places) if mistake else None
+    located = _is_right(place, mistake) if mistake else None
     named = bool(ids) and ids[0] in mistake.ids if mistake else None
     verdict = "agrees" if report.agrees else "differs"
     return Line(model.name, name, verdict, place, located, named, " ".join(ids or []), seconds, len(model.rules))
+
+
+def _is_right(place: str, mistake: Mistake) -> bool:
+    """True for a path with one of the mistake's words; a wrong argument is the caller's, too."""
+    return any(word in place.lower() for word in mistake.places) or (bool(mistake.arguments) and not place)
 
 
 def summary(found: list[Line]) -> list[str]:

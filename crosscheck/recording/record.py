@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.recording.arguments import Arguments
-from crosscheck.recording.nesting import as_call, in_dtype, map_arguments
+from crosscheck.recording.nesting import as_call, in_dtype, is_float, map_arguments, named_arrays
 from crosscheck.recording.noise import Noise, measure_noise
 from crosscheck.recording.precision import full_precision, xla_compiles
 from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
@@ -22,6 +22,8 @@ from crosscheck.recording.values import WIDENED, Options, Values
 from shared.arrays import Arrays
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
+
+IMAGE_AXES = (4, 5)  # of a batch of images, or of volumes
 
 
 def record(
@@ -65,7 +67,7 @@ def run(side: Side, arguments: Arguments, options: Options) -> Recording:
         _open_gpu()
     if options.dtype == np.float16 and options.device == "cpu" and side.name == "jax":
         _check_float16()
-    with full_precision(options.dtype == PROOF_DTYPE), _failures_in_one_sentence(side):
+    with full_precision(options.dtype == PROOF_DTYPE), _failures_in_one_sentence(side, given):
         values, noise = _evaluated(evaluate, side, given, options)
     values.inputs = _without(side.own, values.inputs, "")
     values.input_gradients = _without(side.own, values.input_gradients, "input ")
@@ -76,7 +78,7 @@ def run(side: Side, arguments: Arguments, options: Options) -> Recording:
 def casts(side: Side, arguments: Arguments, options: Options) -> set[str]:
     """The dtypes of `options.widen` that a side's module casts to, or creates tensors in."""
     given = rounded(side.with_own(arguments), options.dtype)
-    with full_precision(options.dtype == PROOF_DTYPE), _failures_in_one_sentence(side):
+    with full_precision(options.dtype == PROOF_DTYPE), _failures_in_one_sentence(side, given):
         return _module_of(side.name).casts(side.module, given, options)
 
 
@@ -101,7 +103,7 @@ def in_precision(options: Options) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _failures_in_one_sentence(side: Side) -> Iterator[None]:
+def _failures_in_one_sentence(side: Side, given: Arguments) -> Iterator[None]:
     try:
         yield
     except IsogradError:
@@ -110,7 +112,18 @@ def _failures_in_one_sentence(side: Side) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise IsogradError(
             f"the {SIDES[side.name]} module {side.title} fails on these inputs: {type(error).__name__}: {reason}"
+            f"{_about_channels(side, given)}"
         ) from error
+
+
+def _about_channels(side: Side, given: Arguments) -> str:
+    """What may help a JAX module that fails on images; empty for others."""
+    images = [name for name, array in named_arrays(given).items() if array.ndim in IMAGE_AXES and is_float(array.dtype)]
+    if side.name != "jax" or not images:
+        return ""
+    return (
+        f"; if it takes channels last, give each side its own {images[0]}, by name: torch_arguments= and jax_arguments="
+    )
 
 
 def _check_float16() -> None:

@@ -210,7 +210,7 @@ def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> Tensors:
     if not wanted or not trained:
         return gradients
     cotangents = [
-        to_tensor(cotangent(name, tuple(output.shape), to_numpy(output).dtype, options), output.device)
+        to_tensor(cotangent(name, tuple(output.shape), to_numpy(output.new_zeros(())).dtype, options), output.device)
         for name, output in wanted.items()
     ]
     found = torch.autograd.grad(list(wanted.values()), list(trained.values()), cotangents, materialize_grads=True)

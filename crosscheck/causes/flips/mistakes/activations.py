@@ -139,6 +139,10 @@ ACTIVATION_FLIPS = (
          dict.fromkeys((torch.clamp, Tensor.clamp, torch.clip, Tensor.clip), _split_at_bound)),
 )  # fmt: skip
 STOPPED_FLIPS = (
+    Flip("D93", "a gradient let through that torch stops", {
+        **dict.fromkeys((torch.detach, Tensor.detach), lambda detach, x: x),
+        torch._C._set_grad_enabled: lambda set_enabled, is_enabled: None,
+    }),
     Flip("D93", "a frozen weight or table", {F.embedding: _stopped_weight, F.linear: _stopped_weight}),
     Flip("D93", "a gradient stopped behind an operation", dict.fromkeys(OPERATIONS, _stopped)),
     Flip("D93", "a gradient stopped before an operation", dict.fromkeys(OPERATIONS, _stopped_first),
