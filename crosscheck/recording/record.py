@@ -118,12 +118,9 @@ def _failures_in_one_sentence(side: Side, given: Arguments) -> Iterator[None]:
 
 def _about_channels(side: Side, given: Arguments) -> str:
     """What may help a JAX module that fails on images; empty for others."""
-    images = [name for name, array in named_arrays(given).items() if array.ndim in IMAGE_AXES and is_float(array.dtype)]
-    if side.name != "jax" or not images:
-        return ""
-    return (
-        f"; if it takes channels last, give each side its own {images[0]}, by name: torch_arguments= and jax_arguments="
-    )
+    has_images = any(is_float(array.dtype) and array.ndim in IMAGE_AXES for array in named_arrays(given).values())
+    advice = "; if it takes channels last, give each side its own images with torch_arguments= and jax_arguments="
+    return advice if side.name == "jax" and has_images else ""
 
 
 def _check_float16() -> None:
