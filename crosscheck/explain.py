@@ -22,7 +22,7 @@ from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.pairing.preconditions import sides_of
 from crosscheck.recording import record
-from crosscheck.recording.nesting import is_float
+from crosscheck.recording.nesting import is_float, named_arrays
 from crosscheck.recording.recording import SIDES, Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import call_of
@@ -134,9 +134,9 @@ def explain(
     call = _random_call(sides[0], report)
     if call is not None:
         return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))
-    begins = _first_step(sides, inputs, report, left, options)
+    noted = _unlike_arguments(sides) or _first_step(sides, inputs, report, left, options)
     found = _searched(sides[0], report, options.get("layouts") or {}, left)
-    return replace(found, tried=left.tried or found.tried, noted=begins)
+    return replace(found, tried=left.tried or found.tried, noted=noted)
 
 
 def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> Explanation:
@@ -216,6 +216,18 @@ def _of_setting(report: Report, flip: OptimizerFlip, left: str = "") -> Explanat
 def _largest(report: Report) -> float:
     """The largest error of what disagrees."""
     return max((row.error for row in report.disagreements), default=0.0)
+
+
+def _unlike_arguments(sides: Sequence[Side]) -> str:
+    """Which ids or masks of one shape the two sides are given with other values, in words; empty if none."""
+    ours, theirs = (named_arrays(((), side.own)) for side in sides)
+    unlike = [
+        name
+        for name, array in ours.items()
+        if name in theirs and not is_float(array.dtype) and array.shape == theirs[name].shape
+        and not np.array_equal(array, theirs[name]) and not np.array_equal(array == 0, theirs[name] != 0)
+    ]  # fmt: skip
+    return f"the two sides are given unlike {', '.join(unlike)}" if unlike else ""
 
 
 def _first_step(sides: Sequence[Side], inputs: Any, report: Report, budget: Budget, options: dict[str, Any]) -> str:

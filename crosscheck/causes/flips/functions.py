@@ -30,6 +30,21 @@ def _biased(var: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return var(x, *args, correction=0 if correction else 1, **kwargs)
 
 
+def _of_sample(norm: Any, x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
+               momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
+    """Batch normalisation by the variance divided by n - 1."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    axes = [0, *range(2, x.ndim)]
+    found = (x - x.mean(axes).view(shape)) * (x.var(axes).view(shape) + eps).rsqrt()
+    found = found if weight is None else found * weight.view(shape)
+    return found if bias is None else found + bias.view(shape)
+
+
+def _is_training(x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
+                 *_: Any) -> bool:  # fmt: skip
+    return training
+
+
 def _without_padding(
     embedding: Any, ids: Tensor, weight: Tensor, padding_idx: Any = None, *rest: Any, **more: Any
 ) -> Any:
@@ -147,6 +162,7 @@ FUNCTION_FLIPS = (
     Flip("D20", "LayerNorm's variance as E[x^2] - E[x]^2", {F.layer_norm: FAST_VARIANCE[F.layer_norm]}),
     Flip("D28", "variance divided by n, not n - 1 (or vice versa)",
          dict.fromkeys((torch.var, Tensor.var, torch.std, Tensor.std), _biased)),
+    Flip("D28", "a batch normalised by its variance divided by n - 1", {F.batch_norm: _of_sample}, only=_is_training),
     Flip("D33", "gradient for an embedding's padding row (or none)", {F.embedding: _without_padding}),
     *(Flip("D36", f"{what} where everything is masked", functions) for what, functions in HIDDEN_ROWS.items()),
     *(Flip("D37", f"masked scores filled with {value:g}", dict.fromkeys(FILL, _filled_with(value)))

@@ -140,15 +140,17 @@ def _telling(report: Report) -> Row:
 
 
 def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
-    """Each flip everywhere, since most mistakes are made wherever they can be, then each in each place of the module
-    where the gap shows."""
+    """Each flip everywhere, since most mistakes are made wherever they can be, then each in the whole module where the
+    gap shows, then each in a single call."""
     for flipped in everywhere:
         if budget.take(flipped.flip.what):
             yield flipped, flipped
-    for flipped in everywhere:
-        for site in sites_at(flipped, report) if flipped.calls or flipped.flip.layers or flipped.flip.weights else ():
-            if budget.take(flipped.flip.what):
-                yield flipped, replace(flipped, where=(site,), calls=Counter())
+    for is_whole in (True, False):
+        for flipped in everywhere:
+            has_places = flipped.calls or flipped.flip.layers or flipped.flip.weights
+            for site in sites_at(flipped, report) if has_places else ():
+                if (site[1] is None) == is_whole and budget.take(flipped.flip.what):
+                    yield flipped, replace(flipped, where=(site,), calls=Counter())
 
 
 def _error(flipped: Flipped, row: Row) -> float:

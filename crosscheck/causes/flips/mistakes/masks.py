@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crosscheck.causes.flips.flip import Flip, Functions
-from crosscheck.causes.flips.mistakes.functions import ADD, FILL, HIDING, is_additive_mask, is_mask
+from crosscheck.causes.flips.mistakes.functions import ADD, FILL, HIDING, MULTIPLY, is_additive_mask, is_floats, is_mask
 
 TRIANGLES = (torch.tril, Tensor.tril, torch.triu, Tensor.triu)
 COMPARED = (torch.lt, Tensor.lt, Tensor.__lt__, torch.le, Tensor.le, Tensor.__le__,
@@ -127,8 +127,9 @@ def _is_hiding(value: Any) -> bool:
 def _has_mask(x: Any, other: Any = None, *rest: Any, **kwargs: Any) -> bool:
     if kwargs.get("is_causal") or any(rest[2:4]) and any(each is True for each in rest):
         return True
-    if isinstance(x, Tensor) and x.dtype == torch.bool:  # torch.where
-        return x.ndim > 1 and (_is_hiding(other) or any(map(_is_hiding, rest)))
+    if isinstance(x, Tensor) and x.dtype == torch.bool:  # torch.where, of scores and what hides them
+        chosen = [other, *rest]
+        return x.ndim > 1 and any(map(_is_hiding, chosen)) and any(is_floats(each) for each in chosen)
     given = [other, *rest, *kwargs.values()]
     return not is_additive_mask(x) and any(is_mask(each) for each in given)
 
@@ -149,7 +150,28 @@ def _hides(condition: Any, x: Any = None, other: Any = None) -> bool:
     return isinstance(condition, Tensor) and condition.dtype == torch.bool and condition.ndim > 1
 
 
+def _is_zeros_and_ones(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim > 1 and bool(((x == 0) | (x == 1)).all()) and bool((x == 0).any())
+
+
+def _multiplies_by_mask(x: Any, other: Any = None, *_: Any, **__: Any) -> bool:
+    """True for a product with a mask, or a sum over one."""
+    return _is_zeros_and_ones(x) or _is_zeros_and_ones(other)
+
+
+def _unmasked(function: Any, x: Any, other: Any, *_: Any, **__: Any) -> Any:
+    return (other if _is_zeros_and_ones(x) else x).clone()
+
+
+def _count_all(function: Any, mask: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return function(torch.ones_like(mask), *args, **kwargs)
+
+
 MASK_FLIPS = (
+    Flip("D79", "no mask of zeros and ones, in products and in what is counted", {
+        **dict.fromkeys(MULTIPLY, _unmasked),
+        **dict.fromkeys((torch.sum, Tensor.sum), _count_all),
+    }, only=_multiplies_by_mask),
     *(Flip("D78", f"a triangle with its diagonal moved by {shift:+d}", dict.fromkeys(TRIANGLES, _diagonal(shift)))
       for shift in (1, -1)),
     *(Flip("D78", f"a threshold of positions (a window) moved by {shift:+d}",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crosscheck.causes.flips.flip import Flip
-from crosscheck.causes.flips.mistakes.functions import RESHAPE, is_floats
+from crosscheck.causes.flips.mistakes.functions import RESHAPE, SUBTRACT, is_floats
 from crosscheck.causes.flips.mistakes.padding import turned
 
 
@@ -27,6 +27,10 @@ def _reversed_result(function: Any, *args: Any, **kwargs: Any) -> Any:
 def _other_gate(function: Any, x: Tensor, dim: int = -1) -> Tensor:
     first, second = x.chunk(2, dim)
     return second * torch.sigmoid(first)
+
+
+def _of_positions(x: Any, other: Any = None, *_: Any, **__: Any) -> bool:
+    return all(isinstance(each, Tensor) and not each.is_floating_point() for each in (x, other))
 
 
 def _permuted(order: tuple[int, ...]) -> Callable[..., Any]:
@@ -144,6 +148,8 @@ ORDER_FLIPS = (
       for order in ((1, 0, 2), (0, 2, 1), (1, 2, 0), (2, 0, 1), (1, 0))),
     Flip("D85", "the channels of a block of pixels in the order of space_to_depth",
          {F.pixel_shuffle: _blocks_first, F.pixel_unshuffle: _blocks_first}),
+    Flip("D85", "a difference of positions the other way round", dict.fromkeys(SUBTRACT, lambda subtract, x, y: y - x),
+         only=_of_positions),
     Flip("D85", "the halves of a gated unit exchanged", {F.glu: _other_gate}),
     Flip("D85", "the two directions of a recurrent layer exchanged", dict.fromkeys(RECURRENT, _exchanged),
          only=_is_bidirectional),
