@@ -33,6 +33,7 @@ def _biased(var: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def _of_sample(norm: Any, x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
                momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
     """Batch normalisation by the variance divided by n - 1."""
+    norm(x, mean, var, weight, bias, training, momentum, eps)  # which moves the running statistics
     shape = (1, -1, *[1] * (x.ndim - 2))
     axes = [0, *range(2, x.ndim)]
     found = (x - x.mean(axes).view(shape)) * (x.var(axes).view(shape) + eps).rsqrt()
@@ -40,9 +41,8 @@ def _of_sample(norm: Any, x: Tensor, mean: Any, var: Any, weight: Any = None, bi
     return found if bias is None else found + bias.view(shape)
 
 
-def _is_training(x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
-                 *_: Any) -> bool:  # fmt: skip
-    return training
+def _is_training(*given: Any, training: bool = False, **_: Any) -> bool:
+    return training or (len(given) > 5 and given[5] is True)
 
 
 def _without_padding(
