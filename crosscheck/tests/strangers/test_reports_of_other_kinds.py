@@ -19,6 +19,7 @@ def drawn(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
+BEND = 0.5  # of Huber's loss
 ROWS, TOKENS, IMAGES = drawn(4, 6), drawn(2, 5, 6, seed=1), drawn(2, 3, 8, 8, seed=2)
 LABELS = {"x": ROWS, "labels": np.array([1, -100, 0, 3])}
 MASKED = {"x": TOKENS, "mask": np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])}
@@ -116,8 +117,9 @@ class FlaxLabelled(nnx.Module):
 
 def huber(x, is_smooth=False):
     size = jnp.abs(x)
-    loss = jnp.where(size < 0.5, 0.5 * x**2, 0.5 * (size - 0.25))
-    return (loss / 0.5 if is_smooth else loss).mean()
+    bent = jnp.minimum(size, BEND)
+    loss = bent * (size - bent / 2)
+    return (loss / BEND if is_smooth else loss).mean()
 
 
 class TorchWeightNorm(torch.nn.Module):
@@ -236,8 +238,8 @@ WORKED_ON = {
         lambda: modules(TorchLabelled, Part(FlaxLabelled, counts_all=True)),
         lambda: modules(TorchLabelled, FlaxLabelled), LABELS, {}, "D30", "TorchLabelled"),
     "pytorch#48595, Huber's loss for the smooth L1": (
-        lambda: (lambda x: F.smooth_l1_loss(x, torch.zeros_like(x), beta=0.5), huber),
-        lambda: (lambda x: F.smooth_l1_loss(x, torch.zeros_like(x), beta=0.5), Part(huber, is_smooth=True)),
+        lambda: (lambda x: F.smooth_l1_loss(x, torch.zeros_like(x), beta=BEND), huber),
+        lambda: (lambda x: F.smooth_l1_loss(x, torch.zeros_like(x), beta=BEND), Part(huber, is_smooth=True)),
         ROWS, {}, "D84", "function"),
 }  # fmt: skip
 HELD_BACK = {
