@@ -1,6 +1,7 @@
 """Explains a disagreement: flips one known default at a time on one side until the gap closes, and names it."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -150,7 +151,9 @@ def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> E
     narrow = _in_float32(report) or (None if only_jax else _by_casts(report))
     if narrow is not None:
         return narrow
-    causes = causes_of((*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, _is_gone)
+    causes = causes_of(
+        (*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, functools.partial(_is_gone, before=report)
+    )
     if causes:
         return _named(report, causes)
     if phase.endswith("gradient") and (found := _nan_behind(report)):
@@ -169,15 +172,17 @@ def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> E
 def _named(report: Report, causes: Sequence[Cause]) -> Explanation:
     """The causes as one explanation: the first with the others, each with what it leaves."""
     found = [
-        Explanation(report, DIVERGENCES[cause.flip.divergence], cause.what, left=_left(cause), fix=cause.flip.fix)
+        Explanation(
+            report, DIVERGENCES[cause.flip.divergence], cause.what, left=_left(report, cause), fix=cause.flip.fix
+        )
         for cause in causes
     ]
     return replace(found[0], more=tuple(found[1:]))
 
 
-def _left(cause: Cause) -> str:
+def _left(report: Report, cause: Cause) -> str:
     """What a cause leaves, in words; empty if nothing."""
-    if _is_gone(cause.left):
+    if _is_gone(cause.left, before=report):
         return ""
     row, number = cause.left.first_row, len(cause.left.disagreements)
     where = f", first {row.label} with an error of {row.error:.1e}" if row else ""
@@ -369,15 +374,20 @@ def _first_that_helps(report: Report, attempts: Iterable[Attempt], budget: Budge
     return Explanation(report, None, tried=tried)
 
 
-def _is_gone(report: Report) -> bool:
-    """True if nothing differs any more, except for NaN at the same positions on both sides, or below float64 by no more
-    than the noise, which few runs measure here.
+def _is_noise(report: Report) -> bool:
+    """True if nothing below float64 differs by more than the noise, which the few runs of a flip measure too small."""
+    return report.dtype != "float64" and all(row.error <= SAME_SIZE * row.bound for row in report.disagreements)
+
+
+def _is_gone(report: Report, before: Report | None = None) -> bool:
+    """True if nothing differs any more, except for NaN at the same positions on both sides, or by noise where more than
+    noise did `before`.
 
     Gradients of NaN outputs are meaningless and ignored.
     """
     if report.agrees or report.recordings is None:
         return report.agrees
-    if report.dtype != "float64" and all(row.error <= SAME_SIZE * row.bound for row in report.disagreements):
+    if before is not None and _is_noise(report) and not _is_noise(before):
         return True
     fields = {KIND[row.kind].attribute for row in report.disagreements}
     if any(row.kind == "output" and row.is_nan_in_both for row in report.disagreements):
