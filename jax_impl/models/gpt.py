@@ -92,12 +92,18 @@ class CausalSelfAttention(nnx.Module):
     ) -> Float[Array, "B T E"]:
         """Queries at these positions over keys that begin at position 0."""
         keys, values = past
+        weights = self.weigh(x, keys, positions)
+        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
+        return self.out_dropout(self.out_proj(y))
+
+    def weigh(
+        self, x: Float[Array, "B T E"], keys: Float[Array, "B m S d"], positions: Int[Array, "C T"]
+    ) -> Float[Array, "B m T S"]:
+        """How much each query at these positions attends to each key, of which the first is at position 0."""
         queries = self.turn(self.project("q", x), positions)
         scores = SIMILARITIES[self.similarity](queries, keys)
         scores = attention.attn_scaled(scores, x.shape[-1], self.num_heads)
-        weights = ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
-        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
-        return self.out_dropout(self.out_proj(y))
+        return ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
 
 
 class FeedForward(nnx.Module):
@@ -137,6 +143,13 @@ class GPTBlock(nnx.Module):
         x = x + self.causal_attention.attend(normed, past, positions)
         return x + self.feed_forward(self.feed_forward_norm(x)), past
 
+    def look(self, x: Float[Array, "B T E"]) -> Float[Array, "B m T T"]:
+        """How much each token attends to each, in every head."""
+        normed = self.attention_norm(x)
+        positions = jnp.arange(x.shape[1])[None]
+        keys, _ = self.causal_attention.keys_and_values(normed, positions)
+        return self.causal_attention.weigh(normed, keys, positions)
+
 
 class GPT(nnx.Module):
     """Token and position embeddings, blocks, a norm and a head: ids (B, T) -> logits of the next token (B, T, V).
@@ -163,6 +176,15 @@ class GPT(nnx.Module):
         for block in self.blocks:
             x = block(x)
         return self.logits(self.norm(x))
+
+    def look(self, inputs: Int[Array, "B T"]) -> Float[Array, "L B m T T"]:
+        """How much each token attends to each, in every head of every block."""
+        check_context(inputs.shape[1], self.config.sequence_length)
+        x, seen = self.embed(inputs, jnp.arange(inputs.shape[1])[None]), []
+        for block in self.blocks:
+            seen.append(block.look(x))
+            x = block(x)
+        return jnp.stack(seen)
 
     def embed(self, inputs: Int[Array, "B T"], positions: Int[Array, "C T"]) -> Float[Array, "B T E"]:
         """The vectors of tokens, plus those of their positions."""

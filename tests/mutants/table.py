@@ -37,6 +37,7 @@ TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: plante
     "generation.py": (f"{TWINS}/test_generation.py",),
     "embedding.py": ("crosscheck/tests/pretrained/test_sentence_embeddings.py",),
     "translation.py": (f"{TWINS}/test_translation.py",),
+    "looking.py": (f"{TWINS}/test_looking.py",),
     "precision.py": LAYER,
     "dropout.py": (f"{TWINS}/test_specification.py", f"{BACKENDS}/test_native_dropout.py", f"{TWINS}/test_rng.py"),
     "random_bits.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),

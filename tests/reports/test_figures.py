@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from report_runs import make_run
 
+from crosscheck.criterion import prove
+from experiments.reports.attention_maps import entropies
 from experiments.reports.differences import told_apart
 from experiments.reports.drawing import curve, whole_numbers
 from experiments.reports.figures import averaged, draw_all
@@ -143,3 +145,9 @@ def test_the_files_have_colours_and_a_legend_that_the_page_writes_itself(drawn):
 
 def test_equal_curves_have_no_figure_of_their_difference(runs):
     assert "loss_difference" not in {figure.name for figure in draw_all(runs[:1] + runs[4:])}
+
+
+def test_the_entropy_of_a_head_is_zero_for_one_token_and_the_logarithm_for_all_alike():
+    one, alike = np.eye(3)[None, None], np.full((1, 1, 3, 3), 1 / 3)
+    assert entropies(one) == 0
+    assert prove(np.array([[np.log(3)]]), entropies(alike), 0.0).agrees

@@ -93,12 +93,18 @@ class CausalSelfAttention(nn.Module):
     ) -> Float[Tensor, "B T E"]:
         """Queries at these positions over keys that begin at position 0."""
         keys, values = past
+        weights = self.weigh(x, keys, positions)
+        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
+        return self.out_dropout(self.out_proj(y))
+
+    def weigh(
+        self, x: Float[Tensor, "B T E"], keys: Float[Tensor, "B m S d"], positions: Int[Tensor, "C T"]
+    ) -> Float[Tensor, "B m T S"]:
+        """How much each query at these positions attends to each key, of which the first is at position 0."""
         queries = self.turn(self.project("q", x), positions)
         scores = SIMILARITIES[self.similarity](queries, keys)
         scores = attention.attn_scaled(scores, x.shape[-1], self.num_heads)
-        weights = ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
-        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
-        return self.out_dropout(self.out_proj(y))
+        return ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
 
 
 class FeedForward(nn.Module):
@@ -140,6 +146,13 @@ class GPTBlock(nn.Module):
         x = x + self.causal_attention.attend(normed, past, positions)
         return x + self.feed_forward(self.feed_forward_norm(x)), past
 
+    def look(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B m T T"]:
+        """How much each token attends to each, in every head."""
+        normed = self.attention_norm(x)
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        keys, _ = self.causal_attention.keys_and_values(normed, positions)
+        return self.causal_attention.weigh(normed, keys, positions)
+
 
 class GPT(nn.Module):
     """Token and position embeddings, blocks, a norm and a head: ids (B, T) -> logits of the next token (B, T, V).
@@ -165,6 +178,15 @@ class GPT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.logits(self.norm(x))
+
+    def look(self, inputs: Int[Tensor, "B T"]) -> Float[Tensor, "L B m T T"]:
+        """How much each token attends to each, in every head of every block."""
+        check_context(inputs.shape[1], self.config.sequence_length)
+        x, seen = self.embed(inputs, torch.arange(inputs.shape[1], device=inputs.device)[None]), []
+        for block in self.blocks:
+            seen.append(block.look(x))
+            x = block(x)
+        return torch.stack(seen)
 
     def embed(self, inputs: Int[Tensor, "B T"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B T E"]:
         """The vectors of tokens, plus those of their positions."""
