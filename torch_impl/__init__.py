@@ -25,12 +25,14 @@ from torch_impl.layers.encoder import Encoder
 from torch_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.linear import Linear
+from torch_impl.layers.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions, SinusoidalPositions
 from torch_impl.layers.pretrained.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from torch_impl.layers.pretrained.patch_embedding import PatchEmbedding
 from torch_impl.layers.pretrained.self_attention import SelfAttention
+from torch_impl.layers.projections import MLPProjection, NonlinearProjection
 from torch_impl.layers.relative_attention import RelativeAttention
 from torch_impl.layers.reset_before_gru import ResetBeforeGRUCell
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
@@ -62,6 +64,11 @@ from torch_impl.weights import load_arrays, to_arrays
 CrossAttention = ScaledDotAttention  # the same layer where the keys are another sequence's
 
 __all__ = [
+    "AttentionFree",
+    "RandomFeatureAttention",
+    "SimpleAttentionFree",
+    "MLPProjection",
+    "NonlinearProjection",
     "ActivatedMLP",
     "PostNormLayer",
     "PreNormLayer",

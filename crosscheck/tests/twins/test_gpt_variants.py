@@ -18,7 +18,7 @@ from torch_impl import build
 LEAKS = "CausalSelfAttention:zeroed"  # what it writes hangs on places that hold no token yet
 VARIANTS = [name for name in TWINS if name.startswith("CausalSelfAttention:") and name != LEAKS]
 CHANGES = {name: TWINS[name].arguments for name in (*VARIANTS, "GPT:sinusoidal", "GPT:without_positions")}
-SETTINGS = ("attention", "similarity", "shared", "positions")
+SETTINGS = ("attention", "similarity", "shared", "projection", "positions")
 ROW = 2
 
 
@@ -59,6 +59,12 @@ def test_a_linformer_has_no_causal_form():
     ("wrong", "sentence"),
     [
         ({"similarity": "cosin"}, "unknown similarity 'cosin': did you mean 'cosine'"),
+        ({"projection": "mlps"}, "unknown projection 'mlps': did you mean 'mlp'"),
+        ({"attention": "attention_fre"}, "unknown attention 'attention_fre': did you mean 'attention_free'"),
+        (
+            {"attention": "random_features", "similarity": "cosine"},
+            "computes no similarities, so 'cosine' has no effect",
+        ),
         ({"shared": "vk"}, "unknown shared 'vk': did you mean"),
         ({"positions": "rotory"}, "unknown positions 'rotory': did you mean 'rotary'"),
         ({"positions": "rotary"}, "expected heads of an even width, got 7"),
