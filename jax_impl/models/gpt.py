@@ -201,7 +201,8 @@ class GPT(nnx.Module):
         if self.config.attention in WITHOUT_SCORES:
             return None
         check_context(inputs.shape[1], self.config.sequence_length)
-        x, seen = self.embed(inputs, jnp.arange(inputs.shape[1])[None]), []
+        positions = jnp.arange(inputs.shape[1])
+        x, seen = self.embed(inputs, positions[None]), []
         for block in self.blocks:
             seen.append(block.look(x))
             x = block(x)

@@ -203,7 +203,8 @@ class GPT(nn.Module):
         if self.config.attention in WITHOUT_SCORES:
             return None
         check_context(inputs.shape[1], self.config.sequence_length)
-        x, seen = self.embed(inputs, torch.arange(inputs.shape[1], device=inputs.device)[None]), []
+        positions = torch.arange(inputs.shape[1], device=inputs.device)
+        x, seen = self.embed(inputs, positions[None]), []
         for block in self.blocks:
             seen.append(block.look(x))
             x = block(x)
