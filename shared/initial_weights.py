@@ -92,6 +92,7 @@ INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a n
     (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
     (r"hidden_(gates|candidate)$", uniform_by_columns),
     (r"embedding\.weight$", normal_but_padding),
+    (r"letters\.characters\.weight$", normal_by_width),
     (r"characters\.weight$", normal),
     (r"(positions(\.weight)?|cls_token)$", normal),
     (r"norm\w*(\.\d+)?\.weight$", ones),

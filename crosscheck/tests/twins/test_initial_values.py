@@ -64,7 +64,7 @@ LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
     (GPTS + r"\w+_proj\.bias$|^NormalLinear\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (ENCODERS + r"(\w+_proj|pooler|head|\w+_embedding)\.weight$|^PatchEmbedding\.weight$", small_normal),
     (ENCODERS + r"(\w+_proj|pooler|head|head_)\.?bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
-    (r"^Projection|_projection|class_embedding$", normal_by_width),
+    (r"^Projection|_projection|class_embedding$|^PositionedLetters|letters\.characters", normal_by_width),
     (r"logit_scale$", lambda generator, name, shapes: np.float32([2.6592])[0] + np.zeros(shapes[name])),
     (r"hidden_(gates|candidate)$", uniform(lambda name, shapes: shapes[name][-1])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),

@@ -39,9 +39,7 @@ def test_random_features_approach_softmax_attention_with_their_number():
         assert prove(ours, np.asarray(theirs), 0.0).agrees
         errors.append(np.linalg.norm(ours - exact))
     assert all(more < fewer for fewer, more in zip(errors, errors[1:], strict=False))
-    assert (
-        errors[-1] * COUNTS[-1] ** 0.25 < errors[0] * COUNTS[0] ** 0.25
-    )  # about count^(-1/2)
+    assert errors[-1] * COUNTS[-1] ** 0.25 < errors[0] * COUNTS[0] ** 0.25  # about count^(-1/2)
 
 
 def test_the_two_attention_free_layers_are_one_without_biases():
