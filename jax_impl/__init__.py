@@ -2,6 +2,8 @@
 
 from jax_impl.dropout import Dropout, seed_dropout
 from jax_impl.generation import generate
+from jax_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from jax_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from jax_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -25,14 +27,12 @@ from jax_impl.layers.encoder import Encoder
 from jax_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.linear import Linear
-from jax_impl.layers.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
 from jax_impl.layers.linear_rnn import LinearRNN
 from jax_impl.layers.multi_headed_attention import MultiHeadedAttention
 from jax_impl.layers.positions import LearnedPositions, SinusoidalPositions
 from jax_impl.layers.pretrained.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from jax_impl.layers.pretrained.patch_embedding import PatchEmbedding
 from jax_impl.layers.pretrained.self_attention import SelfAttention
-from jax_impl.layers.projections import MLPProjection, NonlinearProjection
 from jax_impl.layers.relative_attention import RelativeAttention
 from jax_impl.layers.reset_before_gru import ResetBeforeGRUCell
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear

@@ -2,6 +2,8 @@
 
 from torch_impl.dropout import Dropout, seed_dropout
 from torch_impl.generation import generate
+from torch_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from torch_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from torch_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -25,14 +27,12 @@ from torch_impl.layers.encoder import Encoder
 from torch_impl.layers.gru import GRU, BidirectionalGRU, GRUCell
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.linear import Linear
-from torch_impl.layers.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
 from torch_impl.layers.linear_rnn import LinearRNN
 from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import LearnedPositions, SinusoidalPositions
 from torch_impl.layers.pretrained.encoder_layers import ActivatedMLP, PostNormLayer, PreNormLayer
 from torch_impl.layers.pretrained.patch_embedding import PatchEmbedding
 from torch_impl.layers.pretrained.self_attention import SelfAttention
-from torch_impl.layers.projections import MLPProjection, NonlinearProjection
 from torch_impl.layers.relative_attention import RelativeAttention
 from torch_impl.layers.reset_before_gru import ResetBeforeGRUCell
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear

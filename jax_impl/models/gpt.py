@@ -7,10 +7,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.dropout import Dropout
-from jax_impl.layers import attention, attention_variants
+from jax_impl.layers import attention
+from jax_impl.layers.ablations import attention_variants
+from jax_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from jax_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from jax_impl.layers.layer_norm import LayerNorm
-from jax_impl.layers.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
-from jax_impl.layers.projections import MLPProjection, NonlinearProjection
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.precision import at_least_float32
 from shared.configs.gpt import SHARED, GPTConfig

@@ -32,6 +32,7 @@ DIFFERENTIABLE = ("layers/", "models/", "losses.py", "dropout.py")
 TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: planted in both alike
     "layers/*.py": LAYER,
     "layers/pretrained/*.py": LAYER,
+    "layers/ablations/*.py": LAYER,
     "models/*.py": LAYER,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),

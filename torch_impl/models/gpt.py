@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from shared.configs.gpt import SHARED, GPTConfig
 from shared.configs.validation import check_choice, check_context
 from torch_impl.dropout import Dropout
-from torch_impl.layers import attention, attention_variants
+from torch_impl.layers import attention
+from torch_impl.layers.ablations import attention_variants
+from torch_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from torch_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from torch_impl.layers.layer_norm import LayerNorm
-from torch_impl.layers.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
-from torch_impl.layers.projections import MLPProjection, NonlinearProjection
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.precision import at_least_float32
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from crosscheck.twins.formulas.attention import visible_softmax
 from crosscheck.twins.formulas.layers import Arguments, layer_norm
 from crosscheck.twins.formulas.weights import Weights
-from shared.random_features import orthogonal_directions
+from shared.initial_weights import orthogonal_directions
 
 
 def normal_embedding(w: Weights, a: Arguments, ids: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from crosscheck.faults.fault import TextChange, alike
 from crosscheck.faults.rows.gpt.variants import OF_ATTENTION, each, rows
 
-FILE, PROJECTIONS_FILE, MODEL = "layers/linear_attention.py", "layers/projections.py", "models/gpt.py"
+FILE, MODEL = "layers/ablations/linear_attention.py", "models/gpt.py"
+PROJECTIONS_FILE = "layers/ablations/projections.py"
 GATE = {
     "torch": "(torch.sigmoid(at_least_float32(queries)) * means)",
     "jax": "(jax.nn.sigmoid(at_least_float32(queries)) * means)",

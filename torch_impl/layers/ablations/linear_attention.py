@@ -1,5 +1,5 @@
 """Causal attention without a matrix of scores: attention free, and by random features.
-Twin: jax_impl/layers/linear_attention.py.
+Twin: jax_impl/layers/ablations/linear_attention.py.
 """
 
 import torch
@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shared.configs.gpt import GPTConfig
-from shared.random_features import orthogonal_directions
+from shared.initial_weights import orthogonal_directions
 from torch_impl.layers.attention import visible_keys
 from torch_impl.layers.small_normal import NormalEmbedding
 from torch_impl.precision import at_least_float32

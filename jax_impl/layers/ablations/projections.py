@@ -1,4 +1,4 @@
-"""Ablations of GPT-2's affine projections to queries, keys and values. Twin: torch_impl/layers/projections.py."""
+"""Ablations of GPT-2's projections to queries, keys and values. Twin: torch_impl/layers/ablations/projections.py."""
 
 import jax
 from flax import nnx

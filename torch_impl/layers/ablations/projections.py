@@ -1,4 +1,4 @@
-"""Ablations of GPT-2's affine projections to queries, keys and values. Twin: jax_impl/layers/projections.py."""
+"""Ablations of GPT-2's projections to queries, keys and values. Twin: jax_impl/layers/ablations/projections.py."""
 
 import torch.nn.functional as F
 from jaxtyping import Float

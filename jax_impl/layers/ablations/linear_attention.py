@@ -1,5 +1,5 @@
 """Causal attention without a matrix of scores: attention free, and by random features.
-Twin: torch_impl/layers/linear_attention.py.
+Twin: torch_impl/layers/ablations/linear_attention.py.
 """
 
 import jax
@@ -12,7 +12,7 @@ from jax_impl.layers.attention import visible_keys
 from jax_impl.layers.small_normal import NormalEmbedding
 from jax_impl.precision import at_least_float32
 from shared.configs.gpt import GPTConfig
-from shared.random_features import orthogonal_directions
+from shared.initial_weights import orthogonal_directions
 
 FEATURES = 4  # of random features, times the width of a head
 FLOOR = 1e-6  # of a feature, so that no sum of features is 0
