@@ -147,7 +147,8 @@ def test_equal_curves_have_no_figure_of_their_difference(runs):
     assert "loss_difference" not in {figure.name for figure in draw_all(runs[:1] + runs[4:])}
 
 
-def test_the_entropy_of_a_head_is_zero_for_one_token_and_the_logarithm_for_all_alike():
-    one, alike = np.eye(3)[None, None], np.full((1, 1, 3, 3), 1 / 3)
-    assert entropies(one) == 0
-    assert prove(np.array([[np.log(3)]]), entropies(alike), 0.0).agrees
+def test_the_entropy_of_a_head_is_the_mean_of_its_tokens_and_zero_for_those_that_attend_to_one():
+    one, alike = np.eye(2), np.full((2, 2), 1 / 2)
+    mixed = np.array([[1.0, 0.0], [0.5, 0.5]])
+    weights = np.stack([[one, alike], [mixed, one]])
+    assert prove(np.log(2) * np.array([[0.0, 1.0], [0.5, 0.0]]), entropies(weights), 0.0).agrees
