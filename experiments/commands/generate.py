@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from experiments.commands.attention import as_data, seen_in_text
 from experiments.commands.evaluate import checkpoint_of
 from experiments.progress.display import Progress, make_progress, print_json
 from experiments.reports.attention_maps import Seen, check_picture, write_attention
+from experiments.reports.attention_seen import as_data, seen_in_text
 from experiments.training.launch import backend_for, codec_of
 from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.commands.attention import as_data, seen_in_translation
 from experiments.commands.generate import load_module
 from experiments.progress.display import Progress, make_progress, print_json
 from experiments.reports.attention_maps import Seen, check_picture, write_attention
+from experiments.reports.attention_seen import as_data, seen_in_translation
 from experiments.training.launch import codec_of, prepared_from
 from experiments.training.run_config import RunConfig, read_config
 from shared.backend import find_backend
