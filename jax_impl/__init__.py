@@ -2,6 +2,8 @@
 
 from jax_impl.dropout import Dropout, seed_dropout
 from jax_impl.generation import generate
+from jax_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from jax_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from jax_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -35,6 +37,7 @@ from jax_impl.layers.relative_attention import RelativeAttention
 from jax_impl.layers.reset_before_gru import ResetBeforeGRUCell
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.layers.soft_attention import Attn
+from jax_impl.looking import look
 from jax_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from jax_impl.models.attention_is_all_you_need import (
     MultiHeadedDecoder,
@@ -55,12 +58,17 @@ from jax_impl.models.transformer import Transformer
 from jax_impl.models.transformer_translation import DecoderOnlyTranslator, TransformerDecoder, TransformerEncoder
 from jax_impl.models.translator import Translator
 from jax_impl.pretrained import from_pretrained, save_pretrained
-from jax_impl.translation import look, translate
+from jax_impl.translation import translate
 from jax_impl.weights import load_arrays, to_arrays
 
 CrossAttention = ScaledDotAttention  # the same layer where the keys are another sequence's
 
 __all__ = [
+    "AttentionFree",
+    "RandomFeatureAttention",
+    "SimpleAttentionFree",
+    "MLPProjection",
+    "NonlinearProjection",
     "ActivatedMLP",
     "PostNormLayer",
     "PreNormLayer",

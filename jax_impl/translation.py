@@ -54,15 +54,6 @@ def translate(module: Translator | DecoderOnlyTranslator, sources: Sequence[list
     return to_numpy(generate(read, starts, steps=steps, stop=END, cache=False))[:, 1:]
 
 
-def look(translator: Translator, source: list[int], target: list[int]) -> np.ndarray | None:
-    """How much each letter of a target, and its end, attends to each letter of the source, (T + 1, S); None without."""
-    translator.eval()
-    arrays = source_arrays([source], len(source))
-    source_and_mask = (jnp.asarray(array) for array in arrays.values())
-    weights = translator.look(*source_and_mask, jnp.asarray(np.array([[START, *target]])))
-    return None if weights is None else to_numpy(weights)[0]
-
-
 def read_sources(translator: Translator, sources: Sequence[list[int]]) -> ReadSource:
     """The sources, padded to a power of two, so that few shapes occur."""
     arrays = source_arrays(sources, bucket(max(map(len, sources))))

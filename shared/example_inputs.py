@@ -62,6 +62,7 @@ def _draw(described: Mapping[str, str], sizes: Sizes, generator: np.random.Gener
         "source mask": lambda: of_source,
         "labels": lambda: generator.permutation(rows % sizes["num_classes"]),  # every class if there are enough rows
         "weights": lambda: np.where(rows % 2 == 0, 2 / (2 + rows), 0.0),  # 1, 0, 1/2, 0, ...; 0: padding
+        "positions": lambda: np.arange(sizes["T"])[None],
         "token types": lambda: generator.integers(0, max(1, sizes["token_types"]), mask.shape),
         "token labels": lambda: generator.integers(0, sizes["num_classes"], mask.shape),
         "token weights": lambda: mask / (1 + rows[:, None]),  # padding has no weight

@@ -1,5 +1,6 @@
 """Initial weights by (seed, parameter name), drawn by numpy, so that both frameworks start from the same numbers."""
 
+import functools
 import math
 import re
 import zlib
@@ -85,13 +86,14 @@ INITIALISERS: tuple[tuple[str, Draw], ...] = (  # the first pattern found in a n
     (r"(self_attention|activated_mlp)\.\w+\.bias$|(^|\.)(pooler|head)\.bias$|head_bias$", zeros),
     (r"_projection\.weight$|class_embedding$", normal_by_width),
     (r"logit_scale$", logit_scale),
-    (r"((token|position)_embedding|lm_head)\.weight$", small_normal),
+    (r"((token|position|pair)_embedding|lm_head)\.weight$", small_normal),
     (r"(causal_attention|feed_forward)\.out_proj\.weight$", small_normal_by_depth),
-    (r"(causal_attention|feed_forward)\.\w+\.weight$", small_normal),
-    (r"(causal_attention|feed_forward)\.\w+\.bias$", zeros),
+    (r"(causal_attention|feed_forward)\.(\w_proj\.)?\w+\.weight$", small_normal),
+    (r"(causal_attention|feed_forward)\.(\w_proj\.)?\w+\.bias$", zeros),
     (r"(input|hidden)_proj\.(weight|bias)$", uniform_by_hidden_size),
     (r"hidden_(gates|candidate)$", uniform_by_columns),
     (r"embedding\.weight$", normal_but_padding),
+    (r"letters\.characters\.weight$", normal_by_width),
     (r"characters\.weight$", normal),
     (r"(positions(\.weight)?|cls_token)$", normal),
     (r"norm\w*(\.\d+)?\.weight$", ones),
@@ -115,3 +117,14 @@ def _draw(name: str, shapes: Shapes, seed: int) -> np.ndarray:
     raise IsogradError(
         f"no initialiser in shared/initial_weights.py matches the parameter {name!r}: add a row to the table"
     )
+
+
+@functools.cache
+def orthogonal_directions(count: int, width: int, seed: int = 0) -> np.ndarray:
+    """`count` vectors (count, width) of N(0, 1), orthogonal in groups of `width` (Choromanski et al. 2021)."""
+    generator, groups = np.random.default_rng(seed), -(-count // width)
+    rotations, triangles = np.linalg.qr(generator.standard_normal((groups, width, width)))
+    signs = np.sign(np.diagonal(triangles, axis1=1, axis2=2))  # without which no rotation is as likely as any other
+    directions = (rotations * signs[:, None]).reshape(-1, width)
+    lengths = np.linalg.norm(generator.standard_normal(directions.shape), axis=1)
+    return (directions * lengths[:, None])[:count]

@@ -27,8 +27,8 @@ class Twin:
 
     `inputs` describes the arrays of one call: "ids", "mask", "lengths", "causal mask", "labels" (classes), "weights"
     (0 to 1 per row), "token types", "token labels" and "token weights" (the same per token), "source ids" and "source
-    mask" (over S), or the axes of a float array, by B, T, S (keys), the name of an argument, or a number; "visible"
-    before the axes makes a mask of them. Those named in `optional` may be left out.
+    mask" (over S), "positions" (0, 1, ...), or the axes of a float array, by B, T, S (keys), the name of an argument,
+    or a number; "visible" before the axes makes a mask of them. Those named in `optional` may be left out.
     `arguments` build a class, or are bound to a function.
     """
 
@@ -248,12 +248,19 @@ _MODELS = (
 
 
 def _of_gpt(
-    name: str, inputs: Mapping[str, str], also: tuple[str, ...] = (), task: str | None = None, **arguments: Any
+    name: str,
+    inputs: Mapping[str, str],
+    also: tuple[str, ...] = (),
+    task: str | None = None,
+    module: str = "models.gpt",
+    **arguments: Any,
 ) -> Twin:
-    return Twin(name, "models.gpt", inputs, {**_GPT_SIZES, **arguments}, also=also, task=task, config=GPTConfig)
+    return Twin(name, module, inputs, {**_GPT_SIZES, **arguments}, also=also, task=task, config=GPTConfig)
 
 
 _WIDE = {"x": "B T embed_dim"}
+_HEADS_OF_TOKENS = {**dict.fromkeys(("queries", "keys", "values"), f"B {HEADS} T {HEAD}"), "positions": "positions"}
+_PROJECTION_SIZES = {"in_features": INPUT, "out_features": WIDTH}
 _LANGUAGE_MODELS = (
     Twin(
         "NormalLinear",
@@ -276,6 +283,16 @@ _LANGUAGE_MODELS = (
     _of_gpt("CausalSelfAttention:shared_qk", _WIDE, shared="qk"),
     _of_gpt("CausalSelfAttention:shared_qkv", _WIDE, shared="qkv"),
     _of_gpt("CausalSelfAttention:rotary", _WIDE, positions="rotary", embed_dim=HEADS * EVEN_HEAD),
+    _of_gpt("CausalSelfAttention:nonlinear", _WIDE, projection="nonlinear"),
+    _of_gpt("CausalSelfAttention:mlp", _WIDE, projection="mlp"),
+    _of_gpt("CausalSelfAttention:attention_free", _WIDE, attention="attention_free"),
+    _of_gpt("CausalSelfAttention:attention_free_simple", _WIDE, attention="attention_free_simple"),
+    _of_gpt("CausalSelfAttention:random_features", _WIDE, attention="random_features"),
+    Twin("NonlinearProjection", "layers.ablations.projections", {"x": "B T in_features"}, _PROJECTION_SIZES),
+    Twin("MLPProjection", "layers.ablations.projections", {"x": "B T in_features"}, _PROJECTION_SIZES),
+    _of_gpt("AttentionFree", _HEADS_OF_TOKENS, module="layers.ablations.linear_attention"),
+    _of_gpt("SimpleAttentionFree", _HEADS_OF_TOKENS, module="layers.ablations.linear_attention"),
+    _of_gpt("RandomFeatureAttention", _HEADS_OF_TOKENS, module="layers.ablations.linear_attention"),
     _of_gpt("FeedForward", _WIDE),
     _of_gpt("GPTBlock", _WIDE),
     _of_gpt("GPT", {"inputs": "ids"}, task="language_modelling"),

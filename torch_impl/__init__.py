@@ -2,6 +2,8 @@
 
 from torch_impl.dropout import Dropout, seed_dropout
 from torch_impl.generation import generate
+from torch_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from torch_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from torch_impl.layers.attention import (
     apply_causal_mask,
     attn_scaled,
@@ -35,6 +37,7 @@ from torch_impl.layers.relative_attention import RelativeAttention
 from torch_impl.layers.reset_before_gru import ResetBeforeGRUCell
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.layers.soft_attention import Attn
+from torch_impl.looking import look
 from torch_impl.losses import cross_entropy, predicted_classes, weighted_mean
 from torch_impl.models.attention_is_all_you_need import (
     MultiHeadedDecoder,
@@ -55,12 +58,17 @@ from torch_impl.models.transformer import Transformer
 from torch_impl.models.transformer_translation import DecoderOnlyTranslator, TransformerDecoder, TransformerEncoder
 from torch_impl.models.translator import Translator
 from torch_impl.pretrained import from_pretrained, save_pretrained
-from torch_impl.translation import look, translate
+from torch_impl.translation import translate
 from torch_impl.weights import load_arrays, to_arrays
 
 CrossAttention = ScaledDotAttention  # the same layer where the keys are another sequence's
 
 __all__ = [
+    "AttentionFree",
+    "RandomFeatureAttention",
+    "SimpleAttentionFree",
+    "MLPProjection",
+    "NonlinearProjection",
     "ActivatedMLP",
     "PostNormLayer",
     "PreNormLayer",

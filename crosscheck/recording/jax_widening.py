@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jax._src import dtypes as of_jax
 
-from crosscheck.recording.nesting import is_float
+from crosscheck.recording.nesting import is_array, is_float
 from shared.errors import IsogradError
 
 KEPT = ("bitcast_convert_type", "dtype")  # callers that ask what bits mean, or what a given array is
@@ -59,4 +59,4 @@ def widened(module: Any) -> Any:
 
 
 def _wide(leaf: Any) -> Any:
-    return jnp.asarray(leaf, jnp.float64) if hasattr(leaf, "dtype") and is_float(leaf.dtype) else leaf
+    return jnp.asarray(leaf, jnp.float64) if is_array(leaf) and is_float(leaf.dtype) else leaf

@@ -19,6 +19,11 @@ ABLATIONS: dict[str, tuple[str, dict[str, str]]] = {  # name -> title, the setti
     "sinusoidal": ("sinusoidal positions", {"positions": "sinusoidal"}),
     "rotary": ("rotary positions", {"positions": "rotary"}),
     "no-positions": ("no positions", {"positions": "none"}),
+    "nonlinear": ("queries, keys and values by GELU", {"projection": "nonlinear"}),
+    "mlp": ("queries, keys and values by an MLP each", {"projection": "mlp"}),
+    "attention-free": ("AFT-full, without scores", {"attention": "attention_free"}),
+    "attention-free-simple": ("AFT-simple, in linear time", {"attention": "attention_free_simple"}),
+    "random-features": ("FAVOR+, in linear time", {"attention": "random_features"}),
     "zeroed": ("zeros after the softmax, which leak", {"attention": "zeroed"}),
 }
 

@@ -1,4 +1,4 @@
-"""Word translation, SPEC.md E3: the eight runs of the course, their siblings for a CPU, and two that go further."""
+"""Word translation, SPEC.md E3: the eight runs of the course, their siblings for a CPU, and six that go further."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -98,6 +98,24 @@ FURTHER = (
         "attention-h128", "GRU with additive attention, width 128", "22k", _model("additive", 128), 3e-3, batch_size=256
     ),
     _further(
+        "transformer-h128",
+        "Transformer, width 128, 3 layers",
+        "22k",
+        _model("transformer", 128),
+        1e-3,
+        batch_size=256,
+        epochs=100,
+    ),
+    _further(
+        "decoder-only-h128",
+        "decoder-only transformer, width 128, 4 layers",
+        "22k",
+        _model("transformer", 128, "DecoderOnlyTranslator", num_layers=4),
+        1e-3,
+        batch_size=256,
+        epochs=100,
+    ),
+    _further(
         "multi-headed-h128",
         "multi-head transformer, width 128, 3 layers",
         "3k",
@@ -111,6 +129,7 @@ FURTHER = (
         _model("multi_headed", 128, num_heads=8, dropout=0.1),
         1e-3,
         batch_size=256,
+        epochs=100,
     ),
 )
 SCALING_WIDTHS = (16, 32, 48, 64, 96, 128)

@@ -8,6 +8,8 @@ import numpy as np
 
 from experiments.commands.evaluate import checkpoint_of
 from experiments.progress.display import Progress, make_progress, print_json
+from experiments.reports.attention_maps import Seen, check_picture, write_attention
+from experiments.reports.attention_seen import as_data, seen_in_text
 from experiments.training.launch import backend_for, codec_of
 from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
@@ -35,6 +37,7 @@ def generate_command(
     top_p: float | None = None,
     seed: int = 0,
     stream: bool = False,
+    attention: Path | None = None,
     backend: str | None = None,
     device: str | None = None,
     newest: bool = False,
@@ -51,6 +54,7 @@ def generate_command(
         top_p: Draw from the likeliest tokens whose probabilities add up to this.
         seed: Of the drawn tokens, which are the same with both backends.
         stream: Print the text as it comes.
+        attention: Draw what each token of the prompt attends to, in every head: a PNG, SVG or PDF file.
         backend: torch or jax; if omitted, the run's.
         device: cpu or cuda; if omitted, the run's.
         newest: Use the newest checkpoint instead of the best.
@@ -65,6 +69,8 @@ def generate_command(
         raise IsogradError(
             f"{run} was trained for {config.experiment.task}, which generates no text: pass a run of a language model"
         )
+    if attention is not None:
+        check_picture(attention)
     Decoding(temperature, top_k, top_p)  # refuses what means nothing before anything is loaded
     settings: dict[str, Any] = {
         "steps": tokens,
@@ -81,6 +87,10 @@ def generate_command(
         codec = cast(TextCodec, codec_of(config, run))
         ids = _encoded(codec, prompt)
         module, saved = load_module(run, config, side, place, newest, progress)
+    if attention is not None:
+        seen = seen_in_text(side, module, codec, ids)
+        write_attention(attention, seen)
+        saved["attention"] = as_data(seen)
     if stream:
         checked_prompts([ids], module.config.vocabulary_size, module.config.sequence_length)  # before any is shown
         print(codec.decode(ids), end="", flush=True)
@@ -90,6 +100,15 @@ def generate_command(
         print_json({**saved, "backend": side, "prompt": prompt, "text": codec.decode(new), "ids": new})
     else:
         print("" if stream else codec.decode(ids + new))
+
+
+def seen_by_run(run: Path, text: str, progress: Progress) -> Seen:
+    """What the best checkpoint of a run attends to in a text, by the run's own backend."""
+    config = read_config(run)
+    codec = codec_of(config, run)
+    ids = _encoded(codec, text)
+    module, _ = load_module(run, config, config.backend, config.device, False, progress)
+    return seen_in_text(config.backend, module, codec, ids)
 
 
 def _encoded(codec: Codec, prompt: str) -> list[int]:

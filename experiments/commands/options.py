@@ -12,7 +12,7 @@ UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> option -> the op
     "check": {"faults": ("device",), "families": ("seeds", "dtype")},
     "explain": {"divergence": ("fault", "dtype", "case", "train", "device", "budget")},
     "locate": {"steps": ("case", "train")},
-    "report": {"table": ("out", "json")},
+    "report": {"table": ("out", "json", "attention")},
 }
 # command -> option -> the option that it needs
 NEEDED: dict[str, dict[str, str]] = {"check": {"seeds": "faults", "families": "faults"}}

@@ -8,7 +8,8 @@ import numpy as np
 
 from experiments.commands.generate import load_module
 from experiments.progress.display import Progress, make_progress, print_json
-from experiments.reports.attention_maps import check_picture, draw_attention
+from experiments.reports.attention_maps import Seen, check_picture, write_attention
+from experiments.reports.attention_seen import as_data, seen_in_translation
 from experiments.training.launch import codec_of, prepared_from
 from experiments.training.run_config import RunConfig, read_config
 from shared.backend import find_backend
@@ -62,12 +63,25 @@ def translate_command(
         else:
             found = _sentence(str(text), config, progress, module, side, codec)
         if attention is not None:
-            word = next(word for _, word, _ in cut(str(text)) if word)
-            _draw(attention, word, module, side, codec, config)
+            word, written = next(iter(found["words"].items()))
+            seen = seen_in_translation(side, module, codec, word, written)
+            write_attention(attention, seen)
+            found["attention"] = as_data(seen)
     if json:
         print_json({**about, **found})
     else:
         print(found["translation"] if not held_out else _as_text(found))
+
+
+def seen_by_run(run: Path, text: str, progress: Progress) -> Seen:
+    """What the best checkpoint of a run attends to in the first word of a text, by the run's own backend."""
+    _check(text, held_out=False, attention=None)
+    config = read_config(run)
+    side, codec = config.backend, codec_of(config, run)
+    module, _ = load_module(run, config, side, config.device, False, progress)
+    word = next(word for _, word, _ in cut(text) if word)
+    (written,) = _translated([word], config, module, side, codec, progress)
+    return seen_in_translation(side, module, codec, word, written)
 
 
 def _check(text: str | None, held_out: bool, attention: Path | None) -> None:
@@ -116,16 +130,6 @@ def _most_letters(config: RunConfig, words: list[str]) -> int:
     """The longest target of the data, or twice the longest word if that is longer than all of the data."""
     known, longest = config.experiment.length, max(map(len, words))
     return known if longest < known else 2 * longest
-
-
-def _draw(path: Path, word: str, module: Any, side: str, codec: Codec, config: RunConfig) -> None:
-    implementation = importlib.import_module(f"{side}_impl")
-    if config.experiment.model.twin != "Translator" or config.experiment.model.arguments["architecture"] == "plain":
-        raise IsogradError("--attention: this model has no attention from a target to its source: leave it out")
-    ids = codec.encode(word)
-    found = implementation.translate(module, [ids], _most_letters(config, [word]))[0]
-    target = codec.decode([int(token) for token in found])
-    draw_attention(path, word, target, implementation.look(module, ids, codec.encode(target)))
 
 
 def _as_text(found: dict[str, Any]) -> str:

@@ -80,9 +80,14 @@ def draw(
         for panel in panels:
             panel.grid(linewidth=0.8)
             panel.set_axisbelow(True)
-        in_page = for_page(_svg(figure), caption)
-        _add_legend(figure, legend)
-        return Drawn(name, caption, _svg(figure), _png(figure), in_page, legend)
+        return drawn(figure, name, caption, legend)
+
+
+def drawn(figure: Any, name: str, caption: str, legend: Legend = ()) -> Drawn:
+    """A figure of matplotlib in its forms."""
+    in_page = for_page(_svg(figure), caption)
+    _add_legend(figure, legend)
+    return Drawn(name, caption, _svg(figure), _png(figure), in_page, legend)
 
 
 def _add_legend(figure: Any, legend: Legend) -> None:

@@ -1,13 +1,16 @@
 """The report of runs: one self-contained HTML page, and the same in Markdown with its figures next to it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.plain_text import file_names, listed, markdown, printable
 from experiments.reports import looks
+from experiments.reports.attention_maps import Seen, draw_attention
 from experiments.reports.differences import told_apart
 from experiments.reports.drawing import Drawn
 from experiments.reports.figures import draw_all
@@ -24,14 +27,18 @@ TEMPLATES = Path(__file__).parent / "templates"
 PAGES = {"report.html": "report.html.jinja", "report.md": "report.md.jinja"}
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Path:
-    """Write report.html, report.md and the figures into `out`; returns the page to open."""
+def write_report(folders: Sequence[Path], out: Path, seen: Mapping[Path, Seen] | None = None) -> Path:
+    """Write report.html, report.md and the figures into `out`; returns the page to open.
+
+    `seen` is what the models of some folders attend to, which is drawn too.
+    """
     runs = told_apart([read_run(folder) for folder in folders])
     sections = _with_file_names(
         {
             "Curves": draw_all(runs),
             "Training and validation": draw_experiments(runs),
             "Side by side": draw_side_by_side(runs),
+            "Attention": [_attention(run, seen[run.folder]) for run in runs if seen and run.folder in seen],
             "Memory": [draw_memory(runs)],
         }
     )
@@ -44,6 +51,15 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     for page, template in PAGES.items():
         _write(out / page, _render(template, content))
     return out / "report.html"
+
+
+def _attention(run: Run, seen: Seen) -> Drawn:
+    tokens = len(seen.columns)
+    caption = (
+        f"What each token attends to in {run.label}: darker is more. The entropy of a head, in nats, is 0 if each "
+        f"token attends to one alone, and at most {np.log(tokens):.2f}, the logarithm of {tokens} tokens."
+    )
+    return draw_attention(f"attention_{run.label}", caption, seen)
 
 
 def _with_file_names(sections: dict[str, list[Drawn]]) -> dict[str, list[Drawn]]:

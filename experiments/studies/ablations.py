@@ -1,5 +1,6 @@
 """Study: what a GPT makes of other similarities, shared projections and other positions, trained by the same budget."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -8,23 +9,30 @@ import numpy as np
 
 from experiments.catalogue import find_experiment
 from experiments.catalogue.ablations import ABLATIONS, LONGEST, PLAIN
+from experiments.plain_text import printable
 from experiments.studies.checks import check_size
 from experiments.studies.study import Both, Claim, Curve, Figure, Findings
 from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for
 from experiments.training.plan import rate_by_step, training_batches
 from experiments.training.preparation import Prepared, prepare
+from experiments.training.sampling import samples
 from shared.configs.validation import check_choice
 
 TIMES = tuple(2**power for power in range(LONGEST.bit_length()))  # the training length, at an evaluation
+SAMPLED = "torch"  # one text is enough to see what a model has learned
 UNIGRAM = 1.0  # derived: a ratio to the perplexity of the tokens' frequencies, below which a model has learned
 
 
 class Trained(NamedTuple):
-    """The loss of each step, and the perplexity on windows of some times the training length."""
+    """The loss of each step, the perplexity on windows of some times the training length, the median seconds of a step,
+    and how the model continues a prompt.
+    """
 
     losses: np.ndarray
     perplexities: np.ndarray
+    seconds: float = 0.0
+    sample: str = ""
 
 
 def ablations(
@@ -54,6 +62,7 @@ def ablations(
     found = {PLAIN: plain[0], **others}
     claims = [_learns(name, trained, baseline) for name, trained in found.items()]
     claims += [_beside(name, trained, plain) for name, trained in others.items()]
+    claims += [_time(name, trained, plain[0]) for name, trained in others.items()]
     return Findings(claims, (_curves(found), _lengths(found, times)))
 
 
@@ -71,18 +80,26 @@ def _both(prepared: Prepared, times: Sequence[int]) -> Both:
 def _trained(side: str, prepared: Prepared, times: Sequence[int]) -> Trained:
     experiment = prepared.experiment
     backend = backend_for(experiment, side, "float32", "cpu")
-    state, rate, losses = backend.init_state(), rate_by_step(prepared), []
+    state, rate, losses, clock = backend.init_state(), rate_by_step(prepared), [], [time.perf_counter()]
     for step, batch in enumerate(training_batches(prepared, 0, int(experiment.steps or 0))):
         state, metrics = backend.train_step(state, batch, rate(step))
-        losses.append(metrics["loss"])
+        losses.append(float(metrics["loss"]))  # waits for the step
+        clock.append(time.perf_counter())
     longer = [replace(prepared, experiment=replace(experiment, length=each * experiment.length)) for each in times]
     perplexities = [evaluate(backend, state, each)["perplexity"] for each in longer]
-    return Trained(np.array([float(loss) for loss in losses]), np.array(perplexities))
+    text = samples(backend, state, prepared)[0]["text"] if side == SAMPLED else ""
+    return Trained(np.array(losses), np.array(perplexities), float(np.median(np.diff(clock))), text)
 
 
 def _learns(name: str, trained: Both, baseline: float) -> Claim:
     ratio = trained.map(lambda side: side.perplexities[0] / baseline)
-    return Claim(f"{name} learns: {ABLATIONS[name][0]}", "perplexity / that of frequencies < 1", ratio, UNIGRAM)
+    words = f"{name} learns: {ABLATIONS[name][0]}; it writes {printable(' '.join(trained.torch.sample.split()))!r}"
+    return Claim(words, "perplexity / that of frequencies < 1", ratio, UNIGRAM)
+
+
+def _time(name: str, trained: Both, plain: Both) -> Claim:
+    ratio = Both(*(getattr(trained, side).seconds / getattr(plain, side).seconds for side in Both._fields))
+    return Claim(f"the time of {name}", "median of a step / that of the plain model", ratio)
 
 
 def _beside(name: str, trained: Both, plain: Sequence[Both]) -> Claim:

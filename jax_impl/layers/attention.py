@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jax_impl.layers.linear import Linear
 from jax_impl.precision import at_least_float32
@@ -45,6 +45,11 @@ def make_causal_mask(n_tok: int) -> Bool[Array, "T T"]:
 def apply_causal_mask(mask: Shaped[Array, "T T"], A: Float[Array, "*B T T"]) -> Float[Array, "*B T T"]:
     """Scores with -inf where the mask is 0."""
     return jnp.where(mask != 0, A, -math.inf)
+
+
+def visible_keys(positions: Int[Array, "B T"], n_keys: int) -> Bool[Array, "B 1 T S"]:
+    """True where the query at a position may see a key: the one at its own position, and those before."""
+    return jnp.arange(n_keys) <= positions[:, None, :, None]
 
 
 def masked_softmax(scores: Float[Array, "*B"], mask: Shaped[Array, "*C"] | None, axis: int) -> Float[Array, "*B"]:

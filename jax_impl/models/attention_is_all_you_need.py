@@ -122,6 +122,7 @@ class PositionedLetters(nnx.Module):
 
     def __init__(self, vocabulary_size: int, embed_dim: int, dropout: float = 0.0, *, rngs: nnx.Rngs):
         self.characters = Embedding(vocabulary_size, embed_dim, rngs=rngs)
+        self.characters.weight.set_value(embed_dim**-0.5 * self.characters.weight[...])
         self.positions = SinusoidalPositions(embed_dim, rngs=rngs)
         self.dropout = Dropout(dropout, rngs=rngs)
 

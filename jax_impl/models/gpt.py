@@ -7,7 +7,10 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.dropout import Dropout
-from jax_impl.layers import attention, attention_variants
+from jax_impl.layers import attention
+from jax_impl.layers.ablations import attention_variants
+from jax_impl.layers.ablations.linear_attention import AttentionFree, RandomFeatureAttention, SimpleAttentionFree
+from jax_impl.layers.ablations.projections import MLPProjection, NonlinearProjection
 from jax_impl.layers.layer_norm import LayerNorm
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.precision import at_least_float32
@@ -15,11 +18,6 @@ from shared.configs.gpt import SHARED, GPTConfig
 from shared.configs.validation import check_choice, check_context
 
 KeysAndValues = tuple[Float[Array, "B m S d"], Float[Array, "B m S d"]]
-
-
-def visible_keys(positions: Int[Array, "B T"], n_keys: int) -> Bool[Array, "B 1 T S"]:
-    """True where the query at a position may see a key: the one at its own position, and those before."""
-    return jnp.arange(n_keys) <= positions[:, None, :, None]
 
 
 def softmax_attention(scores: Float[Array, "B m T S"], visible: Bool[Array, "..."]) -> Float[Array, "B m T S"]:
@@ -33,6 +31,12 @@ def zeroed_attention(scores: Float[Array, "B m T S"], visible: Bool[Array, "..."
 
 
 ATTENTIONS = {"softmax": softmax_attention, "zeroed": zeroed_attention}
+WITHOUT_SCORES = {
+    "attention_free": AttentionFree,
+    "attention_free_simple": SimpleAttentionFree,
+    "random_features": RandomFeatureAttention,
+}
+PROJECTIONS = {"linear": NormalLinear, "nonlinear": NonlinearProjection, "mlp": MLPProjection}
 SIMILARITIES = {
     "dot": attention.pairwise_similarities,
     "cosine": attention_variants.cosine_similarities,
@@ -55,17 +59,21 @@ class CausalSelfAttention(nnx.Module):
     """Self-attention of several heads, each query seeing its own key and those before: x (B, T, E) -> (B, T, E)."""
 
     def __init__(self, config: GPTConfig, *, rngs: nnx.Rngs):
-        check_choice("attention", config.attention, ATTENTIONS)
+        check_choice("attention", config.attention, (*ATTENTIONS, *WITHOUT_SCORES))
+        check_choice("projection", config.projection, PROJECTIONS)
         check_choice("similarity", config.similarity, SIMILARITIES)
         self.num_heads = config.num_heads
         self.attention = config.attention
         self.similarity = config.similarity
         self.shared = config.shared
         self.positions = config.positions
-        self.q_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)
+        make = PROJECTIONS[config.projection]
+        self.q_proj = make(config.embed_dim, config.embed_dim, rngs=rngs)
         names = SHARED[config.shared].values()
-        self.k_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs) if "k_proj" in names else None
-        self.v_proj = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs) if "v_proj" in names else None
+        self.k_proj = make(config.embed_dim, config.embed_dim, rngs=rngs) if "k_proj" in names else None
+        self.v_proj = make(config.embed_dim, config.embed_dim, rngs=rngs) if "v_proj" in names else None
+        summed = WITHOUT_SCORES.get(config.attention)
+        self.summed = None if summed is None else summed(config, rngs=rngs)
         self.weights_dropout = Dropout(config.dropout, rngs=rngs)
         self.out_proj = NormalLinear(config.embed_dim, config.embed_dim, config.residual_deviation, rngs=rngs)
         self.out_dropout = Dropout(config.dropout, rngs=rngs)
@@ -91,13 +99,31 @@ class CausalSelfAttention(nnx.Module):
         self, x: Float[Array, "B T E"], past: KeysAndValues, positions: Int[Array, "C T"]
     ) -> Float[Array, "B T E"]:
         """Queries at these positions over keys that begin at position 0."""
+        y = attention.merge_heads(self.average(x, past, positions))
+        return self.out_dropout(self.out_proj(y))
+
+    def average(
+        self, x: Float[Array, "B T E"], past: KeysAndValues, positions: Int[Array, "C T"]
+    ) -> Float[Array, "B m T d"]:
+        """The values of each head, weighted by what the queries attend to."""
         keys, values = past
-        queries = self.turn(self.project("q", x), positions)
+        if self.summed is not None:
+            return self.summed(self.queries(x, positions), keys, values, positions)
+        weights = self.weigh(x, keys, positions)
+        return attention.compute_outputs(self.weights_dropout(weights), values)
+
+    def queries(self, x: Float[Array, "B T E"], positions: Int[Array, "C T"]) -> Float[Array, "B m T d"]:
+        """The queries of each head, with their positions where these are told so."""
+        return self.turn(self.project("q", x), positions)
+
+    def weigh(
+        self, x: Float[Array, "B T E"], keys: Float[Array, "B m S d"], positions: Int[Array, "C T"]
+    ) -> Float[Array, "B m T S"]:
+        """How much each query at these positions attends to each key, of which the first is at position 0."""
+        queries = self.queries(x, positions)
         scores = SIMILARITIES[self.similarity](queries, keys)
         scores = attention.attn_scaled(scores, x.shape[-1], self.num_heads)
-        weights = ATTENTIONS[self.attention](scores, visible_keys(positions, keys.shape[2]))
-        y = attention.merge_heads(attention.compute_outputs(self.weights_dropout(weights), values))
-        return self.out_dropout(self.out_proj(y))
+        return ATTENTIONS[self.attention](scores, attention.visible_keys(positions, keys.shape[2]))
 
 
 class FeedForward(nnx.Module):
@@ -137,6 +163,13 @@ class GPTBlock(nnx.Module):
         x = x + self.causal_attention.attend(normed, past, positions)
         return x + self.feed_forward(self.feed_forward_norm(x)), past
 
+    def look(self, x: Float[Array, "B T E"]) -> Float[Array, "B m T T"]:
+        """How much each token attends to each, in every head."""
+        normed = self.attention_norm(x)
+        positions = jnp.arange(x.shape[1])[None]
+        keys, _ = self.causal_attention.keys_and_values(normed, positions)
+        return self.causal_attention.weigh(normed, keys, positions)
+
 
 class GPT(nnx.Module):
     """Token and position embeddings, blocks, a norm and a head: ids (B, T) -> logits of the next token (B, T, V).
@@ -163,6 +196,18 @@ class GPT(nnx.Module):
         for block in self.blocks:
             x = block(x)
         return self.logits(self.norm(x))
+
+    def look(self, inputs: Int[Array, "B T"]) -> Float[Array, "L B m T T"] | None:
+        """How much each token attends to each, in every head of every block; None where no weights are computed."""
+        if self.config.attention in WITHOUT_SCORES:
+            return None
+        check_context(inputs.shape[1], self.config.sequence_length)
+        positions = jnp.arange(inputs.shape[1])
+        x, seen = self.embed(inputs, positions[None]), []
+        for block in self.blocks:
+            seen.append(block.look(x))
+            x = block(x)
+        return jnp.stack(seen)
 
     def embed(self, inputs: Int[Array, "B T"], positions: Int[Array, "C T"]) -> Float[Array, "B T E"]:
         """The vectors of tokens, plus those of their positions."""

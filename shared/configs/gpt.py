@@ -15,6 +15,7 @@ SHARED = {  # the projections that give queries, keys and values
     "qkv": {"q": "q_proj", "k": "q_proj", "v": "q_proj"},
 }
 LINFORMER = "linformer"
+WITH_SCORES = ("softmax", "zeroed")
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class GPTConfig:
     """A decoder-only transformer (Radford et al. 2019); raises IsogradError for sizes that make no model.
 
     `sequence_length` is the context in tokens; `hidden_dim` of the feed-forward layers is 4 `embed_dim` unless given.
-    `tied`: the head multiplies by the token embedding. For ablations, `attention` and `similarity` are rows of
-    ATTENTIONS and SIMILARITIES in models/gpt.py, `shared` of SHARED, and `positions` is one of POSITIONS.
+    `tied`: the head multiplies by the token embedding. For ablations, `attention`, `similarity` and
+    `projection` are rows of tables in models/gpt.py, `shared` of SHARED, and `positions` is one of POSITIONS.
     """
 
     vocabulary_size: int = 50257
@@ -37,6 +38,7 @@ class GPTConfig:
     attention: str = "softmax"
     similarity: str = "dot"
     shared: str = "none"
+    projection: str = "linear"
     positions: str = "learned"
 
     def __post_init__(self) -> None:
@@ -52,6 +54,11 @@ class GPTConfig:
             raise IsogradError(
                 "a linformer has no causal form: each of its keys is a sum over all positions, so that every query "
                 "would read tokens to come: choose a different attention"
+            )
+        if self.attention not in WITH_SCORES and self.similarity != "dot":
+            raise IsogradError(
+                f"attention by {self.attention!r} computes no similarities, so {self.similarity!r} has no effect: "
+                "leave it out"
             )
         if self.positions == "rotary" and self.embed_dim // self.num_heads % 2:
             raise IsogradError(

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments.cli import main
@@ -49,6 +50,8 @@ def test_a_streamed_text_is_the_text(run, capsys):
         ((PROMPT, "--temperature", "1", "--top-k", "0"), "top_k must be at least 1, got 0"),
         ((PROMPT, "--tokens", "0"), "--tokens: expected at least 1, got 0"),
         ((PROMPT, "--stream", "--json"), "--stream has no effect with"),
+        ((PROMPT, "--attention", "picture.txt"), "expected a file name that ends with .png or .svg or .pdf"),
+        ((PROMPT, "--attention", "nowhere/a.png"), "the folder nowhere does not exist"),
         (("a long prompt " * 40,), "expected a prompt of at most 64 tokens, the context of the model"),
         (("a long prompt " * 40, "--stream"), "expected a prompt of at most 64 tokens, the context of the model"),
         (("half \ud83d",), "half of a surrogate pair"),
@@ -63,8 +66,22 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(run, arguments, sentence
 
 
 @pytest.mark.slow
+def test_what_is_attended_to_is_drawn_with_the_entropy_of_each_head(run, tmp_path, capsys):
+    picture, page = tmp_path / "attention.svg", tmp_path / "page"
+    seen = json.loads(printed(capsys, run, PROMPT, "--tokens", "1", "--attention", str(picture), "--json"))["attention"]
+    assert "".join(seen["tokens"]).replace("\u00b7", " ") == PROMPT
+    assert np.shape(seen["entropy"]) == (3, 3)  # layers and heads
+    assert (np.array(seen["entropy"]) < np.log(len(seen["tokens"]))).all()
+    assert picture.read_text().count("<image") == np.size(seen["entropy"]) + 1  # and the scale
+    assert main(["report", run, "--attention", PROMPT, "--out", str(page)]) == 0
+    assert "What each token attends to in" in (page / "report.html").read_text()
+
+
+@pytest.mark.slow
 def test_a_classifier_generates_no_text(tmp_path, capsys):
     folder = str(tmp_path / "reviews")
     main(["train", "reviews-1-small", "--backend", "torch", "--steps", "1", "--out", folder])
     assert main(["generate", folder, PROMPT]) == 2
     assert "was trained for classification, which generates no text" in capsys.readouterr().err
+    assert main(["report", folder, "--attention", PROMPT]) == 2
+    assert "was trained for classification: pass runs of language models" in capsys.readouterr().err

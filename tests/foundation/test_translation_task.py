@@ -1,11 +1,9 @@
 """The task of translation: its data from the words on, its batches by the experiment, and what it must beat."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from places import ROOT
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
@@ -97,16 +95,3 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused(loaded):
     small = replace(model, arguments={**model.arguments, "vocabulary_size": 29})
     with pytest.raises(IsogradError, match="has a vocabulary of 29, but the alphabet has 30 ids"):
         loaded("scaling-h16", model=small)
-
-
-@pytest.mark.parametrize("name", ["translate-gru-h32-3k", "translate-attention-h32-3k"])
-def test_the_table_of_the_page_is_that_of_the_result_files(name):
-    found = json.loads((ROOT / "experiments" / "results" / "translation" / "held-out" / f"{name}.json").read_text())
-    shares = [f"{found['by_length'][length]['word_accuracy']:.1%}" for length in ("4", "6", "8", "10", "12")]
-    assert f"| `{name}`, exact | {' | '.join(shares)} |" in (ROOT / "docs" / "translation.md").read_text()
-
-
-def test_the_share_of_the_large_list_is_that_of_the_result_file():
-    path = ROOT / "experiments" / "results" / "translation" / "held-out" / "translate-attention-h128-22k.json"
-    share = json.loads(path.read_text())["metrics"]["word_accuracy"]
-    assert f"writes {share:.1%} of 4,477 held-out words exactly" in (ROOT / "docs" / "translation.md").read_text()

@@ -115,6 +115,11 @@ def test_a_folder_without_one_list_of_words_is_refused(tmp_path, files, message)
         load_pairs("pig_latin", str(tmp_path))
 
 
+def test_a_list_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(IsogradError, match="words.txt does not exist: expected a file of words"):
+        load_pairs("pig_latin", str(tmp_path / "words.txt"))
+
+
 def test_a_list_of_ones_own_is_read_from_its_file_or_folder(tmp_path):
     (tmp_path / "mine.txt").write_text("".join(f"{word}\t{word[::-1]}\n" for word in reference_words()[:50]))
     of_file, of_folder = (load_pairs("pig_latin", str(path)) for path in (tmp_path / "mine.txt", tmp_path))

@@ -11,6 +11,7 @@ PRIVATE_MAY_DIFFER = {
     "objective.py",
     "generation.py",
     "translation.py",
+    "looking.py",
     "backend.py",
     "layers/fused_gru.py",
     "layers/persistent_gru.py",

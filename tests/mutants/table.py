@@ -32,11 +32,13 @@ DIFFERENTIABLE = ("layers/", "models/", "losses.py", "dropout.py")
 TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: planted in both alike
     "layers/*.py": LAYER,
     "layers/pretrained/*.py": LAYER,
+    "layers/ablations/*.py": LAYER,
     "models/*.py": LAYER,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),
     "embedding.py": ("crosscheck/tests/pretrained/test_sentence_embeddings.py",),
     "translation.py": (f"{TWINS}/test_translation.py",),
+    "looking.py": (f"{TWINS}/test_looking.py",),
     "precision.py": LAYER,
     "dropout.py": (f"{TWINS}/test_specification.py", f"{BACKENDS}/test_native_dropout.py", f"{TWINS}/test_rng.py"),
     "random_bits.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from report_runs import make_run
 
+from crosscheck.criterion import prove
+from experiments.reports.attention_maps import entropies
 from experiments.reports.differences import told_apart
 from experiments.reports.drawing import curve, whole_numbers
 from experiments.reports.figures import averaged, draw_all
@@ -143,3 +145,10 @@ def test_the_files_have_colours_and_a_legend_that_the_page_writes_itself(drawn):
 
 def test_equal_curves_have_no_figure_of_their_difference(runs):
     assert "loss_difference" not in {figure.name for figure in draw_all(runs[:1] + runs[4:])}
+
+
+def test_the_entropy_of_a_head_is_the_mean_of_its_tokens_and_zero_for_those_that_attend_to_one():
+    one, alike = np.eye(2), np.full((2, 2), 1 / 2)
+    mixed = np.array([[1.0, 0.0], [0.5, 0.5]])
+    weights = np.stack([[one, alike], [mixed, one]])
+    assert prove(np.log(2) * np.array([[0.0, 1.0], [0.5, 0.0]]), entropies(weights), 0.0).agrees

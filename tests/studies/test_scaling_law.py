@@ -117,17 +117,45 @@ def test_runs_without_a_common_budget_are_refused():
     assert len(scaling_law.budgets_of(curves)) == 6
 
 
-def test_the_figures_of_the_page_are_those_of_the_result_file():
-    found = json.loads((ROOT / "experiments" / "results" / "translation" / "scaling" / "scaling.json").read_text())
+def fitted(side):
+    path = ROOT / "experiments" / "results" / "translation" / "scaling" / side / "scaling.json"
+    return json.loads(path.read_text())
+
+
+def powers(far):
+    shown = zip(("parameters", "low", "high"), (1, 0, 0), strict=True)
+    return tuple(f"{far[name]:.{digits}e}".replace("e+0", "e").replace("e+", "e") for name, digits in shown)
+
+
+def test_the_figures_of_the_page_are_those_of_the_result_files():
     text = " ".join((ROOT / "docs" / "translation.md").read_text().split())
-    line, far = found["line"], found["extrapolation"]
-    assert f"to the power {line['slope']:.2f} +- {line['slope_error']:.2f}" in text
-    assert f"{far['decades_outside']:.1f} decades beyond the fit" in text
-    shown = [
-        f"{far[name]:.{digits}e}".replace("e+0", "e").replace("e+", "e")
-        for name, digits in (("parameters", 1), ("low", 0), ("high", 0))
+    lines = [fitted(side)["line"] for side in ("torch", "jax")]
+    with_torch, with_jax = (f"{line['slope']:.2f} +- {line['slope_error']:.2f}" for line in lines)
+    assert f"to the power {with_torch} with PyTorch and {with_jax} with JAX" in text
+    torch_far, jax_far = (fitted(side)["extrapolation"] for side in ("torch", "jax"))
+    assert f"{torch_far['decades_outside']:.1f} decades beyond the fit" in text
+    assert "is {} parameters, with an interval from {} to {}".format(*powers(torch_far)) in text
+    assert "({}, from {} to {}, with JAX)".format(*powers(jax_far)) in text
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_the_fits_of_the_result_file_are_found_again_from_its_losses(side):
+    found = fitted(side)
+    profiles = [
+        scaling_law.Profile(each["budget"], sizes, losses, fit, scaling_law.lowest(fit))
+        for each in found["profiles"]
+        for sizes, losses in [(np.array(each["parameters"]), np.array(each["losses"]))]
+        for fit in [np.polyfit(np.log10(sizes), losses, 2)]
     ]
-    assert "is {} parameters, with an interval from {} to {}".format(*shown) in text
+    assert prove(np.array([each["best_parameters"] for each in found["profiles"]]), bests(profiles), 0.0).agrees
+    logs = np.log10([(each.budget, each.best) for each in profiles])
+    slope, intercept = np.polyfit(*logs.T, 1)
+    line = found["line"]
+    assert prove(np.array([slope, intercept]), np.array([line["slope"], line["intercept"]]), 0.0).agrees
+
+
+def bests(profiles):
+    return np.array([each.best for each in profiles])
 
 
 def test_figures_and_fits_are_written_and_read_again(tmp_path):

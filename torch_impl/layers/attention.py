@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from torch_impl.layers.linear import Linear
@@ -43,6 +43,11 @@ def make_causal_mask(n_tok: int) -> Bool[Tensor, "T T"]:
 def apply_causal_mask(mask: Shaped[Tensor, "T T"], A: Float[Tensor, "*B T T"]) -> Float[Tensor, "*B T T"]:
     """Scores with -inf where the mask is 0."""
     return torch.where(mask.to(A.device) != 0, A, -math.inf)
+
+
+def visible_keys(positions: Int[Tensor, "B T"], n_keys: int) -> Bool[Tensor, "B 1 T S"]:
+    """True where the query at a position may see a key: the one at its own position, and those before."""
+    return torch.arange(n_keys, device=positions.device) <= positions[:, None, :, None]
 
 
 def masked_softmax(scores: Float[Tensor, "*B"], mask: Shaped[Tensor, "*C"] | None, axis: int) -> Float[Tensor, "*B"]:

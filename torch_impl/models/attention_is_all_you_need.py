@@ -120,6 +120,7 @@ class PositionedLetters(nn.Module):
     def __init__(self, vocabulary_size: int, embed_dim: int, dropout: float = 0.0):
         super().__init__()
         self.characters = Embedding(vocabulary_size, embed_dim)
+        nn.init.normal_(self.characters.weight, std=embed_dim**-0.5)  # so that letters don't drown their positions
         self.positions = SinusoidalPositions(embed_dim)
         self.dropout = Dropout(dropout)
 

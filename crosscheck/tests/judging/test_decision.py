@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from bounds import roundings
+from flax import nnx
 
 import crosscheck
 from crosscheck.report import Report
@@ -75,6 +76,25 @@ def test_what_noise_hides_is_decided_in_float64():
     assert report.agrees, str(report)
     assert output(report).decided_in == "float64"
     assert "decided in float64, since noise hides zeros or a different order" in str(report)
+
+
+class Rotary(torch.nn.Module):
+    def forward(self, x, positions):
+        return torch_rotary(None)(x, positions)
+
+
+class RotaryWithKeys(nnx.Module):
+    def __init__(self, rngs):
+        self.rngs = rngs  # as a layer with dropout has them
+
+    def __call__(self, x, positions):
+        return jax_rotary(None)(x, positions)
+
+
+def test_a_module_that_holds_random_keys_is_decided_in_float64():
+    report = crosscheck.compare(Rotary(), RotaryWithKeys(nnx.Rngs(0)), INPUTS)
+    assert report.undecided_because == ""
+    assert output(report).decided_in == "float64"
 
 
 def test_what_can_not_be_decided_fails_and_the_report_says_why(tmp_path):

@@ -1,24 +1,36 @@
-"""Ablations of GPT: none sees a later token, a cache changes no token, and what has no causal form is refused."""
+"""Ablations of GPT: none sees a later token, a cache changes no token, and what has no causal form is refused.
+
+Random features approach softmax attention, and the two attention free layers are one without biases.
+"""
 
 from dataclasses import asdict
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import is_of_one_law
+from flax import nnx
 from proofs import SIDES
 
 import crosscheck
+import jax_impl
 import torch_impl
+from crosscheck.criterion import prove
+from jax_impl.layers.ablations import linear_attention as jax_side
 from shared.configs.gpt import GPTConfig
 from shared.errors import IsogradError
+from shared.initial_weights import orthogonal_directions
 from shared.registry import TWINS
 from torch_impl import build
+from torch_impl.layers.ablations import linear_attention as torch_side
+from torch_impl.layers.attention import masked_softmax, visible_keys
 
 LEAKS = "CausalSelfAttention:zeroed"  # what it writes hangs on places that hold no token yet
 VARIANTS = [name for name in TWINS if name.startswith("CausalSelfAttention:") and name != LEAKS]
 CHANGES = {name: TWINS[name].arguments for name in (*VARIANTS, "GPT:sinusoidal", "GPT:without_positions")}
-SETTINGS = ("attention", "similarity", "shared", "positions")
+SETTINGS = ("attention", "similarity", "shared", "projection", "positions")
 ROW = 2
 
 
@@ -59,6 +71,12 @@ def test_a_linformer_has_no_causal_form():
     ("wrong", "sentence"),
     [
         ({"similarity": "cosin"}, "unknown similarity 'cosin': did you mean 'cosine'"),
+        ({"projection": "mlps"}, "unknown projection 'mlps': did you mean 'mlp'"),
+        ({"attention": "attention_fre"}, "unknown attention 'attention_fre': did you mean 'attention_free'"),
+        (
+            {"attention": "random_features", "similarity": "cosine"},
+            "computes no similarities, so 'cosine' has no effect",
+        ),
         ({"shared": "vk"}, "unknown shared 'vk': did you mean"),
         ({"positions": "rotory"}, "unknown positions 'rotory': did you mean 'rotary'"),
         ({"positions": "rotary"}, "expected heads of an even width, got 7"),
@@ -67,3 +85,48 @@ def test_a_linformer_has_no_causal_form():
 def test_settings_that_make_no_model_are_refused(wrong, sentence):
     with pytest.raises(IsogradError, match=sentence):
         build.build_twin(TWINS["GPT"], TWINS["GPT"].arguments | wrong)
+
+
+TIMES, WIDTH = 13, 6
+SIZES = GPTConfig(sequence_length=TIMES, embed_dim=3 * WIDTH, num_heads=3)
+Q, K, V = np.random.default_rng(0).standard_normal((3, 2, 3, TIMES, WIDTH)) / 2
+POSITIONS = np.arange(TIMES)[None]
+COUNTS = (16, 256, 4096)
+
+
+def softmax_attention():
+    q, k, v, positions = map(torch.tensor, (Q, K, V, POSITIONS))
+    scores = torch.einsum("bmtd,bmsd->bmts", q, k) / WIDTH**0.5
+    return torch.einsum("bmts,bmsd->bmtd", masked_softmax(scores, visible_keys(positions, TIMES), -1), v).numpy()
+
+
+def test_random_features_approach_softmax_attention_with_their_number():
+    exact, errors = softmax_attention(), []
+    for count in COUNTS:
+        directions = orthogonal_directions(count, WIDTH)
+        ours = torch_side.favor_attention(*map(torch.tensor, (Q, K, V, POSITIONS, directions))).numpy()
+        theirs = jax_side.favor_attention(*map(jnp.asarray, (Q, K, V, POSITIONS, directions)))
+        assert prove(ours, np.asarray(theirs), 0.0).agrees
+        errors.append(np.linalg.norm(ours - exact))
+    assert all(more < fewer for fewer, more in pairwise(errors))
+
+
+def test_the_two_attention_free_layers_are_one_without_biases():
+    learned, simple = torch_impl.AttentionFree(SIZES).double(), torch_impl.SimpleAttentionFree(SIZES)
+    learned.pair_embedding.weight.data.zero_()
+    given = tuple(map(torch.tensor, (Q, K, V, POSITIONS)))
+    ours = simple(*given).numpy()
+    assert prove(learned(*given).detach().numpy(), ours, 0.0).agrees
+    theirs = jax_impl.SimpleAttentionFree(SIZES, rngs=nnx.Rngs(0))(*map(jnp.asarray, (Q, K, V, POSITIONS)))
+    assert prove(ours, np.asarray(theirs), 0.0).agrees
+
+
+def test_directions_are_orthogonal_in_groups_and_as_long_as_normal_vectors():
+    directions = orthogonal_directions(4 * WIDTH, WIDTH)
+    lengths = np.linalg.norm(directions, axis=1)
+    for first in range(0, 4 * WIDTH, WIDTH):
+        group = directions[first : first + WIDTH] / lengths[first : first + WIDTH, None]
+        assert prove(np.eye(WIDTH), group @ group.T, 0.0).agrees
+    assert len(np.unique(lengths)) == 4 * WIDTH
+    many = orthogonal_directions(4096, WIDTH)
+    assert is_of_one_law(many, np.random.default_rng(1).standard_normal(many.shape))

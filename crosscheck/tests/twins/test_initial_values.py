@@ -50,7 +50,7 @@ def small_normal(generator, name, shapes):
     return 0.02 * generator.standard_normal(shapes[name])
 
 
-GPTS = r"^(GPT|GPTBlock|CausalSelfAttention|FeedForward)\.(.*\.)?"
+GPTS = r"^(GPT|GPTBlock|CausalSelfAttention|FeedForward|AttentionFree|NonlinearProjection|MLPProjection)\.(.*\.)?"
 
 
 def normal_by_width(generator, name, shapes):
@@ -60,11 +60,11 @@ def normal_by_width(generator, name, shapes):
 ENCODERS = r"^(Bert\w+|CLIP\w+|P\w+NormLayer|SelfAttention|ActivatedMLP)\.(.*\.)?"
 LAWS = (  # of SPEC.md; the first pattern found in "class.name" applies
     (GPTS + r"out_proj\.weight$", lambda *drawn: small_normal(*drawn) / 2),  # sqrt(2 L), L = 2
-    (GPTS + r"(\w_proj|in_proj|lm_head|\w+_embedding)\.weight$|^Normal\w+\.weight$", small_normal),
+    (GPTS + r"(\w_proj|in_proj|last_proj|lm_head|\w+_embedding)\.weight$|^Normal\w+\.weight$", small_normal),
     (GPTS + r"\w+_proj\.bias$|^NormalLinear\.bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
     (ENCODERS + r"(\w+_proj|pooler|head|\w+_embedding)\.weight$|^PatchEmbedding\.weight$", small_normal),
     (ENCODERS + r"(\w+_proj|pooler|head|head_)\.?bias$", lambda generator, name, shapes: np.zeros(shapes[name])),
-    (r"^Projection|_projection|class_embedding$", normal_by_width),
+    (r"^Projection|_projection|class_embedding$|^PositionedLetters|letters\.characters", normal_by_width),
     (r"logit_scale$", lambda generator, name, shapes: np.float32([2.6592])[0] + np.zeros(shapes[name])),
     (r"hidden_(gates|candidate)$", uniform(lambda name, shapes: shapes[name][-1])),
     (r"(input|hidden)_proj", uniform(lambda name, shapes: shapes[name][0] // 3)),
@@ -90,7 +90,7 @@ def specified(twin, shapes):
 
 
 def has_no_padding(twin) -> bool:
-    return re.search("Transformer|GPT|Normal|Bert|CLIP|Patch", twin.public_name) is not None
+    return re.search("Transformer|GPT|Normal|Bert|CLIP|Patch|CausalSelf|AttentionFree", twin.public_name) is not None
 
 
 def differences(name: str) -> set[str]:

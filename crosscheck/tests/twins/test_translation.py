@@ -85,19 +85,6 @@ def test_a_word_is_written_exactly_where_its_letters_are_predicted(name):
     assert np.array_equal(predicted[judged], batch["labels"][judged])
 
 
-def test_what_is_attended_to_is_equal_and_sums_to_one():
-    pair = crosscheck.build_pair("Translator:additive")
-    source, target = PAIRS[2]
-    torch_weights, jax_weights = (side.look(each, source, target) for side, each in both(pair))
-    assert torch_weights.shape == (len(target) + 1, len(source))
-    assert criterion.prove(torch_weights, jax_weights, 0.0).agrees
-    assert criterion.prove(np.ones(len(target) + 1), torch_weights.sum(1), 0.0).agrees
-
-
-def test_a_plain_decoder_attends_to_nothing():
-    assert [side.look(each, *PAIRS[0]) for side, each in both(crosscheck.build_pair("Translator:plain"))] == [None] * 2
-
-
 def both(pair):
     return (torch_impl, pair.torch), (jax_impl, pair.jax)
 

@@ -68,6 +68,8 @@ def load_pairs(name: str, source: str | None) -> WordPairs:
     if source is None or source == "hub":
         raise IsogradError(f"the word list {name} is read from a file: pass --data FILE, or the folder of {entry.file}")
     path = Path(source)
+    if not path.exists():
+        raise IsogradError(f"{path} does not exist: expected a file of words and their translations, or its folder")
     train, validation = path / "train.txt", path / "valid.txt"
     if train.is_file() and validation.is_file():
         return _joined(_read(train), _read(validation), source)

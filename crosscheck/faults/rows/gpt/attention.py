@@ -2,9 +2,9 @@
 
 from crosscheck.faults.fault import Fault, alike, both_sides, both_sides_equal
 
-FILE = "models/gpt.py"
+FILE, PARTS = "models/gpt.py", "layers/attention.py"
 VISIBLE = "<= positions[:, None, :, None]"
-GIVEN = "visible_keys(positions, keys.shape[2])"
+GIVEN = "attention.visible_keys(positions, keys.shape[2])"
 SCALED = "attention.attn_scaled(scores, x.shape[-1], self.num_heads)"
 SOFTMAX = "return attention.masked_softmax(scores, visible, axis=-1)"
 ZEROED = {
@@ -24,27 +24,27 @@ LAYER, IN_BLOCK, IN_MODEL = (
 # fmt: off
 MASKS = (
     *both_sides(
-        "gpt-sees-the-next-token", "mask", "a query sees the key behind its own", FILE,
+        "gpt-sees-the-next-token", "mask", "a query sees the key behind its own", PARTS,
         *alike(VISIBLE, f"{VISIBLE} + 1"), *IN_MODEL,
     ),
     *both_sides(
-        "gpt-hides-its-own-token", "mask", "a query sees only the keys before its own", FILE,
+        "gpt-hides-its-own-token", "mask", "a query sees only the keys before its own", PARTS,
         *alike(VISIBLE, VISIBLE.replace("<=", "<")), LAYER,
     ),
     *both_sides(
-        "gpt-sees-the-future", "mask", "a query sees its own key and those behind", FILE,
+        "gpt-sees-the-future", "mask", "a query sees its own key and those behind", PARTS,
         *alike(VISIBLE, VISIBLE.replace("<=", ">=")), *IN_BLOCK,
     ),
     *both_sides(
         "gpt-sees-everything", "mask", "no key is hidden", FILE, *alike(GIVEN, f"{GIVEN} >= 0"), *IN_MODEL,
     ),
     *both_sides(
-        "gpt-sees-the-last-token-alone", "mask", "a query sees its own key alone", FILE,
+        "gpt-sees-the-last-token-alone", "mask", "a query sees its own key alone", PARTS,
         *alike(VISIBLE, VISIBLE.replace("<=", "==")), LAYER,
     ),
     *both_sides(
         "gpt-sees-half", "mask", "every query sees the first half of the keys", FILE,
-        *alike(GIVEN, "visible_keys(positions * 0 + x.shape[1] // 2, keys.shape[2])"), *IN_BLOCK,
+        *alike(GIVEN, "attention.visible_keys(positions * 0 + x.shape[1] // 2, keys.shape[2])"), *IN_BLOCK,
     ),
     *both_sides(
         "gpt-zeroed-after-the-softmax", "mask", "hidden keys take part in the softmax", FILE,

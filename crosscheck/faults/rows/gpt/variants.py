@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from crosscheck.faults.fault import Fault, TextChange, alike, both_sides
 
-FILE, VARIANTS = "models/gpt.py", "layers/attention_variants.py"
+FILE, VARIANTS = "models/gpt.py", "layers/ablations/attention_variants.py"
 OF_ATTENTION = "CausalSelfAttention:"
 UNITS = "q, k = unit_vectors(at_least_float32(Q)), unit_vectors(at_least_float32(K))"
 LENGTH = {

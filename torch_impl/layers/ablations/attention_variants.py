@@ -1,5 +1,5 @@
 """Ablations of GPT-2's attention: other similarities, and other ways to tell positions.
-Twin: jax_impl/layers/attention_variants.py.
+Twin: jax_impl/layers/ablations/attention_variants.py.
 """
 
 import numpy as np

@@ -1,5 +1,5 @@
 """Ablations of GPT-2's attention: other similarities, and other ways to tell positions.
-Twin: torch_impl/layers/attention_variants.py.
+Twin: torch_impl/layers/ablations/attention_variants.py.
 """
 
 import jax.numpy as jnp
