@@ -272,6 +272,9 @@ RESULTS = {
     "faults.md": ["check", "--faults"],
     "faults.json": ["check", "--faults"],
     "faults.html": ["check", "--faults"],
+    "faults.jsonl": ["check", "--faults"],
+    "families.json": ["check", "--faults", "--families"],
+    "families.jsonl": ["check", "--faults", "--families"],
     "bench.json": ["bench"],
 }
 
