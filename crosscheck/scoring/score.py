@@ -205,9 +205,12 @@ def _is_located(fault: Fault, report: Report) -> bool:
 
 
 def _explanation(fault: Fault, report: Report) -> str | None:
-    from crosscheck.explain import explain_check
+    from crosscheck.causes.flips.search import Budget
+    from crosscheck.explain import SECONDS, explain_check
 
-    found = explain_check(check_of(fault), report, without=fault.name).divergence
+    is_proof = fault.dtype == FAULTS[fault.name].dtype  # names are promised there, however long the search
+    budget = None if is_proof else Budget(SECONDS)
+    found = explain_check(check_of(fault), report, without=fault.name, budget=budget).divergence
     return found.id if found else None
 
 
