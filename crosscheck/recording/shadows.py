@@ -225,7 +225,7 @@ def _limit_of_sums(dtype: torch.dtype, exact: Tensor, operands: Sequence[Any]) -
 
 
 def _limit_of_product(dtype: torch.dtype, exact: Tensor, operands: Sequence[Any]) -> Tensor:
-    """The same for a product to which a bias is added: JAX rounds the product, and then the sum, which may be near 0."""
+    """The same for a product to which a bias is added: JAX rounds it, and then the sum, which may be near 0."""
     return torch.hypot(_limit(dtype, exact), _limit(dtype, exact - operands[0]))
 
 
