@@ -16,6 +16,7 @@ from fake_backend import FakeBackend
 from places import ROOT
 
 from experiments import cli
+from experiments.commands import demo
 from experiments.catalogue import EXPERIMENTS
 from experiments.commands.bench import FILE as BENCH
 from experiments.reports.fault_report import FILES as FAULTS
@@ -635,6 +636,7 @@ def test_a_check_is_readable_by_a_program(fault, capsys):
 LOUD = """
 import logging, subprocess, sys, warnings
 from experiments import cli
+from experiments.commands import demo
 
 def loud(arguments):
     warnings.warn("a library warns")
@@ -787,3 +789,11 @@ def test_a_demo_that_can_not_write_its_output_says_so_before_any_work(capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("isograd: --out /proc/demo: the folder /proc can't be written to")
     assert captured.out == ""
+
+
+def test_the_demo_says_how_small_its_sample_of_all_comparisons_is():
+    from shared.registry import TWINS
+
+    sample, number, twins = map(int, re.findall(r"\d+", demo.what_is_left_out()))
+    assert 0 < 8 * sample < number
+    assert twins == len(TWINS)
