@@ -1,4 +1,4 @@
-"""`isograd demo`: a sample of the twins checked, a GRU and a Transformer trained with both backends, one report of all four."""
+"""`isograd demo`: some twins checked, a GRU and a Transformer trained with both backends, one report of all four."""
 
 import shutil
 import time

@@ -16,8 +16,8 @@ from fake_backend import FakeBackend
 from places import ROOT
 
 from experiments import cli
-from experiments.commands import demo
 from experiments.catalogue import EXPERIMENTS
+from experiments.commands import demo
 from experiments.commands.bench import FILE as BENCH
 from experiments.reports.fault_report import FILES as FAULTS
 from experiments.training import launch
