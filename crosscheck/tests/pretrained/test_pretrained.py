@@ -5,9 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 from flax import nnx
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 from proofs import SIDES, assert_proven
 from transformers_models import as_published, folder_of_transformers
 
+import crosscheck
 import jax_impl
 import torch_impl
+from crosscheck.criterion import prove
 from crosscheck.recording import torch_side
 from crosscheck.recording.nesting import as_call
 from crosscheck.recording.precision import full_precision
@@ -175,3 +179,16 @@ def test_a_model_of_a_folder_equals_transformers_in_outputs_and_all_gradients(na
     theirs = folder_of_transformers(tmp_path, name)
     inputs = drawn_inputs(name, np.random.default_rng(1), 37, padding=int(name.startswith("Roberta")))
     assert_equal_to_transformers(tmp_path, name, theirs, inputs)
+
+
+@pytest.mark.parametrize(("side", "place"), [("torch", torch.from_numpy), ("jax", jnp.asarray)])
+def test_with_labels_a_classifier_gives_the_mean_loss_and_the_logits(side, place):
+    pair = crosscheck.build_pair("BertForSentenceClassification")
+    module, inputs = getattr(pair, side), {name: place(array) for name, array in pair.inputs.items()}
+    module.eval()
+    labels = np.arange(len(pair.inputs["inputs"])) % 2
+    with torch.no_grad():
+        loss, logits = module(**inputs, labels=place(labels))
+        assert np.array_equal(np.asarray(logits), np.asarray(module(**inputs)))
+    expected = F.cross_entropy(torch.tensor(np.asarray(logits)), torch.from_numpy(labels))
+    assert prove(expected.numpy(), np.asarray(loss), 0.0).agrees

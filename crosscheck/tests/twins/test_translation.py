@@ -1,5 +1,8 @@
 """Translators: padding changes no loss, greedy words are equal in both frameworks, and right where predictions are."""
 
+import itertools
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ import torch_impl
 from crosscheck import criterion
 from shared.configs.translation import ARCHITECTURES, TranslationConfig
 from shared.data.pairs.batches import EXACT, PairOrder, ladder
-from shared.data.pairs.letters import END, Letters
+from shared.data.pairs.letters import END, START, Letters
 from shared.data.pairs.pig_latin import pig_latin
 from shared.errors import IsogradError
 from shared.foreign_layouts import to_foreign
@@ -92,6 +95,28 @@ def test_what_is_attended_to_is_equal_and_sums_to_one():
     assert torch_weights.shape == (len(target) + 1, len(source))
     assert criterion.prove(torch_weights, jax_weights, 0.0).agrees
     assert criterion.prove(np.ones(len(target) + 1), torch_weights.sum(1), 0.0).agrees
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_what_is_attended_to_is_that_of_the_target_behind_the_start_mark(side):
+    pair = crosscheck.build_pair("Translator:additive")
+    source, target = PAIRS[2]
+    package, place = {"torch": (torch_impl, to_tensor), "jax": (jax_impl, jnp.asarray)}[side]
+    inputs = (np.array([source]), np.ones((1, len(source)), bool), np.array([[START, *target]]))
+    module = getattr(pair, side)
+    module.eval()
+    with torch.no_grad():
+        expected = np.asarray(module.look(*map(place, inputs)))[0]
+    assert criterion.prove(expected, package.look(getattr(pair, side), source, target), 0.0).agrees
+
+
+def test_a_word_that_has_ended_stays_ended():
+    module = crosscheck.build_pair("Translator:additive").torch
+    words = ["".join(letters) for letters in itertools.product("abcdefgh", "klmnop")]
+    written = torch_impl.translate(module, [CODEC.encode(word) for word in words], 7)
+    behind = [row[list(row).index(END) :] for row in written if END in row[:-1]]
+    assert len({len(row) for row in behind}) > 1
+    assert {int(letter) for row in behind for letter in row} == {END}
 
 
 def test_a_plain_decoder_attends_to_nothing():
