@@ -40,6 +40,11 @@ def roundings_of_a_deep_gradient() -> float:
     return roundings(10_000)
 
 
+def roundings_of_a_recurrent_layer(steps: int) -> float:
+    """In float32 some ten operations a step round."""
+    return roundings(10 * steps, "float32")
+
+
 def roundings_of_a_whole_run(dtype: str) -> float:
     """What a run may accumulate over its steps; for bfloat16 only the order of magnitude."""
     return roundings({"float64": 10**5, "float32": 2 * 10**3, "bfloat16": 2**8}[dtype], dtype)
