@@ -225,6 +225,14 @@ def _limit_of_sums(dtype: torch.dtype, exact: Tensor, operands: Sequence[Any]) -
     return _limit(dtype, exact) * max(1.0, operands[0].numel() / max(exact.numel(), 1)) ** 0.5
 
 
+def _limit_of_product(dtype: torch.dtype, exact: Tensor, operands: Sequence[Any]) -> Tensor:
+    """The same for a product to which a bias is added: JAX rounds it, and then the sum, which may be near 0."""
+    return torch.hypot(_limit(dtype, exact), _limit(dtype, exact - operands[0]))
+
+
+LIMITS = {"sum": _limit_of_sum, "addmm": _limit_of_product}  # for operations that round once here, and more elsewhere
+
+
 class _Wide:
     """An operation on float64 operands, whose casts and new tensors are float64 too: flat operands -> flat results."""
 
@@ -234,7 +242,7 @@ class _Wide:
         self.structure = structure
         self.is_fused = any(part in name for part in FUSED)
         sums = _limit_of_sums if name.endswith("backward") and self.is_fused else _limit
-        self.limit = _limit_of_sum if name == "sum" else sums
+        self.limit = LIMITS.get(name, sums)
 
     def __call__(self, leaves: Sequence[Any], makes_floats: bool) -> list[Any]:
         args, kwargs = pytree.tree_unflatten(map(_widest, leaves), self.structure)

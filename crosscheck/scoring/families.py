@@ -9,7 +9,8 @@ are left out: each of a hundred trials would train a model anew.
 import ast
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from crosscheck.causes.mistakes.mistake import edits_of
@@ -19,11 +20,9 @@ from crosscheck.explain import explain_check
 from crosscheck.faults.fault import Fault
 from crosscheck.faults.planting import current_source, planted
 from crosscheck.faults.table import FAULTS
-from crosscheck.scoring.score import check_of, matching
-from crosscheck.twins.workers import run_all
+from crosscheck.scoring.journal import Progress, judge_all
+from crosscheck.scoring.score import Job, check_of, matching
 from shared.errors import WeightsError
-
-Progress = Callable[[int, int, str], None]
 
 
 class Named(NamedTuple):
@@ -35,19 +34,24 @@ class Named(NamedTuple):
     is_very_edit: bool
 
 
-def without_families(patterns: Iterable[str] = (), progress: Progress | None = None) -> dict[str, Any]:
+def without_families(
+    patterns: Iterable[str] = (),
+    progress: Progress | None = None,
+    journal: Path | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
     """How many faults that the catalogue knows are named right, wrong and not at all with their families kept back.
 
-    `patterns` are names of faults or patterns (default: all). Raises IsogradError for an unknown fault.
+    `patterns` are names of faults or patterns (default: all). Names are kept in the journal and taken from there.
+    Raises IsogradError for an unknown fault.
     """
     names = dict.fromkeys(name for pattern in patterns or ["*"] for name in matching(pattern))
     known = [name for name in names if FAULTS[name].divergence and FAULTS[name].mode != "run"]
-    found = []
-    for done, named in enumerate(run_all(named_without_family, known), 1):
-        found.append(named)
-        if progress is not None:
-            progress(done, len(known), named.name)
-    return summarise(found)
+    jobs = [Job("fault", name, explained=True) for name in known]
+    found = judge_all(
+        _named, jobs, Named._asdict, lambda plain: Named(**plain), journal=journal, workers=workers, progress=progress
+    )
+    return {**summarise([named for named in found if named]), "of": len(jobs)}
 
 
 def summarise(found: list[Named]) -> dict[str, Any]:
@@ -55,11 +59,17 @@ def summarise(found: list[Named]) -> dict[str, Any]:
     counts = Counter(_answer(each) for each in found)
     return {
         "known": len(found),
+        "judged": len(found),
+        "of": len(found),
         "very_edits": sum(each.is_very_edit for each in found),
         **{answer: counts[answer] for answer in ("right", "wrong", "unnamed")},
         "wrong_names": [f"{each.name}: {each.divergence}, named {each.named}" for each in found if _is_wrong(each)],
         "faults": [each._asdict() for each in found],
     }
+
+
+def _named(job: Job) -> Named:
+    return named_without_family(job.name)
 
 
 def named_without_family(name: str) -> Named:

@@ -1,27 +1,27 @@
 """Scores the checks: is every planted fault caught and located, and do equal pairs raise alarms?"""
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from crosscheck.faults.fault import Equivalent, Fault
-from crosscheck.faults.planting import planted
+from crosscheck.faults.planting import current_source, planted
 from crosscheck.faults.table import EQUIVALENTS, FAULTS
 from crosscheck.report import Report
 from crosscheck.runs.compare_runs import trainable
+from crosscheck.scoring.journal import Progress, judge_all
 from crosscheck.scoring.published_criteria import CRITERIA, PUBLISHED_DTYPES
 from crosscheck.twins.suite import DTYPES, TRAINED, Check
-from crosscheck.twins.workers import run_all
 from shared.configs.validation import check_choice
 from shared.errors import WeightsError
 from shared.example_inputs import cases
 from shared.registry import TWINS
 
 Planted = TypeVar("Planted", Fault, Equivalent)
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,14 @@ def score(
     explained: bool = True,
     progress: Progress | None = None,
     dtypes: Sequence[str] = (),
+    journal: Path | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """The score as data: killed, located and explained faults, false alarms, and what published criteria catch.
 
     `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs. Each fault and equivalent
-    is judged in its own dtype, or in all of `dtypes` that its check can be made in.
+    is judged in its own dtype, or in all of `dtypes` that its check can be made in. Outcomes are kept in the journal
+    and taken from there; "of" is the number of all, also of those that Ctrl-C has kept from being judged.
     Raises IsogradError for an unknown fault or dtype.
     """
     for dtype in dtypes:
@@ -66,12 +69,9 @@ def score(
         for dtype in _dtypes_of(table[name], dtypes)  # type: ignore[index]
     ]
     jobs += [Job("seed", str(seed)) for seed in range(seeds if not faults else 0)]
-    outcomes = []
-    for done, outcome in enumerate(run_all(run_job, jobs), 1):  # planting affects the whole process: one job at a time
-        outcomes.append(outcome)
-        if progress is not None:
-            progress(done, len(jobs), outcome.name)
-    return {**summarise(outcomes), "asked": list(dtypes)}
+    # planting affects the whole process: each worker has one job at a time
+    found = judge_all(run_job, jobs, asdict, _restored, journal=journal, workers=workers, progress=progress)
+    return {**summarise([outcome for outcome in found if outcome]), "of": len(jobs), "asked": list(dtypes)}
 
 
 def matching(pattern: str) -> list[str]:
@@ -89,6 +89,35 @@ class Job(NamedTuple):
     explained: bool = False
     dtype: str = ""
 
+    @property
+    def planted(self) -> Fault | Equivalent | None:
+        """The row of the table, in the dtype that is asked for."""
+        tables: dict[str, Mapping[str, Fault | Equivalent]] = {"fault": FAULTS, "equivalent": EQUIVALENTS}
+        return _in_dtype(tables[self.group][self.name], self.dtype) if self.group in tables else None
+
+    @property
+    def check(self) -> Check:
+        return check_of(self.planted) if self.planted else seeded_check(int(self.name))
+
+    @property
+    def key(self) -> str:
+        """What the pair is called, whatever its row says."""
+        return " ".join([self.group, self.name, self.check.twin, self.check.dtype])
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The row, the check, and the files before the change: what was judged with others is judged again."""
+        changes = self.planted.changes if self.planted else ()
+        files = {change.path: current_source(change.path) for change in changes}
+        row = asdict(self.planted) if self.planted else None
+        return {"row": row, "check": asdict(self.check), "files": files, "explained": self.explained}
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Trainings take longest, then explanations; a twin of many cases is a large one."""
+        is_explained = self.explained and bool(getattr(self.planted, "divergence", None))
+        return self.check.mode == "run", is_explained, len(cases(TWINS[self.check.twin]))
+
 
 def _dtypes_of(planted: Fault | Equivalent, dtypes: Sequence[str]) -> list[str]:
     """Those dtypes that its check can be made in: a training run has float32 weights at least."""
@@ -101,16 +130,19 @@ def run_job(job: Job) -> Outcome:
         return _run(job)
     except Exception as error:  # noqa: BLE001  # one of a thousand pairs must not end the others
         is_fault, found = job.group == "fault", f"raised {type(error).__name__}: {error}"
-        return Outcome(job.name, FAULTS[job.name].kind if is_fault else job.group, not is_fault, False, found, "", ())
+        group = FAULTS[job.name].kind if is_fault else job.group
+        return Outcome(job.name, group, not is_fault, False, found, "", (), dtype=job.check.dtype)
+
+
+def _restored(plain: dict[str, Any]) -> Outcome:
+    return Outcome(**{**plain, "caught_by": tuple(plain["caught_by"])})
 
 
 def _run(job: Job) -> Outcome:
-    if job.group == "fault":
-        return try_fault(_in_dtype(FAULTS[job.name], job.dtype), job.explained)
-    if job.group == "equivalent":
-        equivalent = _in_dtype(EQUIVALENTS[job.name], job.dtype)
-        return _outcome(job.name, job.group, _check_planted(equivalent), expected="agrees")
-    return _outcome(job.name, job.group, seeded_check(int(job.name)).run(), expected="agrees")
+    if isinstance(job.planted, Fault):
+        return try_fault(job.planted, job.explained)
+    with planted(job.planted.changes if job.planted else ()):
+        return _outcome(job.name, job.group, job.check.run(), expected="agrees")
 
 
 def _in_dtype(planted: Planted, dtype: str) -> Planted:
@@ -155,11 +187,6 @@ def _has(mode: str, name: str) -> bool:
     return {"eval": True, "train": not TWINS[name].function, "run": trainable(name)}[mode]
 
 
-def _check_planted(equivalent: Equivalent) -> Report:
-    with planted(equivalent.changes):
-        return check_of(equivalent).run()
-
-
 def _outcome(name: str, group: str, report: Report, expected: str) -> Outcome:
     caught_by = ()
     if report.recordings is not None:
@@ -178,9 +205,12 @@ def _is_located(fault: Fault, report: Report) -> bool:
 
 
 def _explanation(fault: Fault, report: Report) -> str | None:
-    from crosscheck.explain import explain_check
+    from crosscheck.causes.flips.search import Budget
+    from crosscheck.explain import SECONDS, explain_check
 
-    found = explain_check(check_of(fault), report, without=fault.name).divergence
+    is_proof = fault.dtype == FAULTS[fault.name].dtype  # names are promised there, however long the search
+    budget = None if is_proof else Budget(SECONDS)
+    found = explain_check(check_of(fault), report, without=fault.name, budget=budget).divergence
     return found.id if found else None
 
 
@@ -192,6 +222,8 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
     honest = [o for group in alarms.values() for o in group]
     return {
         "asked": [],
+        "judged": len(outcomes),
+        "of": len(outcomes),
         "total": len(faults),
         "killed": sum(o.killed for o in faults),
         "located": sum(o.located for o in faults),

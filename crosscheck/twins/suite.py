@@ -78,17 +78,18 @@ def check(
     dtypes: list[str] | None = None,
     device: str = "cpu",
     progress: Progress = lambda done, total, what: None,
+    workers: int | None = None,
 ) -> list[Report]:
     """Compare every twin whose name matches a pattern (`GRU*`; a bare name includes its variants) in every dtype.
 
-    `progress(done, total, what)` is called after each comparison. Raises IsogradError for an unknown twin, dtype or
-    device.
+    `progress(done, total, what)` is called after each comparison; `workers` is the number of processes.
+    Raises IsogradError for an unknown twin, dtype or device.
     """
     if device == "cuda":  # JAX would allocate three quarters of the memory in the first worker
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     check_device(device)
     checks, reports = list(planned(patterns or ["*"], dtypes or list(DTYPES[:2]), device)), []
-    for report in run_all(Check.run, checks):
+    for report in run_all(Check.run, checks, workers):
         reports.append(report)
         progress(len(reports), len(checks), str(checks[len(reports) - 1]))
     return reports

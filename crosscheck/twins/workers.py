@@ -2,9 +2,8 @@
 
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
@@ -18,31 +17,50 @@ JOBS_FOR_A_WORKER = 8  # fewer take less time than importing both frameworks aga
 MAX_WORKERS = 16
 
 
-def run_all(run: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    """The result of each job, in order; a few jobs run in this process.
+def run_all(run: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None) -> Iterator[Result]:
+    """The result of each job, in order; as `run_as_done` otherwise."""
+    early: dict[int, Result] = {}
+    following = 0
+    for place, result in run_as_done(run, jobs, workers):
+        early[place] = result
+        while following in early:
+            yield early.pop(following)
+            following += 1
 
+
+def run_as_done(
+    run: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None
+) -> Iterator[tuple[int, Result]]:
+    """The place and the result of each job as soon as it is known, from `workers` processes.
+
+    If their number is not given, it is that of the cores, and a few jobs run in this process. Jobs begin in order.
     Raises any exception of a job, and IsogradError if a worker is killed.
     """
-    workers = min(os.cpu_count() or 1, MAX_WORKERS, len(jobs) // JOBS_FOR_A_WORKER)
-    if workers < 2:
-        yield from map(run, jobs)
+    number = min(workers, len(jobs)) if workers else _fitting(len(jobs))
+    if number < 2:
+        yield from enumerate(map(run, jobs))
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=_begin)
     try:
         # `pool.map` would cancel the rest after an error, also what the pool itself ends when a worker is killed.
-        futures = deque(pool.submit(run, job) for job in jobs)
-        while futures:
-            yield futures.popleft().result()
+        places = {pool.submit(run, job): place for place, job in enumerate(jobs)}
+        for future in as_completed(places):
+            yield places.pop(future), future.result()
     except BrokenProcessPool as error:
         raise IsogradError(
-            f"one of {workers} worker processes was killed, perhaps for lack of memory: check fewer at a time"
+            f"one of {number} worker processes was killed, perhaps for lack of memory: check fewer at a time"
         ) from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GeneratorExit):
         for worker in active_children():  # don't wait for any of them
             worker.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _fitting(jobs: int) -> int:
+    """How many workers are worth their start."""
+    return min(os.cpu_count() or 1, MAX_WORKERS, jobs // JOBS_FOR_A_WORKER)
 
 
 def _begin() -> None:

@@ -3,12 +3,14 @@
 import fnmatch
 import json as json_format
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from experiments.commands.options import check_options, command_line, part_lists
 from experiments.progress.display import counting
-from experiments.reports import family_report
+from experiments.reports import family_report, fault_report
 from experiments.reports.check_report import collect, print_table, write_check
-from experiments.reports.fault_report import FILES, measured_here, passed, print_scores, write_scores
+from experiments.reports.fault_report import measured_here
 from experiments.training.folder import check_files, check_folder, check_replaceable
 from shared.backend import DEVICES
 from shared.configs.validation import check_choice
@@ -28,6 +30,7 @@ def check(
     faults: bool = False,
     seeds: int | None = None,
     families: bool = False,
+    jobs: int | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -42,8 +45,10 @@ def check(
         seeds: With --faults and no patterns: unchanged pairs that must raise no alarm; if omitted, 100.
         families: With --faults: instead of the score, name each fault that the catalogue knows without the mistakes
             written for its row.
+        jobs: How many processes work at a time; if omitted, one per core.
         out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json; with
-            --families: families.md and families.json.
+            --families: families.md and families.json. With --faults, outcomes are kept there as soon as they are known,
+            in faults.jsonl or families.jsonl: stopped by Ctrl-C, the same command goes on. Delete it to begin anew.
         json: Print JSON: every tensor with its error and bound.
     """
     names: tuple[str, ...] = ()
@@ -53,20 +58,23 @@ def check(
     given = dict(locals())
     del given["names"]
     check_options("check", check, given)
+    given["jobs"] = None  # changes no result
     command = command_line("check", check, given)
     check_choice("device", device, DEVICES)
+    if jobs is not None and jobs < 1:
+        raise IsogradError(f"--jobs: expected at least 1, got {jobs}")
     if out is not None:
         check_folder(out)
     if families:
-        return _name_families(patterns, out, json, command)
+        return _name_families(patterns, jobs, out, json, command)
     if faults:
-        return _score(patterns, dtype or (), seeds, out, json, command)
+        return _score(patterns, dtype or (), seeds, jobs, out, json, command)
     if out is not None:
         check_replaceable(out)
     with counting("checking", quiet=json) as progress:
         from crosscheck.twins import suite  # takes seconds, which the bar shows
 
-        reports = suite.check(list(patterns), list(dtype or PROVEN), device, progress=progress)
+        reports = suite.check(list(patterns), list(dtype or PROVEN), device, progress=progress, workers=jobs)
     page = write_check(reports, out, command) if out is not None else None
     if json:
         print(json_format.dumps(collect(reports), indent=1, allow_nan=False))
@@ -88,37 +96,56 @@ def _is_fault(pattern: str) -> bool:
 
 
 def _score(
-    patterns: tuple[str, ...], dtype: tuple[str, ...], seeds: int | None, out: Path | None, json: bool, command: str
+    patterns: tuple[str, ...],
+    dtype: tuple[str, ...],
+    seeds: int | None,
+    jobs: int | None,
+    out: Path | None,
+    json: bool,
+    command: str,
 ) -> int:
     if seeds is not None and seeds < 0:
         raise IsogradError(f"--seeds: expected at least 0, got {seeds}")
-    if out is not None:
-        check_files(out, FILES)
     if seeds and patterns:
         raise IsogradError("--seeds checks unchanged pairs only with all faults: remove --seeds or the names")
     number = SEEDS if seeds is None else seeds
+    kept = _kept(out, fault_report, jobs)
     with counting("planting", quiet=json) as progress:
         from crosscheck.scoring.score import score  # takes seconds, which the bar shows
 
-        scores = measured_here(score(patterns, number, progress=progress, dtypes=dtype))
-    page = write_scores(scores, out, command) if out is not None else None
+        scores = measured_here(score(patterns, number, progress=progress, dtypes=dtype, **kept))
+    page = fault_report.write_scores(scores, out, command) if out is not None else None
     if json:
         print(json_format.dumps(scores, indent=1, allow_nan=False))
     else:
-        print_scores(scores)
+        fault_report.print_scores(scores)
         if page is not None:
             print(f"open {page}")
-    return 0 if passed(scores) else 1
+    _check_finished(scores)
+    return 0 if fault_report.passed(scores) else 1
 
 
-def _name_families(patterns: tuple[str, ...], out: Path | None, json: bool, command: str) -> int:
-    if out is not None:
-        check_files(out, family_report.FILES)
+def _name_families(patterns: tuple[str, ...], jobs: int | None, out: Path | None, json: bool, command: str) -> int:
+    kept = _kept(out, family_report, jobs)
     with counting("naming", quiet=json) as progress:
         from crosscheck.scoring.families import without_families  # takes seconds, which the bar shows
 
-        found = measured_here(without_families(patterns, progress=progress))
+        found = measured_here(without_families(patterns, progress=progress, **kept))
     if out is not None:
         family_report.write(found, out, command)
     print(json_format.dumps(found, indent=1, allow_nan=False) if json else family_report.summary(found))
+    _check_finished(found)
     return 0 if not found["wrong"] else 1
+
+
+def _kept(out: Path | None, report: ModuleType, jobs: int | None) -> dict[str, Any]:
+    """Where outcomes are kept, if the report's files may be written there, and by how many processes they are made."""
+    if out is not None:
+        check_files(out, report.FILES)
+    return {"journal": None if out is None else out / report.JOURNAL, "workers": jobs}
+
+
+def _check_finished(scores: dict[str, Any]) -> None:
+    """End as Ctrl-C ends a command if it ended the judging."""
+    if words := fault_report.unfinished(scores):
+        raise KeyboardInterrupt(f"stopped: {words}")

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from experiments.reports.fault_report import unfinished
 from shared.atomic import new_file
 from shared.checkpoint import write_json
 
-FILES = DATA, TABLE = "families.json", "families.md"
+FILES = DATA, TABLE, JOURNAL = "families.json", "families.md", "families.jsonl"
 INTRODUCTION = """\
 The faults that the catalogue knows are planted and explained once more, each without all mistakes in source that are
 written for its own row. A name that is right then comes from changes of torch's functions or from weight layouts.
@@ -17,6 +18,7 @@ def summary(found: dict[str, Any]) -> str:
     """The counts in sentences, then the wrong names."""
     known = found["known"]
     lines = [
+        *filter(None, [unfinished(found)]),
         f"{found['very_edits']} of {known} faults that the catalogue knows are the very edit of a mistake of their row",
         f"{found['right']} of {known} are named right without the mistakes of their row, {found['wrong']} wrong, "
         f"{found['unnamed']} not at all",

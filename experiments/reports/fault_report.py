@@ -7,7 +7,7 @@ from typing import Any
 from shared.atomic import new_file
 from shared.checkpoint import write_json
 
-FILES = DATA, TABLE, PAGE = "faults.json", "faults.md", "faults.html"
+FILES = DATA, TABLE, PAGE, JOURNAL = "faults.json", "faults.md", "faults.html", "faults.jsonl"
 SHOWN = 20  # names per list of failures
 INTRODUCTION = """\
 Faults are planted one at a time in one of two implementations that agree. A fault is caught if a comparison of the two
@@ -32,10 +32,17 @@ def measured_here(scores: dict[str, Any]) -> dict[str, Any]:
     return {"device": "cpu", "versions": found, **scores}
 
 
+def unfinished(scores: dict[str, Any]) -> str:
+    """How many of the pairs are judged, if that is not all; else nothing."""
+    judged, number = scores["judged"], scores["of"]
+    return "" if judged == number else f"{judged} of {number} pairs are judged; the same command goes on"
+
+
 def summary(scores: dict[str, Any]) -> str:
     """The score in sentences."""
     total, seeds, equal = scores["total"], scores["seeds"], scores["equivalents"]
     lines = [
+        *filter(None, [unfinished(scores)]),
         f"{scores['killed']} of {total} faults are caught, {scores['located']} at the right module and phase",
         f"{scores['named']} of {scores['known']} faults that the catalogue knows are named right",
         f"{equal['alarms']} false alarms in {equal['checked']} equivalent variants, "

@@ -15,6 +15,7 @@ PAGE = "report.html"
 MARKS = (  # what a page, a table or a result of isograd's says at its start
     *('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates"),
     *('"command": "isograd ', "# Planted faults", '"killed": '),
+    *('"very_edits": ', '"is_very_edit": '),
 )
 START = BLOCK = 4096  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without locks, as on some clusters

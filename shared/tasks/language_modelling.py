@@ -41,7 +41,7 @@ class Stream:
 
     @property
     def begins(self) -> np.ndarray:
-        return np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends
+        return np.concatenate([[0], self.ends[:-1]])
 
     @property
     def labels(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bounds import roundings_of_a_recurrence
+from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
@@ -165,4 +165,4 @@ def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(mon
     for (case, side), row in rows.items():
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
-        assert all(row[name] < roundings_of_a_recurrence(LAYER.steps, "float32") for name in compared)
+        assert all(row[name] < roundings_of_a_recurrent_layer(LAYER.steps) for name in compared)

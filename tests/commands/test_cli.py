@@ -17,6 +17,7 @@ from places import ROOT
 
 from experiments import cli
 from experiments.catalogue import EXPERIMENTS
+from experiments.commands import demo
 from experiments.commands.bench import FILE as BENCH
 from experiments.reports.fault_report import FILES as FAULTS
 from experiments.training import launch
@@ -272,6 +273,9 @@ RESULTS = {
     "faults.md": ["check", "--faults"],
     "faults.json": ["check", "--faults"],
     "faults.html": ["check", "--faults"],
+    "faults.jsonl": ["check", "--faults"],
+    "families.json": ["check", "--faults", "--families"],
+    "families.jsonl": ["check", "--faults", "--families"],
     "bench.json": ["bench"],
 }
 
@@ -632,6 +636,7 @@ def test_a_check_is_readable_by_a_program(fault, capsys):
 LOUD = """
 import logging, subprocess, sys, warnings
 from experiments import cli
+from experiments.commands import demo
 
 def loud(arguments):
     warnings.warn("a library warns")
@@ -784,3 +789,11 @@ def test_a_demo_that_can_not_write_its_output_says_so_before_any_work(capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("isograd: --out /proc/demo: the folder /proc can't be written to")
     assert captured.out == ""
+
+
+def test_the_demo_says_how_small_its_sample_of_all_comparisons_is():
+    from shared.registry import TWINS
+
+    sample, number, twins = map(int, re.findall(r"\d+", demo.what_is_left_out()))
+    assert 0 < sample < number
+    assert twins == len(TWINS)

@@ -139,18 +139,41 @@ def test_faults_are_planted_and_scored(capsys, folder):
     assert f"torch {written['versions']['torch']}" in page
 
 
+def test_a_score_that_is_stopped_says_how_far_it_is_and_goes_on(capsys, folder, monkeypatch):
+    from crosscheck.twins.suite import Check
+
+    arguments, check, run = ["check", "linear-bias-*/torch", "--faults", "--out", "scored"], [], Check.run
+
+    def stop_at_the_third(self):
+        check.append(self)
+        if len(check) == 3:
+            raise KeyboardInterrupt
+        return run(self)
+
+    monkeypatch.setattr(Check, "run", stop_at_the_third)
+    assert cli.main([*arguments, "--jobs", "1"]) == 130
+    (of,) = re.findall(r"stopped: 2 of (\d+) pairs are judged; the same command goes on\n", capsys.readouterr().err)
+    assert f"- 2 of {of} pairs are judged" in (folder / "scored" / "faults.md").read_text()
+    printed(capsys, *arguments)
+    assert len(check) == 1 + int(of)
+    page = (folder / "scored" / "faults.md").read_text()
+    assert "pairs are judged" not in page
+    assert "isograd check 'linear-bias-*/torch' --faults --out scored\n" in page
+
+
 def test_a_page_names_the_command_that_made_it(capsys, folder):
     out = printed(capsys, "check", "masked_*", "--dtype", "float64", "--out", "a folder")
     assert out.endswith("open a folder/report.html\n")
     page = (folder / "a folder" / "report.html").read_text()
     assert "<code>isograd check &#39;masked_*&#39; --dtype float64 --out &#39;a folder&#39;</code>" in page
-    unchanged = {"faults": False, "families": False, "seeds": None, "out": None}
+    unchanged = {"faults": False, "families": False, "seeds": None, "jobs": None, "out": None}
     given = {"patterns": ("a",), "dtype": None, "device": "cuda", **unchanged, "json": True}
     assert command_line("check", check, given) == "isograd check a --device cuda --json"
 
 
 def test_faults_are_named_without_their_families(capsys, folder):
-    out = printed(capsys, "check", "mean-without-weights/*", "--faults", "--families", "--out", "scored")
+    for _ in range(2):  # the second time over its own results, from what is kept
+        out = printed(capsys, "check", "mean-without-weights/*", "--faults", "--families", "--out", "scored")
     assert out == (
         "2 of 2 faults that the catalogue knows are the very edit of a mistake of their row\n"
         "0 of 2 are named right without the mistakes of their row, 0 wrong, 2 not at all\n"
@@ -160,7 +183,8 @@ def test_faults_are_named_without_their_families(capsys, folder):
 
 
 SCORES = {
-    "total": 2, "killed": 1, "located": 1, "known": 1, "named": 0, "kinds": [], "dtypes": [], "criteria": [],
+    "judged": 9, "of": 9, "total": 2, "killed": 1, "located": 1, "known": 1, "named": 0,
+    "kinds": [], "dtypes": [], "criteria": [],
     "survivors": ["a/jax"], "misplaced": [], "unnamed": ["b/jax: D18, named None"],
     "equivalents": {"checked": 3, "alarms": 1, "names": ["c/jax: A, forward, output"]},
     "seeds": {"checked": 4, "alarms": 0, "names": []},
@@ -199,6 +223,7 @@ BAD = {  # what the one sentence must contain
         r"--device has no effect with `isograd check --faults`: leave",
     ),
     "faults: an unknown dtype": (["check", FAULT, "--faults", "--dtype", "float8"], "unknown dtype 'float8'"),
+    "check: no processes": (["check", "MLP", "--jobs", "0"], "--jobs: expected at least 1, got 0"),
     "faults: fewer than no seeds": (
         ["check", FAULT, "--faults", "--seeds", "-1"],
         "--seeds: expected at least 0, got -1",

@@ -11,6 +11,7 @@ import pytest
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
+from shared.configs.experiment import SamplesConfig
 from shared.data.bpe import BPE
 from shared.data.language import fast_bpe
 from shared.data.language.corpora import CUTS, load_corpus
@@ -46,6 +47,9 @@ def test_a_validation_predicts_every_token_but_the_first_once_from_the_one_befor
     assert real(batches, "ids").tolist() == IDS[:-1].tolist()
     assert real(batches, "bytes").tolist() == IDS[1:].tolist()
     assert {batch[name].shape for batch in batches for name in batch} == {(BATCH, LENGTH)}
+    assert {name: batches[0][name].dtype.name for name in ("ids", "labels", "weights")} == (
+        {"ids": "int32", "labels": "int32", "weights": "float32"}
+    )
     assert len(batches) == len(windows(shuffle=False)) == 3
 
 
@@ -95,8 +99,12 @@ def test_an_epoch_of_training_reads_whole_windows_side_by_side_in_an_order_of_it
         assert (labels == ids + 1).all()
         assert sorted(ids) == list(range(ids.min(), ids.min() + len(ids)))  # without a gap, none twice
         assert len(batches) == len(windows())
+        whole = (len(IDS) - LENGTH) // LENGTH
+        assert sorted(batch["weights"].sum() for batch in batches) == [LENGTH, BATCH * LENGTH, BATCH * LENGTH]
+        assert len(ids) == whole * LENGTH
     assert len({real(batches, "ids").tobytes() for batches in epochs}) == 4
-    assert len({real(batches, "ids").min() for batches in epochs}) != 1
+    firsts = {int(real(windows(number).start_at(0), "ids").min()) for number in range(40)}
+    assert firsts == set(IDS[:LENGTH].tolist())
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -283,6 +291,62 @@ def test_example_batches_hold_padding_and_every_kind_of_label():
 
     batch = TASK.example_batch(TWINS["GPT"], {"ids": np.zeros((5, 11), int)}, 1)
     assert batch["labels"].shape == batch["weights"].shape == (5, 11)
+    assert (batch["labels"].dtype, batch["weights"].dtype) == (np.int32, np.float32)
     assert not batch["weights"][-2:].any()
     assert batch["weights"][0].any()
     assert not batch["weights"][0].all()
+
+
+def test_what_is_learned_and_encoded_is_told_and_only_predicted_tokens_are_counted(tmp_path):
+    told = []
+    files = folder_of(tmp_path, train="a b\nc a\na b c\n", valid="a b\nb c\n")
+    _, data = TASK.load(find_experiment("lm-hopkins-small"), files, report=lambda *what: told.append(what))
+    assert told == [("learning the vocabulary of", 3, 0), ("encoding", 3, 0)]
+    assert data.counts == {split: len(stream.ids) - len(stream.ends) for split, stream in data.splits.items()}
+
+
+def test_the_figures_of_float32_losses_are_sums_in_float64():
+    losses = np.random.default_rng(0).exponential(size=(3, 400)).astype(np.float32)
+    batch = {"labels": np.zeros((3, 400), int), "weights": np.ones((3, 400), np.float32)}
+    batch["bytes"] = np.ones((3, 400), int)
+    found = TASK.metrics(SMALL, [Scored(batch, losses, batch["labels"])])
+    sums = [math.fsum(row.tolist()) for row in losses]
+    expected = [math.exp(sum(sums) / 1200), sum(sums) / math.log(2) / 1200]
+    expected += [math.exp(sum(sums) / 1200), math.exp(sum(each / 400 for each in sums) / 3)]
+    assert prove(np.array(expected), np.array(list(found.values())), 0.0).agrees
+
+
+def test_a_text_of_just_two_windows_is_enough(tmp_path):
+    _, data = TASK.load(SMALL, folder_of(tmp_path, train="abcdefghij", valid="ab"))
+    assert len(data.splits["train"].ids) == 2 * LENGTH
+
+
+def test_a_saved_vocabulary_is_used_and_one_of_the_size_of_the_model_is_learned(tmp_path):
+    files, asked = folder_of(tmp_path, input="the cat sat on the mat. " * 90), find_experiment("lm-pydoc-small")
+    small = replace(asked, model=replace(asked.model, arguments={**asked.model.arguments, "vocabulary_size": 258}))
+    experiment, data = TASK.load(small, files)
+    assert data.codec.vocabulary_size == experiment.model.arguments["vocabulary_size"] == 258
+    data.codec.save(tmp_path / "tokenizer.json")
+    _, again = TASK.load(asked, files, tmp_path / "tokenizer.json")
+    assert again.codec.fingerprint == TASK.codec(tmp_path / "tokenizer.json").fingerprint == data.codec.fingerprint
+
+
+def test_a_model_continues_the_beginnings_of_the_first_two_windows_or_the_prompts_asked_for(tmp_path):
+    files = folder_of(tmp_path, train="abcdefghijklmnopqrstuvwxyz" * 4, valid="zyxwvutsrqponmlkjihgfedcba")
+    experiment, data = TASK.load(replace(SMALL, length=12, samples=None), files)
+    assert data.prompts(experiment) == data.codec.encode_all(["zyxwvuts", "nmlkjihg"])
+    asked = replace(experiment, samples=SamplesConfig(prompts=("cab", "z")))
+    assert [data.codec.decode(ids) for ids in data.prompts(asked)] == ["cab", "z"]
+    _, short = TASK.load(experiment, folder_of(tmp_path, valid="abcd"))
+    assert [short.codec.decode(ids) for ids in short.prompts(experiment)] == ["abc"]  # the last token predicts nothing
+
+
+def test_the_figures_of_a_validation_are_plain_numbers_of_which_less_is_better():
+    batch = {"labels": np.zeros((1, 2), int), "weights": np.ones((1, 2), np.float32), "bytes": np.array([[2, 3]])}
+    figures = TASK.metrics(SMALL, [Scored(batch, np.ones((1, 2), np.float32), batch["labels"])])
+    assert {type(value) for value in figures.values()} == {float}
+    assert [(each.name, each.title, each.higher_is_better) for each in TASK.figures] == [
+        ("perplexity", "perplexity", False),
+        ("bits_per_byte", "bits per byte", False),
+    ]
+    assert not TASK.couples_rows

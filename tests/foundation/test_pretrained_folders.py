@@ -4,10 +4,12 @@ import json
 import os
 import pickle
 import warnings
+from functools import reduce
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.numpy import load_file, save_file
 from transformers_models import MODELS, folder_of_transformers
 
@@ -15,6 +17,7 @@ import torch_impl
 from shared.errors import IsogradError
 from shared.lazy.arrays import lazy, open_safetensors, write_safetensors
 from shared.pretrained.folder import Pretrained
+from shared.pretrained.table import FAMILIES
 from torch_impl.pretrained import from_pretrained, save_pretrained
 
 NAMES = tuple(MODELS)
@@ -76,6 +79,24 @@ def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warn
     own = theirs.config.to_dict()
     numbers = {key: value for key, value in fields.items() if isinstance(value, int | float | str)}
     assert numbers == {key: own[key] for key in numbers}
+
+
+CONFIGS = {
+    "bert": transformers.BertConfig,
+    "roberta": transformers.RobertaConfig,
+    "distilbert": transformers.DistilBertConfig,
+    "gpt2": transformers.GPT2Config,
+    "clip": transformers.CLIPConfig,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_field_that_a_config_leaves_out_has_the_value_that_transformers_gives_it(name):
+    theirs, family = CONFIGS[name](), FAMILIES[name]
+    ours = {field: default for field, (_, default) in family.fields.items()}
+    assert ours == {field: reduce(getattr, field.split("."), theirs) for field in ours}
+    fixed = {field: values[0] for field, values in family.fixed.items() if hasattr(theirs, field)}
+    assert fixed == {field: getattr(theirs, field) for field in fixed}
 
 
 RENAMES = {

@@ -190,7 +190,8 @@ def scored(predictions, labels, weights):
 
 
 def test_a_word_is_right_if_all_of_its_letters_are():
-    parts = [scored([[1, 2, 9], [1, 9, 3]], [[1, 2, 0], [1, 2, 3]], [[1, 1, 0], [1, 1, 1]])]
+    predictions, labels = [[1, 2, 9], [1, 9, 3], [9, 9, 9]], [[1, 2, 0], [1, 2, 3], [9, 9, 9]]
+    parts = [scored(predictions, labels, [[1, 1, 0], [1, 1, 1], [0, 0, 0]])]  # the last row is filled in
     found = TASK.metrics(find_experiment("translate-gru-h32-3k"), parts)
     assert (found["word_accuracy"], found["letter_accuracy"]) == (1 / 2, 4 / 5)
     assert found["perplexity"] == np.exp(1.0)

@@ -14,6 +14,8 @@ CRITERION = {"name": "Theirs", "rule": "means", "caught": 7, "of": 100, "alarms"
 SCORES = {  # every promise only just kept
     "device": "cpu",
     "versions": {"torch": "2.5", "jax": "0.10"},
+    "judged": 150,
+    "of": 150,
     "total": 100,
     "killed": 100,
     "located": 95,
@@ -30,6 +32,7 @@ SCORES = {  # every promise only just kept
 }
 ALARM = {"checked": 30, "alarms": 1, "names": ["7: MLP, forward, output"]}
 BROKEN = {  # what happened, and the clause that reports it
+    "too few judged": ({"judged": 149}, "149 of 150 judged, expected all"),
     "a fault that survives": ({"killed": 99, "survivors": ["a/jax"]}, "99 of 100 faults caught, expected all"),
     "too many located elsewhere": ({"located": 94}, "94 of 100 located, expected 95%"),
     "too many not named": ({"named": 8}, "8 of 10 named, expected 90%"),
@@ -55,6 +58,7 @@ def test_of_faults_in_a_dtype_that_was_asked_for_only_the_absence_of_alarms_is_p
     asked = SCORES | {"asked": ["bfloat16"], "killed": 60, "located": 50}
     assert fault_report.passed(asked)
     assert not fault_report.passed(asked | {"seeds": ALARM})
+    assert not fault_report.passed(asked | {"judged": 149})
 
 
 def test_planting_no_known_fault_breaks_no_promise():
@@ -89,3 +93,9 @@ def test_the_table_lists_every_name_that_went_wrong():
     )
     assert "Named wrong or not at all:\n\n- a/jax: D18, named None\n" in text
     assert "False alarms" not in text
+
+
+def test_a_table_of_an_unfinished_score_says_how_much_of_it_is_there():
+    text = fault_report.markdown(SCORES | {"judged": 149}, "isograd check --faults")
+    assert "\n- 149 of 150 pairs are judged; the same command goes on\n" in text
+    assert "are judged" not in fault_report.markdown(SCORES, "isograd check --faults")

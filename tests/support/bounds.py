@@ -35,14 +35,14 @@ def roundings_of_an_average_of_two(scale: float, width: int) -> float:
     return roundings(2 * width) * scale / 2
 
 
-def roundings_of_a_recurrence(steps: int, dtype: str) -> float:
-    """Some ten operations a step."""
-    return roundings(10 * steps, dtype)
-
-
 def roundings_of_a_deep_gradient() -> float:
     """Layers and sums of a deep model round 10,000 times in a row."""
     return roundings(10_000)
+
+
+def roundings_of_a_recurrent_layer(steps: int) -> float:
+    """In float32 some ten operations a step round."""
+    return roundings(10 * steps, "float32")
 
 
 def roundings_of_a_whole_run(dtype: str) -> float:

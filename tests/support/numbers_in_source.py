@@ -13,14 +13,31 @@ from bound_names import Bindings
 SPACINGS = {"finfo", "eps", "epsilon", "resolution", "spacing", "nextafter", "float_info"}
 BOUND = re.compile(r"roundings?(_|$)|unit_roundoff$")  # functions of bounds.py, and of the criterion
 MODULES = {"np", "numpy", "jnp", "torch", "math", "operator"}
+LIBRARIES = MODULES | {
+    "F",
+    "jax",
+    "nn",
+    "lax",
+    "scipy",
+    "bisect",
+    "statistics",
+    "json",
+    "random",
+    "float",
+    "ma",
+    "linalg",
+}
+BUILT_IN = {"divmod", "eval", "float", "hypot", "int", "pow", "round"}  # functions of Python that make numbers
 PASSING_ON = {
-    "abs", "all", "any", "array", "asarray", "bool", "Decimal", "dict", "float", "float16", "float32", "float64",
-    "Fraction", "full_like", "max", "maximum", "min", "minimum", "param", "SimpleNamespace", "sorted", "sum", "tensor",
+    "abs", "all", "any", "array", "asarray", "bool", "count_nonzero", "Decimal", "dict", "float", "float16", "float32",
+    "float64", "Fraction", "full_like", "max", "maximum", "min", "minimum", "param", "SimpleNamespace", "sorted", "sum",
+    "tensor",
 }  # fmt: skip
 CHOOSING = {
     "max", "min", "maximum", "minimum", "fmax", "fmin", "sorted", "clip", "clamp", "sign", "signbit", "heaviside",
 }  # fmt: skip
 COUNTING = {"len", "count", "index", "arange", "range", "integers", "permutation", "bit_length", "count_nonzero"}
+DATA = {"eye", "full", "linspace", "normal", "ones", "uniform", "zeros"}
 SIZES = {"size", "ndim", "shape", "st_size"}
 COUNTERS = {"step", "epoch"}  # keys of a run's records
 MOST_OPERATIONS = 16  # of one formula, which can be counted by eye
@@ -39,11 +56,45 @@ def numbers(node: ast.expr, known: Bindings, in_calls: bool = False) -> Iterator
             yield from [text] if re.search(r"[1-9]", text) else []
         case ast.Compare() | ast.Lambda() | ast.JoinedStr():
             return
+        case ast.Call() if is_a_number_in_disguise(node):
+            yield ast.unparse(node)
         case _:
             parts, rest = followed(node, known)
             yield from (number for part in parts for number in numbers(part, rest, in_calls))
+            yield from in_libraries(node, known) if isinstance(node, ast.Call) and is_of_a_library(node) else ()
             if in_calls and isinstance(node, ast.Call) and last_name(node) not in PASSING_ON:
                 yield from (ast.unparse(arg) for arg in node.args if is_fraction(arg))
+
+
+def in_libraries(node: ast.expr, known: Bindings, is_inside: bool = False) -> Iterator[str]:
+    """The fractions and spacings in what functions of libraries get: these may scale, clip or compare by them."""
+    if is_inside and (is_fraction(node) or (isinstance(node, ast.Attribute) and node.attr in SPACINGS)):
+        yield ast.unparse(node)
+    parts, rest = followed(node, known)
+    if isinstance(node, ast.Call) and is_of_a_library(node):
+        parts, is_inside = [*parts, *node.args], True
+    yield from (number for part in parts for number in in_libraries(part, rest, is_inside))
+
+
+def is_of_a_library(call: ast.Call) -> bool:
+    """True for a call of numpy, a framework or Python's own functions of numbers, which are no code under test."""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    if last_name(call) in PASSING_ON | COUNTING | DATA or (
+        owner is not None and last_name(owner) in {"random", "Generator"}
+    ):
+        return False
+    return last_name(call) in BUILT_IN if owner is None else last_name(owner) in LIBRARIES
+
+
+def is_a_number_in_disguise(call: ast.Call) -> bool:
+    """True for a number that Python computes or reads from literals: `math.ldexp(1, -10)`, `float("1e-" + "3")`."""
+    owner = last_name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    parts = [part for arg in call.args for part in ast.walk(arg)]
+    texts = any(isinstance(part, ast.Constant) and re.search(r"\d", str(part.value)) for part in parts)
+    makes_numbers = owner in {"math", "float", "json"} or last_name(call) in BUILT_IN | PASSING_ON
+    is_of_texts = any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts)
+    is_written = texts and not any(isinstance(part, ast.Name | ast.Call) for part in parts)
+    return is_written and makes_numbers and (is_of_texts or last_name(call) not in PASSING_ON)
 
 
 def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]:

@@ -5,10 +5,12 @@ In test code a comparison may hold zero, counts of integers, and names; every ot
 - a number, or the spacing of a dtype, on either side of <, <=, >, >= or of a function that compares like them
 - rounding, and integers made of scaled numbers, in anything that decides
 - minima, maxima and signs taken with a number, and formatted numbers, compared with ==
+- a fraction in a call of a library whose result is compared with zero or taken for true: `torch.relu(gap - 1e-3)`
+- equality of both sides in a shorter dtype, of a part of their bits or digits, or after a sum that absorbs them
 - a floor of the proof that is written down
 - calls that have a tolerance of their own
 
-Not seen are numbers that functions of other files return, and equality in a shorter dtype.
+Not seen are numbers that functions of other files return.
 """
 
 import ast
@@ -17,12 +19,29 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from bound_names import Bindings, Function, attributes, bindings, called, gathered, returned
-from numbers_in_source import CHOOSING, MODULES, is_count, is_fixed, is_whole, last_name, number_of, numbers, reached
+from numbers_in_source import (
+    CHOOSING,
+    MODULES,
+    SIZES,
+    in_libraries,
+    is_count,
+    is_fixed,
+    is_fraction,
+    is_whole,
+    last_name,
+    number_of,
+    numbers,
+    reached,
+)
 
 CLOSE = re.compile(r"(all|is|assert)_?close$|almost_?equal|approx(_equal)?$|gradcheck$|check_grads$|ulp$", re.I)
 TOLERANCE = re.compile(r"(^|_)([ar]?tol|tolerance)$", re.I)
 COMPARING = re.compile(r"(assert|_)?(_array)?_*([lg][te]|less|greater)(_?equal)?_*$", re.I)
 ROUNDING = {"round", "round_", "around", "rint", "trunc", "quantize", "floor", "ceil"}
+EQUAL = re.compile(r"(assert_)?(array_)?equal$|array_equal$|allequal$")
+SHORT = {"half", "bfloat16", "float16", "float32", "Float16", "int8"}
+MOST_DIGITS = 6  # of a number that may be added to both sides
+INTEGERS = {"int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "long"}
 DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
 PROOFS = {"prove": 2, "compare_noise": 2}  # functions of the criterion -> place of the floor among their arguments
 ORDERING = ast.Lt | ast.LtE | ast.Gt | ast.GtE
@@ -60,6 +79,7 @@ def breaches(node: ast.AST, known: Bindings, calls: dict[str, list[ast.Call]]) -
 def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
     yield from own_tolerance(node, known)
     yield from said_of_orders(node, known)
+    yield from said_of_halves(node)
     match node:
         case ast.Compare(left=left, comparators=others, ops=signs):
             for sides, sign in zip(pairwise([left, *others]), signs, strict=True):
@@ -71,6 +91,15 @@ def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
             yield from (f"the floor of a proof is {number}" for floor in floors for number in numbers(floor, known))
     for decided in decisions(node):
         yield from (f"decides by integers made of {number}" for number in scaled(decided, known))
+    for decided in truths(node):
+        yield from (f"decides by a function of {number}" for number in in_libraries(decided, known))
+    match node:
+        case ast.Compare(left=left, comparators=[right], ops=[ast.Eq() | ast.NotEq()]):
+            yield from said_of_digits((left, right), known)
+        case ast.Call(func=function, args=[left, right, *_]) if EQUAL.match(last_name(function)):
+            yield from said_of_digits((left, right), known)
+        case ast.Call(func=ast.Attribute(attr=name, value=left), args=[right]) if EQUAL.match(name):
+            yield from said_of_digits((left, right), known)
 
 
 def own_tolerance(node: ast.AST, known: Bindings) -> Iterator[str]:
@@ -93,6 +122,17 @@ def said_of_orders(node: ast.AST, known: Bindings) -> Iterator[str]:
             yield from said_of_order([function.value, *sides] if is_method and len(sides) == 1 else sides[:2], known)
 
 
+def said_of_halves(node: ast.AST) -> Iterator[str]:
+    """A comparison with a number that waits for its other side, and membership in what a call makes of numbers."""
+    match node:
+        case ast.Attribute(value=ast.Constant(value=int() | float() as number), attr=name) if COMPARING.match(name):
+            yield f"compares with {number}"
+        case ast.Call(args=[first, *others]) if last_name(node) == "partial" and COMPARING.match(last_name(first)):
+            yield from (f"compares with {number}" for other in others for number in numbers(other, {}))
+        case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Call(args=args)]):
+            yield from (f"compares with {ast.unparse(arg)}" for arg in args if is_fraction(arg))
+
+
 def said_of_order(sides: list[ast.expr], known: Bindings) -> Iterator[str]:
     """Counts may be compared with counts, draws with probabilities, and anything with zero."""
     if any(last_name(side) in DRAWS for side in sides):
@@ -109,8 +149,57 @@ def said_of_equal(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterator
             receiver = [call.func.value] if isinstance(call.func, ast.Attribute) else []
             found = (number for part in [*call.args, *receiver] for number in numbers(part, known))
             yield from (f"{last_name(call)} compares with {number}" for number in found if not number.isdigit())
+    if all(any(isinstance(node, ast.Call) and is_chosen(node) for node in reached(side, known)) for side in sides):
+        yield "compares what is chosen with numbers on both sides"
     if all(any(is_formatted(node) for node in reached(side, known)) for side in sides):
         yield "compares numbers that are formatted with few digits"
+
+
+def said_of_digits(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterator[str]:
+    """Equality may not leave out digits."""
+    if all(is_shortened(side) for side in sides):
+        yield "compares in a shorter dtype"
+    if all(is_cut(side) for side in sides):
+        yield "compares some of the digits"
+    for part in (part for side in sides for part in reached(side, known)):
+        match part:
+            case ast.BinOp(left=left, op=ast.RShift() | ast.BitAnd()) if is_view(left):
+                yield "compares some of the bits"
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+                numbers_added = (number for side in (left, right) if (number := number_of(side)))
+                yield from (
+                    f"absorbs what is smaller than {n}" for n in numbers_added if len(f"{abs(n):.0f}") > MOST_DIGITS
+                )
+            case ast.BinOp(left=left, op=ast.Mult(), right=right) if any(number_of(side) == 0 for side in sides):
+                found = (n for each in (left, right) for n in numbers(each, known) if not n.isdigit())
+                yield from (f"is lost in a product with {n}" for n in found if is_tiny(n))
+
+
+def is_shortened(node: ast.expr) -> bool:
+    """True for a cast to fewer digits."""
+    words = [node.func, *node.args] if isinstance(node, ast.Call) else []
+    return any(last_name(word) in SHORT or (isinstance(word, ast.Constant) and word.value in SHORT) for word in words)
+
+
+def is_cut(node: ast.expr) -> bool:
+    """True for the first letters of a number's text."""
+    match node:
+        case ast.Subscript(value=ast.Call(func=ast.Name(id="str" | "repr")), slice=ast.Slice()):
+            return True
+    return False
+
+
+def is_view(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and last_name(node) == "view"
+
+
+def is_tiny(number: str) -> bool:
+    """True for a number whose exponent has two digits: it may move what it multiplies below the smallest number."""
+    return bool(re.search(r"e-\d\d", number))
+
+
+def is_chosen(call: ast.Call) -> bool:
+    return last_name(call) in CHOOSING and any(number_of(arg) for arg in call.args)
 
 
 def decisions(node: ast.AST) -> list[ast.expr]:
@@ -125,20 +214,49 @@ def decisions(node: ast.AST) -> list[ast.expr]:
     return []
 
 
+def truths(node: ast.AST) -> list[ast.expr]:
+    """The values that a node takes for true, or compares with zero."""
+    if isinstance(node, ast.Compare) or is_equality(node):
+        sides = node.args if isinstance(node, ast.Call) else [node.left, *node.comparators]
+        return [side for side in sides if any(is_whole_or_none(other) for other in sides if other is not side)]
+    return [each for each in decisions(node) if not isinstance(each, ast.Compare) and not is_equality(each)]
+
+
+def is_equality(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and bool(EQUAL.match(last_name(node)))
+
+
+def is_whole_or_none(node: ast.expr) -> bool:
+    """True for zero, and for the number of all entries."""
+    is_size = isinstance(node, ast.Attribute) and node.attr in SIZES
+    return is_size or (isinstance(node, ast.Constant) and node.value == 0 and not isinstance(node.value, str))
+
+
 def scaled(node: ast.expr, known: Bindings) -> Iterator[str]:
     """Numbers that scale or divide what then becomes an integer."""
     for part in reached(node, known):
         match part:
-            case ast.Call(func=ast.Name(id="int"), args=[inner]):
+            case ast.Call(args=[inner]) if last_name(part) in INTEGERS:
                 inside = [inner]
+            case ast.Call(func=ast.Name(id="divmod"), args=args):
+                inside = args
+            case ast.Call(func=ast.Attribute(attr="long" | "int" | "short", value=value), args=[]):
+                inside = [value]
             case ast.BinOp(left=left, op=ast.FloorDiv() | ast.Mod(), right=right) if not is_text(left):
                 inside = [left, right]
-            case ast.Call(func=ast.Attribute(attr="astype", value=value), args=[ast.Name(id="int")]):
+            case ast.Call(func=ast.Attribute(attr="astype" | "to" | "type", value=value), args=[dtype]) if is_integer(
+                dtype
+            ):
                 inside = [value]
             case _:
                 continue
         unclear = [each for each in inside if not is_count(each, known)]
         yield from (n for each in unclear for n in numbers(each, known) if is_scaled(each, known) or not n.isdigit())
+
+
+def is_integer(dtype: ast.expr) -> bool:
+    """True for the name of an integer's dtype, in whichever form."""
+    return last_name(dtype) in INTEGERS or (isinstance(dtype, ast.Constant) and dtype.value in INTEGERS)
 
 
 def is_scaled(node: ast.expr, known: Bindings) -> bool:

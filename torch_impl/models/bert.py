@@ -41,7 +41,6 @@ class BertEmbeddings(nn.Module):
         self.token_embedding = NormalEmbedding(config.vocabulary_size, width, config.padding_idx)
         self.position_embedding = NormalEmbedding(config.sequence_length, width, config.padded_position)
         has_types = config.token_types > 0
-        has_types = config.token_types > 0
         self.token_type_embedding = NormalEmbedding(config.token_types, width) if has_types else None
         self.norm = LayerNorm(width, config.eps)
         self.dropout = Dropout(config.dropout)

@@ -5,26 +5,33 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 from flax import nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from proofs import SIDES, assert_proven
+from transformers.activations import ACT2FN
 from transformers_models import as_published, folder_of_transformers
 
+import crosscheck
 import jax_impl
 import torch_impl
+from crosscheck.criterion import prove
 from crosscheck.recording import torch_side
 from crosscheck.recording.nesting import as_call
 from crosscheck.recording.precision import full_precision
 from crosscheck.recording.values import Options
+from jax_impl.layers.pretrained import activations as jax_activations
 from shared.lazy.arrays import lazy
 from shared.lazy.layouts import lazily_from
 from shared.pretrained.folder import Pretrained, read_config
 from shared.pretrained.table import FAMILIES
+from torch_impl.layers.pretrained import activations as torch_activations
 
 OPTIONS = Options(np.dtype("float64"))
 PACKAGES = {"torch": torch_impl, "jax": jax_impl}
@@ -175,3 +182,25 @@ def test_a_model_of_a_folder_equals_transformers_in_outputs_and_all_gradients(na
     theirs = folder_of_transformers(tmp_path, name)
     inputs = drawn_inputs(name, np.random.default_rng(1), 37, padding=int(name.startswith("Roberta")))
     assert_equal_to_transformers(tmp_path, name, theirs, inputs)
+
+
+@pytest.mark.parametrize(("side", "place"), [("torch", torch.from_numpy), ("jax", jnp.asarray)])
+def test_with_labels_a_classifier_gives_the_mean_loss_and_the_logits(side, place):
+    pair = crosscheck.build_pair("BertForSentenceClassification")
+    module, inputs = getattr(pair, side), {name: place(array) for name, array in pair.inputs.items()}
+    module.eval()
+    labels = np.arange(len(pair.inputs["inputs"])) % 2
+    with torch.no_grad():
+        loss, logits = module(**inputs, labels=place(labels))
+        assert np.array_equal(np.asarray(logits), np.asarray(module(**inputs)))
+    expected = F.cross_entropy(torch.tensor(np.asarray(logits)), torch.from_numpy(labels))
+    assert prove(expected.numpy(), np.asarray(loss), 0.0).agrees
+
+
+@pytest.mark.usefixtures("float64_in_jax")
+@pytest.mark.parametrize("name", torch_activations.ACTIVATIONS)
+def test_an_activation_is_what_transformers_calls_by_this_name(name):
+    x = np.linspace(-5, 5, 101)
+    expected = ACT2FN[name](torch.from_numpy(x)).numpy()
+    assert prove(expected, torch_activations.activate(torch.from_numpy(x), name).numpy(), 0.0).agrees
+    assert prove(expected, np.asarray(jax_activations.activate(jnp.asarray(x), name)), 0.0).agrees

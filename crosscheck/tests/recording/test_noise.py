@@ -113,6 +113,15 @@ def test_a_sum_has_the_roundings_of_all_its_partial_sums():
     assert max(abs(each - exact) for each in moved) > roundings(4, "bfloat16") * exact
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sum_near_zero_of_a_product_and_a_bias_may_fall_on_either_side_of_it(dtype):
+    rows, weight = torch.linspace(0.1, 0.9, 7, dtype=torch.float64).expand(64, 7), torch.linspace(1, 2, 7)[None]
+    rounded = [each.to(getattr(torch, dtype)) for each in (rows[:1], weight)]
+    bias = -F.linear(*rounded)[0]
+    _, moved = shadows(lambda x: F.linear(x, rounded[1], bias).relu(), dtype, rows)
+    assert all(0 < np.count_nonzero(each) < each.size for each in moved)
+
+
 def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():
     x = torch.ones(4000, dtype=torch.float64)
     exact, moved = shadows(lambda x: x * 0.3, "bfloat16", x)

@@ -41,6 +41,7 @@ WIDE = {  # the operations of exponentials, logarithms, roots and means, and tor
 SOFTMAX = {"torch": {"_softmax", "_softmax_backward_data"}, "jax": {"exp"}}
 NORM = {"torch": {"sqrt", "mean", "pow"}, "jax": {"sqrt", "integer_pow"}}
 CROSS_ENTROPY = {"torch": {"_log_softmax", "_log_softmax_backward_data"}, "jax": {"exp", "log"}}
+TANH = {"torch": {"tanh"}, "jax": {"tanh"}}
 MUST_OCCUR = {  # what is computed in float32 inside a twin
     "attn_softmax": SOFTMAX,
     "masked_softmax": SOFTMAX,
@@ -49,6 +50,9 @@ MUST_OCCUR = {  # what is computed in float32 inside a twin
     "Attn": SOFTMAX,
     "LayerNorm": NORM,
     "cross_entropy": CROSS_ENTROPY,
+    "CausalSelfAttention:additive": TANH,
+    "ActivatedMLP:tanh": TANH,
+    "FeedForward": {"torch": {"gelu"}, "jax": {"tanh"}},
 }
 
 

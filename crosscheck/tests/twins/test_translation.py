@@ -1,5 +1,8 @@
 """Translators: padding changes no loss, greedy words are equal in both frameworks, and right where predictions are."""
 
+import itertools
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ import torch_impl
 from crosscheck import criterion
 from shared.configs.translation import ARCHITECTURES, TranslationConfig
 from shared.data.pairs.batches import EXACT, PairOrder, ladder
-from shared.data.pairs.letters import END, Letters
+from shared.data.pairs.letters import END, START, Letters
 from shared.data.pairs.pig_latin import pig_latin
 from shared.errors import IsogradError
 from shared.foreign_layouts import to_foreign
@@ -83,6 +86,27 @@ def test_a_word_is_written_exactly_where_its_letters_are_predicted(name):
     written_in_full = np.array([END in row for row in torch_impl.translate(module, [s for s, _ in PAIRS], 9)])
     judged = (batch["weights"] > 0) & ~(is_end & ~written_in_full[:, None])  # words that were cut have no end
     assert np.array_equal(predicted[judged], batch["labels"][judged])
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_what_is_attended_to_is_that_of_the_target_behind_the_start_mark(side):
+    module = getattr(crosscheck.build_pair("Translator:additive"), side)
+    source, target = PAIRS[2]
+    package, place = {"torch": (torch_impl, to_tensor), "jax": (jax_impl, jnp.asarray)}[side]
+    inputs = (np.array([source]), np.ones((1, len(source)), bool), np.array([[START, *target]]))
+    module.eval()
+    with torch.no_grad():
+        expected = np.asarray(module.look(*map(place, inputs)))
+    assert criterion.prove(expected, package.look(module, source, target)[0], 0.0).agrees
+
+
+def test_a_word_that_has_ended_stays_ended():
+    module = crosscheck.build_pair("Translator:additive").torch
+    words = ["".join(letters) for letters in itertools.product("abcdefgh", "klmnop")]
+    written = torch_impl.translate(module, [CODEC.encode(word) for word in words], 7)
+    behind = [row[list(row).index(END) :] for row in written if END in row[:-1]]
+    assert len({len(row) for row in behind}) > 1
+    assert {int(letter) for row in behind for letter in row} == {END}
 
 
 def both(pair):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from places import child_environment
 
-from crosscheck.twins.workers import JOBS_FOR_A_WORKER, run_all
+from crosscheck.twins.workers import JOBS_FOR_A_WORKER, run_all, run_as_done
 from shared.errors import IsogradError
 
 pytestmark = pytest.mark.slow
@@ -54,6 +54,17 @@ def test_many_jobs_run_in_other_processes_and_come_back_in_their_order():
 @pytest.mark.parametrize("count", [0, 1, len(MANY) - 1])
 def test_a_few_jobs_run_here(count):
     assert list(run_all(where, range(count))) == [(job, os.getpid()) for job in range(count)]
+
+
+def first_is_slow(job: int) -> int:
+    time.sleep(2 if job == 0 else 0)
+    return job
+
+
+def test_what_is_known_first_comes_first_where_the_order_does_not_matter():
+    found = list(run_as_done(first_is_slow, range(3), workers=2))
+    assert found[-1] == (0, 0)
+    assert sorted(found) == [(job, job) for job in range(3)]
 
 
 @pytest.mark.parametrize("jobs", [range(4), MANY], ids=["here", "in workers"])
