@@ -153,4 +153,5 @@ def _called(kind: type) -> list[str]:
         if not alias.name[0].isupper()
     ]
     own = [name.partition(".")[2].replace(".", "/") for name in names if name.startswith("torch_impl.")]
-    return [f"{name}.py" for name in own if (ROOT / "torch_impl" / f"{name}.py").exists()]
+    files = [f"{name}.py" for name in own]
+    return [file for file in files if all((ROOT / f"{side}_impl" / file).exists() for side in SIDES)]

@@ -57,6 +57,7 @@ LOOKUPS = (
     ("take($t, $ids, *$rest)", "take($t, {ids}, *$rest)"),
 )
 NEXT_TO_LAST = range(1, 7)
+BEHIND_PADDING = "$x.cumsum(1) * $x + $p"  # positions of RoBERTa
 TABLES = (
     *(Mistake("D33", f"the padding row is {row}", (("$x.padding_idx", str(row)),), throughout=True,
               phases=("forward", "parameter gradient")) for row in (None, 0, 1, 2, 3, "$x.weight.shape[0] - 1")),
@@ -72,6 +73,11 @@ TABLES = (
     *(Mistake("D35", f"positions start {shift} places later", (("arange($n, *$rest)",
       f"arange($n, *$rest) + {shift}"),), "position|embedding")
       for shift in (1, 2)),
+    *(Mistake("D35", what, ((BEHIND_PADDING, new),), "position|embedding|bert") for what, new in (
+        ("positions behind padding start one place earlier", f"{BEHIND_PADDING} - 1 * $x"),
+        ("padding takes up positions", "($x | True).cumsum(1) + $p"),
+        ("padding has the position of the token before", "$x.cumsum(1) + $p"))),
+    Mistake("D35", "padding is token 0", (("$ids != $p", "$ids != 0"),), "position|embedding|bert"),
 )  # fmt: skip
 
 SHAPES = (
