@@ -117,14 +117,17 @@ def test_the_cost_of_a_deterministic_xla_is_that_of_the_benchmarks():
     assert f"takes {deterministic['milliseconds']:.1f} ms in place of {usual['milliseconds']:.1f}" in TEXT
 
 
-def test_the_steps_on_a_gpu_are_those_of_their_benchmark():
-    steps = benchmarks("h200-steps-bfloat16")["steps"]
-    table = re.findall(
-        r"^\| `(reviews-\d)` \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|$", PAGES["docs/gpu.md"], re.MULTILINE
-    )
-    assert len(table) == 7
+STEPS = re.compile(r"^\| `(reviews-\d)` \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype):
+    before, _, after = PAGES["docs/gpu.md"].partition("In float32, with TF32 off")
+    table = STEPS.findall(before if dtype == "bfloat16" else after)
+    steps = benchmarks(f"h200-steps-{dtype}")["steps"]
+    assert len(table) * 2 == len(steps)
     for name, *shown in table:
-        torch, jax = (one(steps, case=f"{name}, bfloat16", side=side) for side in ("torch", "jax"))
+        torch, jax = (one(steps, case=f"{name}, {dtype}", side=side) for side in ("torch", "jax"))
         speeds = [f"{row['examples_per_second']:,.0f}" for row in (torch, jax)]
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]
 
