@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.nesting import flat_outputs, map_arguments
@@ -203,6 +204,12 @@ def _prepared(module: Module, options: Options) -> Module:
     return module
 
 
+def _numpy_dtype(tensor: Tensor) -> np.dtype:
+    """Found by no operation that a flip could replace or that would draw a rounding."""
+    with torch._C.DisableTorchFunction(), _disable_current_modes():
+        return to_numpy(torch.zeros((), dtype=tensor.dtype)).dtype
+
+
 def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> Tensors:
     wanted = {name: tensor for name, tensor in outputs.items() if tensor.requires_grad}
     trained = {name: tensor for name, tensor in sources.items() if tensor.requires_grad}
@@ -210,7 +217,7 @@ def _gradients(outputs: Tensors, sources: Tensors, options: Options) -> Tensors:
     if not wanted or not trained:
         return gradients
     cotangents = [
-        to_tensor(cotangent(name, tuple(output.shape), to_numpy(output.new_zeros(())).dtype, options), output.device)
+        to_tensor(cotangent(name, tuple(output.shape), _numpy_dtype(output), options), output.device)
         for name, output in wanted.items()
     ]
     found = torch.autograd.grad(list(wanted.values()), list(trained.values()), cotangents, materialize_grads=True)

@@ -128,8 +128,8 @@ class ScheduleConfig:
 
     name: str = "constant"
     warmup: int = 0
-    warmup_part: float = 0.0
     horizon: int | None = None
     final: float = 0.0
     every: int = 1
     factor: float = 1.0
+    warmup_part: float = 0.0

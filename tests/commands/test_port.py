@@ -26,7 +26,8 @@ from torch_impl import build as torch_build
 from torch_impl import weight_files as torch_files
 from torch_impl.weights import parameter_shapes
 
-CLASSES = [name for name, twin in TWINS.items() if not twin.function and name != "SinusoidalPositions"]  # no weights
+WITHOUT_WEIGHTS = ("SinusoidalPositions", "SimpleAttentionFree", "RandomFeatureAttention")
+CLASSES = [name for name, twin in TWINS.items() if not twin.function and name not in WITHOUT_WEIGHTS]
 DTYPES = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float64))
 BUILDS = {torch_files: torch_build, jax_files: jax_build}
 SMALL = "ReviewClassifierGRU:encoder_only"

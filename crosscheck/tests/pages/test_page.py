@@ -20,6 +20,8 @@ FAULT = FAULTS["gelu-by-sigmoid/jax"]
 PHONE, SHEET = 360, 690  # pixels: a narrow phone; the width between the margins of a sheet of A4
 SCORES = {
     "total": 4,
+    "judged": 50,
+    "of": 50,
     "killed": 3,
     "located": 2,
     "known": 3,

@@ -93,7 +93,7 @@ def test_a_recording_comes_back_from_its_file_as_it_was(tmp_path):
 
 def test_every_option_comes_back_from_the_file(tmp_path):
     options = Options(
-        np.dtype("f4"), True, False, "cuda", 2, "decode", (7, 2**32 - 9), None, True, 3, False, ("float32",), 5
+        np.dtype("f4"), True, False, "cuda", 2, "decode", (7, 2**32 - 9), None, True, 3, False, ("float32",), 5, "GRU"
     )
     assert all(getattr(options, f.name) != f.default for f in fields(Options) if f.name not in NOT_KEPT)
     replace(crosscheck.record(torch.sin, X), options=options).save(tmp_path / "torch")

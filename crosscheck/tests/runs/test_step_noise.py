@@ -18,7 +18,7 @@ class Side:
     def __init__(self, off=0.0, dtype=np.float64):
         self.off, self.dtype, self.loaded = off, dtype, []
 
-    def init_state(self):
+    def init_state(self, initial=None):
         return self.state_from_arrays({"weights/a": np.linspace(1, 2, 7), "step": np.array(0)})
 
     def state_from_arrays(self, arrays):
