@@ -35,7 +35,7 @@ class Search:
         """Finish trials until there are `count` of them; a trial that diverges counts as failed."""
         for trial in self.study.trials:
             if trial.state.name.lower() not in FINISHED:
-                self._finish(trial.number, trial.params, progress)
+                self._go_on_with(trial, progress)
         while len(self.study.trials) < count:
             self.study.sampler = _sampler(self.space.seed + len(self.study.trials))
             trial = self.study.ask()

@@ -1,7 +1,7 @@
 """Arrays that are read when they are needed, so that weights larger than memory can pass through."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,8 +127,3 @@ def cast_floats(arrays: Mapping[str, LazyArray], dtype: np.dtype | None) -> Lazy
         name: array if dtype is None or array.dtype not in floats else array.astype(dtype)
         for name, array in arrays.items()
     }
-
-
-def total_bytes(arrays: Iterable[LazyArray]) -> int:
-    """The size of all arrays together."""
-    return sum(array.nbytes for array in arrays)

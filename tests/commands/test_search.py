@@ -7,6 +7,7 @@ from fake_backend import FakeBackend
 
 from experiments import cli
 from experiments.search.outcome import TABLE
+from experiments.search.space import Space
 from experiments.search.trials import JOURNAL
 from experiments.training import launch
 from shared.run_folder import best_checkpoint, read_state
@@ -49,6 +50,18 @@ def test_an_interrupted_trial_is_finished(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "start", start)
     capsys.readouterr()
     assert searched(capsys, 2)["trials"] == whole
+
+
+def test_a_trial_that_was_stopped_before_it_had_drawn_its_values_counts_as_failed(capsys, monkeypatch):
+    def stopping(space, trial):
+        trial.suggest_categorical("batch_size", space.batch_sizes)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Space, "drawn", stopping)
+        assert cli.main([*SEARCH, "--trials", "2"]) == 130
+    capsys.readouterr()
+    assert [row["state"] for row in searched(capsys, 2)["trials"]] == ["fail", "complete"]
 
 
 def test_the_best_trial_has_the_best_validation_and_is_scored_on_every_split(capsys, tmp_path):
