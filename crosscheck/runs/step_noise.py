@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import torch
 
-from crosscheck.criterion import Verdict, compare_noise, difference, movement, norm, unit_roundoff
+from crosscheck.criterion import PROOF, Verdict, compare_noise, difference, movement, norm, unit_roundoff
 from crosscheck.recording.precision import full_precision
 from crosscheck.runs.random_rounding import RandomRounding
 from crosscheck.runs.one_step import ABSENT, MOVED, Judged, Quantities, Start, judged, make_from, prove
@@ -74,8 +74,9 @@ class NoiseRule:
         verdict = compare_noise(a, b, largest, exact, self.moved[quantity, name], roundoff=0.0)
         if not np.isfinite(verdict.bound):  # both sides overflow where float64 does not
             return ABSENT
-        self.bounds[quantity, name] = max(self.bounds.get((quantity, name), 0.0), verdict.bound)
-        return replace(verdict, undecided=False)  # what noise hides, the proof sees
+        bound = max(verdict.bound, PROOF)  # no stricter than the proof, where a tensor is rounding alone
+        self.bounds[quantity, name] = max(self.bounds.get((quantity, name), 0.0), bound)
+        return replace(verdict, bound=bound, undecided=False)  # what noise hides, the proof sees
 
 
 @contextmanager
