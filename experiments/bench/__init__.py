@@ -1,21 +1,24 @@
-"""Every benchmark by name; each returns rows that compare sides timed in turn."""
+"""Every benchmark by name; each returns or yields rows that compare sides timed in turn, and may have a figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from experiments.bench.dropout import bench_dropout
 from experiments.bench.gru import bench_gru
+from experiments.bench.gru_figure import gru_figure
 from experiments.bench.loading import bench_loading
 from experiments.bench.options import Options
 from experiments.bench.runner import bench_runner
 from experiments.bench.steps import bench_steps
 from experiments.bench.timing import Row
+from experiments.reports.drawing import Drawn
 
-BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
+BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "steps": bench_steps,
     "runner": bench_runner,
     "dropout": bench_dropout,
     "gru": bench_gru,
     "loading": bench_loading,
 }
+FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 
-__all__ = ["BENCHMARKS", "Options"]
+__all__ = ["BENCHMARKS", "FIGURES", "Options"]

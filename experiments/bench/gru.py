@@ -1,14 +1,15 @@
-"""A GRU layer against those of the frameworks: nn.GRU, called and replayed as a CUDA graph, and nnx.RNN."""
+"""A GRU layer against those of the frameworks: nn.GRU, called and replayed as a CUDA graph, nnx.RNN, a scan of XLA."""
 
-from collections.abc import Callable
-from functools import partial
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
-from experiments.bench.workload import BLOCK_SECONDS
 
 Work = Callable[[], Any]  # launches the layer once and gives its outputs and gradients
 
@@ -19,7 +20,7 @@ class Layer(NamedTuple):
     batch_size: int
     steps: int
     hidden_size: int
-    directions: int
+    directions: int = 1
 
     def __str__(self) -> str:
         return f"B{self.batch_size} T{self.steps} H{self.hidden_size}" + ", both ways" * (self.directions - 1)
@@ -34,45 +35,79 @@ class Side(NamedTuple):
     is_compared: bool = True  # with float64: its weights are those of the others
 
 
+Planned = tuple[Layer, tuple[str, ...], tuple[str, ...] | None]  # the ways, and the sides if not all
 LAYERS = {
-    "cpu": (Layer(8, 16, 32, 1),),
+    "cpu": (Layer(8, 16, 32),),
     "cuda": (
-        *(Layer(128, 256, hidden_size, 1) for hidden_size in (256, 512, 1024)),
-        *(Layer(32, 256, 512, 1), Layer(512, 256, 512, 1), Layer(512, 256, 256, 2)),
+        *(Layer(128, 256, 512), Layer(128, 256, 256), Layer(32, 256, 512), Layer(1, 256, 512), Layer(256, 256, 512)),
+        *(Layer(256, 256, 256), Layer(128, 256, 256, 2), Layer(512, 256, 512, 2)),
     ),
 }
-WAYS = {"forward": "forward", "both": "forward and backward"}
+CENTRE = Layer(128, 256, 512)  # of the curves, along each of which one of its sizes varies
+VARIED = {"batch_size": (8, 64, 512), "steps": (32, 128, 512, 1024), "hidden_size": (64, 128, 1024)}
+CURVES = {"cpu": (), "cuda": tuple(CENTRE._replace(**{name: n}) for name, sizes in VARIED.items() for n in sizes)}
+WAYS = {"forward": "forward", "both": "with gradients"}
+OURS = ("isograd in torch", "isograd in JAX")
 BASE = {"cpu": "nn.GRU", "cuda": "nn.GRU, replayed"}
+GOALS = {("both", CENTRE): 0.30, ("both", CENTRE._replace(hidden_size=256)): 0.20}  # of the base's time, on a GPU
+GOAL = {"forward": 0.6, "both": 0.45}  # of all other layers
+BLOCK_SECONDS = 0.05  # or one call, if that takes longer
 
 
-def bench_gru(options: Options) -> list[Row]:
-    """Rows of each layer, forward and with its gradients; errors are relative L2 distances from float64."""
-    return [row for layer in LAYERS[options.device] for row in _rows(layer, options)]
+def bench_gru(options: Options) -> Iterator[Row]:
+    """Rows of each layer, forward and with its gradients, then of the curves, with gradients and the fastest sides.
+
+    Errors are relative L2 distances from float64.
+    """
+    planned: list[Planned] = [(layer, tuple(WAYS), None) for layer in LAYERS[options.device]]
+    planned += [(layer, ("both",), (*OURS, BASE[options.device])) for layer in CURVES[options.device]]
+    in_jax = [_only(_jax_sides(layer, options), names) for layer, _, names in planned]
+    _compile(
+        [
+            getattr(side, way)
+            for (_, ways, _), made in zip(planned, in_jax, strict=True)
+            for side in made.values()
+            for way in ways
+        ]
+    )
+    for (layer, ways, names), made in zip(planned, in_jax, strict=True):
+        yield from _rows(layer, _only(_torch_sides(layer, options), names) | made, ways, options)
+        made.clear()  # its arrays
 
 
-def _rows(layer: Layer, options: Options) -> list[Row]:
-    arrays = _arrays(layer)
-    sides = {name: side for make in (_torch_sides, _jax_sides) for name, side in make(layer, arrays, options).items()}
-    exact = _in_float64(layer, arrays, options)
-    rows = []
-    for way, name in WAYS.items():
-        blocks = {each: _block_of(getattr(side, way), side.wait) for each, side in sides.items()}
+def _only(sides: dict[str, Side], names: tuple[str, ...] | None) -> dict[str, Side]:
+    return {name: side for name, side in sides.items() if names is None or name in names}
+
+
+def _compile(works: list[Work]) -> None:
+    """Call each for the first time, all at once: XLA compiles on one core."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda work: work() and None, works):
+            pass
+
+
+def _rows(layer: Layer, sides: dict[str, Side], ways: tuple[str, ...], options: Options) -> Iterator[Row]:
+    exact = _in_float64(layer, options)
+    for way in ways:
+        blocks = {name: _block_of(getattr(side, way), side.wait) for name, side in sides.items()}
         for row in rows_of(in_turn(blocks, options.rounds), BASE[options.device]):
             side = sides[row["side"]]
-            case = f"{layer}, {options.dtype}, {name}"
+            has_goal = row["side"] in OURS and options.device == "cuda"
+            goal = {"goal": GOALS.get((way, layer), GOAL[way])} if has_goal else {}
             error = _error(getattr(side, way)(), exact) if side.is_compared else {}
-            rows.append({"case": case, **row, **error})
-    return rows
+            sizes = {**layer._asdict(), "way": way}
+            yield {"case": f"{layer}, {options.dtype}, {WAYS[way]}", **row, **error, **goal, **sizes}
 
 
+@lru_cache(maxsize=1)
 def _arrays(layer: Layer) -> dict[str, np.ndarray]:
     """Inputs (B, T, H), gradients of the outputs, and the weights of each direction as nn.GRU has them."""
     random = np.random.default_rng(0)
     batch_size, steps, size, directions = layer
     bound = size**-0.5
     return {
-        "inputs": random.normal(size=(batch_size, steps, size)),
-        "upstream": random.normal(size=(batch_size, steps, directions * size)),
+        "inputs": random.standard_normal((batch_size, steps, size), np.float32),
+        "upstream": random.standard_normal((batch_size, steps, directions * size), np.float32),
         "weight_ih": random.uniform(-bound, bound, (directions, 3 * size, size)),
         "weight_hh": random.uniform(-bound, bound, (directions, 3 * size, size)),
         "bias_ih": random.uniform(-bound, bound, (directions, 3 * size)),
@@ -93,25 +128,27 @@ def _block_of(work: Work, wait: Callable[[Any], object]) -> Callable[[], Cost]:
     return lambda: timed(partial(run, times), times)
 
 
-def _error(found: tuple[Any, ...], exact: tuple[np.ndarray, ...]) -> Row:
-    """The distances of the outputs and, if there, of the gradient of the inputs."""
+def _error(found: tuple[Any, ...], exact: tuple[Any, ...]) -> Row:
+    """The distances of the outputs and, if there, of the gradient of the inputs, measured on the device."""
     columns = ("error", "gradient_error")
-    pairs = zip(columns, map(_numbers, found[:2]), exact, strict=False)
-    return {column: float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)) for column, ours, theirs in pairs}
+    pairs = zip(columns, map(_doubled, found[:2]), exact, strict=False)
+    return {column: float((ours - theirs).norm() / theirs.norm()) for column, ours, theirs in pairs}
 
 
-def _numbers(array: Any) -> np.ndarray:
-    if hasattr(array, "detach"):
-        array = array.detach().cpu().double()
-    return np.asarray(array, np.float64)
-
-
-def _in_float64(layer: Layer, arrays: dict[str, np.ndarray], options: Options) -> tuple[np.ndarray, ...]:
+def _doubled(array: Any) -> Any:
+    """The array of either framework as a tensor of float64."""
     import torch
 
-    device = torch.device(options.device)
-    results = _torch_work(_nn_gru(layer, arrays, device, torch.float64), arrays, device, torch.float64)(True)
-    return tuple(map(_numbers, results[:2]))
+    return (array if isinstance(array, torch.Tensor) else torch.from_dlpack(array)).detach().double()
+
+
+def _in_float64(layer: Layer, options: Options) -> tuple[Any, ...]:
+    """The outputs and the gradient of the inputs."""
+    import torch
+
+    arrays, device = _arrays(layer), torch.device(options.device)
+    work = _torch_work(_nn_gru(layer, arrays, device, torch.float64), arrays, device, torch.float64)
+    return work(True)[:2]
 
 
 def _nn_gru(layer: Layer, arrays: dict[str, np.ndarray], device: Any, dtype: Any) -> Any:
@@ -161,13 +198,14 @@ def _torch_work(module: Any, arrays: dict[str, np.ndarray], device: Any, dtype: 
     return work
 
 
-def _torch_sides(layer: Layer, arrays: dict[str, np.ndarray], options: Options) -> dict[str, Side]:
+def _torch_sides(layer: Layer, options: Options) -> dict[str, Side]:
     import torch
 
     from torch_impl.precision import use_exact_matmul
     from torch_impl.recorded import Recording
 
     use_exact_matmul()
+    arrays = _arrays(layer)
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     ours = _torch_work(_torch_twin(layer, arrays, device, dtype), arrays, device, dtype)
     theirs = _torch_work(_nn_gru(layer, arrays, device, dtype), arrays, device, dtype)
@@ -183,7 +221,7 @@ def _torch_sides(layer: Layer, arrays: dict[str, np.ndarray], options: Options) 
     return sides | ({"nn.GRU, replayed": side(theirs, True)} if on_gpu else {})
 
 
-def _jax_sides(layer: Layer, arrays: dict[str, np.ndarray], options: Options) -> dict[str, Side]:
+def _jax_sides(layer: Layer, options: Options) -> dict[str, Side]:
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -193,6 +231,7 @@ def _jax_sides(layer: Layer, arrays: dict[str, np.ndarray], options: Options) ->
     from jax_impl.precision import use_exact_matmul
 
     use_exact_matmul()
+    arrays = _arrays(layer)
     size, device, dtype = layer.hidden_size, find_device(options.device), jnp.dtype(options.dtype)
     inputs, upstream = (jax.device_put(jnp.asarray(arrays[name], dtype), device) for name in ("inputs", "upstream"))
 
@@ -216,12 +255,17 @@ def _jax_sides(layer: Layer, arrays: dict[str, np.ndarray], options: Options) ->
             is_compared,
         )
 
-    ours = (GRU if layer.directions == 1 else BidirectionalGRU)(size, size, rngs=nnx.Rngs(0))
-    for direction, cell in enumerate(_cells(ours)):
-        for part, suffix in ((cell.input_proj, "ih"), (cell.hidden_proj, "hh")):
-            part.kernel[...] = jnp.asarray(arrays[f"weight_{suffix}"][direction].T)
-            part.bias[...] = jnp.asarray(arrays[f"bias_{suffix}"][direction])
+    def ours(implementation: str) -> Any:
+        kind = GRU if layer.directions == 1 else BidirectionalGRU
+        module = kind(size, size, implementation=implementation, rngs=nnx.Rngs(0))
+        for direction, cell in enumerate(_cells(module)):
+            for part, suffix in ((cell.input_proj, "ih"), (cell.hidden_proj, "hh")):
+                part.kernel[...] = jnp.asarray(arrays[f"weight_{suffix}"][direction].T)
+                part.bias[...] = jnp.asarray(arrays[f"bias_{suffix}"][direction])
+        return side(module, True)
+
     alone = [nnx.RNN(nnx.GRUCell(size, size, dtype=dtype, rngs=nnx.Rngs(number))) for number in range(layer.directions)]
     start = jnp.zeros((layer.batch_size, size), dtype)
     theirs, start = (alone[0], start) if layer.directions == 1 else (nnx.Bidirectional(*alone), (start, start))
-    return {"isograd in JAX": side(ours, True), "nnx.RNN": side(theirs, False, initial_carry=start)}
+    others = {"a scan": ours("library")} if device.platform == "gpu" else {}  # elsewhere it is ours
+    return {"isograd in JAX": ours("fused"), "nnx.RNN": side(theirs, False, initial_carry=start), **others}

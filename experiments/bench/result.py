@@ -30,8 +30,11 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict[str, Any]:
-    """Rows by benchmark; milliseconds are medians over the rounds, ratios are medians of those within a round."""
+def document(options: Options, command: str) -> dict[str, Any]:
+    """What a measurement began with; rows by benchmark are still to come, and "finished" tells that all are there.
+
+    Milliseconds are medians over the rounds, ratios are medians of those within a round.
+    """
     smallest = experiment_for("reviews-1-small", options)
     return {
         "command": command,
@@ -43,7 +46,8 @@ def document(rows: dict[str, list[Row]], options: Options, command: str) -> dict
         },
         "backends": {name: backend_for(smallest, name, options.dtype, options.device).describe() for name in PACKAGES},
         "rounds": options.rounds,
-        "benchmarks": rows,
+        "finished": False,
+        "benchmarks": {},
     }
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from experiments.bench import BENCHMARKS, Options
+from experiments.bench import BENCHMARKS, FIGURES, Options
 from experiments.bench.result import document, print_table
 from experiments.catalogue import EXPERIMENTS, find_experiment
 from experiments.commands.options import command_line, part_lists
@@ -58,15 +58,21 @@ def bench(
         find_experiment(name)
     if out is not None:
         check_folder(out)
-        check_files(out, (FILE,))
+        figures = [] if (out / FILE).exists() else [f"{name}.svg" for name in chosen if name in FIGURES]
+        check_files(out, (FILE, *figures))
     options = Options(device, dtype, experiment, batch_size, rounds)
-    rows = {}
     with counting("timing", quiet=json) as progress:
         _load_frameworks(device, dtype)
+        found = document(options, typed)
         for done, name in enumerate(chosen):
             progress(done, len(chosen), name)
-            rows[name] = BENCHMARKS[name](options)
-    _tell(document(rows, options, typed), out, json=json)
+            rows = found["benchmarks"][name] = []
+            for row in BENCHMARKS[name](options):
+                rows.append(row)
+                _keep(found, out)
+    found["finished"] = True
+    _keep(found, out)
+    _tell(found, out, json=json)
 
 
 def _check_sizes(batch_size: int | None, rounds: int) -> None:
@@ -85,14 +91,28 @@ def _load_frameworks(device: str, dtype: str) -> None:
         find_backend(name, dtype=dtype, device=device)
 
 
-def _tell(found: dict[str, Any], out: Path | None, *, json: bool) -> None:
+def _keep(found: dict[str, Any], out: Path | None) -> None:
+    """Write all that was measured so far, so that a benchmark that is stopped leaves its rows."""
     if out is not None:
         write_json(out / FILE, found)
+
+
+def _draw(found: dict[str, Any], out: Path) -> list[Path]:
+    """The figures that were written."""
+    drawn = [FIGURES[name](rows) for name, rows in found["benchmarks"].items() if name in FIGURES]
+    figures = [figure for figure in drawn if figure is not None]
+    for figure in figures:
+        figure.write(out, with_png=False)
+    return [out / f"{figure.name}.svg" for figure in figures]
+
+
+def _tell(found: dict[str, Any], out: Path | None, *, json: bool) -> None:
+    written = [] if out is None else [out / FILE, *_draw(found, out)]
     if json:
         print_json(found)
         return
     for name, rows in found["benchmarks"].items():
         print(f"{name}:")
         print_table(rows)
-    if out is not None:
-        print(f"wrote {out / FILE}")
+    if written:
+        print(f"wrote {', '.join(map(str, written))}")

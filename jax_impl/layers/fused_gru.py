@@ -35,18 +35,18 @@ def fused_gru(
     hidden_states: Float[Array, "LD B H"],
     layers: Sequence[Sequence[Cell]],
     lengths: Int[Array, "B"] | None,
+    may_be_ours: bool,
 ) -> tuple[Float[Array, "B T DH"], Float[Array, "LD B H"]]:
-    """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end."""
+    """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end.
+
+    Only where `may_be_ours`, a layer can be our kernel.
+    """
     weights = [
         [_Weights(*(a[...] for part in cell for a in (part.kernel, part.bias))) for cell in each] for each in layers
     ]
-    if not serves(inputs, hidden_states.shape[-1]):
+    if not (may_be_ours and serves(inputs, hidden_states.shape[-1])):
         return _loops(inputs, hidden_states, weights, lengths)
     return jax.lax.platform_dependent(inputs, hidden_states, weights, lengths, cuda=_kernels, default=_loops)
-
-
-def _weights(x: Linear, hidden: Linear) -> _Weights:
-    return _Weights(x.kernel[...], x.bias[...], hidden.kernel[...], hidden.bias[...])
 
 
 def _kernels(

@@ -90,8 +90,9 @@ class GRU(nnx.Module):
     ) -> tuple[Float[Array, "B T H"], Float[Array, "L B H"]]:
         if hidden_states is None:
             hidden_states = jnp.zeros((len(self.cells), inputs.shape[0], self.hidden_size), inputs.dtype)
-        if self.implementation == "fused":
-            return fused_gru(inputs, hidden_states, [_projections(cell) for cell in self.cells], lengths)
+        if self.implementation != "reference":
+            layers = [_projections(cell) for cell in self.cells]
+            return fused_gru(inputs, hidden_states, layers, lengths, self.implementation == "fused")
         valid = valid_steps(inputs, lengths)
         finals = []
         for cell, h in zip(self.cells, hidden_states, strict=True):
@@ -125,9 +126,9 @@ class BidirectionalGRU(nnx.Module):
     ) -> tuple[Float[Array, "B T H2"], Float[Array, "L2 B H"]]:
         if hidden_states is None:
             hidden_states = jnp.zeros((2 * len(self.forward_cells), inputs.shape[0], self.hidden_size), inputs.dtype)
-        if self.implementation == "fused":
+        if self.implementation != "reference":
             layers = [_projections(*both) for both in zip(self.forward_cells, self.backward_cells, strict=True)]
-            return fused_gru(inputs, hidden_states, layers, lengths)
+            return fused_gru(inputs, hidden_states, layers, lengths, self.implementation == "fused")
         valid = valid_steps(inputs, lengths)
         states = hidden_states
         finals = []

@@ -5,7 +5,8 @@ from typing import Any
 
 from shared.configs.optimizer import AdamWConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 
-IMPLEMENTATIONS = ("reference", "fused")  # of a layer: written like the mathematics, or as fast as its framework allows
+# Of a layer: written like the mathematics, as fast as we can, or as fast as the framework's own (cuDNN; a scan of XLA).
+IMPLEMENTATIONS = ("reference", "fused", "library")
 
 
 @dataclass(frozen=True)

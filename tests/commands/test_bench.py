@@ -13,9 +13,10 @@ from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import Options, dropout, gru, timing, workload
+from experiments.bench import BENCHMARKS, Options, dropout, gru, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
+from experiments.exit_codes import INTERRUPTED
 from experiments.training import runner
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
@@ -166,3 +167,22 @@ def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(mon
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
         assert all(row[name] < roundings_of_a_recurrent_layer(LAYER.steps) for name in compared)
+
+
+def test_a_benchmark_that_is_stopped_leaves_its_rows_and_its_curves_are_drawn(monkeypatch):
+    cost = timing.rows_of({"": [timing.Cost(1.0, 1.0)]}, "")[0]
+    sides, layers = (*gru.OURS, gru.BASE["cuda"]), (gru.CENTRE, *gru.CURVES["cuda"])
+    rows = [{**cost, "case": "a", "side": side, **each._asdict(), "way": "both"} for each in layers for side in sides]
+
+    def stopped(options):
+        yield from rows
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(BENCHMARKS, "gru", stopped)
+    assert cli.main(["bench", "gru", "--out", "found"]) == INTERRUPTED
+    found = json.loads(Path("found/bench.json").read_text())
+    assert (found["benchmarks"]["gru"], found["finished"]) == (rows, False)
+    monkeypatch.setitem(BENCHMARKS, "gru", lambda options: rows)
+    assert cli.main(["bench", "gru", "--out", "found"]) == 0
+    assert json.loads(Path("found/bench.json").read_text())["finished"]
+    assert Path("found/gru.svg").read_text().startswith("<svg")

@@ -25,9 +25,13 @@ def fused_gru(
     hidden_states: Float[Tensor, "LD B H"],
     layers: Sequence[Sequence[Cell]],
     lengths: Int[Tensor, "B"] | None,
+    may_be_ours: bool,
 ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
-    """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end."""
-    served = serves(inputs, hidden_states.shape[-1])
+    """Outputs of the last layer and final states; a layer has D = 1 or 2 cells, and the second reads from the end.
+
+    Only where `may_be_ours`, a layer can be our kernel.
+    """
+    served = may_be_ours and serves(inputs, hidden_states.shape[-1])
     if lengths is None and not served:
         return _library_gru(inputs, hidden_states, layers)
     finals = []

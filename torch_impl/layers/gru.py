@@ -85,8 +85,9 @@ class GRU(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], Float[Tensor, "L B H"]]:
         if hidden_states is None:
             hidden_states = inputs.new_zeros(len(self.cells), inputs.shape[0], self.hidden_size)
-        if self.implementation == "fused":
-            return fused_gru(inputs, hidden_states, [_projections(cell) for cell in self.cells], lengths)
+        if self.implementation != "reference":
+            layers = [_projections(cell) for cell in self.cells]
+            return fused_gru(inputs, hidden_states, layers, lengths, self.implementation == "fused")
         valid = valid_steps(inputs, lengths)
         finals = []
         for cell, h in zip(self.cells, hidden_states.unbind(0), strict=True):
@@ -119,9 +120,9 @@ class BidirectionalGRU(nn.Module):
     ) -> tuple[Float[Tensor, "B T H2"], Float[Tensor, "L2 B H"]]:
         if hidden_states is None:
             hidden_states = inputs.new_zeros(2 * len(self.forward_cells), inputs.shape[0], self.hidden_size)
-        if self.implementation == "fused":
+        if self.implementation != "reference":
             layers = [_projections(*both) for both in zip(self.forward_cells, self.backward_cells, strict=True)]
-            return fused_gru(inputs, hidden_states, layers, lengths)
+            return fused_gru(inputs, hidden_states, layers, lengths, self.implementation == "fused")
         valid = valid_steps(inputs, lengths)
         states = hidden_states.unbind(0)
         finals = []
