@@ -1,8 +1,10 @@
 """Study: what a GPT makes of other similarities, shared projections and other positions, trained by the same budget."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,8 +59,11 @@ def ablations(
         check_choice("ablation", name, ABLATIONS)
     prepared = prepare(find_experiment(f"ablation-{PLAIN}"), None)
     baseline = prepared.data.baseline()["perplexity"]
-    plain = [_both(_ablated(prepared, PLAIN, steps, seed + number), times) for number in range(seeds)]
-    others = {name: _both(_ablated(prepared, name, steps, seed), times) for name in names if name != PLAIN}
+    ablated = [name for name in names if name != PLAIN]
+    jobs = [_ablated(prepared, PLAIN, steps, seed + number) for number in range(seeds)]
+    jobs += [_ablated(prepared, name, steps, seed) for name in ablated]
+    trained = _all_trained(jobs, times)
+    plain, others = trained[:seeds], dict(zip(ablated, trained[seeds:], strict=True))
     found = {PLAIN: plain[0], **others}
     claims = [_learns(name, trained, baseline) for name, trained in found.items()]
     claims += [_beside(name, trained, plain) for name, trained in others.items()]
@@ -73,11 +78,17 @@ def _ablated(prepared: Prepared, name: str, steps: int, seed: int) -> Prepared:
     return replace(prepared, experiment=replace(experiment, model=model, steps=steps, seed=seed))
 
 
-def _both(prepared: Prepared, times: Sequence[int]) -> Both:
-    return Both(*(_trained(side, prepared, times) for side in Both._fields))
+def _all_trained(jobs: Sequence[Prepared], times: Sequence[int]) -> list[Both]:
+    """Each of the `jobs` with both frameworks, several at a time."""
+    from crosscheck.twins.workers import run_all
+
+    sides = [(side, job) for job in jobs for side in Both._fields]
+    trained = run_all(partial(_trained, times=times), sides, min(os.cpu_count() or 1, len(jobs)))
+    return [Both(*pair) for pair in zip(trained, trained, strict=True)]
 
 
-def _trained(side: str, prepared: Prepared, times: Sequence[int]) -> Trained:
+def _trained(job: tuple[str, Prepared], times: Sequence[int]) -> Trained:
+    side, prepared = job
     experiment = prepared.experiment
     backend = backend_for(experiment, side, "float32", "cpu")
     state, rate, losses, clock = backend.init_state(), rate_by_step(prepared), [], [time.perf_counter()]
