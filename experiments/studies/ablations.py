@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from experiments.catalogue import find_experiment
 from experiments.catalogue.ablations import ABLATIONS, LONGEST, PLAIN
 from experiments.plain_text import printable
 from experiments.studies.checks import check_size
+from experiments.studies.counters import allocated
 from experiments.studies.study import Both, Claim, Curve, Figure, Findings
 from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for
@@ -23,17 +24,22 @@ from shared.configs.validation import check_choice
 
 TIMES = tuple(2**power for power in range(LONGEST.bit_length()))  # the training length, at an evaluation
 SAMPLED = "torch"  # one text is enough to see what a model has learned
+COSTS = (  # fields of Trained
+    ("seconds", "time", "median of a step"),
+    ("bytes", "memory", "what PyTorch allocates in a step, JAX's temporary arrays"),
+)
 UNIGRAM = 1.0  # derived: a ratio to the perplexity of the tokens' frequencies, below which a model has learned
 
 
 class Trained(NamedTuple):
-    """The loss of each step, the perplexity on windows of some times the training length, the median seconds of a step,
-    and how the model continues a prompt.
+    """The loss of each step, the perplexity on windows of some times the training length, the median seconds of a step
+    and the bytes that it allocates, and how the model continues a prompt.
     """
 
     losses: np.ndarray
     perplexities: np.ndarray
     seconds: float = 0.0
+    bytes: float = 0.0
     sample: str = ""
 
 
@@ -67,7 +73,7 @@ def ablations(
     found = {PLAIN: plain[0], **others}
     claims = [_learns(name, trained, baseline) for name, trained in found.items()]
     claims += [_beside(name, trained, plain) for name, trained in others.items()]
-    claims += [_time(name, trained, plain[0]) for name, trained in others.items()]
+    claims += [_cost(name, trained, plain[0], *cost) for cost in COSTS for name, trained in others.items()]
     return Findings(claims, (_curves(found), _lengths(found, times)))
 
 
@@ -99,7 +105,21 @@ def _trained(job: tuple[str, Prepared], times: Sequence[int]) -> Trained:
     longer = [replace(prepared, experiment=replace(experiment, length=each * experiment.length)) for each in times]
     perplexities = [evaluate(backend, state, each)["perplexity"] for each in longer]
     text = samples(backend, state, prepared)[0]["text"] if side == SAMPLED else ""
-    return Trained(np.array(losses), np.array(perplexities), float(np.median(np.diff(clock))), text)
+    bytes_of_a_step = MEMORY[side](backend, lambda: backend.train_step(state, batch, rate(0)))
+    return Trained(np.array(losses), np.array(perplexities), float(np.median(np.diff(clock))), bytes_of_a_step, text)
+
+
+def _memory_in_torch(backend: Any, step: Callable[[], object]) -> float:
+    return allocated(step)
+
+
+def _memory_in_jax(backend: Any, step: Callable[[], object]) -> float:
+    """Of the compiled updates, one for each shape of a batch, the most."""
+    updates = (program for (name, *_), program in backend.executables.items() if name == "update")
+    return max(float(program.memory_analysis().temp_size_in_bytes) for program in updates)
+
+
+MEMORY: dict[str, Callable[[Any, Callable[[], object]], float]] = {"torch": _memory_in_torch, "jax": _memory_in_jax}
 
 
 def _learns(name: str, trained: Both, baseline: float) -> Claim:
@@ -108,9 +128,9 @@ def _learns(name: str, trained: Both, baseline: float) -> Claim:
     return Claim(words, "perplexity / that of frequencies < 1", ratio, UNIGRAM)
 
 
-def _time(name: str, trained: Both, plain: Both) -> Claim:
-    ratio = Both(*(getattr(trained, side).seconds / getattr(plain, side).seconds for side in Both._fields))
-    return Claim(f"the time of {name}", "median of a step / that of the plain model", ratio)
+def _cost(name: str, trained: Both, plain: Both, field: str, title: str, formula: str) -> Claim:
+    ratio = Both(*(getattr(each, field) / getattr(base, field) for each, base in zip(trained, plain, strict=True)))
+    return Claim(f"the {title} of {name}", f"{formula} / that of the plain model", ratio)
 
 
 def _beside(name: str, trained: Both, plain: Sequence[Both]) -> Claim:
