@@ -24,10 +24,15 @@ from shared.arrays import Arrays
 
 Taps = dict[str, jax.Array]
 
-# Each program runs once, so compile time dominates: on a CPU the machine code can stay unoptimised, and on a GPU
-# autotuning can be skipped. The float64 proof needs no more; where rounding is judged, programs compile as users' do.
+# Each program runs once, so compile time dominates: on a CPU the machine code can stay unoptimised, by XLA's older
+# emitters, which take a quarter of the time, and on a GPU autotuning can be skipped. The float64 proof needs no more;
+# where rounding is judged, programs compile as users' do.
 COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
-    "cpu": {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1},
+    "cpu": {
+        "xla_backend_optimization_level": 0,
+        "xla_cpu_parallel_codegen_split_count": 1,
+        "xla_cpu_use_fusion_emitters": False,
+    },
     "cuda": {"xla_gpu_autotune_level": 0},
 }
 

@@ -1,9 +1,11 @@
 """Study: what a GPT makes of other similarities, shared projections and other positions, trained by the same budget."""
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from experiments.catalogue import find_experiment
 from experiments.catalogue.ablations import ABLATIONS, LONGEST, PLAIN
 from experiments.plain_text import printable
 from experiments.studies.checks import check_size
+from experiments.studies.counters import allocated
 from experiments.studies.study import Both, Claim, Curve, Figure, Findings
 from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for
@@ -21,17 +24,22 @@ from shared.configs.validation import check_choice
 
 TIMES = tuple(2**power for power in range(LONGEST.bit_length()))  # the training length, at an evaluation
 SAMPLED = "torch"  # one text is enough to see what a model has learned
+COSTS = (  # fields of Trained
+    ("seconds", "time", "median of a step"),
+    ("bytes", "memory", "what PyTorch allocates in a step, JAX's temporary arrays"),
+)
 UNIGRAM = 1.0  # derived: a ratio to the perplexity of the tokens' frequencies, below which a model has learned
 
 
 class Trained(NamedTuple):
-    """The loss of each step, the perplexity on windows of some times the training length, the median seconds of a step,
-    and how the model continues a prompt.
+    """The loss of each step, the perplexity on windows of some times the training length, the median seconds of a step
+    and the bytes that it allocates, and how the model continues a prompt.
     """
 
     losses: np.ndarray
     perplexities: np.ndarray
     seconds: float = 0.0
+    bytes: float = 0.0
     sample: str = ""
 
 
@@ -57,12 +65,15 @@ def ablations(
         check_choice("ablation", name, ABLATIONS)
     prepared = prepare(find_experiment(f"ablation-{PLAIN}"), None)
     baseline = prepared.data.baseline()["perplexity"]
-    plain = [_both(_ablated(prepared, PLAIN, steps, seed + number), times) for number in range(seeds)]
-    others = {name: _both(_ablated(prepared, name, steps, seed), times) for name in names if name != PLAIN}
+    ablated = [name for name in names if name != PLAIN]
+    jobs = [_ablated(prepared, PLAIN, steps, seed + number) for number in range(seeds)]
+    jobs += [_ablated(prepared, name, steps, seed) for name in ablated]
+    trained = _all_trained(jobs, times)
+    plain, others = trained[:seeds], dict(zip(ablated, trained[seeds:], strict=True))
     found = {PLAIN: plain[0], **others}
     claims = [_learns(name, trained, baseline) for name, trained in found.items()]
     claims += [_beside(name, trained, plain) for name, trained in others.items()]
-    claims += [_time(name, trained, plain[0]) for name, trained in others.items()]
+    claims += [_cost(name, trained, plain[0], *cost) for cost in COSTS for name, trained in others.items()]
     return Findings(claims, (_curves(found), _lengths(found, times)))
 
 
@@ -73,11 +84,17 @@ def _ablated(prepared: Prepared, name: str, steps: int, seed: int) -> Prepared:
     return replace(prepared, experiment=replace(experiment, model=model, steps=steps, seed=seed))
 
 
-def _both(prepared: Prepared, times: Sequence[int]) -> Both:
-    return Both(*(_trained(side, prepared, times) for side in Both._fields))
+def _all_trained(jobs: Sequence[Prepared], times: Sequence[int]) -> list[Both]:
+    """Each of the `jobs` with both frameworks, several at a time."""
+    from crosscheck.twins.workers import run_all
+
+    sides = [(side, job) for job in jobs for side in Both._fields]
+    trained = run_all(partial(_trained, times=times), sides, min(os.cpu_count() or 1, len(jobs)))
+    return [Both(*pair) for pair in zip(trained, trained, strict=True)]
 
 
-def _trained(side: str, prepared: Prepared, times: Sequence[int]) -> Trained:
+def _trained(job: tuple[str, Prepared], times: Sequence[int]) -> Trained:
+    side, prepared = job
     experiment = prepared.experiment
     backend = backend_for(experiment, side, "float32", "cpu")
     state, rate, losses, clock = backend.init_state(), rate_by_step(prepared), [], [time.perf_counter()]
@@ -88,7 +105,21 @@ def _trained(side: str, prepared: Prepared, times: Sequence[int]) -> Trained:
     longer = [replace(prepared, experiment=replace(experiment, length=each * experiment.length)) for each in times]
     perplexities = [evaluate(backend, state, each)["perplexity"] for each in longer]
     text = samples(backend, state, prepared)[0]["text"] if side == SAMPLED else ""
-    return Trained(np.array(losses), np.array(perplexities), float(np.median(np.diff(clock))), text)
+    bytes_of_a_step = MEMORY[side](backend, lambda: backend.train_step(state, batch, rate(0)))
+    return Trained(np.array(losses), np.array(perplexities), float(np.median(np.diff(clock))), bytes_of_a_step, text)
+
+
+def _memory_in_torch(backend: Any, step: Callable[[], object]) -> float:
+    return allocated(step)
+
+
+def _memory_in_jax(backend: Any, step: Callable[[], object]) -> float:
+    """Of the compiled updates, one for each shape of a batch, the most."""
+    updates = (program for (name, *_), program in backend.executables.items() if name == "update")
+    return max(float(program.memory_analysis().temp_size_in_bytes) for program in updates)
+
+
+MEMORY: dict[str, Callable[[Any, Callable[[], object]], float]] = {"torch": _memory_in_torch, "jax": _memory_in_jax}
 
 
 def _learns(name: str, trained: Both, baseline: float) -> Claim:
@@ -97,9 +128,9 @@ def _learns(name: str, trained: Both, baseline: float) -> Claim:
     return Claim(words, "perplexity / that of frequencies < 1", ratio, UNIGRAM)
 
 
-def _time(name: str, trained: Both, plain: Both) -> Claim:
-    ratio = Both(*(getattr(trained, side).seconds / getattr(plain, side).seconds for side in Both._fields))
-    return Claim(f"the time of {name}", "median of a step / that of the plain model", ratio)
+def _cost(name: str, trained: Both, plain: Both, field: str, title: str, formula: str) -> Claim:
+    ratio = Both(*(getattr(each, field) / getattr(base, field) for each, base in zip(trained, plain, strict=True)))
+    return Claim(f"the {title} of {name}", f"{formula} / that of the plain model", ratio)
 
 
 def _beside(name: str, trained: Both, plain: Sequence[Both]) -> Claim:

@@ -28,10 +28,16 @@ def _count_in_torch(f: Callable[..., Any], *arguments: Any) -> Cost:
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
             f(*arguments)
-        with torch.autograd.profiler.profile(use_kineto=False, profile_memory=True) as profile:
-            f(*arguments)
-    allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.function_events)
-    return Cost(float(counter.get_total_flops()), float(allocated))
+        return Cost(float(counter.get_total_flops()), allocated(lambda: f(*arguments)))
+
+
+def allocated(work: Callable[[], object]) -> float:
+    """The bytes that PyTorch allocates on the CPU for this work, whether it frees them or not."""
+    import torch
+
+    with torch.autograd.profiler.profile(use_kineto=False, profile_memory=True) as profile:
+        work()
+    return float(sum(max(0, event.self_cpu_memory_usage) for event in profile.function_events))
 
 
 def _count_in_jax(f: Callable[..., Any], *arguments: Any) -> Cost:

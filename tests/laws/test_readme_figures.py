@@ -138,16 +138,24 @@ def test_the_full_runs_of_language_models_are_those_of_their_table():
     rows = re.findall(
         r"^\| `(lm-[\w-]+)` \| (torch|jax) \| (\w+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d,]+) \|$", page, re.M
     )
-    assert len(rows) == 4
+    assert len(rows) == 6
     for name, backend, dtype, steps, loss, perplexity, best in rows:
         (line,) = [line for line in results.splitlines() if line.startswith(f"| {name} |") and f"| {backend} |" in line]
         assert f"| {dtype} |" in line
         assert f"| {perplexity} | {loss} |" in line
         assert f"| {best} | {steps} |" in line
-    difference = re.search(r"differ by at most ([\d.e-]+)\. The whole table", page)[1]
-    assert (
-        f"lm-hopkins, data wikitext-2, float32: the losses of torch and jax differ by at most {difference} (" in results
+    difference = re.search(r"steps of `lm-hopkins`, .* differ by at most ([\d.e-]+),", page)[1]
+    assert re.search(
+        rf"- lm-hopkins, .*, float32: the losses of torch and jax differ by at most {difference} \(", results
     )
+
+
+def test_both_frameworks_wrote_the_texts_that_the_page_shows():
+    page, samples = PAGES["docs/language-models.md"], (RESULTS / "lm_samples_h200.md").read_text()
+    (shown,) = re.findall(r"^ .* » .*$", page, re.M)
+    written = {side: re.findall(rf"^- lm-hopkins, {side}, .*?: (.*)$", samples, re.M) for side in ("torch", "jax")}
+    assert shown in written["torch"]
+    assert written["torch"] == written["jax"]
 
 
 def test_the_fine_tuned_runs_are_those_of_their_tables():

@@ -142,9 +142,9 @@ def _angles(steps: int, width: int) -> Tensor:
 
 
 def _sinusoids(steps: int, width: int) -> Tensor:
-    """The sine and the cosine of each angle, in turn."""
+    """The sine and the cosine of each angle, in turn, with a mean square of 0.02^2."""
     angles = _angles(steps, width)
-    return torch.stack((torch.sin(angles), torch.cos(angles)), -1).flatten(-2)[:, :width]
+    return 0.02 * math.sqrt(2) * torch.stack((torch.sin(angles), torch.cos(angles)), -1).flatten(-2)[:, :width]
 
 
 def _weights(a: Arguments, scores: Tensor, visible: Tensor) -> Tensor:

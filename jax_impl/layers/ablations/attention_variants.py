@@ -8,9 +8,11 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jax_impl.precision import at_least_float32
+from shared.configs.gpt import DEVIATION
 
 EPSILON = 1e-12  # added to a squared length, so that a vector of zeros has a gradient
 LONGEST_PERIOD = 10_000.0  # of sinusoids, divided by 2 pi
+AMPLITUDE = DEVIATION * 2**0.5  # of sinusoids: their mean square is that of learned positions at the start
 
 
 def cosine_similarities(Q: Float[Array, "*B T d"], K: Float[Array, "*B S d"]) -> Float[Array, "*B T S"]:
@@ -37,10 +39,13 @@ def additive_similarities(Q: Float[Array, "*B T d"], K: Float[Array, "*B S d"]) 
 
 
 def add_sinusoids(x: Float[Array, "B T E"], positions: Int[Array, "C T"]) -> Float[Array, "B T E"]:
-    """x plus sin(p / 10000^(i / E)) in even places i and the cosine of the same angle in the next (Vaswani 2017)."""
+    """x plus a sin(p / 10000^(i / E)) in even places i and a times the cosine of the same angle in the next.
+
+    Vaswani 2017 has a = 1, beside tokens of size 1; GPT-2's tokens, drawn from N(0, 0.02), would drown in that.
+    """
     angles = angles_of(at_least_float32(x), positions)
     is_even = jnp.arange(x.shape[-1]) % 2 == 0
-    return x + jnp.where(is_even, jnp.sin(angles), jnp.cos(angles)).astype(x.dtype)
+    return x + (AMPLITUDE * jnp.where(is_even, jnp.sin(angles), jnp.cos(angles))).astype(x.dtype)
 
 
 def rotate(x: Float[Array, "B m T d"], positions: Int[Array, "C T"]) -> Float[Array, "B m T d"]:

@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from shared.configs.gpt import DEVIATION
 from torch_impl.precision import at_least_float32
 
 EPSILON = 1e-12  # added to a squared length, so that a vector of zeros has a gradient
 LONGEST_PERIOD = 10_000.0  # of sinusoids, divided by 2 pi
+AMPLITUDE = DEVIATION * 2**0.5  # of sinusoids: their mean square is that of learned positions at the start
 
 
 def cosine_similarities(Q: Float[Tensor, "*B T d"], K: Float[Tensor, "*B S d"]) -> Float[Tensor, "*B T S"]:
@@ -37,10 +39,13 @@ def additive_similarities(Q: Float[Tensor, "*B T d"], K: Float[Tensor, "*B S d"]
 
 
 def add_sinusoids(x: Float[Tensor, "B T E"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B T E"]:
-    """x plus sin(p / 10000^(i / E)) in even places i and the cosine of the same angle in the next (Vaswani 2017)."""
+    """x plus a sin(p / 10000^(i / E)) in even places i and a times the cosine of the same angle in the next.
+
+    Vaswani 2017 has a = 1, beside tokens of size 1; GPT-2's tokens, drawn from N(0, 0.02), would drown in that.
+    """
     angles = angles_of(at_least_float32(x), positions)
     is_even = torch.arange(x.shape[-1], device=x.device) % 2 == 0
-    return x + torch.where(is_even, torch.sin(angles), torch.cos(angles)).to(x.dtype)
+    return x + (AMPLITUDE * torch.where(is_even, torch.sin(angles), torch.cos(angles))).to(x.dtype)
 
 
 def rotate(x: Float[Tensor, "B m T d"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B m T d"]:
