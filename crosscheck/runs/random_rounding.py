@@ -2,9 +2,9 @@
 
 Every input and output of every arithmetic operation, forward and backward, is multiplied by 1 + d, with d uniform and
 the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Perturbing the
-terms of a sum, and not only its result, preserves the noise of a sum that cancels. An operation with a sum inside is
-taken apart, so that the sum is rounded as well. The spread of a few such runs is the noise that any honest
-implementation in that precision shows, even where a gradient is zero in theory.
+terms of a sum, and not only its result, preserves the noise of a sum that cancels; a softmax is taken apart, so that
+the sums inside move as well. The spread of a few such runs is the noise that any honest implementation in that
+precision shows, even where a gradient is zero in theory.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import get_decompositions
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from crosscheck.recording.rounding.taken_apart import parts_of
 
 SPREAD = 3**0.5  # uniform on (-SPREAD, SPREAD) has standard deviation 1
 EXACT = frozenset([  # operations that move numbers without rounding them
@@ -21,13 +22,6 @@ EXACT = frozenset([  # operations that move numbers without rounding them
     "slice_backward", "index_select", "gather", "masked_fill", "zeros", "zeros_like", "new_zeros", "ones",
     "ones_like", "full", "full_like", "scalar_tensor", "arange", "empty_like", "_unsafe_view", "neg", "abs", "relu",
     "threshold_backward", "tril",
-])  # fmt: skip
-# Operations with a sum inside. Moving their operands alone cancels: a softmax's backward pass gives every row a sum of 0,
-# whatever comes in, and what shifts all scores alike would have a gradient without the noise of the sum of each row.
-APART = get_decompositions([
-    torch.ops.aten._softmax, torch.ops.aten._softmax_backward_data, torch.ops.aten._log_softmax,
-    torch.ops.aten._log_softmax_backward_data, torch.ops.aten.native_layer_norm,
-    torch.ops.aten.native_layer_norm_backward,
 ])  # fmt: skip
 WRITTEN = {"native_batch_norm": (3, 4)}  # positions of arguments written in place, which the schema does not declare
 
@@ -43,9 +37,9 @@ class RandomRounding(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if operation in APART:
+        if parts := parts_of(operation, args):
             with self:
-                return APART[operation](*args, **(kwargs or {}))
+                return parts(*args, **(kwargs or {}))
         name = operation._schema.name.removeprefix("aten::")
         if name in EXACT or operation.is_view or operation._schema.is_mutable:
             return operation(*args, **(kwargs or {}))
