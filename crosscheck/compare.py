@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from crosscheck.criterion import MORE_DRAWS
 from crosscheck.judging.conditioning import ill_conditioned
 from crosscheck.judging.decision import FLOAT32_GAP, decided, offered
+from crosscheck.judging.false_alarms import are_open
 from crosscheck.judging.first_divergence import Found, as_divergence, find_first
 from crosscheck.judging.isolation import innermost, isolate
 from crosscheck.judging.judge import decisive, judge, uneven_calls, unmatched
@@ -67,7 +69,11 @@ def compare(
     check_dtypes(sides, options)
     comparison = Comparison(*sides, arguments, options, rules, layouts or {})
     ours, theirs = comparison.recordings()
-    report = _decided(_judged(ours, theirs, comparison), comparison)
+    report = _judged(ours, theirs, comparison)
+    if comparison.ours.recorded is None and are_open(report.rows, options.dtype):
+        ours = replace(ours, noise=comparison.noise_of(MORE_DRAWS))
+        report = _judged(ours, theirs, comparison)
+    report = _decided(report, comparison)
     report = replace(report, rows=ill_conditioned(report.rows, comparison, ours, theirs))
     if not report.agrees:
         return _past_rounding(_located(report, ours, theirs, comparison), comparison)

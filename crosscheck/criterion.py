@@ -15,6 +15,7 @@ import numpy as np
 # derived: float64 roundoff is 1.1e-16; this allows for the 10**4 roundings of a deep gradient, but not for a fault
 PROOF = 1e-12
 NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
+DRAWS, MORE_DRAWS = 12, 48  # of random rounding; the latter where an error is near the bound of the former
 SPREAD = 3**-0.5  # standard deviation of one rounding, which is off by up to one unit roundoff either way
 
 

@@ -13,6 +13,7 @@ from crosscheck.pairing.renaming import Rules, in_shapes_of, without_left_out
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.axis_order import Order
+from crosscheck.recording.noise import Noise
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.values import NARROW, Options, Values
@@ -59,6 +60,10 @@ class Comparison:
     def in_float64(self) -> "Comparison":
         """The same comparison with both sides widened to float64, whatever they cast to."""
         return replace(self, options=replace(self.options, dtype=PROOF_DTYPE, widen=NARROW))
+
+    def noise_of(self, draws: int) -> Noise | None:
+        """The noise of the torch side from this number of draws."""
+        return replace(self, options=replace(self.options, noise_runs=draws))._canonical(self.ours).noise
 
     def jax_recording(self, ours: Recording) -> Recording:
         """The JAX side's recording, with parameters in the shapes of torch's and calls under torch's numbers."""

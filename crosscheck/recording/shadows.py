@@ -18,6 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from crosscheck.recording.rounding.taken_apart import parts_of
 from torch_impl.weights import to_numpy
 
 WRITTEN = {"native_batch_norm": (3, 4)}  # positions of arguments written in place, which the schema does not declare
@@ -76,6 +77,9 @@ class Shadows(TorchDispatchMode):
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if parts := parts_of(operation, args):
+            with self:
+                return parts(*args, **kwargs)
         written = _written(operation, args, kwargs)
         if operation.is_view or _is_random(operation):  # a view's memory has shadows, or gets them when it is read
             self._forget(written)

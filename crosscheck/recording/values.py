@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from crosscheck.criterion import DRAWS
 from crosscheck.recording.axis_order import in_their_order
 from crosscheck.recording.nesting import in_dtype
 from shared.arrays import Arrays
@@ -81,7 +82,7 @@ class Options:
     dropout_key: Key = key_from_seed(0)
     cotangents: Mapping[str, np.ndarray] | None = None
     unrolled: bool = False
-    noise_runs: int = 12
+    noise_runs: int = DRAWS
     optimize: bool = True
     widen: tuple[str, ...] = ()
     rounding_seed: int | None = None

@@ -2,8 +2,9 @@
 
 Every input and output of every arithmetic operation, forward and backward, is multiplied by 1 + d, with d uniform and
 the unit roundoff of the lower precision as its standard deviation (Monte Carlo arithmetic: Parker 1997). Perturbing the
-terms of a sum, and not only its result, preserves the noise of a sum that cancels. The spread of a few such runs is the
-noise that any honest implementation in that precision shows, even where a gradient is zero in theory.
+terms of a sum, and not only its result, preserves the noise of a sum that cancels; a softmax is taken apart, so that
+the sums inside move as well. The spread of a few such runs is the noise that any honest implementation in that
+precision shows, even where a gradient is zero in theory.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from crosscheck.recording.rounding.taken_apart import parts_of
 
 SPREAD = 3**0.5  # uniform on (-SPREAD, SPREAD) has standard deviation 1
 EXACT = frozenset([  # operations that move numbers without rounding them
@@ -34,6 +37,9 @@ class RandomRounding(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if parts := parts_of(operation, args):
+            with self:
+                return parts(*args, **(kwargs or {}))
         name = operation._schema.name.removeprefix("aten::")
         if name in EXACT or operation.is_view or operation._schema.is_mutable:
             return operation(*args, **(kwargs or {}))

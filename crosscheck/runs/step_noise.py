@@ -8,13 +8,14 @@ import jax
 import numpy as np
 import torch
 
-from crosscheck.criterion import PROOF, Verdict, compare_noise, difference, movement, norm, unit_roundoff
+from crosscheck.criterion import DRAWS, MORE_DRAWS, PROOF, Verdict, compare_noise, difference, movement, norm, unit_roundoff
+from crosscheck.judging.false_alarms import is_open
 from crosscheck.recording.precision import full_precision
 from crosscheck.runs.random_rounding import RandomRounding
 from crosscheck.runs.one_step import ABSENT, MOVED, Judged, Quantities, Start, judged, make_from, prove
 from shared.backend import Backend
 
-RUNS = (4, 12)  # with random rounding: the second number if the first does not decide
+RUNS = (4, DRAWS, MORE_DRAWS)  # with random rounding: the next number if the one before does not decide
 ROUND = {"1", "2", "5"}  # times a power of ten
 Key = tuple[str, str]  # quantity, tensor
 
@@ -50,9 +51,9 @@ class NoiseRule:
         self.moved = {(quantity, name): self.roundoff * norm(self.exact[quantity][name]) for quantity, name in keys}
         for runs in RUNS:
             for seed in range(done, runs):
-                self._move(wide, RandomRounding(self.roundoff, seed))
+                self._move(wide, RandomRounding(self.roundoff, self.steps * MORE_DRAWS + seed))
             found, done = judged(ours, theirs, self._by_its_own), runs
-            if _all_agree(found):
+            if _all_agree(found) or (runs == DRAWS and not _are_open(found)):
                 break
         return found
 
@@ -105,6 +106,11 @@ def _worse(*found: dict[str, Judged]) -> dict[str, Judged]:
     """Of each quantity the judgement that is largest against its bound."""
     names = dict.fromkeys(name for each in found for name in each)
     return {name: max((each[name] for each in found if name in each), key=lambda one: one.part) for name in names}
+
+
+def _are_open(found: dict[str, Judged]) -> bool:
+    """True if more draws may explain all that disagrees."""
+    return all(is_open(each.error, each.bound) for each in found.values() if not each.agrees)
 
 
 def _all_agree(found: dict[str, Judged]) -> bool:

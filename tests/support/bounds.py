@@ -97,6 +97,11 @@ def is_share(count: int, size: int, probability: float) -> bool:
     return bool(abs(count - size * probability) <= DEVIATIONS * np.sqrt(size * probability * (1 - probability)))
 
 
+def is_rare(probability: float, tries: int) -> bool:
+    """True if what has this probability in each of so many tries happens in one such series of a thousand at most."""
+    return probability * tries <= 1e-3
+
+
 def is_a_first_loss(losses: np.ndarray, vocabulary_size: int, width: int, deviation: float) -> bool:
     """True if a GPT's losses at random labels, before any step, have the mean that its initial weights give.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosscheck.criterion import NOISE_RATIO, PROOF, unit_roundoff
+from crosscheck.criterion import DRAWS, MORE_DRAWS, NOISE_RATIO, PROOF, unit_roundoff
 from crosscheck.runs.lockstep import lockstep
 from crosscheck.runs.step_noise import RUNS, NoiseRule
 
@@ -77,10 +77,11 @@ def test_noise_is_measured_at_round_steps_only_where_nothing_differs_by_more():
     assert oracle.loaded.count(4) == 1 + 1 + RUNS[0]  # proven, the oracle of the noise, and with random rounding
 
 
-def test_a_difference_at_any_other_step_is_measured_by_the_noise_of_that_step():
+@pytest.mark.parametrize(("roundings", "draws"), [(10, MORE_DRAWS), (40, DRAWS)], ids=["near its bound", "far off"])
+def test_a_difference_at_any_other_step_is_measured_by_the_noise_of_that_step(roundings, draws):
     class Late(Side):
         def train_step(self, state, batch, rate):
-            self.off = 40 * ROUNDOFF if state["step"] == 6 else 0.0
+            self.off = roundings * ROUNDOFF if state["step"] == 6 else 0.0
             return super().train_step(state, batch, rate)
 
     oracle = Side()
@@ -88,7 +89,7 @@ def test_a_difference_at_any_other_step_is_measured_by_the_noise_of_that_step():
     rule.bounds = {("loss", "loss"): 1.0, ("weights", "a"): 1.0, ("evaluation", "losses"): 1.0}  # of an earlier step
     steps = steps_of(Side(dtype=np.float32), Late(dtype=np.float32), rule)
     assert [step.step for step in steps if step.beyond] == [7]
-    assert oracle.loaded.count(6) == 1 + RUNS[-1]
+    assert oracle.loaded.count(6) == 1 + draws
 
 
 def test_a_float32_step_is_proven_in_float64_too():
