@@ -90,6 +90,13 @@ def test_arithmetic_has_the_updates_and_the_warm_up_of_the_course(bert):
     assert rates[0] == 0 < rates[-1] < rates[WARMUP]
 
 
+def test_what_is_refitted_is_all_that_was_split_and_nothing_of_the_test():
+    split, whole = load_reviews("verbal_arithmetic_70_30"), load_reviews("verbal_arithmetic_refit")
+    assert sorted(whole.train.texts) == sorted(split.train.texts + split.validation.texts)
+    assert (whole.validation, whole.test) == (split.validation, split.test)
+    assert not set(whole.train.texts) & set(whole.test.texts)
+
+
 def test_a_rate_of_dropout_that_was_asked_for_goes_before_the_folder_s(bert):
     settings = Settings(initial=str(bert[0]), dropout=0.25)
     model = prepared_for(resolve("arithmetic", settings), settings, ANY).experiment.model
