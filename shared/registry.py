@@ -313,6 +313,8 @@ _ENCODER_SIZES = {
 _BERT_SIZES = {**_ENCODER_SIZES, "vocabulary_size": VOCABULARY, "sequence_length": LENGTH, "token_types": 2}
 _OF_ROBERTA: dict[str, Any] = {"positions": "after_padding", "padding_idx": 1, "token_types": 1}
 _OF_DISTILBERT: dict[str, Any] = {"token_types": 0, "pooler": False, "activation": "relu"}
+_AS_ROBERTA = {**_OF_ROBERTA, "dropout_before_pooler": True}
+_AS_DISTILBERT = {**_OF_DISTILBERT, "pooler": True, "pooler_activation": "relu", "classifier_dropout": 0.2}
 _CLIP_SIZES = {
     "vocabulary_size": VOCABULARY,
     "sequence_length": LENGTH,
@@ -367,6 +369,8 @@ _PRETRAINED = (
     _of_bert("BertModel:roberta", **_OF_ROBERTA),
     _of_bert("BertModel:distilbert", **_OF_DISTILBERT),
     _of_bert("BertForSentenceClassification", task="classification", num_classes=CLASSES),
+    _of_bert("BertForSentenceClassification:roberta", task="classification", num_classes=CLASSES, **_AS_ROBERTA),
+    _of_bert("BertForSentenceClassification:distilbert", task="classification", num_classes=CLASSES, **_AS_DISTILBERT),
     _of_bert("BertForMaskedLM"),
     Twin(
         "PatchEmbedding",

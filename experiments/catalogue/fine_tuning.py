@@ -86,6 +86,12 @@ ARITHMETIC = Experiment(
     checkpoint_every=1000,  # a checkpoint takes longer than many steps
     initial=MINILM,
 )
+ARITHMETIC_REFIT = replace(
+    ARITHMETIC,
+    name="arithmetic-refit",
+    title="MiniLM refitted on all 640 examples of verbal arithmetic",
+    dataset="verbal_arithmetic_refit",
+)
 REVIEWS_8 = Experiment(
     name="reviews-8",
     title="pretrained BERT, fine-tuned",
@@ -125,7 +131,7 @@ def _from_scratch(experiment: Experiment, title: str) -> Experiment:
 def _small(experiment: Experiment) -> Experiment:
     """The same training of a tiny model with random weights on data that is built in, for 40 epochs."""
     own = {"pooler": experiment.model.arguments["pooler"]} if "pooler" in experiment.model.arguments else {}
-    is_course = experiment.dataset == ARITHMETIC.dataset
+    is_course = experiment.dataset in (ARITHMETIC.dataset, ARITHMETIC_REFIT.dataset)
     return replace(
         experiment,
         name=f"{experiment.name}-small",
@@ -150,6 +156,7 @@ FULL = (
     _frozen(SST2, "a linear probe of the frozen MiniLM on SST-2", 1e-3),
     _from_scratch(SST2, "a BERT of MiniLM's shape with random weights, trained on SST-2"),
     ARITHMETIC,
+    ARITHMETIC_REFIT,
     _frozen(ARITHMETIC, "a linear probe of the frozen MiniLM on verbal arithmetic", 5e-5),
     _from_scratch(ARITHMETIC, "a BERT of MiniLM's shape with random weights, trained on verbal arithmetic"),
     REVIEWS_8,

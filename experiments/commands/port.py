@@ -23,9 +23,9 @@ def port_command(
 
     Args:
         src: A folder of transformers (PyTorch's or Flax's), a torch state_dict file, a safetensors file, an Orbax
-            folder, a checkpoint or a run.
+            folder of a tree or of a state of NNX, a checkpoint or a run.
         dst: The file or folder to write.
-        to: torch, safetensors, orbax, hf or linen; if omitted, taken from the name of DST.
+        to: torch, safetensors, orbax, nnx (a state, in Orbax), hf or linen; if omitted, taken from the name of DST.
         model: The experiment or twin that the weights belong to, if SRC does not say.
         arguments: Its constructor arguments as JSON, if SRC does not say.
         verify: Read the result back, and compare outputs and gradients of both frameworks.

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +26,14 @@ from shared.run_folder import BEST, CHECKPOINTS, STATE, WEIGHTS, best_or_newest,
 from shared.weight_rules import check_names
 
 # format -> the framework it belongs to; hf and linen are folders of transformers, with its own names in torch or Flax
-FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax", "hf": None, "linen": None}
+FRAMEWORKS = {"torch": "torch", "safetensors": None, "orbax": "jax", "nnx": "jax", "hf": None, "linen": None}
+FILES = {"torch": "weight_files", "orbax": "weight_files", "nnx": "nnx_states"}  # format -> the module that reads it
+IN_ORBAX = ("orbax", "nnx")
 PRETRAINED = ("hf", "linen")
 SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".orbax": "orbax"}
 PRETRAINED_FILES = (THEIR_WEIGHTS, SHARDS, PICKLED, PICKLED_INDEX, LINEN)
 ORBAX_FILES = ("_METADATA", "default/_METADATA")
+IN_VARIABLE = re.compile(rb"'value'\)\"")  # the end of a path in Orbax's list
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def check_writable(path: Path, chosen: str, source: Path) -> None:
     if path.is_dir() and not (chosen in IS_FOLDER and (is_own or not any(path.iterdir()))):
         raise IsogradError(f"{path} is a folder with other contents: choose a different destination")
     if path.exists() and not path.is_dir() and chosen in IS_FOLDER:
-        what = "an Orbax checkpoint" if chosen == "orbax" else f"the format {chosen}"
+        what = "an Orbax checkpoint" if chosen in IN_ORBAX else f"the format {chosen}"
         raise IsogradError(f"{path} is a file, and {what} is a folder: choose a different destination")
     if path.is_file() and path.stat().st_size and not _is_weights(path):
         raise IsogradError(f"{path} is a file that holds no weights: choose a different destination")
@@ -89,7 +93,7 @@ def read_metadata(source: Source) -> dict[str, Any]:
     if source.format == "safetensors":
         return checkpoint.open_arrays(source.path)[1]
     metadata = framework_files(source.format).read_metadata(source.path)
-    if source.format == "orbax" and metadata.pop(DIGESTS, None) is None:
+    if source.format in IN_ORBAX and metadata.pop(DIGESTS, None) is None:
         source.notes.append(f"{source.path} has no digests of its arrays: a damaged number would not be noticed")
     return metadata
 
@@ -135,10 +139,10 @@ def complete(twin: Twin, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def framework_files(chosen: str) -> ModuleType:
-    """torch_impl.weight_files or jax_impl.weight_files; IsogradError if the framework is not installed."""
+    """The module that reads and writes a format; IsogradError if its framework is not installed."""
     framework = FRAMEWORKS[chosen]
     try:
-        return importlib.import_module(f"{framework}_impl.weight_files")
+        return importlib.import_module(f"{framework}_impl.{FILES[chosen]}")
     except ModuleNotFoundError as error:
         needed = (*PACKAGES[str(framework)], "orbax")
         if error.name is None or error.name.split(".")[0] not in needed:
@@ -171,6 +175,12 @@ def _is_orbax(path: Path) -> bool:
     return any((path / name).is_file() for name in ORBAX_FILES)
 
 
+def _orbax(path: Path) -> Source:
+    """A state of NNX, whose arrays lie in variables, or a plain tree of arrays."""
+    listed = next((path / name).read_bytes() for name in ORBAX_FILES if (path / name).is_file())
+    return Source("nnx" if IN_VARIABLE.search(listed) else "orbax", path)
+
+
 def _is_pretrained(path: Path) -> bool:
     return (path / CONFIG).is_file() and any((path / name).is_file() for name in PRETRAINED_FILES)
 
@@ -193,10 +203,10 @@ def _run(path: Path) -> Source:
     return Source("safetensors", found / WEIGHTS, notes)
 
 
-IS_FOLDER = {"orbax": _is_orbax, "hf": _is_pretrained, "linen": _is_pretrained}
+IS_FOLDER = {"orbax": _is_orbax, "nnx": _is_orbax, "hf": _is_pretrained, "linen": _is_pretrained}
 FOLDERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
     (_is_pretrained, lambda path: Source("linen" if is_linen(path) else "hf", path)),
-    (_is_orbax, lambda path: Source("orbax", path)),
+    (_is_orbax, _orbax),
     (_is_checkpoint, _checkpoint),
     (_is_run, _run),
 )

@@ -12,6 +12,7 @@ from shared.configs.validation import check_choice
 from shared.data.batches import INPUTS
 from shared.errors import IsogradError
 from shared.parameter_groups import unused_settings
+from shared.pretrained.initial import DROPOUTS, WITH_HEADS
 from shared.schedules import SCHEDULES
 from shared.tasks.table import TASKS
 
@@ -38,6 +39,7 @@ class Settings:
         decay_to: With `--schedule linear` or `cosine`: the fraction of the rate left at the end.
         clip_norm: The largest global norm of the gradients; larger ones are scaled down to it.
         accumulate: Batches whose gradients are accumulated into one update.
+        dropout: The rate of every dropout of the model.
         average_decay: Evaluate a moving average of the weights with this decay.
         dropout_rng: shared (the same masks in both frameworks) or native (each framework's own).
         implementation: fused (as fast as the framework allows) or reference (written like the mathematics).
@@ -64,6 +66,7 @@ class Settings:
     decay_to: float | None = None
     clip_norm: float | None = None
     accumulate: int | None = None
+    dropout: float | None = None
     average_decay: float | None = None
     dropout_rng: str | None = None
     implementation: str | None = None
@@ -107,6 +110,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("decay_to", lambda part: 0 <= part <= 1, "a fraction of the learning rate, from 0 to 1"),
     ("clip_norm", lambda norm: 0 < norm < float("inf"), "a finite number above 0"),
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
+    ("dropout", lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
     ("patience", lambda validations: validations >= 1, "at least 1"),
     *((name, lambda count: count >= 1, "at least 1") for name in COUNTS),
@@ -201,6 +205,8 @@ def with_settings(experiment: Experiment, settings: Settings) -> Experiment:
         experiment = replace(experiment, **({place: replace(part, **given)} if place else given))
     if settings.implementation is not None:
         experiment = replace(experiment, model=_implemented(experiment.model, settings.implementation))
+    if settings.dropout is not None:
+        experiment = replace(experiment, model=_with_dropout(experiment.model, settings.dropout))
     changes: dict[str, Any] = {
         field: getattr(settings, name) for name, field in SCHEDULE_FIELDS.items() if getattr(settings, name) is not None
     }
@@ -215,6 +221,13 @@ def _implemented(model: ModelConfig, implementation: str) -> ModelConfig:
     if "implementation" not in model.arguments:
         raise IsogradError(f"{model.twin} has only one implementation: leave out --implementation")
     return replace(model, arguments={**model.arguments, "implementation": implementation})
+
+
+def _with_dropout(model: ModelConfig, rate: float) -> ModelConfig:
+    rates = {name: rate for name in DROPOUTS if name in model.arguments or model.twin in WITH_HEADS}
+    if not rates:
+        raise IsogradError(f"{model.twin} has no dropout: leave out --dropout")
+    return replace(model, arguments={**model.arguments, **rates})
 
 
 def _check_decay(settings: Settings, schedule: ScheduleConfig) -> None:

@@ -65,6 +65,7 @@ class BertModel(nnx.Module):
         self.config = config
         self.embeddings = BertEmbeddings(config, rngs=rngs)
         self.layers = nnx.List([PostNormLayer(config, rngs=rngs) for _ in range(config.num_layers)])
+        self.pooler_dropout = Dropout(config.head_dropout if config.dropout_before_pooler else 0.0, rngs=rngs)
         self.pooler = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs) if config.pooler else None
 
     def __call__(
@@ -93,7 +94,9 @@ class BertModel(nnx.Module):
 
     def pooled(self, x: Float[Array, "B T E"]) -> Float[Array, "B E"]:
         """The state at position 0, through the pooler if there is one."""
-        return x[:, 0] if self.pooler is None else activate(self.pooler(x[:, 0]), "tanh")
+        if self.pooler is None:
+            return x[:, 0]
+        return activate(self.pooler(self.pooler_dropout(x[:, 0])), self.config.pooler_activation)
 
 
 class BertForSentenceClassification(nnx.Module):
@@ -105,7 +108,7 @@ class BertForSentenceClassification(nnx.Module):
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.bert = BertModel(config, rngs=rngs)
-        self.dropout = Dropout(config.dropout, rngs=rngs)
+        self.dropout = Dropout(config.head_dropout, rngs=rngs)
         self.head = NormalLinear(config.embed_dim, config.num_classes, rngs=rngs)
 
     def __call__(

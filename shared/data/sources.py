@@ -59,6 +59,14 @@ DATASETS = {
         built_in=built_in.verbal_arithmetic,
         splits_all=True,
     ),
+    "verbal_arithmetic_refit": Dataset(
+        description="verbal arithmetic, the 640 for training, of which 30 % are the validation too, the 160 for the test",
+        label_names=("negative", "zero", "positive"),
+        vocabulary="words",
+        validation=splits.refit_with_three_tenths,
+        built_in=built_in.verbal_arithmetic,
+        splits_all=True,
+    ),
     "sst2": Dataset(
         description="phrases of film reviews, negative or positive (67,349 + 872)",
         label_names=("negative", "positive"),

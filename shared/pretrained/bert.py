@@ -32,6 +32,10 @@ TABLES = {"word_embeddings": "token_embedding", "position_embeddings": "position
 TYPES = {"token_type_embeddings": "token_type_embedding"}
 MASKED = {"cls.predictions.transform.dense": "head", "cls.predictions.transform.LayerNorm": "head_norm"}
 MASKED_BY_ROBERTA = {"lm_head.dense": "head", "lm_head.layer_norm": "head_norm"}
+MASKED_BY_DISTILBERT = {"vocab_transform": "head", "vocab_layer_norm": "head_norm"}
+BY_TANH = {"pooler_activation": "tanh"}
+ONE_LABEL = {"problem_type": (None, "single_label_classification")}  # others have another loss
+TIED = {"tie_word_embeddings": (True,)}
 
 
 def _base(layers: str, layer: Mapping[str, str], arguments: Mapping[str, Any], theirs: str, ours: str) -> Rows:
@@ -56,12 +60,20 @@ def _bert(twin: str, arguments: Mapping[str, Any]) -> Rows:
 def _roberta(twin: str, arguments: Mapping[str, Any]) -> Rows:
     if twin == "BertModel":
         return _base("encoder.layer", LAYER, arguments, "", "")
-    base = _base("encoder.layer", LAYER, arguments, "roberta.", "bert.")
-    return (*base, *modules(MASKED_BY_ROBERTA), Row("lm_head.bias", "head_bias"))
+    base = _base("encoder.layer", LAYER, {**arguments, "pooler": False}, "roberta.", "bert.")
+    if twin == "BertForMaskedLM":
+        return (*base, *modules(MASKED_BY_ROBERTA), Row("lm_head.bias", "head_bias"))
+    return (*base, *modules({"classifier.dense": "bert.pooler", "classifier.out_proj": "head"}))
 
 
 def _distilbert(twin: str, arguments: Mapping[str, Any]) -> Rows:
-    return _base("transformer.layer", DISTILLED_LAYER, arguments, "", "")
+    without_pooler = {**arguments, "pooler": False}
+    if twin == "BertModel":
+        return _base("transformer.layer", DISTILLED_LAYER, without_pooler, "", "")
+    base = _base("transformer.layer", DISTILLED_LAYER, without_pooler, "distilbert.", "bert.")
+    if twin == "BertForMaskedLM":
+        return (*base, *modules(MASKED_BY_DISTILBERT), Row("vocab_projector.bias", "head_bias"))
+    return (*base, *modules({"pre_classifier": "bert.pooler", "classifier": "head"}))
 
 
 BERT = Family(
@@ -85,6 +97,7 @@ BERT = Family(
         "type_vocab_size": ("token_types", 2),
         "layer_norm_eps": ("eps", 1e-12),
         "pad_token_id": ("padding_idx", 0),
+        "classifier_dropout": ("classifier_dropout", None),
     },
     rows=_bert,
     prefix="bert.",
@@ -95,12 +108,13 @@ BERT = Family(
         "pruned_heads": ({}, None),
     },
     fixed_for={
-        "BertForMaskedLM": {"tie_word_embeddings": (True,)},
-        "BertForSentenceClassification": {"classifier_dropout": (None,)},
+        "BertForMaskedLM": TIED,
+        "BertForSentenceClassification": ONE_LABEL,
     },
-    own={"positions": "absolute"},
+    own={"positions": "absolute", "dropout_before_pooler": False, **BY_TANH},
+    own_for={"BertForMaskedLM": {"pooler": False}, "BertForSentenceClassification": {"pooler": True}},
     found={"pooler": "pooler.dense.bias"},
-    dropped=r"^(cls\.|classifier\.|qa_outputs\.)",
+    dropped=r"^(cls\.|classifier\.|qa_outputs\.|bert\.pooler\.)",
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -110,12 +124,21 @@ BERT = Family(
 ROBERTA = replace(
     BERT,
     model_type="roberta",
-    architectures={"RobertaModel": "BertModel", "RobertaForMaskedLM": "BertForMaskedLM"},
+    architectures={
+        "RobertaModel": "BertModel",
+        "RobertaForMaskedLM": "BertForMaskedLM",
+        "RobertaForSequenceClassification": "BertForSentenceClassification",
+    },
     fields={**BERT.fields, "vocab_size": ("vocabulary_size", 50265), "pad_token_id": ("padding_idx", 1)},
     rows=_roberta,
     prefix="roberta.",
-    own={"positions": "after_padding"},
-    dropped=r"^(lm_head\.|classifier\.|qa_outputs\.)",
+    own={"positions": "after_padding", **BY_TANH},
+    own_for={
+        "BertModel": {"dropout_before_pooler": False},
+        "BertForMaskedLM": {"pooler": False, "dropout_before_pooler": False},
+        "BertForSentenceClassification": {"pooler": True, "dropout_before_pooler": True},
+    },
+    dropped=r"^(lm_head\.|classifier\.|qa_outputs\.|roberta\.pooler\.)",
     tied={
         "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
         "lm_head.decoder.bias": "lm_head.bias",
@@ -123,7 +146,11 @@ ROBERTA = replace(
 )
 DISTILBERT = Family(
     model_type="distilbert",
-    architectures={"DistilBertModel": "BertModel", "DistilBertForMaskedLM": "BertModel"},
+    architectures={
+        "DistilBertModel": "BertModel",
+        "DistilBertForMaskedLM": "BertForMaskedLM",
+        "DistilBertForSequenceClassification": "BertForSentenceClassification",
+    },
     fields={
         "vocab_size": ("vocabulary_size", 30522),
         "dim": ("embed_dim", 768),
@@ -135,11 +162,19 @@ DISTILBERT = Family(
         "attention_dropout": ("attention_dropout", 0.1),
         "max_position_embeddings": ("sequence_length", 512),
         "pad_token_id": ("padding_idx", 0),
+        "seq_classif_dropout": ("classifier_dropout", 0.2),
     },
     rows=_distilbert,
     prefix="distilbert.",
     fixed={"pruned_heads": ({}, None), "sinusoidal_pos_embds": (False, True)},  # a file holds the sinusoids themselves
-    own={"positions": "absolute", "token_types": 0, "pooler": False, "eps": 1e-12},
+    fixed_for={"BertForMaskedLM": TIED, "BertForSentenceClassification": ONE_LABEL},
+    own={"positions": "absolute", "token_types": 0, "eps": 1e-12, "dropout_before_pooler": False},
+    own_for={
+        "BertModel": {"pooler": False, **BY_TANH},
+        "BertForMaskedLM": {"pooler": False, **BY_TANH},
+        "BertForSentenceClassification": {"pooler": True, "pooler_activation": "relu"},
+    },
+    tied={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
     dropped=r"^(vocab_|pre_classifier\.|classifier\.|qa_outputs\.)",
     labels="num_classes",
 )

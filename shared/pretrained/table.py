@@ -12,6 +12,7 @@ FAMILIES = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT, 
 def family_of(twin: str, arguments: Config) -> Family:
     """The family that a twin with these arguments is written as; raises IsogradError if there is none."""
     for family in sorted(FAMILIES.values(), key=lambda family: -len(family.own)):
-        if twin in family.architectures.values() and all(arguments[name] == own for name, own in family.own.items()):
+        own = family.owned(twin)
+        if twin in family.architectures.values() and all(arguments[name] == value for name, value in own.items()):
             return family
     raise IsogradError(f"transformers has no model for {twin} with these arguments: {dict(arguments)}")

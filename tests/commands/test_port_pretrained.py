@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
-from flax import serialization
+from flax import nnx, serialization
 from safetensors.numpy import load_file, save_file
 from transformers_models import MODELS, folder_of_transformers
 
+import jax_impl
 from experiments.porting.port import port
 from shared.errors import IsogradError
 from shared.lazy.arrays import lazy
@@ -15,7 +17,7 @@ from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
 from torch_impl import to_arrays
 from torch_impl.pretrained import from_pretrained
 
-HOPS = (("linen",), ("safetensors",), ("torch", "safetensors"), ("linen", "orbax"))
+HOPS = (("linen",), ("safetensors", "nnx"), ("torch", "safetensors"), ("linen", "orbax"))
 
 
 def bytes_of(folder):
@@ -34,13 +36,30 @@ def cast_files(folder, dtype):
 )
 def test_every_way_round_ends_with_the_same_bytes(name, hops, tmp_path):
     folder_of_transformers(tmp_path / "0", name)
-    dtypes = {"torch": "bfloat16", "orbax": "float16"}
+    dtypes = {"safetensors": "bfloat16", "orbax": "float16"}
     cast_files(tmp_path / "0", np.dtype(dtypes.get(hops[-1], "float32")))
     told = {}
     for index, to in enumerate((*hops, "hf")):
         report = port(tmp_path / str(index), tmp_path / str(index + 1), to=to, **told)
         told = {"model": report.twin, "arguments": report.arguments} if to == "torch" else {}
     assert bytes_of(tmp_path / str(len(hops) + 1)) == bytes_of(tmp_path / "0")
+
+
+def test_a_state_of_nnx_that_a_user_saved_comes_home_and_one_of_ours_is_restored_by_orbax(tmp_path):
+    folder_of_transformers(tmp_path / "hf", "BertForSequenceClassification")
+    cast_files(tmp_path / "hf", np.dtype("float32"))
+    module = jax_impl.from_pretrained(tmp_path / "hf", dtype=None)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "theirs", nnx.state(module))  # with the streams of its dropout
+    told = {"model": "BertForSentenceClassification", "arguments": vars(module.config)}
+    port(tmp_path / "theirs", tmp_path / "home", to="hf", **told)
+    assert bytes_of(tmp_path / "home") == bytes_of(tmp_path / "hf")
+    port(tmp_path / "hf", tmp_path / "ours", to="nnx")
+    with ocp.StandardCheckpointer() as checkpointer:
+        state = checkpointer.restore(tmp_path / "ours", nnx.state(module, nnx.Param))
+    nnx.update(module, state)
+    found = {name: array.tobytes() for name, array in jax_impl.to_arrays(module).items()}
+    assert found == {n: a.tobytes() for n, a in to_arrays(from_pretrained(tmp_path / "hf", dtype=None)).items()}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -16,6 +16,8 @@ from places import ROOT
 NOT_NUMERICAL = {
     "build.py",
     "weight_files.py",
+    "orbax_folders.py",
+    "nnx_states.py",
     "pretrained.py",
     "__init__.py",
     "recorded.py",

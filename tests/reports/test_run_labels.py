@@ -112,6 +112,7 @@ CHANGES = {
     "data": {"data_source": "hub"},
     "vocab": {"tokenizer_origin": "vocab.txt"},
     "bucketing": {"experiment": with_buckets(PLAIN)},
+    "dropout": {"experiment": replace(PLAIN, model=replace(PLAIN.model, arguments={"dropout": 0.5}))},
     "decay_every": {"experiment": replace(PLAIN, schedule=replace(PLAIN.schedule, every=7))},
     "decay_factor": {"experiment": replace(PLAIN, schedule=replace(PLAIN.schedule, factor=0.5))},
     "decay_to": {"schedule": "cosine", "decay_to": 0.5},

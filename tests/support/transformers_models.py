@@ -30,7 +30,10 @@ MODELS = {  # a class of transformers -> (its config, sizes)
     "BertForMaskedLM": ("BertConfig", SIZES),
     "RobertaModel": ("RobertaConfig", SIZES),
     "RobertaForMaskedLM": ("RobertaConfig", SIZES),
+    "RobertaForSequenceClassification": ("RobertaConfig", {**SIZES, "num_labels": 5}),
     "DistilBertModel": ("DistilBertConfig", DISTILLED),
+    "DistilBertForMaskedLM": ("DistilBertConfig", DISTILLED),
+    "DistilBertForSequenceClassification": ("DistilBertConfig", {**DISTILLED, "num_labels": 5}),
     "GPT2LMHeadModel": ("GPT2Config", GPT_SIZES),
     "CLIPModel": ("CLIPConfig", CLIP_SIZES),
 }

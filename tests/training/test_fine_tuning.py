@@ -16,14 +16,15 @@ from experiments.training import launch
 from experiments.training.launch import prepared_for, resolve
 from experiments.training.plan import rate_by_step, total_steps
 from experiments.training.run_config import read_config
-from experiments.training.settings import Settings
+from experiments.training.settings import Settings, with_settings
 from shared.backend import PACKAGES, load_backend
 from shared.configs.bert import BertConfig
+from shared.configs.experiment import ModelConfig
 from shared.data import load_reviews
 from shared.errors import IsogradError
 from shared.metrics_log import read
 from shared.parameter_groups import trainable_shapes
-from shared.pretrained.initial import initial_arrays, with_sizes
+from shared.pretrained.initial import DROPOUTS, initial_arrays, with_sizes
 from shared.registry import TWINS
 from shared.run_folder import latest_checkpoint, load_checkpoint
 from torch_impl.build import build_twin
@@ -87,6 +88,25 @@ def test_arithmetic_has_the_updates_and_the_warm_up_of_the_course(bert):
     rates = [rate(step) for step in range(UPDATES_OF_THE_COURSE)]
     assert rates.index(max(rates)) == WARMUP
     assert rates[0] == 0 < rates[-1] < rates[WARMUP]
+
+
+def test_what_is_refitted_is_all_that_was_split_and_nothing_of_the_test():
+    split, whole = load_reviews("verbal_arithmetic_70_30"), load_reviews("verbal_arithmetic_refit")
+    assert sorted(whole.train.texts) == sorted(split.train.texts + split.validation.texts)
+    assert (whole.validation, whole.test) == (split.validation, split.test)
+    assert not set(whole.train.texts) & set(whole.test.texts)
+
+
+def test_a_rate_of_dropout_that_was_asked_for_goes_before_the_folder_s(bert):
+    settings = Settings(initial=str(bert[0]), dropout=0.25)
+    model = prepared_for(resolve("arithmetic", settings), settings, ANY).experiment.model
+    assert {model.arguments[name] for name in DROPOUTS} == {0.25}
+
+
+def test_a_model_without_dropout_refuses_a_rate():
+    plain = replace(find_experiment("reviews-1-small"), model=ModelConfig("GRU", {}))
+    with pytest.raises(IsogradError, match="GRU has no dropout: leave out --dropout"):
+        with_settings(plain, Settings(dropout=0.25))
 
 
 def test_its_validation_split_has_each_label_in_its_share():

@@ -66,6 +66,7 @@ class BertModel(nn.Module):
         self.config = config
         self.embeddings = BertEmbeddings(config)
         self.layers = nn.ModuleList([PostNormLayer(config) for _ in range(config.num_layers)])
+        self.pooler_dropout = Dropout(config.head_dropout if config.dropout_before_pooler else 0.0)
         self.pooler = NormalLinear(config.embed_dim, config.embed_dim) if config.pooler else None
 
     def forward(
@@ -94,7 +95,9 @@ class BertModel(nn.Module):
 
     def pooled(self, x: Float[Tensor, "B T E"]) -> Float[Tensor, "B E"]:
         """The state at position 0, through the pooler if there is one."""
-        return x[:, 0] if self.pooler is None else activate(self.pooler(x[:, 0]), "tanh")
+        if self.pooler is None:
+            return x[:, 0]
+        return activate(self.pooler(self.pooler_dropout(x[:, 0])), self.config.pooler_activation)
 
 
 class BertForSentenceClassification(nn.Module):
@@ -107,7 +110,7 @@ class BertForSentenceClassification(nn.Module):
         super().__init__()
         self.config = config
         self.bert = BertModel(config)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(config.head_dropout)
         self.head = NormalLinear(config.embed_dim, config.num_classes)
 
     def forward(

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from proofs import SIDES, assert_proven
 from transformers.activations import ACT2FN
-from transformers_models import as_published, folder_of_transformers
+from transformers_models import MODELS, as_published, folder_of_transformers
 
 import crosscheck
 import jax_impl
@@ -48,9 +48,13 @@ def of_clip(model, inputs, mask, pixels):
     return logits, texts, images, model.text.states(inputs, mask), model.vision.states(pixels)
 
 
+def types_of(token_types):
+    return {} if token_types is None else {"token_type_ids": token_types}
+
+
 def bert_of_transformers(model, inputs, mask, token_types=None):
-    types = {} if token_types is None else {"token_type_ids": token_types}
-    out = model(inputs, attention_mask=mask, output_hidden_states=True, output_attentions=True, **types)
+    flags = {"output_hidden_states": True, "output_attentions": True}
+    out = model(inputs, attention_mask=mask, **flags, **types_of(token_types))
     pooled = getattr(out, "pooler_output", None)
     return list(out.hidden_states), list(out.attentions), out.hidden_states[-1][:, 0] if pooled is None else pooled
 
@@ -64,22 +68,15 @@ def clip_of_transformers(model, inputs, mask, pixels):
     return out.logits_per_image, out.text_embeds, out.image_embeds, *towers
 
 
+LOGITS = (
+    lambda m, inputs, mask, token_types=None: m(inputs, mask, token_types),
+    lambda m, inputs, mask, token_types=None: m(inputs, mask, **types_of(token_types)).logits,
+)
 CALLS = {  # a class of transformers -> (how ours is called, how theirs is)
     "BertModel": (of_bert, bert_of_transformers),
     "RobertaModel": (of_bert, bert_of_transformers),
     "DistilBertModel": (of_bert, bert_of_transformers),
-    "BertForSequenceClassification": (
-        lambda m, inputs, mask, token_types: m(inputs, mask, token_types),
-        lambda m, inputs, mask, token_types: m(inputs, mask, token_types).logits,
-    ),
-    "BertForMaskedLM": (
-        lambda m, inputs, mask, token_types: m(inputs, mask, token_types),
-        lambda m, inputs, mask, token_types: m(inputs, mask, token_types).logits,
-    ),
-    "RobertaForMaskedLM": (
-        lambda m, inputs, mask, token_types: m(inputs, mask, token_types),
-        lambda m, inputs, mask, token_types: m(inputs, mask, token_types).logits,
-    ),
+    **{name: LOGITS for name in MODELS if "For" in name},
     "GPT2LMHeadModel": (lambda m, inputs: m(inputs), lambda m, inputs: m(inputs).logits),
     "CLIPModel": (of_clip, clip_of_transformers),
 }
@@ -174,7 +171,7 @@ def test_the_real_minilm_equals_transformers(tmp_path):
     assert_equal_to_transformers(tmp_path, "BertModel", theirs, inputs)
 
 
-OTHERS = ("RobertaModel", "RobertaForMaskedLM", "DistilBertModel", "GPT2LMHeadModel", "CLIPModel")
+OTHERS = tuple(name for name in MODELS if not name.startswith("Bert"))
 
 
 @pytest.mark.parametrize("name", OTHERS)

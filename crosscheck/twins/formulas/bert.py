@@ -87,16 +87,23 @@ def _positions(table: Tensor, a: Arguments, inputs: Tensor, padding: int) -> Ten
 def bert_model(
     w: Weights, a: Arguments, inputs: Tensor, mask: Tensor | None = None, token_types: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The last states, and tanh of a linear map of the first of them, or that one itself."""
+    """The last states, and a curve of a linear map of the first of them, or that one itself."""
     x = bert_embeddings(w.of("embeddings"), a, inputs, token_types)
     for number in range(a["num_layers"]):
         x, _ = post_norm_layer(w.of(f"layers.{number}"), a, x, mask)
-    return x, CURVES["tanh"](w.linear("pooler", x[:, 0])) if a.get("pooler", True) else x[:, 0]
+    if not a.get("pooler", True):
+        return x, x[:, 0]
+    first = w.dropout("pooler_dropout", x[:, 0], _head_dropout(a) if a.get("dropout_before_pooler") else 0.0)
+    return x, CURVES[a.get("pooler_activation", "tanh")](w.linear("pooler", first))
 
 
 def bert_for_sentence_classification(w: Weights, a: Arguments, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
     """A linear map of the pooled output, after dropout."""
-    return w.linear("head", w.dropout("dropout", bert_model(w.of("bert"), a, inputs, mask)[1], a["dropout"]))
+    return w.linear("head", w.dropout("dropout", bert_model(w.of("bert"), a, inputs, mask)[1], _head_dropout(a)))
+
+
+def _head_dropout(a: Arguments) -> float:
+    return a.get("classifier_dropout", a["dropout"])
 
 
 def bert_for_masked_lm(

@@ -12,7 +12,7 @@ IS_TOKEN = "inputs != padding_idx"
 TYPED = "x = x + self.token_type_embedding("
 NORMED = "return self.dropout(self.norm(x + self.position_embedding(positions)))"
 LAYER = "x, weights = layer(states[-1], mask)"
-POOLED = 'activate(self.pooler(x[:, 0]), "tanh")'
+POOLED = "activate(self.pooler(self.pooler_dropout(x[:, 0])), self.config.pooler_activation)"
 HEAD = "self.head(self.dropout(self.bert(inputs, mask, token_types)[1]))"
 TRANSFORMED = "x = self.head_norm(activate(self.head(x), self.activation))"
 SCORED = "self.bert.embeddings.token_embedding.attend(x)"
@@ -81,17 +81,33 @@ BERT: tuple[Fault, ...] = (
     ),
     *both_sides(
         "bert-pooler-linear", "model", "the pooler has no tanh", FILE,
-        *alike(POOLED, "self.pooler(x[:, 0])"), "BertModel",
+        *alike(POOLED, "self.pooler(self.pooler_dropout(x[:, 0]))"), "BertModel",
+    ),
+    *both_sides(
+        "distilbert-pooler-by-tanh", "model", "the pooler has a tanh whatever the config says", FILE,
+        *alike(POOLED, POOLED.replace("self.config.pooler_activation", '"tanh"')),
+        "BertForSentenceClassification:distilbert", "bert",
+    ),
+    *both_sides(
+        "roberta-pooler-without-dropout", "dropout", "the state has no dropout before the pooler", FILE,
+        *alike(POOLED, POOLED.replace("self.pooler_dropout(x[:, 0])", "x[:, 0]")),
+        "BertForSentenceClassification:roberta", "bert", mode="train",
     ),
     *both_sides(
         "bert-first-state-through-no-pooler", "model", "without a pooler the mean is pooled", FILE,
-        *alike("return x[:, 0] if self.pooler", "return x.mean(1) if self.pooler"), "BertModel:distilbert",
+        *alike("            return x[:, 0]\n", "            return x.mean(1)\n"), "BertModel:distilbert",
     ),
     *both_sides(
         "bert-head-without-dropout", "dropout", "the pooled output has no dropout", FILE,
         *alike(HEAD, HEAD.replace("self.dropout(self.bert(inputs, mask, token_types)[1])",
                                   "self.bert(inputs, mask, token_types)[1]")),
         "BertForSentenceClassification", mode="train",
+    ),
+    *both_sides(
+        "bert-head-with-dropout-of-layers", "dropout", "the head has the dropout of the layers", FILE,
+        ("Dropout(config.head_dropout)", "Dropout(config.dropout)"),
+        ("Dropout(config.head_dropout, rngs", "Dropout(config.dropout, rngs"),
+        "BertForSentenceClassification:distilbert", "dropout", mode="train",
     ),
     *both_sides(
         "bert-head-without-mask", "mask", "the classifier's encoder sees padding", FILE,

@@ -1,0 +1,29 @@
+"""States of NNX in Orbax folders, as canonical arrays, and back, to the byte.
+
+`StandardCheckpointer().restore(folder, nnx.state(module, nnx.Param))` reads what is written here; a whole state, with
+the streams of random numbers of its dropout, is read as well. The other functions are those of weight_files.py.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from jax_impl.orbax_folders import VARIABLE, write_leaves
+from jax_impl.weight_files import checked_leaves, read_metadata, read_tensors, read_weights
+from shared.digests import with_digests
+
+__all__ = ["read_metadata", "read_tensors", "read_weights", "write_weights"]
+
+
+def write_weights(
+    path: str | Path, arrays: Mapping[str, np.ndarray], module: nnx.Module, metadata: Mapping[str, Any]
+) -> None:
+    """Write the canonical arrays of `module` as a state of its parameters, with the folder's custom metadata.
+
+    Raises WeightsError if the arrays do not fit, IsogradError if the disk is full.
+    """
+    leaves = {(*place, VARIABLE): leaf for place, leaf in checked_leaves(arrays, module).items()}
+    write_leaves(path, leaves, with_digests(arrays, metadata))
