@@ -5,9 +5,11 @@ A flip that closes the first differing tensor is applied in all places that it m
 """
 
 import contextlib
+import functools
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ import numpy as np
 from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
 from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
+from crosscheck.causes.operations.candidates import candidates
+from crosscheck.causes.operations.region import Region, sites_in
 from crosscheck.judging.rows import Row
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
@@ -37,7 +41,7 @@ class Cause(NamedTuple):
 
     @property
     def what(self) -> str:
-        return f"{self.flip.what} in {self.places}" if self.places else self.flip.what
+        return f"{self.flip.what} in {self.places}" if self.places and not self.flip.is_placed else self.flip.what
 
 
 @dataclass
@@ -73,15 +77,22 @@ def causes_of(
     layouts: Layouts,
     budget: Budget,
     is_gone: Callable[[Report], bool],
+    begins: Callable[[Row], Region | None] = lambda row: None,
 ) -> list[Cause]:
-    """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap."""
+    """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap. `begins`
+    says with which operations a row's gap begins.
+    """
     found: list[Cause] = []
     applied: tuple[Flipped, ...] = ()
     calls = calls_of(side, report)
     while len(found) < MOST_CAUSES and not is_gone(report) and report.first_row is not None:
         near = _nearest(flips, calls, report)
         everywhere = [replace(each, before=applied) for each in flipped_by(near, side, report, layouts)]
-        new = _next(everywhere, report, budget, is_gone)
+        region = functools.cache(functools.partial(begins, _telling(report))) if not applied else lambda: None
+        places = itertools.chain(
+            _everywhere(everywhere, budget), _in_region(everywhere, region, budget), _places(everywhere, report, budget)
+        )
+        new = _next(places, report, is_gone)
         if new is None:
             break
         cause, flipped = new
@@ -108,12 +119,12 @@ def _distance(path: str, callers: Collection[str]) -> int:
 
 
 def _next(
-    everywhere: Sequence[Flipped], report: Report, budget: Budget, is_gone: Callable[[Report], bool]
+    places: Iterable[tuple[Flipped, Flipped]], report: Report, is_gone: Callable[[Report], bool]
 ) -> tuple[Cause, Flipped] | None:
     """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding."""
     row = _telling(report)
     nearly: list[tuple[float, Flipped]] = []
-    for flipped, at in _places(everywhere, report, budget):
+    for flipped, at in places:
         with contextlib.suppress(IsogradError, ArithmeticError, RuntimeError, TypeError, ValueError, IndexError):
             error = _error(at, row)
             if error <= _least(row):
@@ -139,12 +150,32 @@ def _telling(report: Report) -> Row:
     return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
 
 
-def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
-    """Each flip everywhere, since most mistakes are made wherever they can be, then each in the whole module where the
-    gap shows, then each in a single call."""
+def _everywhere(everywhere: Sequence[Flipped], budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip everywhere, since most mistakes are made wherever they can be."""
     for flipped in everywhere:
         if budget.take(flipped.flip.what):
             yield flipped, flipped
+
+
+def _in_region(
+    everywhere: Sequence[Flipped], region: Callable[[], Region | None], budget: Budget
+) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip in the calls with which the gap begins, then flips made for these."""
+    found = region() if everywhere and not budget.is_spent else None
+    if found is None:
+        return
+    for flipped in everywhere:
+        for site in sites_in(found, flipped.flip):
+            if budget.take(flipped.flip.what):
+                yield flipped, replace(flipped, where=(site,), calls=Counter())
+    for flip, site in candidates(found):
+        if budget.take(flip.what):
+            flipped = replace(everywhere[0], flip=flip, calls=Counter())
+            yield flipped, flipped if site is None else replace(flipped, where=(site,), calls=Counter())
+
+
+def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip in the whole module where the gap shows, then each in a single call."""
     for is_whole in (True, False):
         for flipped in everywhere:
             has_places = flipped.calls or flipped.flip.layers or flipped.flip.weights

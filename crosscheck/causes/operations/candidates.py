@@ -1,0 +1,68 @@
+"""Flips of single operations where two sides begin to differ: another number, operation, order, or the other's tensor.
+
+They are made of what stands in the region of both sides, not of mistakes that are known. Each is made wherever the code
+makes that call, as in all steps of a loop, and then in one call alone.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from crosscheck.causes.flips.flip import Flip, Site
+from crosscheck.causes.operations.changes.exchanges import exchanges
+from crosscheck.causes.operations.changes.insertions import insertions
+from crosscheck.causes.operations.changes.modules import other_modules
+from crosscheck.causes.operations.changes.numbers import numbers
+from crosscheck.causes.operations.changes.orders import orders
+from crosscheck.causes.operations.changes.tensors import tensors
+from crosscheck.causes.operations.in_torch import standing
+from crosscheck.causes.operations.operation import Operation
+from crosscheck.causes.operations.region import Region
+
+Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
+CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (numbers, exchanges, orders, insertions)
+
+
+class Candidate(NamedTuple):
+    """A flip, and the call that it is made for; None if wherever it applies."""
+
+    flip: Flip
+    site: Site | None = None
+
+
+def candidates(region: Region) -> Iterator[Candidate]:
+    """The flips of a region's operations, one kind of change after the other."""
+    first: dict[Any, Operation] = {}
+    for each in region.ours:
+        if each.function is not None:
+            first.setdefault((each.place, each.function), each)
+    for row, what, layers in other_modules(region):
+        yield Candidate(_flip(row, what, layers=layers))
+    for changes in CHANGES:
+        for operation in first.values():
+            sites = [*_alone(operation, region)]
+            for row, what, replacement in changes(operation, region):
+                flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
+                yield Candidate(flip)
+                yield from (Candidate(flip, site) for site in sites)
+    for operation in first.values():
+        for row, what, replacement in tensors(operation, region):
+            functions = {operation.function: replacement}
+            yield Candidate(_flip(row, what, functions, only=_at(operation), is_numbered=True))
+
+
+def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
+    return Flip(row, what, functions or {}, fix=("make it as torch does there", f"have {what}"), is_placed=True, **how)
+
+
+def _at(operation: Operation) -> Callable[..., bool]:
+    return lambda *_, **__: standing()[1] == operation.place
+
+
+def _alone(operation: Operation, region: Region) -> Iterator[Site]:
+    """The call as a site among those of its place in the code, if that is called more than once."""
+    calls = region.calls_of(operation)
+    if len(calls) > 1 and len({each.site[0] for each in calls}) > 1:
+        yield operation.site[0].removeprefix("@"), None
+    if len(calls) > 1:
+        path = operation.site[0]
+        yield path, [each.site for each in calls if each.site[0] == path].index(operation.site)
