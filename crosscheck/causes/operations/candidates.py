@@ -11,15 +11,17 @@ from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.changes.exchanges import exchanges
 from crosscheck.causes.operations.changes.insertions import insertions
 from crosscheck.causes.operations.changes.modules import other_modules
+from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
 from crosscheck.causes.operations.changes.orders import orders
+from crosscheck.causes.operations.changes.steps import steps
 from crosscheck.causes.operations.changes.tensors import tensors
-from crosscheck.causes.operations.in_torch import standing
+from crosscheck.causes.operations.in_torch import place_of, standing
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 
 Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
-CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (numbers, exchanges, orders, insertions)
+CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (numbers, norms, exchanges, orders, insertions)
 
 
 class Candidate(NamedTuple):
@@ -31,23 +33,34 @@ class Candidate(NamedTuple):
 
 def candidates(region: Region) -> Iterator[Candidate]:
     """The flips of a region's operations, one kind of change after the other."""
-    first: dict[Any, Operation] = {}
-    for each in region.ours:
-        if each.function is not None:
-            first.setdefault((each.place, each.function), each)
     for row, what, layers in other_modules(region):
         yield Candidate(_flip(row, what, layers=layers))
     for changes in CHANGES:
-        for operation in first.values():
+        for operation in _first(region):
             sites = [*_alone(operation, region)]
             for row, what, replacement in changes(operation, region):
                 flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
                 yield Candidate(flip)
                 yield from (Candidate(flip, site) for site in sites)
-    for operation in first.values():
+    for operation, row, what, replacement in steps(region.run):
+        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
+
+
+def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
+    """JAX's tensors in place of those of a region's operations, the first operation first."""
+    for operation in _first(region):
         for row, what, replacement in tensors(operation, region):
             functions = {operation.function: replacement}
-            yield Candidate(_flip(row, what, functions, only=_at(operation), is_numbered=True))
+            yield operation, Candidate(_flip(row, what, functions, only=_at(operation), is_numbered=True))
+
+
+def _first(region: Region) -> list[Operation]:
+    """The first call of each place in the code."""
+    first: dict[Any, Operation] = {}
+    for each in region.ours:
+        if each.function is not None:
+            first.setdefault((each.place, each.function), each)
+    return list(first.values())
 
 
 def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
@@ -55,7 +68,7 @@ def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
 
 
 def _at(operation: Operation) -> Callable[..., bool]:
-    return lambda *_, **__: standing()[1] == operation.place
+    return lambda *_, **__: place_of(standing()) == operation.place
 
 
 def _alone(operation: Operation, region: Region) -> Iterator[Site]:

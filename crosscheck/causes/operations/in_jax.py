@@ -3,6 +3,7 @@ Sibling: in_torch.py."""
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from crosscheck.causes.operations.operation import LARGEST, Operation, line_of
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.jax_modules import as_function
+from crosscheck.recording.jax_side import compiler_options
 from crosscheck.recording.nesting import flat_outputs, map_arguments, named_arrays
 from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import Tracer
@@ -45,7 +47,7 @@ def operations_of_jax(side: Side, arguments: Arguments, options: Options) -> lis
                     [found.given("table", each) for each in program.consts])  # fmt: skip
         if not found.equations or len(found.equations) > LONGEST:
             return []
-        return found.operations(leaves, program.consts)
+        return found.operations(leaves, program.consts, options)
 
 
 class _Constant(NamedTuple):
@@ -100,7 +102,7 @@ class _Program:
         self.equations.append((equation, inputs, places))
         return places
 
-    def operations(self, leaves: Sequence[Any], constants: Sequence[Any]) -> list[Operation]:
+    def operations(self, leaves: Sequence[Any], constants: Sequence[Any], options: Options) -> list[Operation]:
         """All results, computed by one program."""
         kept: list[int] = []
 
@@ -113,7 +115,7 @@ class _Program:
             kept[:] = [place for place, each in values.items() if _is_kept(each)]
             return [values[place] for place in kept]
 
-        arrays = jax.jit(run)([*leaves, *constants])
+        arrays = jax.jit(run, compiler_options=compiler_options(replace(options, optimize=False)))([*leaves, *constants])
         place_of = {place: number for number, place in enumerate(kept)}
         return [
             Operation(name, tuple(place_of[each] for each in inputs if each in place_of), np.asarray(array), *rest)

@@ -1,6 +1,7 @@
 """The operations of a run of the torch side: every function that its code calls. Sibling: in_jax.py."""
 
 import copy
+import functools
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -58,7 +59,8 @@ class _Recorder(Replaced):
             return func(*args, **kwargs)
         if func is torch.nn.functional.multi_head_attention_forward:
             return super().__torch_function__(func, types, args, kwargs)
-        inputs, (line, place) = self._inputs((args, kwargs)), standing()
+        inputs, frame = self._inputs((args, kwargs)), standing()
+        line = line_of(frame.f_code.co_filename, frame.f_lineno) if frame else ""
         result = func(*args, **kwargs)
         path = self.open[-1] if self.open else ""
         number = self.numbers[path, func]
@@ -67,7 +69,7 @@ class _Recorder(Replaced):
         for each in _tensors(made):
             self._keep(each, Operation(
                 name if name not in PROPERTIES else func.__self__.__name__, inputs, _array(each),
-                tuple(_numbers((args, kwargs))), line, func, args, kwargs, (f"{OWN}{path}", number), place))  # fmt: skip
+                tuple(_numbers((args, kwargs))), line, func, args, kwargs, (f"{OWN}{path}", number), place_of(frame)))  # fmt: skip
         return result
 
     def _inputs(self, given: Any) -> tuple[int, ...]:
@@ -107,15 +109,19 @@ def _numbers(tree: Any) -> list[float]:
     return [float(tree)] if isinstance(tree, int | float) and not isinstance(tree, bool) else []
 
 
-def standing() -> tuple[str, Any]:
-    """Where the caller's own code stands: its line, and the instruction."""
+def standing() -> Any:
+    """Where the caller's own code stands: its frame, past those of frameworks."""
     frame: Any = sys._getframe(1)
     while frame is not None and _is_framework(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
-    if frame is None:
-        return "", None
-    return line_of(frame.f_code.co_filename, frame.f_lineno), (frame.f_code, frame.f_lasti)
+    return frame
 
 
+def place_of(frame: Any) -> Any:
+    """The instruction in the code that a frame is at."""
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+@functools.lru_cache(maxsize=4096)
 def _is_framework(name: str) -> bool:
     return name.partition(".")[0] in FRAMEWORKS and not name.startswith(TESTS)

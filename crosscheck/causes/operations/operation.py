@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Operation:
         return f"{self.name} ({self.line})" if self.line else self.name
 
 
+@lru_cache(maxsize=4096)
 def line_of(file: str, number: int) -> str:
     """A place in a file, in words."""
     return f"{Path(file).name}:{number}"

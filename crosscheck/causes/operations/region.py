@@ -8,7 +8,7 @@ is computed, back to results that both sides have.
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.operation import Operation
 
 TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}  # derived: some thousand roundings
+LARGEST = 1e100  # what is beyond counts as this
+MOVING = ("slice", "squeeze", "reshape", "transpose", "broadcast_in_dim", "convert_element_type", "copy", "expand_dims")
 MOST_AXES = 5  # of which all orders are tried
 MOST = 64  # places in the code of a region: a larger one says nothing
 
@@ -29,10 +31,27 @@ class Region:
     theirs: list[Operation]
     shared: list[Operation]
     run: Sequence[Operation]  # all of torch's
+    their_run: Sequence[Operation]
 
     @property
     def target(self) -> Operation:
         return self.ours[-1]
+
+    def behind(self, operation: Operation) -> "Region":
+        """The part of the region from which one of its operations is computed."""
+        inside, place = {id(each) for each in self.ours}, {id(each): n for n, each in enumerate(self.run)}
+        found, left = {place[id(operation)]}, [operation]
+        while left:
+            new = {n for n in left.pop().inputs if id(self.run[n]) in inside} - found
+            found |= new
+            left += [self.run[n] for n in new]
+        return replace(self, ours=[self.run[n] for n in sorted(found)])
+
+    def made(self, operation: Operation) -> Operation:
+        """The operation of JAX's that computes the numbers of one that only moves them."""
+        while operation.name in MOVING and operation.inputs:
+            operation = self.their_run[operation.inputs[0]]
+        return operation
 
     def calls_of(self, operation: Operation) -> list[Operation]:
         """All calls of torch's run that are made in an operation's place in the code, each once."""
@@ -44,7 +63,7 @@ def region_of(
     ours: Sequence[Operation], theirs: Sequence[Operation], tensor: np.ndarray, other: np.ndarray
 ) -> Region | None:
     """The region behind a tensor of torch's side and the other's; None if it isn't found or is too large."""
-    tolerance = TOLERANCE.get(tensor.dtype)
+    tolerance = TOLERANCE.get(np.dtype(tensor.real.dtype))
     if tolerance is None:
         return None
     last, their_last = _place(ours, tensor, tolerance), _place(theirs, other, tolerance)
@@ -59,7 +78,7 @@ def region_of(
     found, _ = _behind(theirs, their_last, paired[1])
     if len({ours[n].place for n in mine}) > MOST:
         return None
-    return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours)
+    return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs)
 
 
 def sites_in(region: Region, flip: Flip) -> list[Site]:
@@ -123,12 +142,14 @@ def _sums(array: np.ndarray) -> tuple[float, float]:
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    return np.clip(np.real(array).astype(np.float64), -1e100, 1e100).ravel()
+    """The numbers in order, of complex ones the real and imaginary parts as their last axis."""
+    real = np.stack([array.real, array.imag], -1) if array.dtype.kind == "c" else array
+    return np.clip(real.astype(np.float64), -LARGEST, LARGEST).ravel()
 
 
 def alike(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     """True if two arrays hold the same numbers, but for rounding, in whatever order."""
-    if array.size != other.size:
+    if array.size != other.size or (array.dtype.kind == "c") != (other.dtype.kind == "c"):
         return False
     a, b = np.sort(_numbers(array)), np.sort(_numbers(other))
     return bool(np.linalg.norm(np.nan_to_num(a - b)) <= tolerance * np.linalg.norm(np.nan_to_num(a))) and (
@@ -140,7 +161,8 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     """True if two arrays are equal in some order of their axes, but for rounding."""
     if not alike(array, other, tolerance):
         return False
-    other = _numbers(other).reshape(other.shape).squeeze()
+    parts = (2,) if other.dtype.kind == "c" else ()
+    other = _numbers(other).reshape(*[n for n in other.shape if n > 1], *parts)
     mine, size = _numbers(array), tolerance * (np.linalg.norm(np.nan_to_num(_numbers(array))) + 1e-300)
     orders = itertools.permutations(range(other.ndim)) if other.ndim <= MOST_AXES else [range(other.ndim)]
     return any(np.linalg.norm(np.nan_to_num(mine - other.transpose(each).ravel())) <= size for each in orders)

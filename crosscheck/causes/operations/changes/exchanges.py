@@ -59,28 +59,28 @@ def exchanges(operation: Operation, region: Region) -> Iterator[tuple[str, str, 
     args, name = operation.args, NAMES.get(operation.name, operation.name)
     if not args or not isinstance(args[0], Tensor):
         return
-    row = "D89" if operation.function in ACTIVATIONS else "D100"
+    row = "D89" if operation.function in ACTIVATIONS else "D99"
     for family in (REDUCED, SCANNED, ROUNDED, SHARES, COMPARED):
         if name in family:
             for other, function in family.items():
                 if other != name:
-                    yield "D100", f"{other} in place of {operation.words}", _as(function)
+                    yield "D99", f"{other} in place of {operation.words}", _as(function)
     used = dict.fromkeys(each.name for each in region.theirs)
     is_of_one_shape = is_floats(args[0]) and args[0].shape == operation.result.shape
     for other in used:
         if is_of_one_shape and other in ONE and other != name:
             yield row, f"{other} in place of {operation.words}", _of_first(ONE[other])
         if len(args) > 1 and name in TWO and other in TWO and other != name:
-            yield "D100", f"{other} in place of {operation.words}", _of_two(TWO[other])
+            yield "D99", f"{other} in place of {operation.words}", _of_two(TWO[other])
     if len(args) > 1 and isinstance(args[1], Tensor | int | float):
-        yield "D100", f"the operands of {operation.words} exchanged", lambda function, x, y, *rest, **more: function(
+        yield "D99", f"the operands of {operation.words} exchanged", lambda function, x, y, *rest, **more: function(
             torch.as_tensor(y), x, *rest, **more)  # fmt: skip
     for number, each in enumerate(args[:3]):
         if isinstance(each, Tensor) and each.shape == operation.result.shape and each.dtype.is_floating_point:
             left_out = "D88" if operation.function in ADD and len(args) > 1 and is_floats(args[1]) else row
             yield left_out, f"operand {number + 1} of {operation.words} in place of its result", _operand(number)
     if is_of_one_shape:
-        yield "D100", f"{operation.words} applied twice", _twice
+        yield "D99", f"{operation.words} applied twice", _twice
 
 
 def _as(other: Callable[..., Any]) -> Callable[..., Any]:

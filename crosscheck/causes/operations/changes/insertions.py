@@ -30,9 +30,9 @@ def insertions(operation: Operation, region: Region) -> Iterator[tuple[str, str,
 
 def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, Change]]:
     for name in dict.fromkeys(each.name for each in region.theirs if each.name in ONE):
-        yield "D100", f"through {name}", ONE[name]
+        yield "D99", f"through {name}", ONE[name]
     if any(each.name in ("exp", "reduce_max") for each in region.theirs):
-        yield "D100", "through a softmax over the last axis", lambda x: x.softmax(-1)
+        yield "D99", "through a softmax over the last axis", lambda x: x.softmax(-1)
     mine = {number for each in region.ours for number in each.numbers}
     theirs = dict.fromkeys(number for each in region.theirs for number in each.numbers if math.isfinite(number))
     for number in [each for each in theirs if each not in mine and each][:MOST]:
@@ -40,9 +40,9 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
         yield "D81", f"divided by {number:.6g}", _times(1 / number)
         yield "D99", f"plus {number:.6g}", _plus(number)
         yield "D99", f"minus {number:.6g}", _plus(-number)
-        yield "D100", f"raised to {number:.6g}", _power(number)
-        yield "D100", f"at least {number:.6g}", _least(number)
-        yield "D100", f"at most {number:.6g}", _most(number)
+        yield "D99", f"raised to {number:.6g}", _power(number)
+        yield "D99", f"at least {number:.6g}", _least(number)
+        yield "D99", f"at most {number:.6g}", _most(number)
     sizes = dict.fromkeys(size for each in operation.args if is_floats(each) for size in each.shape if size > 1)
     for size in sizes:
         for power, words in ((0.5, "sqrt({})"), (-0.5, "1/sqrt({})"), (1.0, "{}"), (-1.0, "1/{}")):
@@ -50,14 +50,14 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
     for number, words in ((2.0, "times 2"), (0.5, "times 1/2"), (-1.0, "times -1")):
         yield "D81", words, _times(number)
     yield "D99", "plus 1", _plus(1.0)
-    yield "D100", "less its mean over the last axis", lambda x: x - x.mean(-1, keepdim=True)
-    yield "D100", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
-    yield "D100", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
+    yield "D99", "less its mean over the last axis", lambda x: x - x.mean(-1, keepdim=True)
+    yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
+    yield "D99", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
     for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
         tensor = torch.as_tensor(each.result)
         yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
-        yield "D100", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
-        yield "D100", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
+        yield "D99", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
+        yield "D99", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
 
 
 def _times(number: float) -> Change:

@@ -12,7 +12,7 @@ def other_modules(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Modul
     for path in dict.fromkeys(each.site[0].removeprefix("@") for each in region.ours if each.site[0] != "@"):
         for other in dict.fromkeys(each.site[0].removeprefix("@") for each in region.run if each.site[0] != "@"):
             if other and path and other != path and not f"{other}.".startswith(f"{path}."):
-                yield "D100", f"{other} called in place of {path}", _calls(path, other)
+                yield "D99", f"{other} called in place of {path}", _calls(path, other)
 
 
 def _calls(path: str, other: str) -> Callable[[nn.Module], bool]:

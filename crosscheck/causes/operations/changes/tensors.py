@@ -12,6 +12,7 @@ from crosscheck.causes.operations.relation import relation
 from crosscheck.recording.axis_order import in_their_order
 
 Arrays = Sequence[np.ndarray]
+ROW = "D99"
 MOST = 4  # calls of one line of JAX's in a step of its loop
 
 
@@ -23,12 +24,11 @@ def tensors(operation: Operation, region: Region) -> Iterator[tuple[str, str, Ca
     ours = np.stack([each.result for each in calls]) if _have_one_shape(calls) else None
     if ours is None:
         return
-    row = "D100" if operation.inputs else "D101"
     for words, arrays in _theirs(operation, len(calls), region):
         if not np.array_equal(np.stack(arrays), ours):
             how = relation(ours if len(calls) > 1 else ours[0], np.stack(arrays) if len(calls) > 1 else arrays[0])
             what = f"JAX's {words} in place of {operation.words}{f': {how}' if how else ''}"
-            yield row, what, _in_place(calls, arrays)
+            yield ROW, what, _in_place(calls, arrays)
 
 
 def _have_one_shape(calls: Sequence[Operation]) -> bool:
@@ -40,7 +40,8 @@ def _theirs(operation: Operation, number: int, region: Region) -> Iterator[tuple
     shape = operation.result.shape
     found: dict[tuple[str, str, tuple[int, ...]], list[np.ndarray]] = {}
     for each in region.theirs[:-1]:
-        found.setdefault((each.name, each.line, each.result.shape), []).append(each.result)
+        made = region.made(each)
+        found.setdefault((made.name, made.line, each.result.shape), []).append(each.result)
     for (name, line, _), arrays in found.items():
         if _in_shape(arrays[0], shape) is None or arrays[0].dtype.kind not in "fiub" or len(arrays) % number:
             continue
