@@ -9,6 +9,9 @@ from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from shared.errors import IsogradError
 
+# of code that no module was ever run by: without what it would find, the search is as it was
+FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError,
+            NotImplementedError, AssertionError)  # fmt: skip
 KINDS = ("intermediate", "output")
 
 
@@ -26,7 +29,7 @@ def beginning(ours: Side, theirs: Side, report: Report, row: Row) -> Region | No
     given = both[0].arguments or ((), {})
     if any(each is None for each in tensors):
         return None
-    with contextlib.suppress(IsogradError):
+    with contextlib.suppress(*FAILURES):
         mine = operations_of_torch(ours, ours.with_own(given), both[0].options)
         return region_of(mine, operations_of_jax(theirs, given, both[1].options), *tensors)
     return None

@@ -5,23 +5,27 @@ makes that call, as in all steps of a loop, and then in one call alone.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from crosscheck.causes.flips.flip import Flip, Site
-from crosscheck.causes.operations.changes.exchanges import exchanges
-from crosscheck.causes.operations.changes.insertions import insertions
+from crosscheck.causes.operations.changes.exchanges import exchanges, omissions
+from crosscheck.causes.operations.changes.insertions import complements, insertions
 from crosscheck.causes.operations.changes.modules import other_modules
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
 from crosscheck.causes.operations.changes.orders import orders
 from crosscheck.causes.operations.changes.steps import steps
-from crosscheck.causes.operations.changes.tensors import tensors
+from crosscheck.causes.operations.changes.tensors import buffers, tensors
 from crosscheck.causes.operations.in_torch import place_of, standing
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 
 Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
-CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (numbers, norms, exchanges, orders, insertions)
+CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
+    omissions, numbers, norms, exchanges, orders, insertions,
+)  # fmt: skip
+OF_SHARED = (complements, orders)  # what both sides have may be used otherwise
 
 
 class Candidate(NamedTuple):
@@ -35,8 +39,9 @@ def candidates(region: Region) -> Iterator[Candidate]:
     """The flips of a region's operations, one kind of change after the other."""
     for row, what, layers in other_modules(region):
         yield Candidate(_flip(row, what, layers=layers))
-    for changes in CHANGES:
-        for operation in _first(region):
+    shared = replace(region, ours=region.shared)
+    for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
+        for operation in _first(operations):
             sites = [*_alone(operation, region)]
             for row, what, replacement in changes(operation, region):
                 flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
@@ -48,6 +53,8 @@ def candidates(region: Region) -> Iterator[Candidate]:
 
 def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
     """JAX's tensors in place of those of a region's operations, the first operation first."""
+    for operation, row, what, layers in buffers(region):
+        yield operation, Candidate(_flip(row, what, layers=layers, is_numbered=True))
     for operation in _first(region):
         for row, what, replacement in tensors(operation, region):
             functions = {operation.function: replacement}

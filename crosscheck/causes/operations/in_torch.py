@@ -21,6 +21,8 @@ from torch_impl.weights import to_numpy
 
 FRAMEWORKS = ("torch", "crosscheck")
 TESTS = "crosscheck.tests"
+BUFFER = "buffer "
+SAME = ("__deepcopy__", "clone", "requires_grad_", "contiguous")  # whose result holds what they are given
 PROPERTIES = ("__get__", "__set__")
 LAYOUTS = ("T", "mT", "H", "mH", "real", "imag")  # properties that return a tensor in another layout
 
@@ -31,6 +33,7 @@ def operations_of_torch(side: Side, arguments: Arguments, options: Options) -> l
     module = copy.deepcopy(side.module) if isinstance(side.module, torch.nn.Module) else side.module
     if isinstance(module, torch.nn.Module):
         recorder.watch(module)
+        recorder.hold(module)
     quick = replace(options, gradients=False, updates=0, noise_runs=0)
     with recorder:
         record.run(replace(side, module=module, own={}), arguments, quick)
@@ -52,6 +55,11 @@ class _Recorder(Replaced):
             self.numbers.clear()
         super()._enter(path)
 
+    def hold(self, module: torch.nn.Module) -> None:
+        """Know a module's buffers by name."""
+        for name, buffer in module.named_buffers():
+            self._keep(buffer, Operation(f"{BUFFER}{name}", (), _array(buffer)))
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
@@ -66,6 +74,10 @@ class _Recorder(Replaced):
         number = self.numbers[path, func]
         self.numbers[path, func] += 1
         made = args[0] if result is None and args and isinstance(args[0], Tensor) else result
+        if name in SAME and len(inputs) == 1 and isinstance(made, Tensor):
+            self.made[id(made)] = inputs[0]
+            self.kept.append(made)
+            return result
         for each in _tensors(made):
             self._keep(each, Operation(
                 name if name not in PROPERTIES else func.__self__.__name__, inputs, _array(each),

@@ -71,7 +71,7 @@ def region_of(
         return None
     both = _Sums(theirs), _Sums(ours)
     paired = [
-        [_is_given(each) or sums.has(each.result, tolerance) for each in side]
+        [_is_given(each) or (not _does_nothing(each, side) and sums.has(each.result, tolerance)) for each in side]
         for side, sums in zip((ours, theirs), both, strict=True)
     ]
     mine, given = _behind(ours, last, paired[0])
@@ -101,6 +101,14 @@ def sites_in(region: Region, flip: Flip) -> list[Site]:
 
 def _is_given(operation: Operation) -> bool:
     return operation.name == "parameter"
+
+
+def _does_nothing(operation: Operation, side: Sequence[Operation]) -> bool:
+    """True if an operation of several tensors or with numbers returns one as it is: a clamp that clamps nothing here."""
+    return len(operation.inputs) + len(operation.numbers) > 1 and any(
+        side[each].result.shape == operation.result.shape and np.array_equal(side[each].result, operation.result)
+        for each in operation.inputs
+    )
 
 
 def _behind(side: Sequence[Operation], last: int, is_paired: Sequence[bool]) -> tuple[list[int], list[int]]:
@@ -162,7 +170,7 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     if not alike(array, other, tolerance):
         return False
     parts = (2,) if other.dtype.kind == "c" else ()
-    other = _numbers(other).reshape(*[n for n in other.shape if n > 1], *parts)
+    other = _numbers(other).reshape((*[n for n in other.shape if n > 1], *parts))
     mine, size = _numbers(array), tolerance * (np.linalg.norm(np.nan_to_num(_numbers(array))) + 1e-300)
     orders = itertools.permutations(range(other.ndim)) if other.ndim <= MOST_AXES else [range(other.ndim)]
     return any(np.linalg.norm(np.nan_to_num(mine - other.transpose(each).ravel())) <= size for each in orders)

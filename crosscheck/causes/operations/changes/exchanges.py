@@ -1,5 +1,6 @@
 """Another operation in place of one, one left out, or its operands the other way round."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,36 +52,65 @@ SHARES: dict[str, Callable[..., Tensor]] = {
     "softmax with a zero among what is added": lambda x, dim=-1, *_, **__: F.pad(x.movedim(dim, -1), (0, 1)).softmax(
         -1)[..., :-1].movedim(-1, dim),
 }  # fmt: skip
+ROW = "D99"
+MOST_AXES = 5
 NAMES = {"sub": "sub", "__sub__": "sub", "rsub": "sub", "max": "amax", "min": "amin", "__rsub__": "sub"}
 
 
+def omissions(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """The operation left out: one of its operands in place of its result."""
+    tensors = [each for each in operation.args[:3] if isinstance(each, Tensor)]
+    for number, each in enumerate(operation.args[:3]):
+        if isinstance(each, Tensor) and each.shape == operation.result.shape and each.dtype.is_floating_point:
+            is_sum = operation.function in ADD and len(tensors) > 1
+            row = "D88" if is_sum else "D89" if operation.function in ACTIVATIONS else ROW
+            kept = f", operand {number + 1} kept" if len(tensors) > 1 else ""
+            yield row, f"{operation.words} left out{kept}", _operand(number)
+
+
 def exchanges(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """The operation as another of its family, or of those that JAX makes; without it; its operands exchanged."""
+    """The operation as another of its family, or of those that JAX makes; over other axes; its operands exchanged."""
     args, name = operation.args, NAMES.get(operation.name, operation.name)
     if not args or not isinstance(args[0], Tensor):
         return
-    row = "D89" if operation.function in ACTIVATIONS else "D99"
     for family in (REDUCED, SCANNED, ROUNDED, SHARES, COMPARED):
-        if name in family:
-            for other, function in family.items():
-                if other != name:
-                    yield "D99", f"{other} in place of {operation.words}", _as(function)
+        for other, function in family.items() if name in family else ():
+            if other != name:
+                yield ROW, f"{other} in place of {operation.words}", _as(function)
+    if name in REDUCED:
+        yield from _over_other_axes(operation, args[0].ndim)
+    row = "D89" if operation.function in ACTIVATIONS else ROW
     used = dict.fromkeys(each.name for each in region.theirs)
     is_of_one_shape = is_floats(args[0]) and args[0].shape == operation.result.shape
     for other in used:
         if is_of_one_shape and other in ONE and other != name:
             yield row, f"{other} in place of {operation.words}", _of_first(ONE[other])
         if len(args) > 1 and name in TWO and other in TWO and other != name:
-            yield "D99", f"{other} in place of {operation.words}", _of_two(TWO[other])
+            yield ROW, f"{other} in place of {operation.words}", _of_two(TWO[other])
     if len(args) > 1 and isinstance(args[1], Tensor | int | float):
-        yield "D99", f"the operands of {operation.words} exchanged", lambda function, x, y, *rest, **more: function(
-            torch.as_tensor(y), x, *rest, **more)  # fmt: skip
-    for number, each in enumerate(args[:3]):
-        if isinstance(each, Tensor) and each.shape == operation.result.shape and each.dtype.is_floating_point:
-            left_out = "D88" if operation.function in ADD and len(args) > 1 and is_floats(args[1]) else row
-            yield left_out, f"operand {number + 1} of {operation.words} in place of its result", _operand(number)
+        yield ROW, f"the operands of {operation.words} exchanged", _turned
     if is_of_one_shape:
-        yield "D99", f"{operation.words} applied twice", _twice
+        yield ROW, f"{operation.words} applied twice", _twice
+
+
+def _over_other_axes(operation: Operation, axes: int) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    if axes > MOST_AXES:
+        return
+    for number in range(axes, 0, -1):
+        for chosen in itertools.combinations(range(axes), number):
+            for keeps in (True, False):
+                yield ROW, f"{operation.words} over axes {chosen}", _over(chosen, keeps)
+
+
+def _over(axes: tuple[int, ...], keeps: bool) -> Callable[..., Any]:
+    def reduce(function: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return REDUCED[NAMES.get(function.__name__, function.__name__)](x, axes, keepdim=keeps)
+
+    return reduce
+
+
+def _turned(function: Any, x: Any, y: Any, *rest: Any, **more: Any) -> Any:
+    return function(torch.as_tensor(y), x, *rest, **more)
 
 
 def _as(other: Callable[..., Any]) -> Callable[..., Any]:

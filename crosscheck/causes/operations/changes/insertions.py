@@ -47,8 +47,9 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
     for size in sizes:
         for power, words in ((0.5, "sqrt({})"), (-0.5, "1/sqrt({})"), (1.0, "{}"), (-1.0, "1/{}")):
             yield "D81", f"times {words.format(size)}", _times(size**power)
-    for number, words in ((2.0, "times 2"), (0.5, "times 1/2"), (-1.0, "times -1")):
+    for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
         yield "D81", words, _times(number)
+    yield from COMPLEMENTS
     yield "D99", "plus 1", _plus(1.0)
     yield "D99", "less its mean over the last axis", lambda x: x - x.mean(-1, keepdim=True)
     yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
@@ -58,6 +59,20 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
         yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
         yield "D99", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
         yield "D99", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
+
+
+def complements(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """The result taken from 1, or negated."""
+    if operation.result.dtype.kind in "fb":
+        for row, what, change in COMPLEMENTS:
+            yield row, f"the result of {operation.words} {what}", _after(change)
+
+
+def _complement(x: Tensor) -> Tensor:
+    return ~x if x.dtype == torch.bool else 1 - x
+
+
+COMPLEMENTS: tuple[tuple[str, str, Change], ...] = (("D99", "taken from 1", _complement), ("D99", "negated", torch.neg))
 
 
 def _times(number: float) -> Change:

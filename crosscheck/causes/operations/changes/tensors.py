@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from crosscheck.causes.operations.in_torch import BUFFER
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 from crosscheck.causes.operations.relation import relation
@@ -29,6 +31,26 @@ def tensors(operation: Operation, region: Region) -> Iterator[tuple[str, str, Ca
             how = relation(ours if len(calls) > 1 else ours[0], np.stack(arrays) if len(calls) > 1 else arrays[0])
             what = f"JAX's {words} in place of {operation.words}{f': {how}' if how else ''}"
             yield ROW, what, _in_place(calls, arrays)
+
+
+def buffers(region: Region) -> Iterator[tuple[Operation, str, str, Callable[[nn.Module], bool]]]:
+    """The buffers of the region as those of JAX's tensors that have their shape."""
+    for operation in region.ours:
+        if operation.name.startswith(BUFFER) and operation is not region.target:
+            for words, (array,) in _theirs(operation, 1, region):
+                how = relation(operation.result, array)
+                what = f"JAX's {words} in place of {operation.name}{f': {how}' if how else ''}"
+                yield operation, ROW, what, _held(operation.name.removeprefix(BUFFER), array)
+
+
+def _held(name: str, array: np.ndarray) -> Callable[[nn.Module], bool]:
+    def change(root: nn.Module) -> bool:
+        buffer = dict(root.named_buffers()).get(name)
+        if buffer is not None:
+            buffer.data = torch.as_tensor(array).to(buffer.dtype)
+        return buffer is not None
+
+    return change
 
 
 def _have_one_shape(calls: Sequence[Operation]) -> bool:
