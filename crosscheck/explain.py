@@ -15,6 +15,7 @@ from crosscheck.causes.flips.mistakes.table import MISTAKE_FLIPS
 from crosscheck.causes.flips.optimizers import OptimizerFlip, optimizer_flips
 from crosscheck.causes.flips.search import Budget, Cause, causes_of
 from crosscheck.causes.flips.table import FLIPS
+from crosscheck.causes.operations.beginning import beginning
 from crosscheck.compare import compare
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
@@ -136,12 +137,13 @@ def explain(
     if call is not None:
         return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))
     noted = _unlike_arguments(sides) or _first_step(sides, inputs, report, left, options)
-    found = _searched(sides[0], report, options.get("layouts") or {}, left)
+    found = _searched(sides, report, options.get("layouts") or {}, left)
     return replace(found, tried=left.tried or found.tried, noted=noted)
 
 
-def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> Explanation:
+def _searched(sides: Sequence[Side], report: Report, layouts: Layouts, budget: Budget) -> Explanation:
     """The causes that flips within the budget show; else what only the size of the gap, or its numbers, show."""
+    ours = sides[0]
     phase = report.first_divergence.phase if report.first_divergence else ""
     if phase == "parameters" or ours.recorded is not None:
         return _first_that_helps(report, flips_of(ours, report, layouts))
@@ -152,8 +154,9 @@ def _searched(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> E
     if narrow is not None:
         return narrow
     causes = causes_of(
-        (*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, functools.partial(_is_gone, before=report)
-    )
+        (*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, functools.partial(_is_gone, before=report),
+        functools.partial(beginning, *sides, report),
+    )  # fmt: skip
     if causes:
         return _named(report, causes)
     if phase.endswith("gradient") and (found := _nan_behind(report)):
@@ -184,6 +187,10 @@ def _left(report: Report, cause: Cause) -> str:
     """What a cause leaves, in words; empty if nothing."""
     if _is_gone(cause.left, before=report):
         return ""
+    if cause.flip.is_numbered and all(
+        row.phase != "forward" for row in cause.left.disagreements
+    ):
+        return "then all outputs agree"
     row, number = cause.left.first_row, len(cause.left.disagreements)
     where = f", first {row.label} with an error of {row.error:.1e}" if row else ""
     return f"explains an error of {cause.error:.1e}; {number} tensors still disagree{where}"

@@ -26,7 +26,8 @@ class Flip:
     `layers` changes a copy of the module and says whether it found anything to change; `weights` permutes arrays by
     name if they pass `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the call by name.
     `only` decides from a call's arguments whether to replace its function. `fix` are the changes of the JAX side and of
-    torch's with the flip's own values, where those of the catalogue are another case's.
+    torch's with the flip's own values, where those of the catalogue are another case's. `is_placed` means that `what`
+    says where already, and `is_numbered` that replacements take the module's path and the number of the call there.
     """
 
     divergence: str
@@ -39,6 +40,8 @@ class Flip:
     inputs: Callable[[str, np.ndarray], np.ndarray | None] | None = None
     only: Callable[..., bool] = _always
     fix: tuple[str, str] | None = None
+    is_placed: bool = False
+    is_numbered: bool = False
 
 
 # path of a module, and the number of a call below it (None: all calls); "@path" counts calls of its own code alone
@@ -68,7 +71,7 @@ class Replaced(TorchFunctionMode):
 
     def __init__(self, flip: Flip, sites: Collection[Site] = ()):
         super().__init__()
-        self.functions, self.only = flip.functions, flip.only
+        self.functions, self.only, self.is_numbered = flip.functions, flip.only, flip.is_numbered
         self.sites = sites
         self.used = False
         self.calls: Counter[str] = Counter()
@@ -96,7 +99,9 @@ class Replaced(TorchFunctionMode):
         if replacement is None or not self.only(*args, **(kwargs or {})) or not self._is_meant():
             return func(*args, **(kwargs or {}))
         self.used = True
-        return replacement(func, *args, **(kwargs or {}))
+        path = self.open[-1] if self.open else ""
+        number = [(path, self.calls[f"{OWN}{path}"] - 1)] if self.is_numbered else []
+        return replacement(func, *number, *args, **(kwargs or {}))
 
     def _is_meant(self) -> bool:
         around = {*self.open, f"{OWN}{self.open[-1]}"} if self.open else {"", OWN}  # a function has no modules

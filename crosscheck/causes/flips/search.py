@@ -5,9 +5,11 @@ A flip that closes the first differing tensor is applied in all places that it m
 """
 
 import contextlib
+import functools
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ import numpy as np
 from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
 from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
+from crosscheck.causes.operations.candidates import candidates, exchanged
+from crosscheck.causes.operations.region import Region, sites_in
 from crosscheck.judging.rows import Row
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
@@ -23,6 +27,7 @@ from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_CAUSES = 3
+FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError)  # of a flip
 ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth a search for the rest
 CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share this small is another one's rounding
 
@@ -37,7 +42,7 @@ class Cause(NamedTuple):
 
     @property
     def what(self) -> str:
-        return f"{self.flip.what} in {self.places}" if self.places else self.flip.what
+        return f"{self.flip.what} in {self.places}" if self.places and not self.flip.is_placed else self.flip.what
 
 
 @dataclass
@@ -73,15 +78,25 @@ def causes_of(
     layouts: Layouts,
     budget: Budget,
     is_gone: Callable[[Report], bool],
+    begins: Callable[[Row], Region | None] = lambda row: None,
 ) -> list[Cause]:
-    """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap."""
+    """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap. `begins`
+    says with which operations a row's gap begins.
+    """
     found: list[Cause] = []
     applied: tuple[Flipped, ...] = ()
     calls = calls_of(side, report)
     while len(found) < MOST_CAUSES and not is_gone(report) and report.first_row is not None:
         near = _nearest(flips, calls, report)
         everywhere = [replace(each, before=applied) for each in flipped_by(near, side, report, layouts)]
-        new = _next(everywhere, report, budget, is_gone)
+        region = functools.cache(functools.partial(begins, _telling(report))) if not applied else lambda: None
+        closing: list[Flipped] = []
+        places = itertools.chain(
+            _everywhere(everywhere, budget),
+            _in_region(everywhere, region, _telling(report), budget, closing),
+            _places(everywhere, report, budget),
+        )
+        new = _next(places, report, is_gone, closing)
         if new is None:
             break
         cause, flipped = new
@@ -108,13 +123,17 @@ def _distance(path: str, callers: Collection[str]) -> int:
 
 
 def _next(
-    everywhere: Sequence[Flipped], report: Report, budget: Budget, is_gone: Callable[[Report], bool]
+    places: Iterable[tuple[Flipped, Flipped]],
+    report: Report,
+    is_gone: Callable[[Report], bool],
+    closing: Sequence[Flipped],
 ) -> tuple[Cause, Flipped] | None:
-    """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding."""
+    """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding; else one of those
+    found `closing` meanwhile."""
     row = _telling(report)
     nearly: list[tuple[float, Flipped]] = []
-    for flipped, at in _places(everywhere, report, budget):
-        with contextlib.suppress(IsogradError, ArithmeticError, RuntimeError, TypeError, ValueError, IndexError):
+    for flipped, at in places:
+        with contextlib.suppress(*FAILURES):
             error = _error(at, row)
             if error <= _least(row):
                 cause = _cause(at, flipped, report, row, is_gone)
@@ -122,7 +141,7 @@ def _next(
                     return cause
             elif error <= CLOSED * min(row.error, 1.0):
                 nearly.append((error, at))
-    for _, at in sorted(nearly, key=lambda each: each[0]):
+    for at in [*(at for _, at in sorted(nearly, key=lambda each: each[0])), *closing]:
         left = at.compared()
         return Cause(at.flip, _words(at, report), row.error, left), at
     return None
@@ -139,12 +158,57 @@ def _telling(report: Report) -> Row:
     return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
 
 
-def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
-    """Each flip everywhere, since most mistakes are made wherever they can be, then each in the whole module where the
-    gap shows, then each in a single call."""
+def _everywhere(everywhere: Sequence[Flipped], budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip everywhere, since most mistakes are made wherever they can be."""
     for flipped in everywhere:
         if budget.take(flipped.flip.what):
             yield flipped, flipped
+
+
+def _in_region(
+    everywhere: Sequence[Flipped],
+    region: Callable[[], Region | None],
+    row: Row,
+    budget: Budget,
+    closing: list[Flipped],
+) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip in the calls with which the gap begins, then flips made for these."""
+    found = region() if everywhere and not budget.is_spent else None
+    if found is None:
+        return
+    for flipped in everywhere:
+        for site in sites_in(found, flipped.flip):
+            if budget.take(flipped.flip.what):
+                yield flipped, replace(flipped, where=(site,), calls=Counter())
+    yield from _made_for(found, everywhere[0], row, budget, closing)
+
+
+def _made_for(
+    region: Region, like: Flipped, row: Row, budget: Budget, closing: list[Flipped]
+) -> Iterator[tuple[Flipped, Flipped]]:
+    """Flips made for the operations of a region: for those behind the first of torch's tensors that closes the gap if it
+    is JAX's, which joins `closing`; for all operations if there is no such tensor."""
+    for operation, (flip, _) in exchanged(region):
+        if not budget.take(flip.what):
+            return
+        flipped = replace(like, flip=flip, calls=Counter())
+        with contextlib.suppress(*FAILURES):
+            if _error(flipped, row) <= _least(row):
+                closing.append(flipped)
+                yield from _tried(region.behind(operation), like, budget)
+                return
+    yield from _tried(region, like, budget)
+
+
+def _tried(region: Region, like: Flipped, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    for flip, site in candidates(region):
+        if budget.take(flip.what):
+            flipped = replace(like, flip=flip, calls=Counter())
+            yield flipped, flipped if site is None else replace(flipped, where=(site,), calls=Counter())
+
+
+def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each flip in the whole module where the gap shows, then each in a single call."""
     for is_whole in (True, False):
         for flipped in everywhere:
             has_places = flipped.calls or flipped.flip.layers or flipped.flip.weights

@@ -1,4 +1,4 @@
-"""Rows D73 to D97: mistakes that ports of models make, each with the size it has on a small example."""
+"""Rows D73 to D97 and D99: mistakes that ports of models make, each with the size it has on a small example."""
 
 import jax
 import jax.numpy as jnp
@@ -173,6 +173,11 @@ def _kept() -> float:
     return relative_gap(X, torch.tensor(X) / 0.5)
 
 
+@measurement()
+def _other() -> float:
+    return relative_gap(np.floor(4 * X), torch.round(4 * torch.tensor(X)))
+
+
 PORTS = (
     KnownDivergence(
         "D73", "float32-inside", "a layer or constant made in float32 in a float64 model, as nnx.Embed's own",
@@ -302,5 +307,10 @@ PORTS = (
         "D97", "dropout-scale", "dropout of values or of whole paths that are not divided by the share that is kept",
         0.5, "relative L2 difference, a half is kept", _kept, "pytorch-image-models#2118",
         "divide by the share that is kept, as torch does", "leave the kept values as they are",
+    ),
+    KnownDivergence(
+        "D99", "other-operation", "a number, an operation or a tensor made inside that is another on the other side",
+        0.1, "relative L2 difference of floor and round of 4 x", _other, "mlx#1636, mlx#3071, flax#2214",
+        "make it as torch does", "make it as JAX does",
     ),
 )  # fmt: skip

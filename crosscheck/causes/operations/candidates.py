@@ -1,0 +1,88 @@
+"""Flips of single operations where two sides begin to differ: another number, operation, order, or the other's tensor.
+
+They are made of what stands in the region of both sides, not of mistakes that are known. Each is made wherever the code
+makes that call, as in all steps of a loop, and then in one call alone.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from crosscheck.causes.flips.flip import Flip, Site
+from crosscheck.causes.operations.changes.exchanges import exchanges, omissions
+from crosscheck.causes.operations.changes.insertions import complements, insertions
+from crosscheck.causes.operations.changes.modules import other_modules
+from crosscheck.causes.operations.changes.norms import norms
+from crosscheck.causes.operations.changes.numbers import numbers
+from crosscheck.causes.operations.changes.orders import orders
+from crosscheck.causes.operations.changes.steps import steps
+from crosscheck.causes.operations.changes.tensors import buffers, tensors
+from crosscheck.causes.operations.in_torch import place_of, standing
+from crosscheck.causes.operations.operation import Operation
+from crosscheck.causes.operations.region import Region
+
+Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
+CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
+    omissions, numbers, norms, exchanges, orders, insertions,
+)  # fmt: skip
+OF_SHARED = (complements, orders)  # what both sides have may be used otherwise
+
+
+class Candidate(NamedTuple):
+    """A flip, and the call that it is made for; None if wherever it applies."""
+
+    flip: Flip
+    site: Site | None = None
+
+
+def candidates(region: Region) -> Iterator[Candidate]:
+    """The flips of a region's operations, one kind of change after the other."""
+    for row, what, layers in other_modules(region):
+        yield Candidate(_flip(row, what, layers=layers))
+    shared = replace(region, ours=region.shared)
+    for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
+        for operation in _first(operations):
+            sites = [*_alone(operation, region)]
+            for row, what, replacement in changes(operation, region):
+                flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
+                yield Candidate(flip)
+                yield from (Candidate(flip, site) for site in sites)
+    for operation, row, what, replacement in steps(region.run):
+        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
+
+
+def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
+    """JAX's tensors in place of those of a region's operations, the first operation first."""
+    for operation, row, what, layers in buffers(region):
+        yield operation, Candidate(_flip(row, what, layers=layers, is_numbered=True))
+    for operation in _first(region):
+        for row, what, replacement in tensors(operation, region):
+            functions = {operation.function: replacement}
+            yield operation, Candidate(_flip(row, what, functions, only=_at(operation), is_numbered=True))
+
+
+def _first(region: Region) -> list[Operation]:
+    """The first call of each place in the code."""
+    first: dict[Any, Operation] = {}
+    for each in region.ours:
+        if each.function is not None:
+            first.setdefault((each.place, each.function), each)
+    return list(first.values())
+
+
+def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
+    return Flip(row, what, functions or {}, fix=("make it as torch does there", f"have {what}"), is_placed=True, **how)
+
+
+def _at(operation: Operation) -> Callable[..., bool]:
+    return lambda *_, **__: place_of(standing()) == operation.place
+
+
+def _alone(operation: Operation, region: Region) -> Iterator[Site]:
+    """The call as a site among those of its place in the code, if that is called more than once."""
+    calls = region.calls_of(operation)
+    if len(calls) > 1 and len({each.site[0] for each in calls}) > 1:
+        yield operation.site[0].removeprefix("@"), None
+    if len(calls) > 1:
+        path = operation.site[0]
+        yield path, [each.site for each in calls if each.site[0] == path].index(operation.site)

@@ -1,0 +1,103 @@
+"""An operation more: a function, a factor or a term that JAX has, before or after one of torch's."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crosscheck.causes.flips.mistakes.functions import is_floats
+from crosscheck.causes.operations.changes.exchanges import ONE
+from crosscheck.causes.operations.operation import Operation
+from crosscheck.causes.operations.region import Region
+
+MOST = 16  # tensors and numbers that are tried as operands
+Change = Callable[[Tensor], Tensor]
+
+
+def insertions(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """The operation with one more on its result, then on each of its operands."""
+    changes = list(_changes(operation, region))
+    if operation.result.dtype.kind == "f":
+        for row, what, change in changes:
+            yield row, f"the result of {operation.words} {what}", _after(change)
+    for number, each in enumerate(operation.args):
+        if is_floats(each):
+            for row, what, change in changes:
+                yield row, f"operand {number + 1} of {operation.words} {what}", _before(number, change)
+
+
+def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, Change]]:
+    for name in dict.fromkeys(each.name for each in region.theirs if each.name in ONE):
+        yield "D99", f"through {name}", ONE[name]
+    if any(each.name in ("exp", "reduce_max") for each in region.theirs):
+        yield "D99", "through a softmax over the last axis", lambda x: x.softmax(-1)
+    mine = {number for each in region.ours for number in each.numbers}
+    theirs = dict.fromkeys(number for each in region.theirs for number in each.numbers if math.isfinite(number))
+    for number in [each for each in theirs if each not in mine and each][:MOST]:
+        yield "D81", f"times {number:.6g}", _times(number)
+        yield "D81", f"divided by {number:.6g}", _times(1 / number)
+        yield "D99", f"plus {number:.6g}", _plus(number)
+        yield "D99", f"minus {number:.6g}", _plus(-number)
+        yield "D99", f"raised to {number:.6g}", _power(number)
+        yield "D99", f"at least {number:.6g}", _least(number)
+        yield "D99", f"at most {number:.6g}", _most(number)
+    sizes = dict.fromkeys(size for each in operation.args if is_floats(each) for size in each.shape if size > 1)
+    for size in sizes:
+        for power, words in ((0.5, "sqrt({})"), (-0.5, "1/sqrt({})"), (1.0, "{}"), (-1.0, "1/{}")):
+            yield "D81", f"times {words.format(size)}", _times(size**power)
+    for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
+        yield "D81", words, _times(number)
+    yield from COMPLEMENTS
+    yield "D99", "plus 1", _plus(1.0)
+    yield "D99", "less its mean over the last axis", lambda x: x - x.mean(-1, keepdim=True)
+    yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
+    yield "D99", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
+    for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
+        tensor = torch.as_tensor(each.result)
+        yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
+        yield "D99", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
+        yield "D99", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
+
+
+def complements(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """The result taken from 1, or negated."""
+    if operation.result.dtype.kind in "fb":
+        for row, what, change in COMPLEMENTS:
+            yield row, f"the result of {operation.words} {what}", _after(change)
+
+
+def _complement(x: Tensor) -> Tensor:
+    return ~x if x.dtype == torch.bool else 1 - x
+
+
+COMPLEMENTS: tuple[tuple[str, str, Change], ...] = (("D99", "taken from 1", _complement), ("D99", "negated", torch.neg))
+
+
+def _times(number: float) -> Change:
+    return lambda x: x * number
+
+
+def _plus(number: float) -> Change:
+    return lambda x: x + number
+
+
+def _power(number: float) -> Change:
+    return lambda x: x**number
+
+
+def _least(number: float) -> Change:
+    return lambda x: x.clamp_min(number)
+
+
+def _most(number: float) -> Change:
+    return lambda x: x.clamp_max(number)
+
+
+def _after(change: Change) -> Callable[..., Any]:
+    return lambda function, *args, **kwargs: change(function(*args, **kwargs))
+
+
+def _before(number: int, change: Change) -> Callable[..., Any]:
+    return lambda function, *args, **kwargs: function(*args[:number], change(args[number]), *args[number + 1 :], **kwargs)

@@ -1,0 +1,139 @@
+"""The operations of a run of the torch side: every function that its code calls. Sibling: in_jax.py."""
+
+import copy
+import functools
+import sys
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crosscheck.causes.flips.flip import OWN, Flip, Replaced
+from crosscheck.causes.operations.operation import LARGEST, Operation, line_of
+from crosscheck.recording import record
+from crosscheck.recording.arguments import Arguments
+from crosscheck.recording.side import Side
+from crosscheck.recording.values import Options
+from torch_impl.weights import to_numpy
+
+FRAMEWORKS = ("torch", "crosscheck")
+TESTS = "crosscheck.tests"
+BUFFER = "buffer "
+SAME = ("__deepcopy__", "clone", "requires_grad_", "contiguous")  # whose result holds what they are given
+PROPERTIES = ("__get__", "__set__")
+LAYOUTS = ("T", "mT", "H", "mH", "real", "imag")  # properties that return a tensor in another layout
+
+
+def operations_of_torch(side: Side, arguments: Arguments, options: Options) -> list[Operation]:
+    """What the torch side calls, in order, without a backward pass."""
+    recorder = _Recorder()
+    module = copy.deepcopy(side.module) if isinstance(side.module, torch.nn.Module) else side.module
+    if isinstance(module, torch.nn.Module):
+        recorder.watch(module)
+        recorder.hold(module)
+    quick = replace(options, gradients=False, updates=0, noise_runs=0)
+    with recorder:
+        record.run(replace(side, module=module, own={}), arguments, quick)
+    return recorder.operations
+
+
+class _Recorder(Replaced):
+    """Keeps every call of a torch function, with the place of its calls among those of its module's own code."""
+
+    def __init__(self) -> None:
+        super().__init__(Flip("", ""))
+        self.operations: list[Operation] = []
+        self.numbers: Counter[Any] = Counter()
+        self.made: dict[int, int] = {}
+        self.kept: list[Any] = []  # an id is a tensor's own only as long as the tensor is
+
+    def _enter(self, path: str) -> None:
+        if not self.open:
+            self.numbers.clear()
+        super()._enter(path)
+
+    def hold(self, module: torch.nn.Module) -> None:
+        """Know a module's buffers by name."""
+        for name, buffer in module.named_buffers():
+            self._keep(buffer, Operation(f"{BUFFER}{name}", (), _array(buffer)))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in PROPERTIES and getattr(getattr(func, "__self__", None), "__name__", "") not in LAYOUTS:
+            return func(*args, **kwargs)
+        if func is torch.nn.functional.multi_head_attention_forward:
+            return super().__torch_function__(func, types, args, kwargs)
+        inputs, frame = self._inputs((args, kwargs)), standing()
+        line = line_of(frame.f_code.co_filename, frame.f_lineno) if frame else ""
+        result = func(*args, **kwargs)
+        path = self.open[-1] if self.open else ""
+        number = self.numbers[path, func]
+        self.numbers[path, func] += 1
+        made = args[0] if result is None and args and isinstance(args[0], Tensor) else result
+        if name in SAME and len(inputs) == 1 and isinstance(made, Tensor):
+            self.made[id(made)] = inputs[0]
+            self.kept.append(made)
+            return result
+        for each in _tensors(made):
+            self._keep(each, Operation(
+                name if name not in PROPERTIES else func.__self__.__name__, inputs, _array(each),
+                tuple(_numbers((args, kwargs))), line, func, args, kwargs, (f"{OWN}{path}", number), place_of(frame)))  # fmt: skip
+        return result
+
+    def _inputs(self, given: Any) -> tuple[int, ...]:
+        for each in _tensors(given):
+            if id(each) not in self.made:
+                self._keep(each, Operation("parameter" if each.requires_grad else "table", (), _array(each)))
+        return tuple(self.made[id(each)] for each in _tensors(given) if id(each) in self.made)
+
+    def _keep(self, tensor: Tensor, operation: Operation) -> None:
+        self.made[id(tensor)] = len(self.operations)
+        self.operations.append(operation)
+        self.kept.append(tensor)
+
+
+def _array(tensor: Tensor) -> Any:
+    """The numbers as they are now; none of a tensor that is too large."""
+    with torch._C.DisableTorchFunction():
+        return to_numpy(tensor.detach().clone()) if tensor.numel() <= LARGEST else np.empty(0)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [each for item in tree for each in _tensors(item)] if isinstance(tree, tuple | list) else []
+
+
+def _numbers(tree: Any) -> list[float]:
+    """The numbers in a call: Python's, and tensors without axes."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, tuple | list):
+        return [each for item in tree for each in _numbers(item)]
+    if isinstance(tree, Tensor):
+        return [float(_array(tree))] if tree.ndim == 0 and tree.dtype.is_floating_point else []
+    return [float(tree)] if isinstance(tree, int | float) and not isinstance(tree, bool) else []
+
+
+def standing() -> Any:
+    """Where the caller's own code stands: its frame, past those of frameworks."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and _is_framework(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    return frame
+
+
+def place_of(frame: Any) -> Any:
+    """The instruction in the code that a frame is at."""
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_framework(name: str) -> bool:
+    return name.partition(".")[0] in FRAMEWORKS and not name.startswith(TESTS)
