@@ -84,7 +84,8 @@ def _mask_of_kernel(key: Array, shape: tuple[int, ...], threshold: int, first: i
     size = math.prod(shape)  # of a result in the mask's own shape: reshaped, its layout would be anyone's, and copied
     numbers = [np.int64(size), np.int64(first), np.uint32(threshold)]
     programs, result = -(-size // BLOCK), jax.ShapeDtypeStruct(shape, bool)
-    (mask,) = triton_call(threefry_mask, [key], [result], numbers, {"BLOCK": BLOCK}, programs=programs, warps=4)
+    constants, options = {"BLOCK": BLOCK}, {"num_warps": 4}
+    (mask,) = triton_call(threefry_mask, [key], [result], numbers, constants, options, programs=programs)
     return mask
 
 

@@ -36,19 +36,21 @@ def triton_call(
     results: Sequence[jax.ShapeDtypeStruct],
     numbers: Sequence[np.integer],
     constants: Mapping[str, Any],
+    options: Mapping[str, Any],
     *,
     programs: int,
-    warps: int,
     zeroed: int = 0,
 ) -> list[Array]:
     """Launch a kernel of arrays, results, numbers and constants, in this order; the last `zeroed` results start at 0.
+
+    `options` are those of Triton's compiler, num_warps among them.
 
     A batched call (`jax.vmap`) launches once for each of its examples.
     """
     from jax._src.lib import gpu_triton
 
     types = [*("*" + _type(each) for each in (*arrays, *results)), *map(_type, numbers)]
-    compiled = _compiled(kernel, tuple(types), tuple(constants.items()), warps, capability())
+    compiled = _compiled(kernel, tuple(types), tuple(constants.items()), tuple(options.items()), capability())
     bytes_to_zero = [0] * (len(arrays) + len(results) - zeroed)
     bytes_to_zero += [np.prod(each.shape, dtype=int) * each.dtype.itemsize for each in results[len(results) - zeroed :]]
     parameters = [gpu_triton.create_array_parameter(int(size), ALIGNED) for size in bytes_to_zero]
@@ -67,7 +69,11 @@ def _type(value: Array | jax.ShapeDtypeStruct | np.integer) -> str:
 
 @functools.cache
 def _compiled(
-    kernel: Any, types: tuple[str, ...], constants: tuple[tuple[str, Any], ...], warps: int, version: tuple[int, int]
+    kernel: Any,
+    types: tuple[str, ...],
+    constants: tuple[tuple[str, Any], ...],
+    options: tuple[tuple[str, Any], ...],
+    version: tuple[int, int],
 ) -> Any:
     """The kernel for parameters of these types, as jaxlib launches it."""
     from jax._src.lib import gpu_triton
@@ -79,5 +85,6 @@ def _compiled(
     aligned = {(n,): [["tt.divisibility", ALIGNED]] for n, each in enumerate(types) if each.startswith("*")}
     number = 10 * version[0] + version[1]
     source = ASTSource(kernel, {name: signature[name] for name in kernel.arg_names}, dict(constants), aligned)
-    made = compile_kernel(source, target=GPUTarget("cuda", number, 32), options={"num_warps": warps})
+    made = compile_kernel(source, target=GPUTarget("cuda", number, 32), options=dict(options))
+    warps = made.metadata.num_warps
     return gpu_triton.TritonKernel(made.metadata.name, warps, 1, made.metadata.shared, made.asm["ptx"], "", number)

@@ -6,6 +6,7 @@ COUNTERS_APART = 32  # int32 words between two counters, so that no two share a 
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
 LARGEST = 2048  # hidden size; errors and bits were measured up to 1,500
 ON_CHIP = 512  # hidden size whose weights of two bytes each stay on the chip
+ASSERTING = {"debug": True, "sanitize_overflow": False}  # options of Triton: a wait that is too long ends the program
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from experiments.commands.port import port_command
 from experiments.commands.report import report
 from experiments.commands.scaling import scaling_command
 from experiments.commands.search import search_command
+from experiments.commands.stress import stress
 from experiments.commands.study import study
 from experiments.commands.train import train
 from experiments.commands.translate import translate_command
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "study": study,
     "scaling": scaling_command,
     "bench": bench,
+    "stress": stress,
     "demo": demo,
 }
 

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jax_impl.triton_call import capability, triton_call
-from shared.gru_plan import LARGEST, SERVED, Plan, plan_for
+from shared.gru_plan import ASSERTING, LARGEST, SERVED, Plan, plan_for
 
 
 def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
@@ -112,5 +112,7 @@ def _launch(
     counters = jax.ShapeDtypeStruct((plan.counters,), jnp.int32)
     numbers = [np.int32(number) for number in plan.numbers]
     constants = {**plan.constants, **constants, "PRECISION": _precision()}
-    sizes = {"programs": plan.programs, "warps": plan.cut.warps, "zeroed": 1}
-    return triton_call(kernel, read, [*written, counters], numbers, constants, **sizes)
+    options = {"num_warps": plan.cut.warps, **ASSERTING}
+    return triton_call(
+        kernel, read, [*written, counters], numbers, constants, options, programs=plan.programs, zeroed=1
+    )

@@ -12,6 +12,7 @@ import triton.language as tl
 from shared.gru_plan import COUNTERS_APART
 
 APART = tl.constexpr(COUNTERS_APART)
+LONGEST_WAIT = tl.constexpr(2**28)  # polls of a counter: minutes, where a step takes microseconds
 NEAR_0 = tl.constexpr(0.625)  # where the series of the hyperbolic tangent serves
 SCALARS = ["batch_size", "steps", "groups"]
 
@@ -45,8 +46,10 @@ def _arrive(counter):
 
 @triton.jit
 def _meet(counter, arrivals):
-    while tl.atomic_add(counter, 0, sem="acquire", scope="gpu") < arrivals:
-        pass
+    polls = 0
+    while (tl.atomic_add(counter, 0, sem="acquire", scope="gpu") < arrivals) & (polls < LONGEST_WAIT):
+        polls += 1
+    tl.device_assert(polls < LONGEST_WAIT, "programs of a GRU layer did not arrive: the GPU never ran them together")
     tl.debug_barrier()
 
 

@@ -48,7 +48,7 @@ KERNELS = "shared.kernels."
 # The rooms of a package, from the ground up: each imports only rooms to its left, even inside functions.
 FLOORS = {
     "crosscheck": "criterion recording pairing judging faults pages report compare runs twins causes divergences "
-    "explain locate scoring ports testing __init__",
+    "explain locate scoring ports kernels testing __init__",
     "experiments": "__init__ exit_codes plain_text catalogue progress training reports search porting bench studies "
     "parsing commands cli __main__",
 }

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.gru_plan import LARGEST, SERVED, Plan, plan_for
+from shared.gru_plan import ASSERTING, LARGEST, SERVED, Plan, plan_for
 from torch_impl.precision import at_least_float32
 
 
@@ -136,9 +136,9 @@ def _processors(device: torch.device) -> int:
 
 
 def _launch(kernel: Any, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], **constants: Any) -> None:
-    constants = {**plan.constants, **constants, "PRECISION": _precision()}
+    constants = {**plan.constants, **constants, "PRECISION": _precision(), **ASSERTING, "num_warps": plan.cut.warps}
     counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
     arrays = (*(each.contiguous() for each in read), *written, counters)
     on_device = torch.cuda.device(counters.device) if counters.is_cuda else nullcontext()
     with on_device:  # Triton launches on the current device
-        kernel[plan.programs,](*arrays, *plan.numbers, **constants, num_warps=plan.cut.warps)
+        kernel[plan.programs,](*arrays, *plan.numbers, **constants)

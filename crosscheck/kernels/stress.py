@@ -1,0 +1,209 @@
+"""What the kernel of a GRU layer must stand: planted faults, random shapes, delays, other programs on its card.
+
+Each check takes a device and a number and gives a sentence for each thing that is wrong, or says how much was tried.
+"""
+
+import multiprocessing
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, TimeoutError
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from crosscheck.kernels.faults import DELAYS, KERNEL_FAULTS, NEVER_COMPLETE, KernelFault
+from crosscheck.kernels.interpreted import programs_at_once
+from crosscheck.kernels.layers import Case, Layer, Sizes, Trial, by_kernel, random_layer
+from crosscheck.kernels.planting import planted_kernels
+from shared.errors import IsogradError
+
+JOBS = {"cpu": 1, "cuda": 8}  # processes at a time, which share the card
+ATTEMPTS = 3  # with other pauses: a race shows when programs happen to meet so
+SECONDS = 300  # that a process may take before it counts as hanging
+LARGEST = {"batch_size": 700, "steps": 2000, "hidden_size": 1500}
+ELEMENTS = 2**23  # of a layer's states, at most
+SHAPES_OF_A_SIZE = 25  # kernels are compiled for the hidden size
+DTYPES = ("float32", "bfloat16", "float16")
+DELAYED = (
+    *(Sizes(64, 8, 2, 256, "bfloat16"), Sizes(40, 6, 1, 300, "float32")),
+    *(Sizes(130, 5, 1, 512, "float16"), Sizes(33, 6, 1, 700, "bfloat16")),
+)
+
+
+class Outcome(NamedTuple):
+    """What was tried, in words, and a sentence for each thing that is wrong."""
+
+    tried: str
+    wrong: list[str]
+
+
+def check_faults(device: str, number: int) -> Outcome:
+    """Every planted fault must be caught, and the kernel itself must pass."""
+    faults = [fault for fault in KERNEL_FAULTS if device == "cuda" or not fault.only_on_gpu]
+    parts = [faults[start :: JOBS[device]] for start in range(JOBS[device])]
+    wrong = [text for texts in _in_processes(_plant, device, parts) for text in texts]
+    return Outcome(f"{len(faults)} planted faults", wrong)
+
+
+def _plant(device: str, faults: Sequence[KernelFault]) -> list[str]:
+    """A sentence for each fault that passes, and for each case in which the kernel itself doesn't."""
+    wrong = []
+    with _launching(device):
+        trials = {case: Trial(case, 0, device) for case in dict.fromkeys(fault.case for fault in faults)}
+        wrong += [f"{case.sizes}: {text}" for case, trial in trials.items() for text in trial.problems()]
+        wrong += [f"{fault.name}: not caught" for fault in faults if not _caught(fault, trials[fault.case], device)]
+    return wrong
+
+
+def _caught(fault: KernelFault, trial: Trial, device: str) -> bool:
+    delays = DELAYS if device == "cuda" else ()
+    with planted_kernels((*fault.changes, *delays)):
+        return any(trial.problems() for _ in range(ATTEMPTS))
+
+
+def check_shapes(device: str, number: int) -> Outcome:
+    """Layers of random sizes agree with float64, and a second run has the same bits."""
+    parts = list(random_sizes(number))
+    wrong = [text for texts in _in_processes(_try_shapes, device, parts) for text in texts]
+    return Outcome(f"{sum(map(len, parts))} random shapes of {len(parts)} hidden sizes", wrong)
+
+
+def random_sizes(number: int, seed: int = 0) -> Iterator[list[Sizes]]:
+    """Sizes spread evenly over their logarithms, those of a hidden size together."""
+    draw = random.Random(seed)
+    while number > 0:
+        hidden_size = _log_uniform(draw, LARGEST["hidden_size"])
+        directions, dtype = draw.choice((1, 2)), draw.choice(DTYPES)
+        sizes: list[Sizes] = []
+        while len(sizes) < min(number, SHAPES_OF_A_SIZE):
+            batch_size, steps = (_log_uniform(draw, LARGEST[name]) for name in ("batch_size", "steps"))
+            if batch_size * steps * directions * hidden_size <= ELEMENTS:
+                sizes.append(Sizes(batch_size, steps, directions, hidden_size, dtype))
+        yield sizes
+        number -= len(sizes)
+
+
+def _log_uniform(draw: random.Random, largest: int) -> int:
+    return min(largest, int((largest + 1) ** draw.random()))
+
+
+def _try_shapes(device: str, shapes: Sequence[Sizes]) -> list[str]:
+    wrong = []
+    for seed, sizes in enumerate(shapes):
+        trial = Trial(Case(sizes), seed, device)
+        wrong += [f"{sizes}: {text}" for text in (*trial.problems(), *_unequal(trial.layer, 2))]
+    return wrong
+
+
+def _unequal(layer: Layer, launches: int) -> list[str]:
+    """A sentence for each result whose bits are not those of the first launch in every one."""
+    first = by_kernel(layer)
+    differ = {name: torch.zeros((), dtype=torch.bool, device=each.device) for name, each in first.items()}
+    for _ in range(launches - 1):
+        for name, each in by_kernel(layer).items():
+            differ[name] |= (each != first[name]).any()
+    return [f"{name}: other bits in another launch" for name, each in differ.items() if each]
+
+
+def check_delays(device: str, number: int) -> Outcome:
+    """Programs that pause at random give the bits of those that don't, in every launch."""
+    wrong = [text for texts in _in_processes(_delay, device, [number // len(DELAYED)], jobs=1) for text in texts]
+    return Outcome(f"{number} launches, forward and backward, of programs that pause at random", wrong)
+
+
+def _delay(device: str, launches: int) -> list[str]:
+    wrong = []
+    for sizes in DELAYED:
+        layer = random_layer(sizes, 0, device)
+        undelayed = by_kernel(layer)
+        with planted_kernels(DELAYS):
+            delayed = by_kernel(layer)
+            wrong += [f"{sizes}: {text}" for text in _unequal(layer, launches)]
+        unlike = [name for name in undelayed if not torch.equal(undelayed[name], delayed[name])]
+        wrong += [f"{sizes}, {name}: other bits than without pauses" for name in unlike]
+    return wrong
+
+
+def check_sharing(device: str, number: int) -> Outcome:
+    """Two models train at once, beside a third program and on two streams each, and end with the bits of one alone."""
+    (alone,) = _in_processes(_train, device, [number], jobs=1)
+    *both, _ = _in_processes(_train_or_multiply, device, [number, number, 0], jobs=3)
+    wrong = [] if both == [alone, alone] else ["two models that train at once don't end with the bits of one alone"]
+    return Outcome(f"two models, {number} steps, beside a program that multiplies matrices", wrong)
+
+
+def _train_or_multiply(device: str, steps: int) -> list[float]:
+    return _train(device, steps) if steps else _multiply(device)
+
+
+def _multiply(device: str) -> list[float]:
+    matrix = torch.randn(4096, 4096, device=device)
+    for _ in range(2000):
+        matrix = torch.nn.functional.normalize(matrix @ matrix)
+    return [matrix.sum().item()]
+
+
+def _train(device: str, steps: int) -> list[float]:
+    """Sums of the weights of two layers, each trained by plain descent on a stream of its own."""
+    layers = [random_layer(Sizes(64, 32, 2, size, "bfloat16"), 0, device) for size in (256, 512)]
+    streams = [torch.cuda.Stream() for _ in layers]
+    torch.cuda.synchronize()
+    for _ in range(steps):
+        for layer, stream in zip(layers, streams, strict=True):
+            with torch.cuda.stream(stream):
+                layer.weight.sub_(by_kernel(layer)["d_weight"], alpha=1e-4)
+    torch.cuda.synchronize()
+    return [layer.weight.double().sum().item() for layer in layers]
+
+
+def check_waiting(device: str, number: int) -> Outcome:
+    """A group that is never complete ends its program with a sentence, instead of waiting for ever."""
+    (text,) = _in_processes(_wait, device, [NEVER_COMPLETE], jobs=1)
+    wrong = [] if "assert" in text.lower() else [f"expected an assertion, got {text or 'a result'!r}"]
+    return Outcome("a group that is never complete", wrong)
+
+
+def _wait(device: str, changes: Any) -> str:
+    """What is said to end it."""
+    with _launching(device), planted_kernels(changes):
+        try:
+            for each in by_kernel(random_layer(Sizes(3, 2, 1, 40, "float16"), 0, device)).values():
+                each.cpu()
+        except Exception as error:  # each way of launching has its own
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _launching(device: str) -> Any:
+    return nullcontext() if device == "cuda" else programs_at_once()
+
+
+def _in_processes(
+    work: Callable[[str, Any], Any], device: str, parts: Sequence[Any], jobs: int | None = None
+) -> list[Any]:
+    """What `work` gives for each part, in processes of their own; raises IsogradError where one takes too long."""
+    jobs = JOBS[device] if jobs is None else jobs
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        return list(pool.map(partial(work, device), parts, timeout=SECONDS))
+    except TimeoutError as error:
+        for process in list(pool._processes.values()):
+            process.kill()
+        raise IsogradError(
+            f"a program with the kernel did not end within {SECONDS} s: it hangs, or is far too slow"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+CHECKS: dict[str, Callable[[str, int], Outcome]] = {
+    "faults": check_faults,
+    "shapes": check_shapes,
+    "delays": check_delays,
+    "sharing": check_sharing,
+    "waiting": check_waiting,
+}
+NUMBERS = {"shapes": 1000, "delays": 10_000, "sharing": 300}  # of shapes, launches and steps
+ON_A_CPU = ("faults", "waiting")
