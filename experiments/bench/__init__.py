@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from experiments.bench.dropout import bench_dropout
+from experiments.bench.generation import bench_generation
 from experiments.bench.gru import bench_gru
 from experiments.bench.loading import bench_loading
 from experiments.bench.options import Options
@@ -16,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
     "dropout": bench_dropout,
     "gru": bench_gru,
     "loading": bench_loading,
+    "generation": bench_generation,
 }
 
 __all__ = ["BENCHMARKS", "Options"]
