@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from shared.tasks.generation import Decoding, plan
 from torch_impl.losses import predicted_classes
 from torch_impl.precision import at_least_float32
+from torch_impl.recorded import Recording
 from torch_impl.weights import to_numpy
 
 Cache = list[Any]  # what a model keeps of the tokens before, as its `empty_cache` makes it
@@ -136,13 +137,31 @@ def draw(probabilities: Float[Tensor, "B V"], uniforms: Float[Tensor, "B"]) -> I
     return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).int()
 
 
+class _Reader:
+    """`next_logits` of a module; on a GPU, what reads a cache, whose memory `advance` changes, is one graph."""
+
+    def __init__(self, read: Callable[..., tuple[Tensor, Cache]]):
+        self.read = read
+        self.past: Cache | None = None  # of the recording
+        self.recording: Recording | None = None
+
+    def __call__(self, tokens: Tensor, ends: Tensor, past: Cache | None, *, width: int, size: int) -> tuple[Any, Cache]:
+        read = functools.partial(self.read, past=past, width=width, size=size)
+        if past is None or not tokens.is_cuda:
+            return read(tokens, ends)
+        if self.recording is None or self.past is not past:
+            self.past = past
+            self.recording = Recording(lambda tokens, ends: read(tokens, ends)[0], (tokens, ends))
+        return self.recording(tokens, ends), past
+
+
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[Callable[..., tuple[Tensor, Cache]]]:
     """`next_logits` of the module, whose layers are in eval mode meanwhile; without gradients."""
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
     try:
-        yield functools.partial(torch.no_grad()(next_logits), module)
+        yield _Reader(functools.partial(torch.no_grad()(next_logits), module))
     finally:
         for layer, mode in modes.items():
             layer.training = mode

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from experiments.bench.dropout import bench_dropout
+from experiments.bench.generation import bench_generation
 from experiments.bench.gru import bench_gru
 from experiments.bench.gru_figure import gru_figure
 from experiments.bench.loading import bench_loading
@@ -18,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "dropout": bench_dropout,
     "gru": bench_gru,
     "loading": bench_loading,
+    "generation": bench_generation,
 }
 FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 

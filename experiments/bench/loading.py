@@ -9,11 +9,10 @@ from typing import Any
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Row, in_turn, rows_of, timed
+from experiments.bench.workload import write_model
 from shared.backend import PACKAGES
 from shared.configs.bert import BertConfig
-from shared.initial_weights import initial_weights
-from shared.lazy.arrays import lazy
-from shared.pretrained.folder import WEIGHTS, cast, write_folder
+from shared.pretrained.folder import WEIGHTS
 
 LAYERS = {"cpu": 6, "cuda": 12}  # of BERT's width: 267 and 438 MB in float32
 GOALS = {"torch": 1.2, "jax": 2.0}  # of the ratio; JAX's kernels are transposed
@@ -28,19 +27,9 @@ def bench_loading(options: Options) -> list[Row]:
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bert"
-        size = _write(folder, LAYERS[options.device], options.dtype)
+        write_model(folder, "BertModel", vars(BertConfig(num_layers=LAYERS[options.device])), options.dtype)
+        size = (folder / WEIGHTS).stat().st_size
         return [row for backend in PACKAGES for row in _rows(backend, folder, size, options)]
-
-
-def _write(folder: Path, layers: int, dtype: str) -> int:
-    """The size of the file in bytes."""
-    arguments = vars(BertConfig(num_layers=layers))
-    build = importlib.import_module("torch_impl.build")
-    twin = importlib.import_module("shared.registry").TWINS["BertModel"]
-    module = build.build_twin(twin, arguments, abstract=True)
-    shapes = importlib.import_module("torch_impl.weights").parameter_shapes(module)
-    write_folder(folder, "BertModel", arguments, cast(lazy(initial_weights(shapes, seed=0)), dtype))
-    return (folder / WEIGHTS).stat().st_size
 
 
 def _rows(backend: str, folder: Path, size: int, options: Options) -> list[Row]:

@@ -24,6 +24,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "CPU ratio": lambda row: f"{row['cpu_ratio']:.3f}",
     "goal": lambda row: f"{row['goal']}" if "goal" in row else "",
     "examples/s": lambda row: f"{row['examples_per_second']:,.0f}" if "examples_per_second" in row else "",
+    "tokens/s": lambda row: f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else "",
     "error": lambda row: f"{row['error']:.1e}" if "error" in row else "",
     "of gradient": lambda row: f"{row['gradient_error']:.1e}" if "gradient_error" in row else "",
     "compiled in s": lambda row: f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else "",

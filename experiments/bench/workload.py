@@ -1,6 +1,8 @@
-"""The workload of a benchmark: a catalogue experiment on random token ids, so that no data is needed."""
+"""The workload of a benchmark: a catalogue experiment on random token ids, or a model with random weights."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,10 @@ from experiments.training.preparation import Prepared
 from shared.backend import Batch
 from shared.configs.experiment import Experiment
 from shared.data import Examples
+from shared.initial_weights import initial_weights
+from shared.lazy.arrays import lazy
+from shared.pretrained.folder import cast, write_folder
+from shared.registry import find_twin
 from shared.tasks.classification import LabelledTexts
 
 SIZES = {"vocabulary_size": 128, "num_classes": 3}  # if the experiment takes them from its data
@@ -66,3 +72,11 @@ class BareStep:
 def first_batch(prepared: Prepared) -> Batch:
     """The first batch of the first epoch."""
     return next(prepared.data.epoch(prepared.experiment, "train", 0).start_at(0))
+
+
+def write_model(folder: Path, name: str, arguments: dict[str, Any], dtype: str) -> None:
+    """A twin with random weights as a folder of Hugging Face."""
+    build = importlib.import_module("torch_impl.build")
+    module = build.build_twin(find_twin(name), arguments, abstract=True)
+    shapes = importlib.import_module("torch_impl.weights").parameter_shapes(module)
+    write_folder(folder, name, arguments, cast(lazy(initial_weights(shapes, seed=0)), dtype))

@@ -30,12 +30,12 @@ def bench(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Time steps, the runner, dropout, a GRU and loading against their baselines, in turn, with both backends.
+    """Time steps, the runner, dropout, a GRU, loading and generation against their baselines, in turn.
 
     Args:
         names: steps (JAX's against PyTorch's), runner (against the bare compiled step), dropout (both kinds of masks
-            and none), gru (a layer against nn.GRU and nnx.RNN), loading (from_pretrained against safetensors); if
-            omitted, all.
+            and none), gru (a layer against nn.GRU and nnx.RNN), loading (from_pretrained against safetensors),
+            generation (tokens against transformers'); if omitted, all.
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
         experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of

@@ -79,7 +79,7 @@ def evaluated(
         "checkpoint": str(checkpoint),
         "step": saved["step"],
         "backend": backend,
-        "data": prepared.data.origin,
+        "data": prepared.data.content.origin,
         "split": split,
         prepared.task.unit: prepared.data.counts[split],
         "metrics": metrics,

@@ -105,7 +105,7 @@ def _sentence(text: str, config: RunConfig, progress: Progress, module: Any, sid
 
 
 def _held_out(run: Path, config: RunConfig, progress: Progress, module: Any, side: str, codec: Codec) -> dict[str, Any]:
-    pairs = prepared_from(config, run, progress).data.pairs.validation  # type: ignore[attr-defined]
+    pairs = prepared_from(config, run, progress).data.content.validation  # type: ignore[attr-defined]
     sources, expected = ([pair[place] for pair in pairs] for place in (0, 1))
     found = _translated(sources, config, module, side, codec, progress)
     return {

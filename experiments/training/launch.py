@@ -153,10 +153,10 @@ def prepared_from(config: RunConfig, folder: Path, progress: Progress, data: str
     codec_of(config, folder)
     experiment = replace(config.experiment, initial=None)  # its sizes are known, and its weights may be gone
     prepared = prepare(experiment, source, folder / TOKENIZER, preparing(progress))
-    if data is None and prepared.data.fingerprint != config.data_fingerprint:
+    if data is None and prepared.data.content.fingerprint != config.data_fingerprint:
         raise IsogradError(
             f"the data ({source or 'built in'}) have changed since {folder} was trained on them: expected the "
-            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.data.fingerprint[:12]}: "
+            f"fingerprint {config.data_fingerprint[:12]}, got {prepared.data.content.fingerprint[:12]}: "
             "restore the original files"
         )
     return replace(prepared, experiment=config.experiment)
@@ -189,15 +189,15 @@ def backend_for(experiment: Experiment, name: str, dtype: str, device: str) -> B
 
 
 def _config(place: Place, prepared: Prepared, backend: Backend, parameters: int) -> RunConfig:
-    data = prepared.data
+    data, content = prepared.data, prepared.data.content
     return RunConfig(
         experiment=prepared.experiment,
         backend=backend.name,
         dtype=place.dtype,
         device=place.device,
-        data_source=data.source if data.source in (None, "hub") else str(Path(str(data.source)).resolve()),
-        data_origin=data.origin,
-        data_fingerprint=data.fingerprint,
+        data_source=content.source if content.source in (None, "hub") else str(Path(str(content.source)).resolve()),
+        data_origin=content.origin,
+        data_fingerprint=content.fingerprint,
         tokenizer_origin=data.codec.origin,
         tokenizer_fingerprint=data.codec.fingerprint,
         counts=dict(data.counts),

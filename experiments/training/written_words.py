@@ -19,7 +19,7 @@ def written_words(backend: Backend, state: State, prepared: Prepared) -> dict[st
         return {}
     module = module_of(backend.name, prepared.experiment.model, backend.state_to_arrays(state), backend.device)
     sources = [source for source, _ in data.splits["validation"][:WORDS]]
-    expected = [target for _, target in data.pairs.validation[:WORDS]]
+    expected = [target for _, target in data.content.validation[:WORDS]]
     translate = importlib.import_module(f"{backend.name}_impl").translate
     found = [data.codec.decode(row) for row in translate(module, sources, prepared.experiment.length).tolist()]
     return {ERROR_RATE: translation_scores(found, expected)[ERROR_RATE]}

@@ -26,21 +26,9 @@ OPEN = ("vocabulary_size", "sequence_length", "num_classes")  # arguments of mod
 class LabelledTexts:
     """Tokenised examples of each split, with the texts that they come from."""
 
-    splits: Splits
+    content: Splits
     codec: TextTokenizer
     examples: dict[str, Examples]
-
-    @property
-    def origin(self) -> str:
-        return self.splits.origin
-
-    @property
-    def fingerprint(self) -> str:
-        return self.splits.fingerprint
-
-    @property
-    def source(self) -> str | None:
-        return self.splits.source
 
     @property
     def counts(self) -> dict[str, int]:

@@ -53,21 +53,9 @@ class Stream:
 class Tokens:
     """The tokens of the training and of the validation text."""
 
-    texts: Texts
+    content: Texts
     codec: TextCodec
     splits: dict[str, Stream]
-
-    @property
-    def origin(self) -> str:
-        return self.texts.origin
-
-    @property
-    def fingerprint(self) -> str:
-        return self.texts.fingerprint
-
-    @property
-    def source(self) -> str | None:
-        return self.texts.source
 
     @property
     def counts(self) -> dict[str, int]:

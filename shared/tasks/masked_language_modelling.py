@@ -26,21 +26,9 @@ ENDS = 2  # [CLS] and [SEP] around every window
 class Pieces:
     """The tokens of the training and of the validation text, one document behind the other."""
 
-    texts: Texts
+    content: Texts
     codec: TextTokenizer
     splits: dict[str, np.ndarray]  # int32
-
-    @property
-    def origin(self) -> str:
-        return self.texts.origin
-
-    @property
-    def fingerprint(self) -> str:
-        return self.texts.fingerprint
-
-    @property
-    def source(self) -> str | None:
-        return self.texts.source
 
     @property
     def counts(self) -> dict[str, int]:

@@ -66,8 +66,8 @@ class Epoch(Protocol):
         """The batches from number `batch` on."""
 
 
-class Data(Protocol):
-    """The training and validation data of a run."""
+class Content(Protocol):
+    """Texts, reviews or words as they were read."""
 
     @property
     def origin(self) -> str:
@@ -80,6 +80,14 @@ class Data(Protocol):
     @property
     def source(self) -> str | None:
         """None = built in, "hub", or a folder."""
+
+
+class Data(Protocol):
+    """The training and validation data of a run."""
+
+    @property
+    def content(self) -> Content:
+        """What was read, before it became token ids."""
 
     @property
     def codec(self) -> Codec:

@@ -27,26 +27,14 @@ JOINED = ("ids",)  # inputs of a model that reads source and target as one seque
 class TranslatedWords:
     """The ids of every source and target of each split."""
 
-    pairs: WordPairs
+    content: WordPairs
     codec: Letters
 
     @cached_property
     def splits(self) -> dict[str, Encoded]:
-        parts = {"train": self.pairs.train, "validation": self.pairs.validation}
+        parts = {"train": self.content.train, "validation": self.content.validation}
         encode = self.codec.encode
         return {split: [(encode(source), encode(target)) for source, target in part] for split, part in parts.items()}
-
-    @property
-    def origin(self) -> str:
-        return self.pairs.origin
-
-    @property
-    def fingerprint(self) -> str:
-        return self.pairs.fingerprint
-
-    @property
-    def source(self) -> str | None:
-        return self.pairs.source
 
     @property
     def counts(self) -> dict[str, int]:

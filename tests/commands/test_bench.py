@@ -13,13 +13,14 @@ from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import BENCHMARKS, Options, dropout, gru, timing, workload
+from experiments.bench import BENCHMARKS, Options, dropout, generation, gru, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.exit_codes import INTERRUPTED
 from experiments.training import runner
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
+from shared.errors import IsogradError
 
 LAYER = gru.Layer(2, 3, 4, 2)
 SMALL = Options(experiments=("reviews-1-small",), batch_size=2, rounds=1)
@@ -186,3 +187,20 @@ def test_a_benchmark_that_is_stopped_leaves_its_rows_and_its_curves_are_drawn(mo
     assert cli.main(["bench", "gru", "--out", "found"]) == 0
     assert json.loads(Path("found/bench.json").read_text())["finished"]
     assert Path("found/gru.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.slow
+def test_generation_is_timed_beside_transformers_on_the_same_weights(monkeypatch):
+    monkeypatch.setitem(generation.CASES, "cpu", generation.Case("nano", 16, prompt=3, steps=9, goal=0.5))
+    rows = generation.bench_generation(Options(rounds=1))
+    cached = [row["side"] for row in rows if "goal" in row]
+    assert cached == [f"{name}, with a cache" for name in PACKAGES]
+    assert [row["side"] for row in rows if row["side"] not in cached] == [
+        "transformers",
+        *(f"{name}, without" for name in PACKAGES),
+    ]
+
+
+def test_sides_that_write_different_tokens_are_not_timed():
+    with pytest.raises(IsogradError, match=r"^expected the tokens of transformers .* got others from jax$"):
+        generation._check_alike({"transformers": np.arange(3), "torch": np.arange(3), "jax": np.arange(1, 4)})

@@ -205,9 +205,9 @@ def test_the_built_in_text_fills_in_the_sizes_that_are_open():
     experiment, data = TASK.load(find_experiment("lm-pydoc-small"), None)
     arguments = experiment.model.arguments
     assert (arguments["vocabulary_size"], arguments["sequence_length"]) == (512, 64)
-    assert data.source is None
-    assert data.codec.decode(data.splits["validation"].ids) == data.texts.validation
-    assert data.codec.decode(data.splits["train"].ids) == data.texts.train
+    assert data.content.source is None
+    assert data.codec.decode(data.splits["validation"].ids) == data.content.validation
+    assert data.codec.decode(data.splits["train"].ids) == data.content.train
 
 
 def folder_of(tmp_path, **files):

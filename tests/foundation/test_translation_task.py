@@ -38,7 +38,7 @@ def test_words_become_the_ids_of_their_letters(loaded):
     _, data = loaded()
     assert data.counts == {part: sum(len(t) + 1 for _, t in pairs) for part, pairs in data.splits.items()}
     assert {part: len(pairs) for part, pairs in data.splits.items()} == {"train": 4, "validation": 1}
-    for split, pairs in (("train", data.pairs.train), ("validation", data.pairs.validation)):
+    for split, pairs in (("train", data.content.train), ("validation", data.content.validation)):
         assert [tuple(map(data.codec.decode, pair)) for pair in data.splits[split]] == list(pairs)
 
 

@@ -98,7 +98,7 @@ class Digits:
 
     codec = DigitCodec()
     counts = COUNTS
-    origin, fingerprint, source = "random digits", "digits 1", None
+    content = types.SimpleNamespace(origin="random digits", fingerprint="digits 1", source=None)
 
     def baseline(self, split="validation"):
         return {"error_rate": 1 - 1 / TAGS}

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+import torch_impl
 from crosscheck.recording.precision import full_precision
 from crosscheck.twins import suite
 from jax_impl.layers.persistent_gru import persistent_gru as jax_gru
 from jax_impl.random_bits import random_bits as jax_bits
 from shared.backend import load_backend
 from shared.configs.experiment import ModelConfig
+from shared.configs.gpt import GPTConfig
 from shared.configs.optimizer import AdamWConfig
 from shared.rng import random_bits as numpy_bits
 from torch_impl.layers.persistent_gru import persistent_gru as torch_gru
@@ -39,6 +41,17 @@ def test_both_frameworks_draw_the_bits_of_numpy_on_a_gpu(shape):
     assert np.array_equal(to_numpy(torch_bits(KEY, shape, "cuda")), expected)
     key = jax.device_put(np.array(KEY, np.uint32), jax.devices("cuda")[0])
     assert np.array_equal(np.asarray(jax_bits(key, shape)), expected)
+
+
+def test_torch_writes_the_tokens_of_the_cpu_on_a_gpu_by_a_graph_and_past_the_context():
+    torch.manual_seed(0)
+    gpt = torch_impl.GPT(GPTConfig(vocabulary_size=97, sequence_length=32, embed_dim=24, num_heads=3, num_layers=2))
+    gpt = gpt.double()
+    prompts = np.random.default_rng(0).integers(0, 97, (3, 7))
+    settings = {"lengths": [7, 3, 5], "steps": 40, "temperature": 1.0, "seed": 3}
+    expected = torch_impl.generate(gpt, prompts, **settings)
+    for _ in range(2):
+        assert torch.equal(torch_impl.generate(gpt.to("cuda"), prompts, **settings).cpu(), expected)
 
 
 def test_a_torch_run_on_a_gpu_repeats_to_the_bit():
