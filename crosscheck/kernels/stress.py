@@ -19,12 +19,12 @@ from crosscheck.kernels.layers import Case, Layer, Sizes, Trial, by_kernel, rand
 from crosscheck.kernels.planting import planted_kernels
 from shared.errors import IsogradError
 
-JOBS = {"cpu": 1, "cuda": 8}  # processes at a time, which share the card
+JOBS = {"cpu": 1, "cuda": 16}  # processes at a time, which share the card
 ATTEMPTS = 3  # with other pauses: a race shows when programs happen to meet so
 SECONDS = 300  # that a process may take before it counts as hanging
 LARGEST = {"batch_size": 700, "steps": 2000, "hidden_size": 1500}
-ELEMENTS = 2**23  # of a layer's states, at most
-SHAPES_OF_A_SIZE = 25  # kernels are compiled for the hidden size
+ELEMENTS = 2**4, 2**23  # of a layer's states, at least (fewer roundings say little of each other) and at most
+SHAPES_OF_A_SIZE = 32  # kernels are compiled for the hidden size
 DTYPES = ("float32", "bfloat16", "float16")
 DELAYED = (
     *(Sizes(64, 8, 2, 256, "bfloat16"), Sizes(40, 6, 1, 300, "float32")),
@@ -79,7 +79,7 @@ def random_sizes(number: int, seed: int = 0) -> Iterator[list[Sizes]]:
         sizes: list[Sizes] = []
         while len(sizes) < min(number, SHAPES_OF_A_SIZE):
             batch_size, steps = (_log_uniform(draw, LARGEST[name]) for name in ("batch_size", "steps"))
-            if batch_size * steps * directions * hidden_size <= ELEMENTS:
+            if ELEMENTS[0] <= batch_size * steps * directions * hidden_size <= ELEMENTS[1]:
                 sizes.append(Sizes(batch_size, steps, directions, hidden_size, dtype))
         yield sizes
         number -= len(sizes)
