@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,30 @@ for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  torch must be imported before jax
+
+UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in UNOPTIMISED.items())
+
+
+def pytest_sessionstart() -> None:
+    """Let the commands that tests start compile in half the time, since they run each program a few times; this process
+    reads its own flags before.
+    """
+    if importlib.util.find_spec("jax") and os.environ.get("XLA_FLAGS", FLAGS) == FLAGS:
+        import jax
+
+        os.environ.pop("XLA_FLAGS", None)  # inherited from the process that started this worker
+        jax.devices()
+        os.environ["XLA_FLAGS"] = FLAGS
+
+
+@pytest.fixture(autouse=True)
+def unoptimised_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the steps of training in this process, but where their rounding is judged."""
+    if request.node.get_closest_marker("optimised") is None and "jax" in sys.modules:
+        from jax_impl import backend
+
+        monkeypatch.setitem(backend.OPTIONS, "cpu", UNOPTIMISED)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Ctrl-C, SIGTERM and SIGHUP as a request: the first ends the run after the step it is in, the second at once."""
 
-import _thread
 import os
 import signal
 import socket
@@ -52,11 +51,12 @@ class Request:
 
 def keep_interrupts() -> None:
     """Repeat an interrupt that came during a callback, such as JAX's of the garbage collector, in which it is lost."""
-    report = sys.unraisablehook
+    report, main = sys.unraisablehook, threading.main_thread().ident
 
     def repeat(unraisable: Any) -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            again = threading.Timer(SOON, _thread.interrupt_main)
+            # A signal wakes a thread that waits for something; `_thread.interrupt_main` lets it wait.
+            again = threading.Timer(SOON, signal.pthread_kill, (main, signal.SIGINT))
             again.daemon = True
             again.start()
         else:

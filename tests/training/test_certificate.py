@@ -59,6 +59,7 @@ def test_accumulation_and_other_optimisers_are_certified_too(tmp_path):
     assert {"square_avg", "gradient_sum"} <= set(certificate["largest"])
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", ["lockstep-5", "reviews-4-small"])
 def test_each_step_of_a_float32_run_is_within_its_own_noise(tmp_path, name):
     """Of reviews-4-small the two runs drift, since a bias has a gradient of 0 in theory."""
@@ -133,7 +134,7 @@ PLANTED = [  # each in one framework by default, in turn
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.optimised), "float64"])
 @pytest.mark.parametrize(("fault", "name"), PLANTED)
 def test_small_mistakes_are_caught_within_two_updates_and_named(tmp_path, fault, name, dtype):
     with planted(fault.changes):
@@ -145,6 +146,7 @@ def test_small_mistakes_are_caught_within_two_updates_and_named(tmp_path, fault,
 ONLY_IN_FLOAT32 = "return (1 + 2e-5 * (A.dtype == jnp.float32)) * A / math.sqrt"
 
 
+@pytest.mark.optimised
 def test_a_mistake_in_float32_alone_is_beyond_the_noise_of_a_step_and_is_told_from_others(tmp_path):
     with planted([Change("jax_impl/layers/attention.py", SCALED, ONLY_IN_FLOAT32)]):
         certificate = certificate_of(tmp_path / "run", "lockstep-5", dtype="float32")

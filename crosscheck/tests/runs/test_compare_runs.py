@@ -103,6 +103,7 @@ def test_runs_that_sum_gradients_agree_in_float64(accumulated):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_a_run_below_float64_is_held_to_the_noise_rule():
     report = compare_runs(ACCUMULATING, dtype="float32")
     assert report.agrees, str(report)

@@ -99,6 +99,7 @@ def assert_same_bits(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray])
     assert different == []
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("model", MODELS)
 def test_both_backends_start_from_the_same_bytes(model, dtype):
