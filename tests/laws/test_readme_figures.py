@@ -65,6 +65,14 @@ def test_the_names_without_families_are_those_of_the_result_file():
     assert counts in TEXT
 
 
+@pytest.mark.skipif(not (RESULTS / "bounds").exists(), reason="no result file: the pages name no such figure yet")
+def test_the_medians_of_bounds_are_those_of_the_result_file():
+    results, page = (RESULTS / "bounds" / "bounds.md").read_text(), PAGES["docs/equality.md"]
+    rows = [line for line in results.splitlines() if re.match(r"\| \w*float\d+ ", line)]
+    assert [row.split(" | ")[0] for row in rows] == ["| float32", "| bfloat16", "| float16"]
+    assert all(row in page for row in rows)
+
+
 PLACES = {"float64": (1000, "CPU"), "float32": (300, "CPU"), "float32-h100": (300, "one H100, TF32 off")}
 
 
