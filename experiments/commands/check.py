@@ -46,9 +46,10 @@ def check(
         families: With --faults: instead of the score, name each fault that the catalogue knows without the mistakes
             written for its row.
         jobs: How many processes work at a time; if omitted, one per core.
-        out: Folder for report.html and report.json; with --faults: faults.html, faults.md and faults.json; with
-            --families: families.md and families.json. With --faults, outcomes are kept there as soon as they are known,
-            in faults.jsonl or families.jsonl: stopped by Ctrl-C, the same command goes on. Delete it to begin anew.
+        out: Folder for report.html, report.json and, below float64, bounds.md; with --faults: faults.html, faults.md
+            and faults.json; with --families: families.md and families.json. With --faults, outcomes are kept there as
+            soon as they are known, in faults.jsonl or families.jsonl: stopped by Ctrl-C, the same command goes on.
+            Delete it to begin anew.
         json: Print JSON: every tensor with its error and bound.
     """
     names: tuple[str, ...] = ()

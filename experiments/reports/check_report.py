@@ -1,15 +1,15 @@
-"""The results of a check of many twins: a table for the terminal, JSON, and a page."""
+"""The results of a check of many twins: a table for the terminal, JSON, a page, and how tight the bounds are."""
 
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 from shared.atomic import new_file
 from shared.checkpoint import write_json
 
-DATA, PAGE = "report.json", "report.html"
+DATA, PAGE, BOUNDS = "report.json", "report.html", "bounds.md"
 COLUMNS = ("twin", "dtype", "cases", "worst error", "bound", "sees from", "verdict")
 NUMBERS = ("cases", "worst error", "bound", "sees from")
 WIDTH = 110  # if the output is not a terminal
@@ -40,14 +40,39 @@ def print_table(reports: Sequence[Any]) -> None:
 
 def tightness(reports: Sequence[Any]) -> list[str]:
     """For each dtype below float64 one sentence: how far bounds are above the errors of the tensors that count."""
+    return [
+        f"bounds in {dtype}: {median(found):.1f} times the error at the median of {len(found):,} tensors"
+        for dtype, found in _shares(reports).items()
+    ]
+
+
+def _shares(reports: Sequence[Any]) -> dict[str, list[float]]:
+    """dtype -> bound over error of each tensor that counts and is held to a measured bound."""
     shares: dict[str, list[float]] = {}
     for report in reports:
         for row in report.measured:
             shares.setdefault(report.dtype, []).append(row.bound / row.error)
-    return [
-        f"bounds in {dtype}: {median(found):.1f} times the error at the median of {len(found):,} tensors"
-        for dtype, found in shares.items()
+    return shares
+
+
+def bounds_table(reports: Sequence[Any], command: str) -> str:
+    """The same in Markdown, with quartiles and the smallest error that is seen in half of the tensors."""
+    seen: dict[str, list[float]] = {}
+    for report in reports:
+        seen.setdefault(report.dtype, []).extend(report.sensitivities)
+    rows = [
+        f"| {dtype} | {len(found):,} | {' | '.join(f'{each:.1f}' for each in quantiles(found))} "
+        f"| {median(seen[dtype]):.1e} |"
+        for dtype, found in _shares(reports).items()
+        if len(found) > 1
     ]
+    versions = ", ".join(f"{name} {version}" for name, version in collect(reports[:1])["versions"].items())
+    lines = [
+        "# How tight measured bounds are", "", "Each bound over the error of its tensor, of those that count.", "",
+        "| dtype | tensors | first quartile | median | third quartile | seen in half of the tensors |",
+        "|---|---|---|---|---|---|", *rows, "", f"With {versions}.", "", "```bash", command, "```", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 def time_of_parts(reports: Sequence[Any]) -> str:
@@ -80,11 +105,16 @@ def collect(reports: Sequence[Any]) -> dict[str, Any]:
 
 
 def write_check(reports: Sequence[Any], out: Path, command: str = "") -> Path:
-    """Write report.json and report.html into `out`; returns the page to open. `command` is the one that was run."""
+    """Write report.json, report.html and, below float64, bounds.md into `out`; returns the page to open.
+
+    `command` is the one that was run.
+    """
     from crosscheck.pages.page import render
 
     page = render(reports, command=command)
     write_json(out / DATA, collect(reports))
-    with new_file(out / PAGE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    texts = {PAGE: page} | ({BOUNDS: bounds_table(reports, command)} if tightness(reports) else {})
+    for name, text in texts.items():
+        with new_file(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return out / PAGE

@@ -11,10 +11,10 @@ from typing import TextIO
 from shared.errors import IsogradError
 
 CONFIG, TOKENIZER, LOCK = "config.json", "tokenizer.json", ".lock"
-PAGE = "report.html"
+REPORTS = ("report.html", "bounds.md")  # what tells a folder of reports
 MARKS = (  # what a page, a table or a result of isograd's says at its start
     *('<meta name="generator" content="isograd">', "<title>isograd", "isograd train", "# Lockstep certificates"),
-    *('"command": "isograd ', "# Planted faults", '"killed": '),
+    *('"command": "isograd ', "# Planted faults", '"killed": ', "# How tight measured bounds"),
     *('"very_edits": ', '"is_very_edit": '),
 )
 START = BLOCK = 4096  # bytes
@@ -70,7 +70,8 @@ def _opened(lock: Path) -> TextIO:
 
 def check_replaceable(path: Path, option: str = "--out") -> None:
     """Raise IsogradError unless a report may be written here: into an empty folder, or over a report of isograd's."""
-    if path.is_dir() and any(path.iterdir()) and not _is_ours(path / PAGE):
+    found = [path / name for name in REPORTS if (path / name).exists()]
+    if path.is_dir() and any(path.iterdir()) and not (found and all(map(_is_ours, found))):
         raise IsogradError(
             f"{option} {path}: the folder is not empty and holds no report of isograd's, so nothing there is "
             "overwritten: choose a different folder with --out"

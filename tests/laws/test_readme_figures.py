@@ -7,6 +7,8 @@ import pytest
 from pages import PAGES
 from places import ROOT
 
+from experiments.catalogue import EXPERIMENTS
+
 RESULTS = ROOT / "experiments" / "results"
 README = PAGES["README.md"]
 TEXT = "\n".join(PAGES.values())
@@ -65,6 +67,14 @@ def test_the_names_without_families_are_those_of_the_result_file():
     assert counts in TEXT
 
 
+@pytest.mark.skipif(not (RESULTS / "bounds").exists(), reason="no result file: the pages name no such figure yet")
+def test_the_medians_of_bounds_are_those_of_the_result_file():
+    results, page = (RESULTS / "bounds" / "bounds.md").read_text(), PAGES["docs/equality.md"]
+    rows = [line for line in results.splitlines() if re.match(r"\| \w*float\d+ ", line)]
+    assert [row.split(" | ")[0] for row in rows] == ["| float32", "| bfloat16", "| float16"]
+    assert all(row in page for row in rows)
+
+
 PLACES = {"float64": (1000, "CPU"), "float32": (300, "CPU"), "float32-h100": (300, "one H100, TF32 off")}
 
 
@@ -77,6 +87,19 @@ def test_the_differences_in_lockstep_are_the_largest_of_the_certificates(folder,
     groups = ("loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average")
     largest = [max(each["largest"][group]["difference"] for each in certificates) for group in groups]
     assert f"| {dtype}, {steps:,} steps, {place} | {' | '.join(f'{figure:.1e}' for figure in largest)} |" in TEXT
+
+
+def test_every_translator_is_certified_in_both_dtypes():
+    paths = (RESULTS / "translation" / "lockstep").glob("float*/*/certificate.json")
+    certificates = [json.loads(path.read_text()) for path in paths]
+    names, steps = {each["experiment"]["name"] for each in certificates}, {each["steps"] for each in certificates}
+    assert names == {name for name in EXPERIMENTS if name.startswith("lockstep-translate-")}
+    assert len(certificates) == 2 * len(names)
+    assert all(each["certified"] for each in certificates)
+    (count,) = steps
+    assert (
+        f"All {len(names)} are certified over {count} steps in float64 and in float32" in PAGES["docs/translation.md"]
+    )
 
 
 @pytest.mark.parametrize("path", sorted((RESULTS / "lockstep_gpt").glob("*/certificate.json")))

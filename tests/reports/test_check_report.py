@@ -11,7 +11,7 @@ from crosscheck.faults.table import FAULTS
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.report import Report
 from crosscheck.twins.suite import Check
-from experiments.reports.check_report import collect, tightness, write_check
+from experiments.reports.check_report import BOUNDS, collect, tightness, write_check
 
 SCHEMA = json.loads((ROOT / "crosscheck" / "report_schema.json").read_text(encoding="utf-8"))
 CHECK = SCHEMA["$defs"]["check"]
@@ -74,9 +74,12 @@ def test_every_field_is_described():
     assert list(undescribed(SCHEMA)) == []
 
 
-def test_a_check_below_float64_says_how_far_bounds_are_above_errors():
+def test_a_check_below_float64_says_how_far_bounds_are_above_errors(tmp_path):
     rows = [Row("a", "output", "", (2,), (2,), error, 0.5, (), 1.0, 1.0) for error in (0.25, 0.125, 0.0)]
     rows += [Row("a", "intermediate", "", (2,), (2,), 0.5, 0.5, (), 1.0, 1.0)]
-    assert tightness(
-        [Report("Pair", "bfloat16", "eval", "cpu", rows), Report("Pair", "float64", "eval", "cpu", rows)]
-    ) == ["bounds in bfloat16: 3.0 times the error at the median of 2 tensors"]
+    both = [Report("Pair", dtype, "eval", "cpu", rows) for dtype in ("bfloat16", "float64")]
+    assert tightness(both) == ["bounds in bfloat16: 3.0 times the error at the median of 2 tensors"]
+    write_check(both, tmp_path / "out", "isograd check Pair")
+    assert "| bfloat16 | 2 | 1.5 | 3.0 | 4.5 |" in (tmp_path / "out" / BOUNDS).read_text()
+    write_check(both[1:], tmp_path / "proof")
+    assert not (tmp_path / "proof" / BOUNDS).exists()
