@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.bench.memory import extra_memory
 from experiments.bench.options import Options
 from experiments.bench.timing import Row, in_turn, rows_of, timed
 from shared.backend import PACKAGES
@@ -14,6 +15,7 @@ from shared.configs.bert import BertConfig
 from shared.initial_weights import initial_weights
 from shared.lazy.arrays import lazy
 from shared.pretrained.folder import WEIGHTS, cast, write_folder
+from shared.registry import TWINS
 
 LAYERS = {"cpu": 6, "cuda": 12}  # of BERT's width: 267 and 438 MB in float32
 GOALS = {"torch": 1.2, "jax": 2.0}  # of the ratio; JAX's kernels are transposed
@@ -35,12 +37,14 @@ def bench_loading(options: Options) -> list[Row]:
 def _write(folder: Path, layers: int, dtype: str) -> int:
     """The size of the file in bytes."""
     arguments = vars(BertConfig(num_layers=layers))
-    build = importlib.import_module("torch_impl.build")
-    twin = importlib.import_module("shared.registry").TWINS["BertModel"]
-    module = build.build_twin(twin, arguments, abstract=True)
-    shapes = importlib.import_module("torch_impl.weights").parameter_shapes(module)
-    write_folder(folder, "BertModel", arguments, cast(lazy(initial_weights(shapes, seed=0)), dtype))
+    write_folder(folder, "BertModel", arguments, cast(lazy(initial_weights(shapes_of(arguments), seed=0)), dtype))
     return (folder / WEIGHTS).stat().st_size
+
+
+def shapes_of(arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The canonical names and shapes of a BERT."""
+    module = importlib.import_module("torch_impl.build").build_twin(TWINS["BertModel"], arguments, abstract=True)
+    return importlib.import_module("torch_impl.weights").parameter_shapes(module)
 
 
 def _rows(backend: str, folder: Path, size: int, options: Options) -> list[Row]:
@@ -53,8 +57,10 @@ def _rows(backend: str, folder: Path, size: int, options: Options) -> list[Row]:
     for side in sides.values():  # what is imported and compiled once
         side()
     costs = in_turn({name: partial(timed, side, 1) for name, side in sides.items()}, options.rounds)
+    extra = extra_memory("load", backend, str(folder))
+    ours = {"goal": GOALS[backend], **({} if extra is None else {"extra_megabytes": extra / 1e6})}
     labels = {"case": f"BERT, {size / 1e6:.0f} MB", "backend": backend}
-    return [labels | row | ({"goal": GOALS[backend]} if row["side"] == OURS else {}) for row in rows_of(costs, OWN)]
+    return [labels | row | (ours if row["side"] == OURS else {}) for row in rows_of(costs, OWN)]
 
 
 def _ready(backend: str, arrays: Any) -> object:

@@ -13,7 +13,7 @@ from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import Options, dropout, gru, timing, workload
+from experiments.bench import Options, dropout, gru, streaming, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.training import runner
@@ -166,3 +166,15 @@ def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(mon
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
         assert all(row[name] < roundings_of_a_recurrent_layer(LAYER.steps) for name in compared)
+
+
+@pytest.mark.slow
+def test_a_port_there_and_back_is_timed_beside_a_copy_and_told_with_its_memory(monkeypatch):
+    monkeypatch.setattr(streaming, "LAYERS", 1)
+    monkeypatch.setattr(streaming, "extra_memory", lambda *words: len(words))
+    rows = streaming.bench_streaming(Options(dtype="bfloat16"))
+    assert [(row["side"], "extra_megabytes" in row) for row in rows] == [
+        (streaming.COPY, False),
+        (streaming.THERE, True),
+        (streaming.BACK, True),
+    ]

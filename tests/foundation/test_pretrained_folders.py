@@ -18,6 +18,7 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import lazy, open_safetensors, write_safetensors
 from shared.pretrained.folder import Pretrained
 from shared.pretrained.table import FAMILIES
+from shared.process_memory import process_memory
 from torch_impl.pretrained import from_pretrained, save_pretrained
 
 NAMES = tuple(MODELS)
@@ -278,6 +279,14 @@ def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
         assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in read.items()} == {
             n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
         }
+
+
+def test_arrays_that_were_read_leave_the_memory_of_the_process(tmp_path):
+    arrays = {str(number): np.ones(2**20) for number in range(8)}
+    save_file(arrays, tmp_path / "a.safetensors")
+    opened, before = open_safetensors(tmp_path / "a.safetensors"), process_memory()["steady_bytes"]
+    most = max(process_memory()["steady_bytes"] - before for array in opened.values() if array.read().sum())
+    assert most < sum(array.nbytes for array in arrays.values()) / 2
 
 
 def test_an_array_is_a_view_of_its_file_wherever_it_lies_there(tmp_path):
