@@ -100,6 +100,40 @@ def test_a_field_that_a_config_leaves_out_has_the_value_that_transformers_gives_
     assert fixed == {field: getattr(theirs, field) for field in fixed}
 
 
+SHAPES_NOTHING = {  # fields of transformers' configs that change no number of our twins, and why
+    "transformers_version architectures model_type _name_or_path dtype": "names",
+    "output_hidden_states output_attentions return_dict": "what is handed out",
+    "chunk_size_feed_forward": "the same numbers in parts",
+    "initializer_range initializer_factor logit_scale_init_value": "initial weights, which the folder replaces",
+    "use_cache": "what is kept for the next token",
+    "bos_token_id eos_token_id text_config.bos_token_id text_config.pad_token_id": "what a text begins and ends with",
+    "is_encoder_decoder": "which classes of transformers generate",
+    "id2label label2id": "the number of labels is honoured; their names are the user's",
+    "problem_type pad_token_id": "where there are no labels, or no padding: otherwise they are judged",
+    "qa_dropout": "a head that is not here",
+    "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout": "likewise",
+    "text_config.projection_dim vision_config.projection_dim": "of towers on their own",
+}
+
+
+def fields_of(config):
+    """Every field of a config of transformers; those of towers with a dot."""
+    for name, value in config.to_dict().items():
+        if name.endswith("_config"):
+            yield from (f"{name}.{inner}" for inner in value)
+        else:
+            yield name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_field_of_a_config_is_honoured_or_refused_by_name_or_changes_nothing(name):
+    family, idle = FAMILIES[name], {field for names in SHAPES_NOTHING for field in names.split()}
+    judged = {*family.fields, *family.fixed, *(field for fixed in family.fixed_for.values() for field in fixed)}
+    left = {field for field in fields_of(CONFIGS[name]()) if field not in judged | idle}
+    towers = {field for field in left if field.partition(".")[2] in idle}  # fields that all configs have
+    assert sorted(left - towers) == []
+
+
 RENAMES = {
     "the prefix of a model with a head": lambda name: f"bert.{name}",
     "gamma and beta": lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
