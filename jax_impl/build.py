@@ -40,12 +40,12 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
 
 
 def empty_twin(twin: Twin, arguments: Mapping[str, Any], device: jax.Device | str = "cpu") -> nnx.Module:
-    """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
+    """The module with parameters that have no values yet, for weights to be loaded into."""
     place = jax.devices(device)[0] if isinstance(device, str) else device
 
     def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return jax.random.key(0) if is_key else jax.device_put(np.zeros(leaf.shape, leaf.dtype), place)
 
-    graph, state = nnx.split(build_twin(twin, arguments, abstract=True))
-    return nnx.merge(graph, jax.tree.map(zeros, state))
+    graph, parameters, others = nnx.split(build_twin(twin, arguments, abstract=True), nnx.Param, ...)
+    return nnx.merge(graph, parameters, jax.tree.map(zeros, others))

@@ -57,7 +57,8 @@ def checked_leaves(arrays: Mapping[str, np.ndarray], module: nnx.Module) -> dict
     empty = [name for name, array in arrays.items() if array.size == 0]
     if empty or not arrays:
         raise WeightsError(f"Orbax can't hold empty arrays, got {', '.join(empty) or 'no arrays'}: use safetensors")
-    return {place: from_canonical(path, arrays[canonical_name(path)]) for place, path in _places(module).items()}
+    turned = {place: from_canonical(path, arrays[canonical_name(path)]) for place, path in _places(module).items()}
+    return {place: np.asarray(array, order="C") for place, array in turned.items()}
 
 
 def _places(module: nnx.Module) -> dict[Place, tuple[str | int, ...]]:

@@ -31,9 +31,9 @@ def to_canonical(path: Path, array: np.ndarray) -> np.ndarray:
 
 
 def from_canonical(path: Path, array: np.ndarray) -> np.ndarray:
-    """Permute a canonical array into the layout of the JAX parameter at `path`; the inverse of `to_canonical`."""
+    """A view of a canonical array in the layout of the JAX parameter at `path`; the inverse of `to_canonical`."""
     axes = _axes(path, array.ndim)
-    return np.asarray(array.transpose([axes.index(axis) for axis in range(array.ndim)]), order="C")
+    return array.transpose([axes.index(axis) for axis in range(array.ndim)])
 
 
 def canonical_shape(path: Path, shape: Shape) -> Shape:

@@ -10,6 +10,7 @@ from experiments.bench.loading import bench_loading
 from experiments.bench.options import Options
 from experiments.bench.runner import bench_runner
 from experiments.bench.steps import bench_steps
+from experiments.bench.streaming import bench_streaming
 from experiments.bench.timing import Row
 from experiments.reports.drawing import Drawn
 
@@ -20,7 +21,9 @@ BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "gru": bench_gru,
     "loading": bench_loading,
     "generation": bench_generation,
+    "streaming": bench_streaming,
 }
+ONLY_BY_NAME = ("streaming",)  # 12 GB of disk
 FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 
-__all__ = ["BENCHMARKS", "FIGURES", "Options"]
+__all__ = ["BENCHMARKS", "FIGURES", "ONLY_BY_NAME", "Options"]

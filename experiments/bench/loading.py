@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.bench.memory import extra_memory
 from experiments.bench.options import Options
 from experiments.bench.timing import Row, in_turn, rows_of, timed
 from experiments.bench.workload import write_model
@@ -42,8 +43,10 @@ def _rows(backend: str, folder: Path, size: int, options: Options) -> list[Row]:
     for side in sides.values():  # what is imported and compiled once
         side()
     costs = in_turn({name: partial(timed, side, 1) for name, side in sides.items()}, options.rounds)
+    extra = extra_memory("load", backend, str(folder))
+    ours = {"goal": GOALS[backend], **({} if extra is None else {"extra_megabytes": extra / 1e6})}
     labels = {"case": f"BERT, {size / 1e6:.0f} MB", "backend": backend}
-    return [labels | row | ({"goal": GOALS[backend]} if row["side"] == OURS else {}) for row in rows_of(costs, OWN)]
+    return [labels | row | (ours if row["side"] == OURS else {}) for row in rows_of(costs, OWN)]
 
 
 def _ready(backend: str, arrays: Any) -> object:

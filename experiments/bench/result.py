@@ -23,6 +23,8 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "CPU ms": lambda row: f"{row['cpu_milliseconds']:.3f}",
     "CPU ratio": lambda row: f"{row['cpu_ratio']:.3f}",
     "goal": lambda row: f"{row['goal']}" if "goal" in row else "",
+    "extra MB": lambda row: f"{row['extra_megabytes']:,.0f}" if "extra_megabytes" in row else "",
+    "goal MB": lambda row: f"{row['goal_megabytes']:,.0f}" if "goal_megabytes" in row else "",
     "examples/s": lambda row: f"{row['examples_per_second']:,.0f}" if "examples_per_second" in row else "",
     "tokens/s": lambda row: f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else "",
     "error": lambda row: f"{row['error']:.1e}" if "error" in row else "",

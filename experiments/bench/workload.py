@@ -76,7 +76,11 @@ def first_batch(prepared: Prepared) -> Batch:
 
 def write_model(folder: Path, name: str, arguments: dict[str, Any], dtype: str) -> None:
     """A twin with random weights as a folder of Hugging Face."""
-    build = importlib.import_module("torch_impl.build")
-    module = build.build_twin(find_twin(name), arguments, abstract=True)
-    shapes = importlib.import_module("torch_impl.weights").parameter_shapes(module)
-    write_folder(folder, name, arguments, cast(lazy(initial_weights(shapes, seed=0)), dtype))
+    weights = initial_weights(shapes_of(name, arguments), seed=0)
+    write_folder(folder, name, arguments, cast(lazy(weights), dtype))
+
+
+def shapes_of(name: str, arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The canonical names and shapes of a twin's parameters."""
+    module = importlib.import_module("torch_impl.build").build_twin(find_twin(name), arguments, abstract=True)
+    return importlib.import_module("torch_impl.weights").parameter_shapes(module)

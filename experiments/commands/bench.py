@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from experiments.bench import BENCHMARKS, FIGURES, Options
+from experiments.bench import BENCHMARKS, FIGURES, ONLY_BY_NAME, Options
 from experiments.bench.result import document, print_table
 from experiments.catalogue import EXPERIMENTS, find_experiment
 from experiments.commands.options import command_line, part_lists
@@ -35,7 +35,8 @@ def bench(
     Args:
         names: steps (JAX's against PyTorch's), runner (against the bare compiled step), dropout (both kinds of masks
             and none), gru (a layer against nn.GRU and nnx.RNN), loading (from_pretrained against safetensors),
-            generation (tokens against transformers'); if omitted, all.
+            generation (tokens against transformers'); if omitted, all of these. streaming ports 2 GB there and back,
+            with the memory that it takes.
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
         experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of
@@ -51,7 +52,7 @@ def bench(
     given = {name: value for name, value in locals().items() if name != "more"}
     typed = command_line("bench", bench, given)
     _check_sizes(batch_size, rounds)
-    chosen = names or tuple(BENCHMARKS)
+    chosen = names or tuple(name for name in BENCHMARKS if name not in ONLY_BY_NAME)
     for name in chosen:
         check_choice("benchmark", name, BENCHMARKS)
     for name in experiment:

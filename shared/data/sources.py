@@ -60,7 +60,7 @@ DATASETS = {
         splits_all=True,
     ),
     "verbal_arithmetic_refit": Dataset(
-        description="verbal arithmetic, the 640 for training, of which 30 % are the validation too, the 160 for the test",
+        description="verbal arithmetic, the 640 for training, 30 % of them for validation too, the 160 for the test",
         label_names=("negative", "zero", "positive"),
         vocabulary="words",
         validation=splits.refit_with_three_tenths,

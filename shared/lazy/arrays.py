@@ -1,6 +1,7 @@
 """Arrays that are read when they are needed, so that weights larger than memory can pass through."""
 
 import json
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -68,15 +69,15 @@ def open_safetensors(path: Path) -> LazyArrays:
         file = safetensors.safe_open(path, framework="np")  # checks that the arrays fill the file
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a mapping
         described = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
-        content = np.asarray(np.memmap(path, np.uint8, mode="r"))
+        content = np.memmap(path, np.uint8, mode="r")
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise IsogradError(f"can't read {path}: it is truncated, or no safetensors file ({error})") from error
     strange = [f"{name} ({kind})" for name, (_, kind) in described.items() if kind not in DTYPES]
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
-    places = _places(content)
+    places, give_back = _places(np.asarray(content)), _giving_back(content)
     return {
-        name: LazyArray(tuple(shape), DTYPES[kind], partial(_view, places[name], DTYPES[kind], tuple(shape)))
+        name: LazyArray(tuple(shape), DTYPES[kind], partial(_view, places[name], DTYPES[kind], tuple(shape), give_back))
         for name, (shape, kind) in described.items()
     }
 
@@ -89,7 +90,15 @@ def _places(content: np.ndarray) -> Arrays:
     return {name: content[start:][slice(*row["data_offsets"])] for name, row in header.items()}
 
 
-def _view(content: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+def _giving_back(content: np.memmap) -> Callable[[], object]:
+    """Takes the pages of a file out of the process; what is still read comes back from the system's cache."""
+    pages, advice = content._mmap, getattr(mmap, "MADV_DONTNEED", None)  # type: ignore[attr-defined]
+    return (lambda: None) if advice is None else partial(pages.madvise, advice)
+
+
+def _view(content: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], give_back: Callable[[], object]) -> np.ndarray:
+    """The numbers of one array; those that were read before it leave the memory of the process."""
+    give_back()
     return content.view(dtype).reshape(shape)
 
 

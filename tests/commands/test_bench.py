@@ -14,7 +14,7 @@ from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import BENCHMARKS, Options, dropout, generation, gru, timing, workload
+from experiments.bench import BENCHMARKS, Options, dropout, generation, gru, streaming, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.exit_codes import INTERRUPTED
@@ -206,3 +206,15 @@ def test_generation_is_timed_beside_transformers_on_the_same_weights(monkeypatch
 def test_sides_that_write_different_tokens_are_not_timed():
     with pytest.raises(IsogradError, match=r"^expected the tokens of transformers .* got others from jax$"):
         generation._check_alike({"transformers": np.arange(3), "torch": np.arange(3), "jax": np.arange(1, 4)})
+
+
+@pytest.mark.slow
+def test_a_port_there_and_back_is_timed_beside_a_copy_and_told_with_its_memory(monkeypatch):
+    monkeypatch.setattr(streaming, "LAYERS", 1)
+    monkeypatch.setattr(streaming, "extra_memory", lambda *words: len(words))
+    rows = streaming.bench_streaming(Options(dtype="bfloat16"))
+    assert [(row["side"], "extra_megabytes" in row) for row in rows] == [
+        (streaming.COPY, False),
+        (streaming.THERE, True),
+        (streaming.BACK, True),
+    ]

@@ -18,6 +18,7 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import lazy, open_safetensors, write_safetensors
 from shared.pretrained.folder import Pretrained
 from shared.pretrained.table import FAMILIES
+from shared.process_memory import process_memory
 from torch_impl.pretrained import from_pretrained, save_pretrained
 
 NAMES = tuple(MODELS)
@@ -97,6 +98,40 @@ def test_a_field_that_a_config_leaves_out_has_the_value_that_transformers_gives_
     assert ours == {field: reduce(getattr, field.split("."), theirs) for field in ours}
     fixed = {field: values[0] for field, values in family.fixed.items() if hasattr(theirs, field)}
     assert fixed == {field: getattr(theirs, field) for field in fixed}
+
+
+SHAPES_NOTHING = {  # fields of transformers' configs that change no number of our twins, and why
+    "transformers_version architectures model_type _name_or_path dtype": "names",
+    "output_hidden_states output_attentions return_dict": "what is handed out",
+    "chunk_size_feed_forward": "the same numbers in parts",
+    "initializer_range initializer_factor logit_scale_init_value": "initial weights, which the folder replaces",
+    "use_cache": "what is kept for the next token",
+    "bos_token_id eos_token_id text_config.bos_token_id text_config.pad_token_id": "what a text begins and ends with",
+    "is_encoder_decoder": "which classes of transformers generate",
+    "id2label label2id": "the number of labels is honoured; their names are the user's",
+    "problem_type pad_token_id": "where there are no labels, or no padding: otherwise they are judged",
+    "qa_dropout": "a head that is not here",
+    "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout": "likewise",
+    "text_config.projection_dim vision_config.projection_dim": "of towers on their own",
+}
+
+
+def fields_of(config):
+    """Every field of a config of transformers; those of towers with a dot."""
+    for name, value in config.to_dict().items():
+        if name.endswith("_config"):
+            yield from (f"{name}.{inner}" for inner in value)
+        else:
+            yield name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_field_of_a_config_is_honoured_or_refused_by_name_or_changes_nothing(name):
+    family, idle = FAMILIES[name], {field for names in SHAPES_NOTHING for field in names.split()}
+    judged = {*family.fields, *family.fixed, *(field for fixed in family.fixed_for.values() for field in fixed)}
+    left = {field for field in fields_of(CONFIGS[name]()) if field not in judged | idle}
+    towers = {field for field in left if field.partition(".")[2] in idle}  # fields that all configs have
+    assert sorted(left - towers) == []
 
 
 RENAMES = {
@@ -278,6 +313,14 @@ def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
         assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in read.items()} == {
             n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
         }
+
+
+def test_arrays_that_were_read_leave_the_memory_of_the_process(tmp_path):
+    arrays = {str(number): np.ones(2**20) for number in range(8)}
+    save_file(arrays, tmp_path / "a.safetensors")
+    opened, before = open_safetensors(tmp_path / "a.safetensors"), process_memory()["steady_bytes"]
+    most = max(process_memory()["steady_bytes"] - before for array in opened.values() if array.read().sum())
+    assert most < sum(array.nbytes for array in arrays.values()) - arrays["0"].nbytes
 
 
 def test_an_array_is_a_view_of_its_file_wherever_it_lies_there(tmp_path):
