@@ -39,6 +39,8 @@ def candidates(region: Region) -> Iterator[Candidate]:
     """The flips of a region's operations, one kind of change after the other."""
     for row, what, layers in other_modules(region):
         yield Candidate(_flip(row, what, layers=layers))
+    for operation, row, what, replacement in steps(region.run):
+        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
     shared = replace(region, ours=region.shared)
     for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
         for operation in _first(operations):
@@ -47,8 +49,6 @@ def candidates(region: Region) -> Iterator[Candidate]:
                 flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
                 yield Candidate(flip)
                 yield from (Candidate(flip, site) for site in sites)
-    for operation, row, what, replacement in steps(region.run):
-        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
 
 
 def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:

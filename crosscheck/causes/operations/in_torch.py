@@ -74,7 +74,7 @@ class _Recorder(Replaced):
         number = self.numbers[path, func]
         self.numbers[path, func] += 1
         made = args[0] if result is None and args and isinstance(args[0], Tensor) else result
-        if name in SAME and len(inputs) == 1 and isinstance(made, Tensor):
+        if name in SAME and inputs and isinstance(made, Tensor):
             self.made[id(made)] = inputs[0]
             self.kept.append(made)
             return result

@@ -55,7 +55,7 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
     yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
     yield "D99", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
     for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
-        tensor = torch.as_tensor(each.result)
+        tensor = torch.tensor(each.result)
         yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
         yield "D99", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
         yield "D99", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
