@@ -189,9 +189,7 @@ def _left(report: Report, cause: Cause) -> str:
     """What a cause leaves, in words; empty if nothing."""
     if _is_gone(cause.left, before=report):
         return ""
-    if cause.flip.is_numbered and all(
-        row.phase != "forward" for row in cause.left.disagreements
-    ):
+    if cause.flip.is_numbered and all(row.phase != "forward" for row in cause.left.disagreements):
         return "then all outputs agree"
     row, number = cause.left.first_row, len(cause.left.disagreements)
     where = f", first {row.label} with an error of {row.error:.1e}" if row else ""

@@ -42,7 +42,8 @@ class Beginning:
         if self.found is None and all(each is not None for each in tensors):
             with contextlib.suppress(*FAILURES):
                 mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
-                self.found = region_of(mine, operations_of_jax(self.theirs, given, both[1].options), *tensors)
+                theirs = operations_of_jax(self.theirs, given, both[1].options)
+                self.found = region_of(mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "")
         return self.found
 
     @property
