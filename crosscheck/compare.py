@@ -16,7 +16,14 @@ from crosscheck.judging.rows import Row
 from crosscheck.pairing.buffers import differing_buffers
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
-from crosscheck.pairing.preconditions import arguments_of, check_dtypes, check_rules, options_of, sides_of
+from crosscheck.pairing.preconditions import (
+    arguments_of,
+    check_dtypes,
+    check_layouts,
+    check_rules,
+    options_of,
+    sides_of,
+)
 from crosscheck.pairing.renaming import Rules
 from crosscheck.pairing.rule_files import as_rules
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
@@ -60,6 +67,7 @@ def compare(
     """
     rules = as_rules(rules or {})
     check_rules(rules)
+    check_layouts(layouts)
     own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments, "optimizers": optimizers}
     sides = sides_of(torch_module, jax_module, name=name, **own)
     arguments = arguments_of(inputs, sides)

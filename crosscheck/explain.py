@@ -15,7 +15,7 @@ from crosscheck.causes.flips.mistakes.table import MISTAKE_FLIPS
 from crosscheck.causes.flips.optimizers import OptimizerFlip, optimizer_flips
 from crosscheck.causes.flips.search import Budget, Cause, causes_of
 from crosscheck.causes.flips.table import FLIPS
-from crosscheck.causes.operations.beginning import beginning
+from crosscheck.causes.operations.beginning import Beginning
 from crosscheck.compare import compare
 from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
@@ -138,7 +138,7 @@ def explain(
         return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))
     noted = _unlike_arguments(sides) or _first_step(sides, inputs, report, left, options)
     found = _searched(sides, report, options.get("layouts") or {}, left)
-    return replace(found, tried=left.tried or found.tried, noted=noted)
+    return replace(found, tried=left.tried or found.tried, noted="; ".join(filter(None, (noted, found.noted))))
 
 
 def _searched(sides: Sequence[Side], report: Report, layouts: Layouts, budget: Budget) -> Explanation:
@@ -153,23 +153,25 @@ def _searched(sides: Sequence[Side], report: Report, layouts: Layouts, budget: B
     narrow = _in_float32(report) or (None if only_jax else _by_casts(report))
     if narrow is not None:
         return narrow
+    begins = Beginning(*sides, report)
     causes = causes_of(
         (*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, functools.partial(_is_gone, before=report),
-        functools.partial(beginning, *sides, report),
+        begins,
     )  # fmt: skip
     if causes:
         return _named(report, causes)
     if phase.endswith("gradient") and (found := _nan_behind(report)):
         return found
     if report.dtype == "float64" and (report.first_row is None or report.first_row.error > LARGEST_ROUNDING):
-        return Explanation(report, None)
+        return Explanation(report, None, noted=begins.words)
     is_small = report.first_row is not None and report.first_row.error <= FLOAT32_GAP
     if report.offer and not only_jax and is_small:
         words = f"the gap has the size of float32's rounding; {report.offer}"
         return Explanation(report, DIVERGENCES["D73"], words, is_closed=False)
     everywhere = flips_of(ours, report, layouts, is_narrowed=False)
     agreeing = [row for row in report.rows if row.kind == "intermediate" and row.agrees]
-    return _of_the_same_size(report, everywhere, agreeing) or _by_casts(report) or Explanation(report, None)
+    found = _of_the_same_size(report, everywhere, agreeing) or _by_casts(report)
+    return found or Explanation(report, None, noted=begins.words)
 
 
 def _named(report: Report, causes: Sequence[Cause]) -> Explanation:
@@ -187,9 +189,7 @@ def _left(report: Report, cause: Cause) -> str:
     """What a cause leaves, in words; empty if nothing."""
     if _is_gone(cause.left, before=report):
         return ""
-    if cause.flip.is_numbered and all(
-        row.phase != "forward" for row in cause.left.disagreements
-    ):
+    if cause.flip.is_numbered and all(row.phase != "forward" for row in cause.left.disagreements):
         return "then all outputs agree"
     row, number = cause.left.first_row, len(cause.left.disagreements)
     where = f", first {row.label} with an error of {row.error:.1e}" if row else ""

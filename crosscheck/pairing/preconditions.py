@@ -139,6 +139,12 @@ def _other(side: str) -> str:
     return next(name for name in SIDES if name != side)
 
 
+def check_layouts(layouts: Any) -> None:
+    """Check that layouts are a dict."""
+    if layouts is not None and not isinstance(layouts, Mapping):
+        raise IsogradError(f"layouts must be a dict of path -> name of a layout, got {type(layouts).__name__}")
+
+
 def check_rules(rules: Any) -> None:
     """Check that rules are a dict of valid regular expressions."""
     if not isinstance(rules, Mapping):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,14 @@ from shared.errors import IsogradError
 
 def is_array(value: Any) -> bool:
     """True for a tensor of any framework, except JAX's random keys."""
+    if _is_torch_tensor(type(value)):  # whose properties pass every context that replaces functions: dearly
+        return True
     return hasattr(value, "dtype") and hasattr(value, "shape") and not str(value.dtype).startswith("key<")
+
+
+@functools.cache
+def _is_torch_tensor(kind: type) -> bool:
+    return any((each.__module__, each.__name__) == ("torch", "Tensor") for each in kind.__mro__)
 
 
 def is_float(dtype: Any) -> bool:

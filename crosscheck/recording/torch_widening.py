@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 CASTS = {Tensor.float: "float32", Tensor.bfloat16: "bfloat16", Tensor.half: "float16"}
 CREATED = "float32"  # the dtype of torch's new tensors where none is named
@@ -50,11 +49,11 @@ class _Widening(TorchFunctionMode):
         if function in self.casts:
             self.found.add(self.casts[function])
             return args[0].double()
-        args, kwargs = pytree.tree_map(self._wide, (args, kwargs or {}))
-        return function(*args, **kwargs)
+        wide = {name: self._wide(each) for name, each in (kwargs or {}).items()}
+        return function(*map(self._wide, args), **wide)  # no function of torch takes a dtype in a nesting
 
     def _wide(self, leaf: Any) -> Any:
-        if not isinstance(leaf, torch.dtype) or leaf not in self.narrow:
+        if type(leaf) is not torch.dtype or leaf not in self.narrow:
             return leaf
         self.found.add(self.narrow[leaf])
         return torch.float64

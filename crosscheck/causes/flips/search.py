@@ -27,7 +27,15 @@ from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_CAUSES = 3
-FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError)  # of a flip
+FAILURES = (
+    IsogradError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    LookupError,
+)  # of a flip
 ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth a search for the rest
 CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share this small is another one's rounding
 
@@ -186,8 +194,8 @@ def _in_region(
 def _made_for(
     region: Region, like: Flipped, row: Row, budget: Budget, closing: list[Flipped]
 ) -> Iterator[tuple[Flipped, Flipped]]:
-    """Flips made for the operations of a region: for those behind the first of torch's tensors that closes the gap if it
-    is JAX's, which joins `closing`; for all operations if there is no such tensor."""
+    """Flips made for the operations of a region: for those behind the first of torch's tensors that closes the gap if
+    it is JAX's, which joins `closing`; for all operations if there is no such tensor."""
     for operation, (flip, _) in exchanged(region):
         if not budget.take(flip.what):
             return

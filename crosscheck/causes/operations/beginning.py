@@ -1,8 +1,11 @@
 """The operations with which two recorded runs begin to differ."""
 
 import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from crosscheck.causes.operations.in_torch import operations_of_torch
+from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region, region_of
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.recording.side import Side
@@ -12,24 +15,47 @@ from shared.errors import IsogradError
 # of code that no module was ever run by: without what it would find, the search is as it was
 FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError,
             NotImplementedError, AssertionError)  # fmt: skip
+MOST_WORDS = 2
 KINDS = ("intermediate", "output")
 
 
-def beginning(ours: Side, theirs: Side, report: Report, row: Row) -> Region | None:
-    """The operations from which a row's tensors are computed and that differ; None if they can't be told.
+@dataclass
+class Beginning:
+    """The operations from which a row's tensors are computed and that differ, found once; None if they can't be told.
 
     A side that was recorded elsewhere, and gradients, have none.
     """
-    both = report.recordings
-    if both is None or row.kind not in KINDS or ours.recorded is not None or theirs.recorded is not None:
-        return None
-    from crosscheck.causes.operations.in_jax import operations_of_jax
 
-    tensors = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in both]
-    given = both[0].arguments or ((), {})
-    if any(each is None for each in tensors):
-        return None
-    with contextlib.suppress(*FAILURES):
-        mine = operations_of_torch(ours, ours.with_own(given), both[0].options)
-        return region_of(mine, operations_of_jax(theirs, given, both[1].options), *tensors)
-    return None
+    ours: Side
+    theirs: Side
+    report: Report
+    found: Region | None = None
+
+    def __call__(self, row: Row) -> Region | None:
+        both, sides = self.report.recordings, (self.ours, self.theirs)
+        if both is None or row.kind not in KINDS or any(each.recorded is not None for each in sides):
+            return None
+        from crosscheck.causes.operations.in_jax import operations_of_jax
+
+        tensors = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in both]
+        given = both[0].arguments or ((), {})
+        if self.found is None and all(each is not None for each in tensors):
+            with contextlib.suppress(*FAILURES):
+                mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
+                theirs = operations_of_jax(self.theirs, given, both[1].options)
+                self.found = region_of(mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "")
+        return self.found
+
+    @property
+    def words(self) -> str:
+        """With which operation the gap begins on each side; empty if that isn't known."""
+        if self.found is None:
+            return ""
+        ours, theirs = (_first(each) for each in (self.found.ours, self.found.theirs))
+        return f"begins with torch's {ours}, where JAX has {theirs}" if ours and theirs else ""
+
+
+def _first(operations: Sequence[Operation]) -> str:
+    """The first operations with a line of their own, in words."""
+    found = dict.fromkeys(each.words for each in operations if each.line)
+    return ", ".join(list(found)[:MOST_WORDS])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.changes.exchanges import exchanges, omissions
-from crosscheck.causes.operations.changes.insertions import complements, insertions
+from crosscheck.causes.operations.changes.insertions import complements, entering, insertions
 from crosscheck.causes.operations.changes.modules import other_modules
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
@@ -39,6 +39,10 @@ def candidates(region: Region) -> Iterator[Candidate]:
     """The flips of a region's operations, one kind of change after the other."""
     for row, what, layers in other_modules(region):
         yield Candidate(_flip(row, what, layers=layers))
+    for operation, row, what, replacement in steps(region.run):
+        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
+    for row, what, layers in entering(region):
+        yield Candidate(_flip(row, what, layers=layers))
     shared = replace(region, ours=region.shared)
     for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
         for operation in _first(operations):
@@ -47,8 +51,6 @@ def candidates(region: Region) -> Iterator[Candidate]:
                 flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
                 yield Candidate(flip)
                 yield from (Candidate(flip, site) for site in sites)
-    for operation, row, what, replacement in steps(region.run):
-        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
 
 
 def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
@@ -65,7 +67,7 @@ def _first(region: Region) -> list[Operation]:
     """The first call of each place in the code."""
     first: dict[Any, Operation] = {}
     for each in region.ours:
-        if each.function is not None:
+        if each.place is not None:
             first.setdefault((each.place, each.function), each)
     return list(first.values())
 
@@ -75,7 +77,10 @@ def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
 
 
 def _at(operation: Operation) -> Callable[..., bool]:
-    return lambda *_, **__: place_of(standing()) == operation.place
+    def only(*_: Any, **__: Any) -> bool:
+        return bool(place_of(standing()) == operation.place)
+
+    return only
 
 
 def _alone(operation: Operation, region: Region) -> Iterator[Site]:

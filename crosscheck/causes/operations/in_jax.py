@@ -97,7 +97,12 @@ class _Program:
         name = equation.primitive.name
         own = [value for key, value in equation.params.items() if key in ("y", "axis") and isinstance(value, int)]
         places = list(range(len(self.names), len(self.names) + len(equation.outvars)))
-        facts = (name, before, tuple(float(each) for each in [*numbers, *own]), _line(equation))
+        facts = (
+            name,
+            before,
+            tuple(float(each) for each in [*numbers, *own] if not np.iscomplexobj(each)),
+            _line(equation),
+        )
         self.names += [facts] * len(places)
         self.equations.append((equation, inputs, places))
         return places
@@ -115,7 +120,9 @@ class _Program:
             kept[:] = [place for place, each in values.items() if _is_kept(each)]
             return [values[place] for place in kept]
 
-        arrays = jax.jit(run, compiler_options=compiler_options(replace(options, optimize=False)))([*leaves, *constants])
+        arrays = jax.jit(run, compiler_options=compiler_options(replace(options, optimize=False)))(
+            [*leaves, *constants]
+        )
         place_of = {place: number for number, place in enumerate(kept)}
         return [
             Operation(name, tuple(place_of[each] for each in inputs if each in place_of), np.asarray(array), *rest)

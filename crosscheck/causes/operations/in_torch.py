@@ -19,8 +19,9 @@ from crosscheck.recording.side import Side
 from crosscheck.recording.values import Options
 from torch_impl.weights import to_numpy
 
-FRAMEWORKS = ("torch", "crosscheck")
+TRACING = ("crosscheck", "torch_impl.weights")
 TESTS = "crosscheck.tests"
+REPLACING = ("__torch_function__", "_at", "_is_meant", "only")  # frames between a call and what asks where it stands
 BUFFER = "buffer "
 SAME = ("__deepcopy__", "clone", "requires_grad_", "contiguous")  # whose result holds what they are given
 PROPERTIES = ("__get__", "__set__")
@@ -74,14 +75,14 @@ class _Recorder(Replaced):
         number = self.numbers[path, func]
         self.numbers[path, func] += 1
         made = args[0] if result is None and args and isinstance(args[0], Tensor) else result
-        if name in SAME and len(inputs) == 1 and isinstance(made, Tensor):
+        if name in SAME and inputs and isinstance(made, Tensor):
             self.made[id(made)] = inputs[0]
             self.kept.append(made)
             return result
+        name = func.__self__.__name__ if name in PROPERTIES else name
         for each in _tensors(made):
-            self._keep(each, Operation(
-                name if name not in PROPERTIES else func.__self__.__name__, inputs, _array(each),
-                tuple(_numbers((args, kwargs))), line, func, args, kwargs, (f"{OWN}{path}", number), place_of(frame)))  # fmt: skip
+            found = Operation(name, inputs, _array(each), tuple(_numbers((args, kwargs))), line, func, args, kwargs)
+            self._keep(each, replace(found, site=(f"{OWN}{path}", number), place=place_of(frame)))
         return result
 
     def _inputs(self, given: Any) -> tuple[int, ...]:
@@ -122,8 +123,12 @@ def _numbers(tree: Any) -> list[float]:
 
 
 def standing() -> Any:
-    """Where the caller's own code stands: its frame, past those of frameworks."""
+    """Where the caller's own code stands: its frame, past those of frameworks; None if the tracing itself calls."""
     frame: Any = sys._getframe(1)
+    while frame is not None and (frame.f_code.co_name in REPLACING or frame.f_code.co_filename == __file__):
+        frame = frame.f_back
+    if frame is not None and _is_tracing(frame.f_globals.get("__name__", "")):
+        return None
     while frame is not None and _is_framework(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return frame
@@ -136,4 +141,9 @@ def place_of(frame: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _is_framework(name: str) -> bool:
-    return name.partition(".")[0] in FRAMEWORKS and not name.startswith(TESTS)
+    return name.partition(".")[0] == "torch" or _is_tracing(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_tracing(name: str) -> bool:
+    return name.startswith(TRACING) and not name.startswith(TESTS)

@@ -32,6 +32,7 @@ class Region:
     shared: list[Operation]
     run: Sequence[Operation]  # all of torch's
     their_run: Sequence[Operation]
+    tap: str = ""
 
     @property
     def target(self) -> Operation:
@@ -60,13 +61,15 @@ class Region:
 
 
 def region_of(
-    ours: Sequence[Operation], theirs: Sequence[Operation], tensor: np.ndarray, other: np.ndarray
+    ours: Sequence[Operation], theirs: Sequence[Operation], tensor: np.ndarray, other: np.ndarray, tap: str = ""
 ) -> Region | None:
-    """The region behind a tensor of torch's side and the other's; None if it isn't found or is too large."""
-    tolerance = TOLERANCE.get(np.dtype(tensor.real.dtype))
+    """The region behind a tensor of torch's side and the other's, which enters or leaves a module at a tap if it is no
+    output; None if it isn't found or is too large."""
+    tolerance = 0.0 if tensor.dtype.kind in "iub" else TOLERANCE.get(np.dtype(tensor.real.dtype))
     if tolerance is None:
         return None
-    last, their_last = _place(ours, tensor, tolerance), _place(theirs, other, tolerance)
+    order = 1 if tap else -1  # an output is what was computed last
+    last, their_last = (_place(side, array, tolerance, order) for side, array in ((ours, tensor), (theirs, other)))
     if last is None or their_last is None:
         return None
     both = _Sums(theirs), _Sums(ours)
@@ -78,7 +81,7 @@ def region_of(
     found, _ = _behind(theirs, their_last, paired[1])
     if len({ours[n].place for n in mine}) > MOST:
         return None
-    return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs)
+    return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs, tap)
 
 
 def sites_in(region: Region, flip: Flip) -> list[Site]:
@@ -104,7 +107,7 @@ def _is_given(operation: Operation) -> bool:
 
 
 def _does_nothing(operation: Operation, side: Sequence[Operation]) -> bool:
-    """True if an operation of several tensors or with numbers returns one as it is: a clamp that clamps nothing here."""
+    """True if an operation of several tensors or with numbers returns one as it is, as a clamp that clamps nothing."""
     return len(operation.inputs) + len(operation.numbers) > 1 and any(
         side[each].result.shape == operation.result.shape and np.array_equal(side[each].result, operation.result)
         for each in operation.inputs
@@ -176,6 +179,7 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     return any(np.linalg.norm(np.nan_to_num(mine - other.transpose(each).ravel())) <= size for each in orders)
 
 
-def _place(side: Sequence[Operation], tensor: np.ndarray, tolerance: float) -> int | None:
-    """The first operation with these numbers as its result."""
-    return next((n for n, each in enumerate(side) if alike(tensor, each.result, tolerance)), None)
+def _place(side: Sequence[Operation], tensor: np.ndarray, tolerance: float, order: int) -> int | None:
+    """The first operation with these numbers as its result; the last, if the order is -1."""
+    places = range(len(side))[::order]
+    return next((n for n in places if alike(tensor, side[n].result, tolerance)), None)

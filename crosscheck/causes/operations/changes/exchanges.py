@@ -27,8 +27,8 @@ TWO: dict[str, Callable[..., Tensor]] = {
     "min": torch.minimum, "pow": torch.pow, "atan2": torch.atan2, "rem": torch.fmod,
 }  # fmt: skip
 COMPARED: dict[str, Callable[..., Tensor]] = {
-    "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne, "and": torch.logical_and,
-    "or": torch.logical_or,
+    "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne,
+    "and": torch.logical_and, "or": torch.logical_or,
 }  # fmt: skip
 REDUCED: dict[str, Callable[..., Tensor]] = {
     "sum": torch.sum, "mean": torch.mean, "amax": torch.amax, "amin": torch.amin, "prod": torch.prod,

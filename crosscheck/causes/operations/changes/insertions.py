@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crosscheck.causes.flips.mistakes.functions import is_floats
 from crosscheck.causes.operations.changes.exchanges import ONE
@@ -19,7 +19,7 @@ Change = Callable[[Tensor], Tensor]
 def insertions(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
     """The operation with one more on its result, then on each of its operands."""
     changes = list(_changes(operation, region))
-    if operation.result.dtype.kind == "f":
+    if operation.result.dtype.kind in "fc":
         for row, what, change in changes:
             yield row, f"the result of {operation.words} {what}", _after(change)
     for number, each in enumerate(operation.args):
@@ -50,12 +50,14 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
     for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
         yield "D81", words, _times(number)
     yield from COMPLEMENTS
+    if operation.result.dtype.kind == "c":
+        yield from OF_COMPLEX
     yield "D99", "plus 1", _plus(1.0)
     yield "D99", "less its mean over the last axis", lambda x: x - x.mean(-1, keepdim=True)
     yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
     yield "D99", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
     for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
-        tensor = torch.as_tensor(each.result)
+        tensor = torch.tensor(each.result)
         yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
         yield "D99", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
         yield "D99", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
@@ -73,6 +75,33 @@ def _complement(x: Tensor) -> Tensor:
 
 
 COMPLEMENTS: tuple[tuple[str, str, Change], ...] = (("D99", "taken from 1", _complement), ("D99", "negated", torch.neg))
+
+
+OF_COMPLEX: tuple[tuple[str, str, Change], ...] = (
+    ("D90", "conjugated", torch.conj), ("D99", "times i", lambda x: x * 1j), ("D99", "times -i", lambda x: x * -1j),
+)  # fmt: skip
+
+
+def entering(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
+    """What enters the module at the region's tap, with one operation more on it."""
+    call, _, place = region.tap.rpartition(" in[")
+    if not place or "#" in call:
+        return
+    for row, what, change in _changes(region.target, region):
+        yield row, f"what enters {call} {what}", _hooked(call, int(place[:-1]), change)
+
+
+def _hooked(path: str, number: int, change: Change) -> Callable[[nn.Module], bool]:
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*args[:number], change(args[number]), *args[number + 1 :])
+
+    def add(root: nn.Module) -> bool:
+        module = dict(root.named_modules()).get(path)
+        if module is not None:
+            module.register_forward_pre_hook(hook)
+        return module is not None
+
+    return add
 
 
 def _times(number: float) -> Change:
@@ -100,4 +129,6 @@ def _after(change: Change) -> Callable[..., Any]:
 
 
 def _before(number: int, change: Change) -> Callable[..., Any]:
-    return lambda function, *args, **kwargs: function(*args[:number], change(args[number]), *args[number + 1 :], **kwargs)
+    return lambda function, *args, **kwargs: function(
+        *args[:number], change(args[number]), *args[number + 1 :], **kwargs
+    )

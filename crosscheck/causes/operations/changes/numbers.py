@@ -13,8 +13,25 @@ from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 
 Place = tuple[str | int, ...]  # of a value in (args, kwargs): (0, 2) or ("dim",), deeper in tuples
-SIZES = ("view", "reshape", "expand", "zeros", "ones", "empty", "repeat", "unsqueeze", "squeeze", "to", "size",
-         "__getitem__", "__setitem__", "new_zeros", "new_ones", "flatten", "unflatten")  # fmt: skip  whose numbers are shapes
+SIZES = (
+    "view",
+    "reshape",
+    "expand",
+    "zeros",
+    "ones",
+    "empty",
+    "repeat",
+    "unsqueeze",
+    "squeeze",
+    "to",
+    "size",
+    "__getitem__",
+    "__setitem__",
+    "new_zeros",
+    "new_ones",
+    "flatten",
+    "unflatten",
+)  # fmt: skip  whose numbers are shapes
 FAMILIES: tuple[tuple[str | None, ...], ...] = (
     ("constant", "reflect", "replicate", "circular"), ("zeros", "border", "reflection"), ("floor", "trunc", None),
     ("ij", "xy"), ("backward", "ortho", "forward"), ("valid", "same"), ("linear", "nearest", "area"),
@@ -43,7 +60,8 @@ def _words(value: Any) -> str:
 def _values(operation: Operation) -> Iterator[tuple[Place, Any]]:
     """The numbers and words of a call, those left to their defaults included."""
     for number, value in enumerate(operation.args):
-        yield from _within((number,), value)
+        if number or not isinstance(value, Tensor):  # a function's own operand is no setting of its
+            yield from _within((number,), value)
     for name, value in operation.kwargs.items():
         yield from _within((name,), value)
     try:

@@ -77,7 +77,9 @@ def _interleaved(axis: int, parts: int) -> Order:
 
 
 def _before(number: int, order: Order) -> Callable[..., Any]:
-    return lambda function, *args, **kwargs: function(*args[:number], order(args[number]), *args[number + 1 :], **kwargs)
+    return lambda function, *args, **kwargs: function(
+        *args[:number], order(args[number]), *args[number + 1 :], **kwargs
+    )
 
 
 def _after(order: Order) -> Callable[..., Any]:

@@ -47,7 +47,7 @@ def _held(name: str, array: np.ndarray) -> Callable[[nn.Module], bool]:
     def change(root: nn.Module) -> bool:
         buffer = dict(root.named_buffers()).get(name)
         if buffer is not None:
-            buffer.data = torch.as_tensor(array).to(buffer.dtype)
+            buffer.data = torch.tensor(array).to(buffer.dtype)
         return buffer is not None
 
     return change
@@ -89,7 +89,7 @@ def _in_place(calls: Sequence[Operation], arrays: Arrays) -> Callable[..., Any]:
 
     def call(function: Any, at: tuple[str, int], *args: Any, **kwargs: Any) -> Any:
         own, here = function(*args, **kwargs), of_path[at[0]]
-        new = torch.as_tensor(here[at[1] % len(here)]).to(own.dtype)
+        new = torch.tensor(here[at[1] % len(here)]).to(own.dtype)
         return own + (new - own).detach() if own.dtype.is_floating_point else new
 
     return call

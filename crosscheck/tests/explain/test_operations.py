@@ -1,0 +1,188 @@
+"""Mistakes that no flip of the catalogue makes are named by the operations with which two sides begin to differ."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from flax import nnx
+
+from crosscheck.causes.operations.relation import relation
+from crosscheck.compare import compare
+from crosscheck.explain import explain
+from crosscheck.pairing.copy_weights import copy_weights
+
+Part = functools.partial
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+ROWS, TOKENS = drawn(4, 6), drawn(2, 5, 6, seed=1)
+X, ADVANTAGES = {"x": ROWS}, {"rewards": drawn(3, 3), "kept": drawn(3, 3, seed=1)}
+
+
+class TorchNorms(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.LayerNorm(6), torch.nn.LayerNorm(6)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+
+class FlaxNorms(nnx.Module):
+    """May call its first norm twice."""
+
+    def __init__(self, rngs, uses_first=False):
+        self.first, self.second = (nnx.LayerNorm(6, epsilon=1e-5, rngs=rngs) for _ in range(2))
+        self.uses_first = uses_first
+
+    def __call__(self, x):
+        x = jnp.tanh(self.first(x))
+        return self.first(x) if self.uses_first else self.second(x)
+
+
+def norms(uses_first):
+    torch.manual_seed(0)
+    ours = TorchNorms().double()
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter)
+    return ours, copy_weights(ours, FlaxNorms(nnx.Rngs(0), uses_first))
+
+
+class TorchIndexed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("index", torch.tensor([[2, 1, 0], [3, 2, 1], [4, 3, 2]]))
+        self.table = torch.nn.Parameter(torch.arange(5.0))
+
+    def forward(self, x):
+        return x[:, :3, :3] + self.table[self.index]
+
+
+class FlaxIndexed(nnx.Module):
+    """May count distances without their sign."""
+
+    def __init__(self, rngs, has_sign=True):
+        self.table, self.has_sign = nnx.Param(jnp.zeros(5)), has_sign
+
+    def __call__(self, x):
+        distances = jnp.arange(3)[:, None] - jnp.arange(3)
+        return x[:, :3, :3] + self.table[...][(distances if self.has_sign else jnp.abs(distances)) + 2]
+
+
+def indexed(has_sign):
+    ours = TorchIndexed().double()
+    return ours, copy_weights(ours, FlaxIndexed(nnx.Rngs(0), has_sign))
+
+
+def torch_returns(rewards, kept):
+    total, found = torch.zeros(3, dtype=rewards.dtype), []
+    for step in range(3):
+        total = rewards[:, step] + 0.9 * total * kept[:, step]
+        found.append(total)
+    return torch.stack(found, 1)
+
+
+def returns(rewards, kept, gamma=0.9, shift=0):
+    def step(total, each):
+        total = each[0] + gamma * total * each[1]
+        return total, total
+
+    kept = jnp.concatenate([kept[:, shift:], kept[:, -1:]], 1)[:, :3]
+    return jax.lax.scan(step, jnp.zeros(3), (rewards.T, kept.T))[1].T
+
+
+def torch_window(x):
+    return torch.fft.rfft(x * torch.hann_window(6, dtype=x.dtype)).abs().pow(2.0).log1p()
+
+
+def window(x, period=6, power=2.0):
+    shape = 0.5 - 0.5 * jnp.cos(2 * jnp.pi * jnp.arange(6) / period)
+    return jnp.log1p(jnp.abs(jnp.fft.rfft(x * shape)) ** power)
+
+
+def rounded(x, how=jnp.round):
+    return jnp.tanh(how(3 * x) / 2)
+
+
+def torch_rounded(x):
+    return torch.tanh(torch.round(3 * x) / 2)
+
+
+def torch_ranged(x):
+    return torch.maximum(x, x.amax(-1, keepdim=True) - 1.5).exp()
+
+
+def ranged(x, axis=-1, least=jnp.maximum):
+    return jnp.exp(least(x, x.max(axis, keepdims=True) - 1.5))
+
+
+# mistake: (the wrong pair, the right one, inputs, what the evidence holds)
+MISTAKES = {
+    "another module": (lambda: norms(True), lambda: norms(False), X, "first called in place of second"),
+    "a buffer": (lambda: indexed(False), lambda: indexed(True), {"x": TOKENS}, "in place of buffer index"),
+    "a number in every step": (
+        lambda: (torch_returns, Part(returns, gamma=0.8)), lambda: (torch_returns, returns), ADVANTAGES,
+        "with 0.8, not 0.9"),
+    "another step": (
+        lambda: (torch_returns, Part(returns, shift=1)), lambda: (torch_returns, returns), ADVANTAGES,
+        "reads the step +1"),
+    "a table": (lambda: (torch_window, Part(window, period=5)), lambda: (torch_window, window), X,
+                "in place of hann_window"),
+    "a power": (lambda: (torch_window, Part(window, power=3.0)), lambda: (torch_window, window), X, "with 3, not 2"),
+    "another function": (
+        lambda: (torch_rounded, Part(rounded, how=jnp.floor)), lambda: (torch_rounded, rounded), X,
+        "floor in place of round"),
+    "other axes": (lambda: (torch_ranged, Part(ranged, axis=(0, 1))), lambda: (torch_ranged, ranged), X,
+                   "over axes (0, 1)"),
+    "an operation left out": (
+        lambda: (torch_ranged, Part(ranged, least=lambda x, y: x)), lambda: (torch_ranged, ranged), X, "left out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_stands_in_the_code_of_both_sides_names_a_mistake(mistake):
+    wrong, right, inputs, words = MISTAKES[mistake]
+    with jax.enable_x64(True):
+        assert compare(*right(), inputs).agrees
+        found = explain(*wrong(), inputs)
+    assert found.divergence is not None, str(found)
+    assert words in found.flipped, str(found)
+    assert "test_operations.py" in found.flipped or "module" in mistake, str(found)
+
+
+def test_a_gap_without_a_name_says_with_which_operations_it_begins():
+    with jax.enable_x64(True):
+        found = explain(lambda x: torch.sin(x), lambda x: x**3 / (1 + x**2), ROWS)
+    assert found.divergence is None, str(found)
+    assert "begins with torch's sin" in str(found)
+
+
+def test_a_norm_over_other_axes_is_named():
+    with jax.enable_x64(True):
+        found = explain(lambda x: F.layer_norm(x, (5, 6)), lambda x: jax.nn.standardize(x, -1, epsilon=1e-5), TOKENS)
+    assert "over axes (2,)" in found.flipped, str(found)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        (2.5 * ROWS, "times 2.5"),
+        (ROWS + 3, "plus 3"),
+        (np.roll(ROWS, 1, 0), "rolled by +1 along axis 0"),
+        (ROWS[:, ::-1], "reversed along axis 1"),
+        (np.where(np.arange(6) == 5, 0, ROWS), "the last place of axis 1 alone"),
+        (np.where(np.arange(6) < 2, 0, ROWS), "places 0 to 1 of axis 1 alone"),
+        (np.sort(ROWS, None).reshape(4, 6), "in another order"),
+        (drawn(4, 6, seed=9), ""),
+    ],
+)
+def test_what_a_tensor_is_of_another_is_said(theirs, words):
+    found = relation(ROWS, theirs)
+    assert (words in found) if words else not found, found
