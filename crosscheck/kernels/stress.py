@@ -18,6 +18,7 @@ from crosscheck.kernels.interpreted import programs_at_once
 from crosscheck.kernels.layers import Case, Layer, Sizes, Trial, by_kernel, random_layer
 from crosscheck.kernels.planting import planted_kernels
 from shared.errors import IsogradError
+from torch_impl.precision import use_exact_matmul
 
 JOBS = {"cpu": 1, "cuda": 16}  # processes at a time, which share the card
 ATTEMPTS = 3  # with other pauses: a race shows when programs happen to meet so
@@ -185,7 +186,7 @@ def _in_processes(
 ) -> list[Any]:
     """What `work` gives for each part, in processes of their own; raises IsogradError where one takes too long."""
     jobs = JOBS[device] if jobs is None else jobs
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=use_exact_matmul)
     try:
         return list(pool.map(partial(work, device), parts, timeout=SECONDS))
     except TimeoutError as error:
