@@ -18,6 +18,7 @@ from shared.process_memory import keep_freed_memory
 
 LARGEST_CACHE = 4 * 2**30  # bytes of compiled programs of JAX; the least recently used go first
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
+ASSERTION = "device-side assert"  # what CUDA says, after the kernel itself has said why
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(_reason(error), BAD_INPUT)
     except (MemoryError, RuntimeError) as error:
+        if ASSERTION in str(error):
+            return _fail(
+                "a kernel on the GPU gave up, for the reason above: start again when the GPU is free", BAD_INPUT
+            )
         if not _is_lack_of_memory(error):
             raise
         return _fail(f"not enough memory: use a smaller batch or model ({_first_line(error)})", BAD_INPUT)

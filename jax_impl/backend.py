@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax import Array
 
 from jax_impl.compile_cache import compiled_or_loaded
 from jax_impl.layer_keys import layer_keys
+from jax_impl.layers.fused_gru import describe_gru
+from jax_impl.layers.gru import GRU, BidirectionalGRU
 from jax_impl.objective import Objective
 from jax_impl.optimizer import Tensors
 from jax_impl.precision import use_exact_matmul
@@ -186,7 +189,20 @@ class Backend:
     def describe(self) -> dict[str, str]:
         """Versions and the name of the device, for the run's config.json."""
         versions = {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__}
-        return {"backend": self.name, **versions, "device": self.device.device_kind, "dtype": self.dtype}
+        return {
+            "backend": self.name,
+            **versions,
+            "device": self.device.device_kind,
+            "dtype": self.dtype,
+            **self.layers(),
+        }
+
+    def layers(self) -> dict[str, str]:
+        """What the GRU layers of the model run as, if there are any."""
+        modules = [module for _, module in nnx.iter_modules(self.objective.structure)]
+        grus = [module for module in modules if isinstance(module, GRU | BidirectionalGRU)]
+        found = {describe_gru(each.implementation, each.hidden_size, self.dtype, self.device) for each in grus}
+        return {"jax_gru": "; ".join(sorted(found))} if found else {}
 
 
 @jax.jit

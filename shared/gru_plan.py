@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
 LARGEST = 2048  # hidden size; errors and bits were measured up to 1,500
+NO_SECOND = "the kernel of a GRU layer has no second derivative: build the layer with implementation='reference'"
 ON_CHIP = 512  # hidden size whose weights of two bytes each stay on the chip
 ASSERTING = {"debug": True, "sanitize_overflow": False}  # options of Triton: a wait that is too long ends the program
 
@@ -112,3 +113,29 @@ def plan_for(
         for cut, width in zip(cuts, widths, strict=True)
     ]
     return next((plan for plan in plans if plan.programs <= processors), plans[-1])
+
+
+def refusal(
+    is_narrow: bool, hidden_size: int, itemsize: int, capability: tuple[int, int] | None, processors: int
+) -> str:
+    """Why no kernel serves a layer, in words; empty if one does. Float32 and what is narrower is narrow."""
+    if capability is None:
+        return "no GPU for which Triton is installed"
+    if capability not in SERVED:
+        return "the kernel is for H100 and H200"
+    if not is_narrow:
+        return "the kernel is for float32 and narrower numbers"
+    if hidden_size > LARGEST:
+        return f"the kernel is for up to {LARGEST} units"
+    if max(plan_for(way, processors * hidden_size, 1, 1, hidden_size, itemsize, 1).slices for way in KEPT) > processors:
+        return "the programs of a group don't fit on this part of a GPU together"
+    return ""
+
+
+def runs_as(implementation: str, refused: str, library: str) -> str:
+    """What a layer of this implementation runs as, in words, and why; `library` names the framework's own layers."""
+    if implementation == "reference":
+        return "step by step, by --implementation reference"
+    if implementation == "library":
+        return f"{library}, by --implementation library"
+    return f"{library}: {refused}" if refused else "one kernel"

@@ -16,6 +16,8 @@ from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
 from torch_impl.layer_keys import layer_keys
+from torch_impl.layers.fused_gru import describe_gru
+from torch_impl.layers.gru import GRU, BidirectionalGRU
 from torch_impl.objective import Key, Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
@@ -182,7 +184,19 @@ class Backend:
     def describe(self) -> dict[str, str]:
         """Versions and the name of the device, for the run's config.json."""
         device = "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
-        return {"backend": self.name, "torch": torch.__version__, "device": device, "dtype": self.dtype}
+        return {
+            "backend": self.name,
+            "torch": torch.__version__,
+            "device": device,
+            "dtype": self.dtype,
+            **self.layers(),
+        }
+
+    def layers(self) -> dict[str, str]:
+        """What the GRU layers of the model run as, if there are any."""
+        grus = [module for module in self.objective.structure.modules() if isinstance(module, GRU | BidirectionalGRU)]
+        found = {describe_gru(each.implementation, each.hidden_size, self.dtype, self.device) for each in grus}
+        return {"torch_gru": "; ".join(sorted(found))} if found else {}
 
 
 def _on_its_way(array: np.ndarray, device: torch.device) -> Tensor:

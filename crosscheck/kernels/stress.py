@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, TimeoutError
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +18,10 @@ from crosscheck.kernels.interpreted import programs_at_once
 from crosscheck.kernels.layers import Case, Layer, Sizes, Trial, by_kernel, random_layer
 from crosscheck.kernels.planting import planted_kernels
 from shared.errors import IsogradError
+from torch_impl.precision import use_exact_matmul
 
 JOBS = {"cpu": 1, "cuda": 16}  # processes at a time, which share the card
-ATTEMPTS = 3  # with other pauses: a race shows when programs happen to meet so
+ATTEMPTS = 10  # with other pauses: a race shows when programs happen to meet so
 SECONDS = 300  # that a process may take before it counts as hanging
 LARGEST = {"batch_size": 700, "steps": 2000, "hidden_size": 1500}
 ELEMENTS = 2**4, 2**23  # of a layer's states, at least (fewer roundings say little of each other) and at most
@@ -109,27 +110,26 @@ def _unequal(layer: Layer, launches: int) -> list[str]:
 
 def check_delays(device: str, number: int) -> Outcome:
     """Programs that pause at random give the bits of those that don't, in every launch."""
-    wrong = [text for texts in _in_processes(_delay, device, [number // len(DELAYED)], jobs=1) for text in texts]
+    parts = [(sizes, number // len(DELAYED)) for sizes in DELAYED]
+    wrong = [text for texts in _in_processes(_delay, device, parts) for text in texts]
     return Outcome(f"{number} launches, forward and backward, of programs that pause at random", wrong)
 
 
-def _delay(device: str, launches: int) -> list[str]:
-    wrong = []
-    for sizes in DELAYED:
-        layer = random_layer(sizes, 0, device)
-        undelayed = by_kernel(layer)
-        with planted_kernels(DELAYS):
-            delayed = by_kernel(layer)
-            wrong += [f"{sizes}: {text}" for text in _unequal(layer, launches)]
-        unlike = [name for name in undelayed if not torch.equal(undelayed[name], delayed[name])]
-        wrong += [f"{sizes}, {name}: other bits than without pauses" for name in unlike]
-    return wrong
+def _delay(device: str, part: tuple[Sizes, int]) -> list[str]:
+    sizes, launches = part
+    layer = random_layer(sizes, 0, device)
+    undelayed = by_kernel(layer)
+    with planted_kernels(DELAYS):
+        delayed = by_kernel(layer)
+        wrong = [f"{sizes}: {text}" for text in _unequal(layer, launches)]
+    unlike = [name for name in undelayed if not torch.equal(undelayed[name], delayed[name])]
+    return wrong + [f"{sizes}, {name}: other bits than without pauses" for name in unlike]
 
 
 def check_sharing(device: str, number: int) -> Outcome:
     """Two models train at once, beside a third program and on two streams each, and end with the bits of one alone."""
-    (alone,) = _in_processes(_train, device, [number], jobs=1)
-    *both, _ = _in_processes(_train_or_multiply, device, [number, number, 0], jobs=3)
+    (alone,) = _in_processes(_train, device, [number])
+    *both, _ = _in_processes(_train_or_multiply, device, [number, number, 0])
     wrong = [] if both == [alone, alone] else ["two models that train at once don't end with the bits of one alone"]
     return Outcome(f"two models, {number} steps, beside a program that multiplies matrices", wrong)
 
@@ -160,7 +160,7 @@ def _train(device: str, steps: int) -> list[float]:
 
 def check_waiting(device: str, number: int) -> Outcome:
     """A group that is never complete ends its program with a sentence, instead of waiting for ever."""
-    (text,) = _in_processes(_wait, device, [NEVER_COMPLETE], jobs=1)
+    (text,) = _in_processes(_wait, device, [NEVER_COMPLETE], alone=True)
     wrong = [] if "assert" in text.lower() else [f"expected an assertion, got {text or 'a result'!r}"]
     return Outcome("a group that is never complete", wrong)
 
@@ -180,22 +180,28 @@ def _launching(device: str) -> Any:
     return nullcontext() if device == "cuda" else programs_at_once()
 
 
-def _in_processes(
-    work: Callable[[str, Any], Any], device: str, parts: Sequence[Any], jobs: int | None = None
-) -> list[Any]:
-    """What `work` gives for each part, in processes of their own; raises IsogradError where one takes too long."""
-    jobs = JOBS[device] if jobs is None else jobs
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+def _in_processes(work: Callable[[str, Any], Any], device: str, parts: Sequence[Any], alone: bool = False) -> list[Any]:
+    """What `work` gives for each part, in processes that all checks share, or `alone` in one that dies with it.
+
+    Raises IsogradError where one takes too long.
+    """
+    pool = _pool(1) if alone else _shared_pool(JOBS[device])
     try:
         return list(pool.map(partial(work, device), parts, timeout=SECONDS))
     except TimeoutError as error:
         for process in list(pool._processes.values()):
             process.kill()
-        raise IsogradError(
-            f"a program with the kernel did not end within {SECONDS} s: it hangs, or is far too slow"
-        ) from error
+        raise IsogradError(f"kernels did not end within {SECONDS} s: they hang, or are far too slow") from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        if alone:
+            pool.shutdown(wait=False)
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=use_exact_matmul)
+
+
+_shared_pool = lru_cache(maxsize=1)(_pool)  # processes take seconds to start
 
 
 CHECKS: dict[str, Callable[[str, int], Outcome]] = {

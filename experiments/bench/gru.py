@@ -1,8 +1,8 @@
 """A GRU layer against those of the frameworks: nn.GRU, called and replayed as a CUDA graph, nnx.RNN, a scan of XLA."""
 
-import os
+import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -27,10 +27,9 @@ class Layer(NamedTuple):
 
 
 class Side(NamedTuple):
-    """A layer of a framework: the outputs, the outputs and all gradients, and a wait for the device."""
+    """A layer of a framework: what launches it each way, and a wait for the device."""
 
-    forward: Work
-    both: Work
+    ways: dict[str, Work]
     wait: Callable[[Any], object]
     is_compared: bool = True  # with float64: its weights are those of the others
 
@@ -52,51 +51,54 @@ BASE = {"cpu": "nn.GRU", "cuda": "nn.GRU, replayed"}
 GOALS = {("both", CENTRE): 0.30, ("both", CENTRE._replace(hidden_size=256)): 0.20}  # of the base's time, on a GPU
 GOAL = {"forward": 0.6, "both": 0.45}  # of all other layers
 BLOCK_SECONDS = 0.05  # or one call, if that takes longer
+COMPILE_SECONDS = 20.0
+PERIOD = 2**20 + 7  # random numbers that fill larger arrays
 
 
 def bench_gru(options: Options) -> Iterator[Row]:
     """Rows of each layer, forward and with its gradients, then of the curves, with gradients and the fastest sides.
 
-    Errors are relative L2 distances from float64.
+    Errors are relative L2 distances from float64. A side that takes too long to compile is left out.
     """
     planned: list[Planned] = [(layer, tuple(WAYS), None) for layer in LAYERS[options.device]]
     planned += [(layer, ("both",), (*OURS, BASE[options.device])) for layer in CURVES[options.device]]
-    in_jax = [_only(_jax_sides(layer, options), names) for layer, _, names in planned]
-    _compile(
-        [
-            getattr(side, way)
-            for (_, ways, _), made in zip(planned, in_jax, strict=True)
-            for side in made.values()
-            for way in ways
-        ]
-    )
-    for (layer, ways, names), made in zip(planned, in_jax, strict=True):
-        yield from _rows(layer, _only(_torch_sides(layer, options), names) | made, ways, options)
-        made.clear()  # its arrays
+    for layer, ways, names in planned:
+        options.tell(f"{layer}: tracing")
+        compiling = _jax_sides(layer, ways, names, options)  # beside what PyTorch captures
+        options.tell(f"{layer}: capturing")
+        sides = _torch_sides(layer, ways, names, options)
+        options.tell(f"{layer}: compiling")
+        sides |= _compiled(compiling, options)
+        options.tell(f"{layer}: timing {', '.join(sides)}")
+        yield from _rows(layer, sides, ways, options)
 
 
-def _only(sides: dict[str, Side], names: tuple[str, ...] | None) -> dict[str, Side]:
-    return {name: side for name, side in sides.items() if names is None or name in names}
-
-
-def _compile(works: list[Work]) -> None:
-    """Call each for the first time, all at once: XLA compiles on one core."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(lambda work: work() and None, works):
-            pass
+def _compiled(sides: dict[str, Callable[[], Side | None]], options: Options) -> dict[str, Side]:
+    """Those that are ready by the end of the time that a layer may take."""
+    late = time.monotonic() + COMPILE_SECONDS
+    while None in (ready := {name: side() for name, side in sides.items()}).values() and time.monotonic() < late:
+        time.sleep(0.05)
+    missing = [name for name, side in ready.items() if side is None]
+    if missing:
+        options.tell(f"left out, since compiling takes over {COMPILE_SECONDS} s: {', '.join(missing)}")
+    return {name: side for name, side in ready.items() if side is not None}
 
 
 def _rows(layer: Layer, sides: dict[str, Side], ways: tuple[str, ...], options: Options) -> Iterator[Row]:
     exact = _in_float64(layer, options)
     for way in ways:
-        blocks = {name: _block_of(getattr(side, way), side.wait) for name, side in sides.items()}
+        blocks = {name: _block_of(side.ways[way], side.wait) for name, side in sides.items()}
         for row in rows_of(in_turn(blocks, options.rounds), BASE[options.device]):
             side = sides[row["side"]]
             has_goal = row["side"] in OURS and options.device == "cuda"
             goal = {"goal": GOALS.get((way, layer), GOAL[way])} if has_goal else {}
-            error = _error(getattr(side, way)(), exact) if side.is_compared else {}
+            error = _error(side.ways[way](), exact) if side.is_compared else {}
             sizes = {**layer._asdict(), "way": way}
             yield {"case": f"{layer}, {options.dtype}, {WAYS[way]}", **row, **error, **goal, **sizes}
+
+
+def _wanted(names: tuple[str, ...] | None, name: str) -> bool:
+    return names is None or name in names
 
 
 @lru_cache(maxsize=1)
@@ -104,10 +106,10 @@ def _arrays(layer: Layer) -> dict[str, np.ndarray]:
     """Inputs (B, T, H), gradients of the outputs, and the weights of each direction as nn.GRU has them."""
     random = np.random.default_rng(0)
     batch_size, steps, size, directions = layer
-    bound = size**-0.5
+    bound, normal = size**-0.5, random.standard_normal(PERIOD, np.float32)
     return {
-        "inputs": random.standard_normal((batch_size, steps, size), np.float32),
-        "upstream": random.standard_normal((batch_size, steps, directions * size), np.float32),
+        "inputs": np.resize(normal, (batch_size, steps, size)),
+        "upstream": np.resize(normal[::-1], (batch_size, steps, directions * size)),
         "weight_ih": random.uniform(-bound, bound, (directions, 3 * size, size)),
         "weight_hh": random.uniform(-bound, bound, (directions, 3 * size, size)),
         "bias_ih": random.uniform(-bound, bound, (directions, 3 * size)),
@@ -198,7 +200,9 @@ def _torch_work(module: Any, arrays: dict[str, np.ndarray], device: Any, dtype: 
     return work
 
 
-def _torch_sides(layer: Layer, options: Options) -> dict[str, Side]:
+def _torch_sides(
+    layer: Layer, ways: tuple[str, ...], names: tuple[str, ...] | None, options: Options
+) -> dict[str, Side]:
     import torch
 
     from torch_impl.precision import use_exact_matmul
@@ -207,26 +211,33 @@ def _torch_sides(layer: Layer, options: Options) -> dict[str, Side]:
     use_exact_matmul()
     arrays = _arrays(layer)
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
-    ours = _torch_work(_torch_twin(layer, arrays, device, dtype), arrays, device, dtype)
-    theirs = _torch_work(_nn_gru(layer, arrays, device, dtype), arrays, device, dtype)
     on_gpu = device.type == "cuda"
 
-    def side(work: Callable[[bool], Any], replayed: bool) -> Side:
-        forward, both = (partial(work, backward) for backward in (False, True))
+    def side(module: Any, replayed: bool) -> Side:
+        work = _torch_work(module, arrays, device, dtype)
+        launches: dict[str, Work] = {way: partial(work, way == "both") for way in ways}
         if replayed:
-            forward, both = Recording(forward, ()), Recording(both, ())
-        return Side(forward, both, lambda _: torch.cuda.synchronize() if on_gpu else None)
+            launches = {way: Recording(launch, ()) for way, launch in launches.items()}
+        return Side(launches, lambda _: torch.cuda.synchronize() if on_gpu else None)
 
-    sides = {"isograd in torch": side(ours, on_gpu), "nn.GRU": side(theirs, False)}
-    return sides | ({"nn.GRU, replayed": side(theirs, True)} if on_gpu else {})
+    made = {"isograd in torch": (_torch_twin, on_gpu), "nn.GRU": (_nn_gru, False)}
+    made |= {"nn.GRU, replayed": (_nn_gru, True)} if on_gpu else {}
+    return {
+        name: side(module(layer, arrays, device, dtype), replayed)
+        for name, (module, replayed) in made.items()
+        if _wanted(names, name)
+    }
 
 
-def _jax_sides(layer: Layer, options: Options) -> dict[str, Side]:
+def _jax_sides(
+    layer: Layer, ways: tuple[str, ...], names: tuple[str, ...] | None, options: Options
+) -> dict[str, Callable[[], Side | None]]:
+    """Functions that give a side once it is compiled, as a training step is; compiling goes on meanwhile."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
 
-    from jax_impl.backend import find_device
+    from jax_impl.backend import OPTIONS, find_device
     from jax_impl.layers.gru import GRU, BidirectionalGRU
     from jax_impl.precision import use_exact_matmul
 
@@ -235,25 +246,25 @@ def _jax_sides(layer: Layer, options: Options) -> dict[str, Side]:
     size, device, dtype = layer.hidden_size, find_device(options.device), jnp.dtype(options.dtype)
     inputs, upstream = (jax.device_put(jnp.asarray(arrays[name], dtype), device) for name in ("inputs", "upstream"))
 
-    def side(module: Any, is_compared: bool, **starts: Any) -> Side:
+    def side(module: Any, is_compared: bool, **starts: Any) -> Callable[[], Side | None]:
         structure, weights, others = nnx.split(module, nnx.Param, ...)  # random streams, too
         weights = jax.device_put(jax.tree.map(lambda array: array.astype(dtype), weights), device)
 
-        def outputs(inputs: Any, weights: Any) -> Any:
+        def forward(inputs: Any, weights: Any) -> Any:
             found = nnx.merge(structure, weights, others)(inputs, **starts)
-            return found[0] if isinstance(found, tuple) else found
+            return (found[0] if isinstance(found, tuple) else found,)
 
         def both(inputs: Any, weights: Any, upstream: Any) -> tuple[Any, ...]:
-            found, backward = jax.vjp(outputs, inputs, weights)
-            return found, *backward(upstream)
+            (found,), backward = jax.vjp(forward, inputs, weights)
+            return found, *backward((upstream,))
 
-        forward, both = jax.jit(lambda *given: (outputs(*given),)), jax.jit(both)
-        return Side(
-            lambda: forward(inputs, weights),
-            lambda: both(inputs, weights, upstream),
-            jax.block_until_ready,
-            is_compared,
-        )
+        works = {"forward": (forward, (inputs, weights)), "both": (both, (inputs, weights, upstream))}
+        programs: dict[str, Work] = {}
+        for way in ways:
+            function, given = works[way]
+            _in_background(jax.jit(function).lower(*given), OPTIONS.get(device.platform), given, programs, way)
+        made = Side(programs, jax.block_until_ready, is_compared)
+        return lambda: made if len(programs) == len(ways) else None
 
     def ours(implementation: str) -> Any:
         kind = GRU if layer.directions == 1 else BidirectionalGRU
@@ -264,8 +275,24 @@ def _jax_sides(layer: Layer, options: Options) -> dict[str, Side]:
                 part.bias[...] = jnp.asarray(arrays[f"bias_{suffix}"][direction])
         return side(module, True)
 
-    alone = [nnx.RNN(nnx.GRUCell(size, size, dtype=dtype, rngs=nnx.Rngs(number))) for number in range(layer.directions)]
-    start = jnp.zeros((layer.batch_size, size), dtype)
-    theirs, start = (alone[0], start) if layer.directions == 1 else (nnx.Bidirectional(*alone), (start, start))
-    others = {"a scan": ours("library")} if device.platform == "gpu" else {}  # elsewhere it is ours
-    return {"isograd in JAX": ours("fused"), "nnx.RNN": side(theirs, False, initial_carry=start), **others}
+    def theirs() -> Any:
+        cells = [nnx.GRUCell(size, size, dtype=dtype, rngs=nnx.Rngs(number)) for number in range(layer.directions)]
+        alone, start = [nnx.RNN(cell) for cell in cells], jnp.zeros((layer.batch_size, size), dtype)
+        if layer.directions == 1:
+            return side(alone[0], False, initial_carry=start)
+        return side(nnx.Bidirectional(*alone), False, initial_carry=(start, start))
+
+    made: dict[str, Callable[[], Any]] = {"isograd in JAX": partial(ours, "fused"), "nnx.RNN": theirs}
+    made |= {"a scan": partial(ours, "library")} if device.platform == "gpu" else {}  # elsewhere it is ours
+    return {name: each() for name, each in made.items() if _wanted(names, name)}
+
+
+def _in_background(
+    lowered: Any, options: dict[str, Any] | None, given: tuple[Any, ...], programs: dict[str, Work], way: str
+) -> None:
+    """Compile, and put what launches the program among the others; nothing waits for a thread that takes too long."""
+
+    def work() -> None:
+        programs[way] = partial(lowered.compile(options), *given)
+
+    threading.Thread(target=work, daemon=True).start()

@@ -1,5 +1,6 @@
-"""Options shared by all benchmarks: where they run, and for how long."""
+"""Options shared by all benchmarks: where they run, for how long, and who hears how far they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -12,3 +13,4 @@ class Options:
     experiments: tuple[str, ...] = ()
     batch_size: int | None = None
     rounds: int = 5
+    tell: Callable[[str], None] = lambda what: None

@@ -1,6 +1,9 @@
 """`isograd bench`: side-by-side timings as ratios."""
 
 import os
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +64,14 @@ def bench(
         check_folder(out)
         figures = [] if (out / FILE).exists() else [f"{name}.svg" for name in chosen if name in FIGURES]
         check_files(out, (FILE, *figures))
-    options = Options(device, dtype, experiment, batch_size, rounds)
-    with counting("timing", quiet=json) as progress:
+    with counting("timing", quiet=json or not sys.stderr.isatty()) as progress:
         _load_frameworks(device, dtype)
-        found = document(options, typed)
+        found = document(Options(device, dtype, experiment, batch_size, rounds), typed)
         for done, name in enumerate(chosen):
-            progress(done, len(chosen), name)
+            tell = _teller(progress, done, len(chosen), name, json)
+            tell("begins")
             rows = found["benchmarks"][name] = []
-            for row in BENCHMARKS[name](options):
+            for row in BENCHMARKS[name](Options(device, dtype, experiment, batch_size, rounds, tell)):
                 rows.append(row)
                 _keep(found, out)
     found["finished"] = True
@@ -90,6 +93,18 @@ def _load_frameworks(device: str, dtype: str) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     for name in PACKAGES:
         find_backend(name, dtype=dtype, device=device)
+
+
+def _teller(progress: Callable[[int, int, str], None], done: int, total: int, name: str, quiet: bool) -> Any:
+    """What hears how far a benchmark is: a bar in a terminal, else a line at once, with the seconds since it began."""
+    started = time.perf_counter()
+
+    def tell(what: str) -> None:
+        progress(done, total, f"{name}, {what}")
+        if not quiet and not sys.stderr.isatty():
+            print(f"{name}, {time.perf_counter() - started:.1f} s: {what}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _keep(found: dict[str, Any], out: Path | None) -> None:

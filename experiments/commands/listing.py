@@ -1,12 +1,17 @@
-"""`isograd list`: the available twins, experiments, datasets, optimizers, studies, faults and known divergences."""
+"""`isograd list`: twins, experiments, datasets, optimizers, studies, faults, known divergences, what GRUs run as."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
+from importlib import import_module
 
 from experiments.catalogue import EXPERIMENTS
 from experiments.progress.display import print_json
+from shared.backend import DEVICES, DTYPES, PACKAGES, find_backend
 from shared.configs.validation import check_choice
+from shared.errors import IsogradError
 
+UNITS = 512  # of the GRU layers that are told about
 Rows = list[dict[str, str]]
 
 
@@ -82,6 +87,19 @@ def studies() -> Rows:
     return [{"name": row.name, "title": row.title, "course": row.course} for row in STUDIES.values()]
 
 
+def grus() -> Rows:
+    rows = []
+    for name in PACKAGES:
+        for device in DEVICES:
+            with suppress(IsogradError):  # there is none, or no such framework
+                found = find_backend(name, dtype="float32", device=device).find_device(device)
+                layers = import_module(f"{name}_impl.layers.fused_gru")
+                runs = {dtype: layers.describe_gru("fused", UNITS, dtype, found) for dtype in DTYPES}
+                here = {"backend": name, "device": device}
+                rows += [{**here, "dtype": dtype, "a layer runs as": text} for dtype, text in runs.items()]
+    return rows
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "twins": twins,
     "experiments": experiments,
@@ -90,15 +108,17 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "studies": studies,
     "faults": faults,
     "divergences": divergences,
+    "grus": grus,
 }
 QUICK = ("twins", "experiments", "datasets", "optimizers", "studies")  # by default: the others need both frameworks
 
 
 def list_command(what: str | None = None, /, *, json: bool = False) -> None:
-    """List twins, experiments, datasets, optimizers, studies, faults or known divergences.
+    """List twins, experiments, datasets, optimizers, studies, faults, known divergences, or what GRUs run as here.
 
     Args:
-        what: twins, experiments, datasets, optimizers, studies, faults or divergences; if omitted, all but the last 2.
+        what: twins, experiments, datasets, optimizers, studies, faults, divergences or grus; if omitted, all but the
+            last 3.
         json: Print JSON.
     """
     if what is not None:

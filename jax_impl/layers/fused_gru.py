@@ -14,8 +14,9 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.layers.linear import Linear
-from jax_impl.layers.persistent_gru import persistent_gru, serves
+from jax_impl.layers.persistent_gru import persistent_gru, serves, why_not
 from jax_impl.precision import at_least_float32
+from shared.gru_plan import runs_as
 
 Cell = tuple[Linear, Linear]  # the input's projection and the state's
 UNROLL = {"gpu": 8}  # steps in a row without a loop's overhead; on a CPU it costs compile time and gains none
@@ -47,6 +48,11 @@ def fused_gru(
     if not (may_be_ours and serves(inputs, hidden_states.shape[-1])):
         return _loops(inputs, hidden_states, weights, lengths)
     return jax.lax.platform_dependent(inputs, hidden_states, weights, lengths, cuda=_kernels, default=_loops)
+
+
+def describe_gru(implementation: str, hidden_size: int, dtype: str, device: jax.Device) -> str:
+    """What a layer runs as on this device, in words, and why."""
+    return runs_as(implementation, why_not(jnp.dtype(dtype), hidden_size, device), "a loop of XLA")
 
 
 def _kernels(

@@ -12,13 +12,19 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jax_impl.triton_call import capability, triton_call
-from shared.gru_plan import ASSERTING, LARGEST, SERVED, Plan, plan_for
+from shared.gru_plan import ASSERTING, NO_SECOND, Plan, plan_for, refusal
 
 
 def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
     """Whether there is a kernel for layers of this size and dtype on this machine's GPU."""
-    narrow = inputs.dtype in (jnp.bfloat16, jnp.float16, jnp.float32)
-    return narrow and inputs.size > 0 and hidden_size <= LARGEST and capability() in SERVED
+    return inputs.size > 0 and not why_not(inputs.dtype, hidden_size, jax.devices()[0])
+
+
+def why_not(dtype: jnp.dtype, hidden_size: int, device: jax.Device) -> str:
+    """Why no kernel serves a layer, in words; empty if one does."""
+    narrow = dtype in (jnp.bfloat16, jnp.float16, jnp.float32)
+    version = None if device.platform == "cpu" else capability()
+    return refusal(narrow, hidden_size, dtype.itemsize, version, _processors(device))
 
 
 @jax.custom_vjp
@@ -98,7 +104,11 @@ def _plan(way: str, steps: Array, states: Array) -> Plan:
     """How a layer of this size is cut on the GPU."""
     batch_size, length = steps.shape[:2]
     sizes = len(states), states.shape[-1], steps.dtype.itemsize
-    return plan_for(way, batch_size, length, *sizes, jax.devices()[0].core_count)
+    return plan_for(way, batch_size, length, *sizes, _processors(jax.devices()[0]))
+
+
+def _processors(device: jax.Device) -> int:
+    return getattr(device, "core_count", 1)
 
 
 def _precision() -> str:
@@ -113,6 +123,15 @@ def _launch(
     numbers = [np.int32(number) for number in plan.numbers]
     constants = {**plan.constants, **constants, "PRECISION": _precision()}
     options = {"num_warps": plan.cut.warps, **ASSERTING}
-    return triton_call(
-        kernel, read, [*written, counters], numbers, constants, options, programs=plan.programs, zeroed=1
-    )
+
+    @jax.custom_jvp
+    def launch(*read: Array) -> list[Array]:
+        results = [*written, counters]
+        return triton_call(kernel, read, results, numbers, constants, options, programs=plan.programs, zeroed=1)
+
+    launch.defjvp(_refuse)
+    return launch(*read)
+
+
+def _refuse(primals: Any, tangents: Any) -> Any:
+    raise NotImplementedError(NO_SECOND)

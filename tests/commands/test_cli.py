@@ -430,6 +430,11 @@ ERRORS = {
     "no memory for numpy": (MemoryError("Unable to allocate 9 GiB"), 2, r"not enough memory: .* \(Unable to allocate"),
     "no memory for torch": (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 2, "not enough memory: "),
     "no memory on a GPU": (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\n"), 2, "not enough memory: "),
+    "a kernel's assertion": (
+        RuntimeError("CUDA error: device-side assert triggered"),
+        2,
+        "a kernel on the GPU gave up",
+    ),
     "no memory for jax": (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), 2, "not enough memory: "),
 }
 

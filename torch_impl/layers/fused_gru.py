@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from shared.gru_plan import runs_as
 from torch_impl.layers.linear import Linear
-from torch_impl.layers.persistent_gru import persistent_gru, serves
+from torch_impl.layers.persistent_gru import persistent_gru, serves, why_not
 
 Cell = tuple[Linear, Linear]  # the input's projection and the state's
 
@@ -41,6 +42,12 @@ def fused_gru(
     return inputs, torch.cat(finals)
 
 
+def describe_gru(implementation: str, hidden_size: int, dtype: str, device: torch.device) -> str:
+    """What a layer runs as on this device, in words, and why."""
+    library = "PyTorch's loop" if device.type == "cpu" else f"cuDNN {torch.backends.cudnn.version()}"
+    return runs_as(implementation, why_not(getattr(torch, dtype), hidden_size, device), library)
+
+
 def _kernel(
     inputs: Float[Tensor, "B T I"], h: Float[Tensor, "D B H"], cells: Sequence[Cell], lengths: Int[Tensor, "B"] | None
 ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "D B H"]]:
@@ -53,6 +60,7 @@ def _kernel(
     if lengths is None:
         lengths = torch.full((batch_size,), steps, device=inputs.device)
     weight = torch.stack([hidden.weight for _, hidden in cells])
+    h, weight = h.to(projected.dtype), weight.to(projected.dtype)  # autocast narrows products alone
     outputs, final = persistent_gru(projected, h, weight, bias, lengths)
     return outputs.flatten(2), final
 

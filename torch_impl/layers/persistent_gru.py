@@ -10,14 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.gru_plan import ASSERTING, LARGEST, SERVED, Plan, plan_for
+from shared.gru_plan import ASSERTING, NO_SECOND, Plan, plan_for, refusal
 from torch_impl.precision import at_least_float32
 
 
 def serves(inputs: Float[Tensor, "B T I"], hidden_size: int) -> bool:
     """Whether there is a kernel for layers of this size and dtype on the inputs' device."""
-    narrow = inputs.dtype in (torch.bfloat16, torch.float16, torch.float32)
-    return narrow and inputs.numel() > 0 and hidden_size <= LARGEST and _capability(inputs.device) in SERVED
+    return inputs.numel() > 0 and not why_not(inputs.dtype, hidden_size, inputs.device)
+
+
+def why_not(dtype: torch.dtype, hidden_size: int, device: torch.device) -> str:
+    """Why no kernel serves a layer, in words; empty if one does."""
+    narrow = dtype in (torch.bfloat16, torch.float16, torch.float32)
+    return refusal(narrow, hidden_size, dtype.itemsize, _capability(device), _processors(device))
 
 
 def persistent_gru(
@@ -110,7 +115,12 @@ def _gradients(ctx: Any, d_outputs: Tensor, d_final: Tensor, *others: Any) -> tu
     return d_projected, d_initial, torch.stack(d_weight), d_bias.sum(1), None, None
 
 
+def _refuse(ctx: Any, *given: Any) -> None:
+    raise NotImplementedError(NO_SECOND)
+
+
 _forward.register_autograd(_gradients, setup_context=_setup)
+_backward.register_autograd(_refuse)
 
 
 def _plan(way: str, steps: Tensor, states: Tensor) -> Plan:

@@ -1,0 +1,151 @@
+"""The kernel of a GRU layer as an operation of each framework: what their transformations make of it.
+
+On a GPU; elsewhere in Triton's interpreter, in a process of its own, since that is chosen before PyTorch is imported.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from places import ROOT, child_environment
+
+from crosscheck.kernels.interpreted import programs_at_once
+from crosscheck.kernels.layers import ARGUMENTS, Sizes, random_layer
+from jax_impl.layers.persistent_gru import persistent_gru as jax_gru
+from shared.gru_plan import NO_SECOND
+from torch_impl.layers import fused_gru, persistent_gru
+from torch_impl.layers.gru import GRU
+from torch_impl.weights import to_numpy
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+SIZES = Sizes(3, 2, 2, 40, "float16")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton: pip install triton")
+def test_the_claims_below_hold_in_the_interpreter():
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(Path(__file__)),
+        "-k",
+        "cpu",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore",
+    ]
+    environment = child_environment() | {"TRITON_INTERPRET": "1"}
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stdout
+    assert "skipped" not in run.stdout
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "cpu" and not INTERPRETED:
+        pytest.skip("in Triton's interpreter only: see the first test")
+    with programs_at_once() if INTERPRETED else nullcontext():
+        yield request.param
+
+
+@pytest.fixture
+def layer(device):
+    return random_layer(SIZES, 0, device)
+
+
+def in_torch(layer):
+    return [getattr(layer, name).detach().requires_grad_() for name in ARGUMENTS]
+
+
+def in_jax(layer):
+    """Arrays, and the layer as a function of them."""
+    lengths = jnp.asarray(to_numpy(layer.lengths))
+    return [jnp.asarray(to_numpy(getattr(layer, name))) for name in ARGUMENTS], lambda *given: jax_gru(*given, lengths)
+
+
+def gradients_of(function, arrays):
+    """Outputs, and the gradients of their sum."""
+    results, backward = jax.vjp(function, *arrays)
+    return [*results, *backward(tuple(jnp.ones_like(each) for each in results))]
+
+
+def same(ours, theirs):
+    """The kernels' results are, bit by bit: outputs, states and their gradients. Others are sums of cuBLAS and XLA."""
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours[:4], theirs[:4], strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_both_operations_of_torch_keep_its_rules(layer):
+    """Schemas, fake tensors, and gradients under a compiler of static and of dynamic shapes."""
+    arguments = in_torch(layer)
+    torch.library.opcheck(persistent_gru._forward, (*arguments, layer.lengths.int(), True))
+    with torch.no_grad():
+        _, _, before, gates = persistent_gru._forward(*arguments, layer.lengths.int(), True)
+    given = (layer.weight, layer.lengths.int(), before, gates, layer.d_outputs, layer.d_final)
+    torch.library.opcheck(persistent_gru._backward, given)
+
+
+def test_both_frameworks_launch_it_with_the_same_bits(layer):
+    arguments = in_torch(layer)
+    results = persistent_gru.persistent_gru(*arguments, layer.lengths)
+    gradients = torch.autograd.grad(results, arguments, [torch.ones_like(each) for each in results])
+    arrays, function = in_jax(layer)
+    found = gradients_of(function, arrays)
+    same([to_numpy(each.detach()) for each in (*results, *gradients)], found)
+
+
+@pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
+def test_in_jax_it_stands_jit_remat_scan_donation_and_vmap(layer):
+    arrays, function = in_jax(layer)
+    expected = gradients_of(function, arrays)
+    same(jax.jit(lambda *given: gradients_of(function, given))(*arrays), expected)
+    same(gradients_of(jax.checkpoint(function), arrays), expected)
+    donated = jax.jit(lambda *given: gradients_of(function, given), donate_argnums=range(len(arrays)))
+    same(donated(*map(jnp.copy, arrays)), expected)
+    twice = [jnp.stack([each, each]) for each in arrays]
+    for each in (jax.vmap(lambda *given: gradients_of(function, given)), scanned(function)):
+        for number in range(2):
+            same([result[number] for result in each(*twice)], expected)
+
+
+def scanned(function):
+    """The same over a leading axis, one after the other."""
+    return lambda *stacked: jax.lax.scan(lambda _, given: (None, gradients_of(function, given)), None, stacked)[1]
+
+
+def test_a_second_derivative_is_refused_in_one_sentence(layer):
+    arguments = in_torch(layer)
+    outputs, _ = persistent_gru.persistent_gru(*arguments, layer.lengths)
+    (first,) = torch.autograd.grad(outputs.sum(), arguments[:1], create_graph=True)
+    with pytest.raises(NotImplementedError, match=NO_SECOND):
+        torch.autograd.grad(first.sum(), arguments[:1])
+    arrays, function = in_jax(layer)
+    with pytest.raises(NotImplementedError, match=NO_SECOND):
+        jax.grad(lambda *given: jax.grad(lambda *each: function(*each)[0].sum())(*given).sum())(*arrays)
+
+
+def test_autocast_runs_a_layer_of_float32_in_narrow_numbers(monkeypatch, device):
+    monkeypatch.setattr(fused_gru, "serves", lambda inputs, hidden_size: True)
+    module, inputs = GRU(5, 40).to(device), torch.randn(3, 2, 5, device=device)
+    with torch.autocast(device, torch.float16):
+        outputs, final = module(inputs)
+    outputs.sum().backward()
+    assert (outputs.dtype, final.dtype) == (torch.float16, torch.float16)
+    assert all(each.grad.dtype == torch.float32 and each.grad.any() for each in module.parameters())
+
+
+def test_without_gradients_nothing_is_kept_for_them(layer):
+    with torch.no_grad():
+        _, _, before, gates = persistent_gru._forward(*in_torch(layer), layer.lengths.int(), False)
+    assert (before.numel(), gates.numel()) == (0, 0)
