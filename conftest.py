@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 CACHE = ROOT / ".cache" / "jax"
+QUICK = "ISOGRAD_TESTS_SET_XLA_FLAGS"
 WORKER, CONTROLLER = os.environ.get("PYTEST_XDIST_WORKER", "main"), "main"
 if os.environ.get(COMPILED) == str(CACHE / CONTROLLER):  # inherited from the process that started this worker
     del os.environ[COMPILED]
@@ -39,19 +40,22 @@ if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  torch must be imported before jax
 
 UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in UNOPTIMISED.items())
 
 
 def pytest_sessionstart() -> None:
     """Let the commands that tests start compile in half the time, since they run each program a few times; this process
     reads its own flags before.
     """
-    if importlib.util.find_spec("jax") and os.environ.get("XLA_FLAGS", FLAGS) == FLAGS:
+    if os.environ.get(QUICK):
+        del os.environ["XLA_FLAGS"], os.environ[QUICK]  # inherited from the process that started this worker
+    if importlib.util.find_spec("jax") and "XLA_FLAGS" not in os.environ:
         import jax
 
-        os.environ.pop("XLA_FLAGS", None)  # inherited from the process that started this worker
-        jax.devices()
-        os.environ["XLA_FLAGS"] = FLAGS
+        from jax_impl.compiler_options import known
+
+        options = known(UNOPTIMISED, jax.devices("cpu")[0])  # an unknown flag would end a process
+        os.environ["XLA_FLAGS"] = " ".join(f"--{name}={str(value).lower()}" for name, value in options.items())
+        os.environ[QUICK] = "yes"
 
 
 @pytest.fixture(autouse=True)

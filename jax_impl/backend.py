@@ -14,6 +14,7 @@ from flax import nnx
 from jax import Array
 
 from jax_impl.compile_cache import compiled_or_loaded
+from jax_impl.compiler_options import known
 from jax_impl.layer_keys import layer_keys
 from jax_impl.layers.fused_gru import describe_gru
 from jax_impl.layers.gru import GRU, BidirectionalGRU
@@ -44,7 +45,8 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
             if signature not in executables:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                lowered, options = jitted.lower(tensors, batch, *others), OPTIONS.get(self.device.platform)
+                lowered = jitted.lower(tensors, batch, *others)
+                options = known(OPTIONS.get(self.device.platform, {}), self.device)
                 executables[signature] = compiled_or_loaded(lowered, method.__name__, options)
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)

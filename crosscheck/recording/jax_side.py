@@ -19,6 +19,7 @@ from crosscheck.recording.stopwatch import timed
 from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.unrolling import unrolled
 from crosscheck.recording.values import Options, Values, cotangent
+from jax_impl.compiler_options import known
 from jax_impl.weights import to_numpy
 from shared.arrays import Arrays
 
@@ -40,7 +41,7 @@ COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
 def compiler_options(options: Options) -> dict[str, bool | int] | None:
     """XLA options that differ from its defaults."""
     is_quick = options.device == "cuda" or options.dtype == np.float64 or not options.optimize
-    return COMPILER_OPTIONS[options.device] if is_quick else None
+    return known(COMPILER_OPTIONS[options.device], jax.devices(options.device)[0]) if is_quick else None
 
 
 def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:

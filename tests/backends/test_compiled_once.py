@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from backend_cases import MODEL, VOCABULARY, make_backend, make_batch, step
 from places import child_environment
 
+from jax_impl.compiler_options import known
 from shared.configs.experiment import ModelConfig
 
 GRU = ModelConfig("ReviewClassifierGRU", {"vocabulary_size": VOCABULARY, "embedding_size": 6, "hidden_size": 7})
@@ -66,3 +68,8 @@ def test_a_damaged_program_is_compiled_again_and_replaced(tmp_path):
     kept.write_bytes(sound[: len(sound) // 2])
     assert one_step(tmp_path) == loss
     assert len(kept.read_bytes()) > len(sound) // 2
+
+
+def test_an_option_of_another_version_of_the_compiler_is_left_out():
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_of_another_version": True}
+    assert known(options, jax.devices("cpu")[0]) == {"xla_backend_optimization_level": 0}

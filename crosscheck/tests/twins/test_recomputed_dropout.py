@@ -44,7 +44,9 @@ def torch_gradients(pair: Pair, key: rng.Key, recomputed: bool) -> Arrays:
 def jax_gradients(pair: Pair, key: rng.Key, recomputed: bool) -> Arrays:
     """The same, compiled."""
     gradient, parameters = jax_gradient(pair, key, recomputed)
-    state = nnx.to_flat_state(jax.jit(gradient, compiler_options=COMPILER_OPTIONS["cpu"])(parameters))
+    state = nnx.to_flat_state(
+        jax.jit(gradient, compiler_options=known(COMPILER_OPTIONS["cpu"], jax.devices("cpu")[0]))(parameters)
+    )
     return {".".join(map(str, path)): np.asarray(variable.get_value()) for path, variable in state}
 
 
