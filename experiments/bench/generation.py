@@ -2,7 +2,7 @@
 
 import importlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from experiments.bench.options import Options
-from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
+from experiments.bench.timing import Row, in_turn, rows_of, timed
 from experiments.bench.workload import write_model
 from shared.backend import PACKAGES
-from shared.configs.gpt import PRESETS, GPTConfig
+from shared.configs.gpt import PRESETS
 from shared.errors import IsogradError
 
 BASE = "transformers"
@@ -22,63 +22,80 @@ BASE = "transformers"
 
 @dataclass(frozen=True)
 class Case:
-    """A preset of GPT with this context, continued by `steps` tokens; `goal` is a ratio to the time of transformers."""
+    """A prompt continued by `steps` tokens; `goal` is a ratio to the time of transformers, which has a cache."""
 
-    preset: str
-    context: int
     prompt: int
     steps: int
-    goal: float
+    cache: bool
+    goal: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.steps} tokens {'with' if self.cache else 'without'} a cache"
 
 
-CASES = {"cpu": Case("nano", 256, 16, 128, 1 / 2), "cuda": Case("gpt2", 1024, 16, 256, 1 / 3)}
+MODELS = {"cpu": ("nano", 256), "cuda": ("gpt2", 1024)}  # a preset of GPT, and its context
+CASES = {  # without a cache JAX compiles every length that it reads: few tokens tell enough
+    "cpu": (Case(16, 128, True, goal=1 / 2), Case(16, 32, False)),
+    "cuda": (Case(16, 128, True, goal=1 / 3), Case(16, 32, False)),
+}
 
 
-def bench_generation(options: Options) -> list[Row]:
-    """One row per side; the cost is that of a token, and ratios are relative to transformers with its cache.
+def bench_generation(options: Options) -> Iterator[Row]:
+    """One row per case and side; the cost is that of a token, and ratios are relative to transformers.
 
     Raises IsogradError without transformers, and if two sides write different tokens.
     """
-    case = CASES[options.device]
-    config = replace(PRESETS[case.preset], sequence_length=case.context)
-    prompt = np.random.default_rng(0).integers(0, config.vocabulary_size, (1, case.prompt))
+    preset, context = MODELS[options.device]
+    config = replace(PRESETS[preset], sequence_length=context)
     with tempfile.TemporaryDirectory() as temporary:
-        sides = _sides(Path(temporary) / "gpt", config, case, prompt, options)
-        _check_alike({name: side() for name, side in sides.items()})  # what is compiled is compiled here
-        costs = in_turn({name: partial(_cost, side, case.steps) for name, side in sides.items()}, options.rounds)
-    return [_labelled(row, case) for row in rows_of(costs, BASE)]
+        folder = Path(temporary) / "gpt"
+        write_model(folder, "GPT", asdict(config), options.dtype)
+        models = _models(folder, options)
+    for case in CASES[options.device]:
+        prompt = np.random.default_rng(0).integers(0, config.vocabulary_size, (1, case.prompt))
+        sides = {name: partial(WRITERS[name], model, prompt, case) for name, model in models.items()}
+        written = {}
+        for name, side in sides.items():
+            options.tell(f"GPT {preset}, {case}: compiling {name}")
+            written[name] = side()
+        _check_alike(written)
+        options.tell(f"GPT {preset}, {case}: timing {', '.join(sides)}")
+        costs = in_turn({name: partial(timed, side, case.steps) for name, side in sides.items()}, options.rounds)
+        yield from (_labelled(row, preset, case) for row in rows_of(costs, BASE))
 
 
-def _sides(
-    folder: Path, config: GPTConfig, case: Case, prompt: np.ndarray, options: Options
-) -> dict[str, Callable[[], np.ndarray]]:
-    write_model(folder, "GPT", asdict(config), options.dtype)
-    sides = {BASE: _of_transformers(folder, case, prompt, options.device)}
-    for name in PACKAGES:
-        package: Any = importlib.import_module(f"{name}_impl")
-        module = package.from_pretrained(folder, dtype=options.dtype)
-        if name == "torch":
-            module = module.to(options.device)
-        for cache, words in ((True, "with a cache"), (False, "without")):
-            generate = partial(package.generate, module, prompt, steps=case.steps, cache=cache)
-            sides[f"{name}, {words}"] = partial(_on_the_host, name, generate)
-    return sides
-
-
-def _of_transformers(folder: Path, case: Case, prompt: np.ndarray, device: str) -> Callable[[], np.ndarray]:
+def _models(folder: Path, options: Options) -> dict[str, Any]:
+    """The same model of each side, on the device."""
     try:
         transformers = importlib.import_module("transformers")
     except ImportError as error:
         raise IsogradError("the benchmark generation needs transformers: install isograd[oracles]") from error
-    ids = importlib.import_module("torch").from_numpy(prompt).to(device)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder).to(device).eval()
+    transformers.utils.logging.disable_progress_bar()
+    packages = {name: importlib.import_module(f"{name}_impl") for name in PACKAGES}
+    loaded = {name: package.from_pretrained(folder, dtype=options.dtype) for name, package in packages.items()}
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    return {BASE: theirs.to(options.device).eval(), **loaded, "torch": loaded["torch"].to(options.device)}
+
+
+def _by_transformers(model: Any, prompt: np.ndarray, case: Case) -> np.ndarray:
+    ids = importlib.import_module("torch").from_numpy(prompt).to(model.device)
     chosen = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    generate = partial(model.generate, ids, attention_mask=ids * 0 + 1, max_new_tokens=case.steps, **chosen)
-    return partial(_on_the_host, "torch", generate)
+    return _on_the_host("torch", model.generate(ids, attention_mask=ids * 0 + 1, max_new_tokens=case.steps, **chosen))
 
 
-def _on_the_host(backend: str, generate: Callable[[], Any]) -> np.ndarray:
-    return importlib.import_module(f"{backend}_impl.weights").to_numpy(generate())
+def _by_ours(backend: str, module: Any, prompt: np.ndarray, case: Case) -> np.ndarray:
+    package: Any = importlib.import_module(f"{backend}_impl")
+    return _on_the_host(backend, package.generate(module, prompt, steps=case.steps, cache=case.cache))
+
+
+WRITERS: dict[str, Callable[[Any, np.ndarray, Case], np.ndarray]] = {
+    BASE: _by_transformers,
+    **{name: partial(_by_ours, name) for name in PACKAGES},
+}
+
+
+def _on_the_host(backend: str, tokens: Any) -> np.ndarray:
+    return importlib.import_module(f"{backend}_impl.weights").to_numpy(tokens)
 
 
 def _check_alike(found: dict[str, np.ndarray]) -> None:
@@ -87,11 +104,6 @@ def _check_alike(found: dict[str, np.ndarray]) -> None:
         raise IsogradError(f"expected the tokens of {BASE} from all sides, got others from {', '.join(different)}")
 
 
-def _cost(side: Callable[[], np.ndarray], steps: int) -> Cost:
-    return timed(side, steps)
-
-
-def _labelled(row: Row, case: Case) -> Row:
-    goal = {"goal": round(case.goal, 2)} if row["side"].endswith("with a cache") else {}
-    speed = {"tokens_per_second": 1e3 / row["milliseconds"]}
-    return {"case": f"GPT {case.preset}, {case.steps} tokens", **row, **speed, **goal}
+def _labelled(row: Row, preset: str, case: Case) -> Row:
+    goal = {} if case.goal is None or row["side"] == BASE else {"goal": round(case.goal, 2)}
+    return {"case": f"GPT {preset}, {case}", **row, "tokens_per_second": 1e3 / row["milliseconds"], **goal}

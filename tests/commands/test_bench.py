@@ -193,14 +193,14 @@ def test_a_benchmark_that_is_stopped_leaves_its_rows_and_its_curves_are_drawn(mo
 
 @pytest.mark.slow
 def test_generation_is_timed_beside_transformers_on_the_same_weights(monkeypatch):
-    monkeypatch.setitem(generation.CASES, "cpu", generation.Case("nano", 16, prompt=3, steps=9, goal=0.5))
-    rows = generation.bench_generation(Options(rounds=1))
-    cached = [row["side"] for row in rows if "goal" in row]
-    assert cached == [f"{name}, with a cache" for name in PACKAGES]
-    assert [row["side"] for row in rows if row["side"] not in cached] == [
-        "transformers",
-        *(f"{name}, without" for name in PACKAGES),
-    ]
+    cases = (generation.Case(3, 9, True, goal=0.5), generation.Case(3, 5, False))
+    monkeypatch.setitem(generation.CASES, "cpu", cases)
+    told = []
+    rows = list(generation.bench_generation(Options(rounds=1, tell=told.append)))
+    sides = [("transformers", False), ("torch", True), ("jax", True), *((name, False) for name in generation.WRITERS)]
+    assert [(row["side"], "goal" in row) for row in rows] == sides
+    assert {row["case"] for row in rows} == {f"GPT nano, {case}" for case in cases}
+    assert len(told) == 8
 
 
 def test_sides_that_write_different_tokens_are_not_timed():
