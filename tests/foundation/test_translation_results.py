@@ -1,5 +1,6 @@
 """The figures of docs/translation.md are those of the result files, and bear out what is said about them."""
 
+import itertools
 import json
 import re
 from itertools import pairwise
@@ -15,7 +16,11 @@ ROW = re.compile(r"^\| `(translate-[\w-]+)` \| ([\d.]+ - [\d.]+|-) \|", re.MULTI
 PUBLISHED = dict(ROW.findall(PAGE))
 LENGTHS = ("4", "6", "8", "10", "12")
 SIDES = ("torch", "jax")
-BY_BOTH = [name for name in PUBLISHED if (RESULTS / "held-out" / f"{name}-jax-by-jax.json").exists()]
+BY_BOTH = [
+    (name, backend)
+    for name, backend in itertools.product(PUBLISHED, SIDES)
+    if (RESULTS / "held-out" / f"{name}-{backend}-by-jax.json").exists()
+]
 
 
 def cells(line):
@@ -38,13 +43,22 @@ def held_out(name, backend, side):
 
 def test_every_run_of_the_course_has_a_row():
     assert {run.name for run in COURSE} <= PUBLISHED.keys()
-    assert {(name, side) for name in PUBLISHED for side in SIDES} == TABLE.keys()
+    assert {(run.name, side) for run in COURSE for side in SIDES} <= TABLE.keys()
+    assert {name for name, _ in TABLE} == PUBLISHED.keys()
+
+
+def loss_of(row):
+    return row["L_val"]
+
+
+def words_of(row):
+    return f"{float(row['W_val']):.1%}"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_row_of_a_run_is_that_of_the_result_file(name):
-    both = [TABLE[name, side] for side in SIDES]
-    losses, words = [row["L_val"] for row in both], [f"{float(row['W_val']):.1%}" for row in both]
+    both = [TABLE.get((name, side)) for side in SIDES]
+    losses, words = ([show(row) if row else "-" for row in both] for show in (loss_of, words_of))
     assert f"| `{name}` | {PUBLISHED[name]} | {' | '.join((*losses, *words))} |" in PAGE
 
 
@@ -56,11 +70,10 @@ def test_the_loss_of_a_run_of_the_course_is_in_the_published_range_or_below(name
 
 
 def test_the_page_says_how_many_runs_both_frameworks_translate():
-    assert f"the held-out words of {len(SIDES) * len(BY_BOTH)} of these runs" in PAGE
+    assert f"the held-out words of {len(BY_BOTH)} of these runs" in PAGE
 
 
-@pytest.mark.parametrize("name", BY_BOTH)
-@pytest.mark.parametrize("backend", SIDES)
+@pytest.mark.parametrize(("name", "backend"), BY_BOTH)
 def test_both_frameworks_translate_the_held_out_words_of_a_run_alike(name, backend):
     by_torch, by_jax = (held_out(name, backend, side) for side in SIDES)
     assert {**by_torch, "backend": ""} == {**by_jax, "backend": ""}
