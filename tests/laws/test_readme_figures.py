@@ -8,6 +8,7 @@ from pages import PAGES
 from places import ROOT
 
 from experiments.catalogue import EXPERIMENTS
+from experiments.catalogue.ablations import ABLATIONS, PLAIN
 
 RESULTS = ROOT / "experiments" / "results"
 README = PAGES["README.md"]
@@ -171,6 +172,20 @@ def test_the_full_runs_of_language_models_are_those_of_their_table():
     assert re.search(
         rf"- lm-hopkins, .*, float32: the losses of torch and jax differ by at most {difference} \(", results
     )
+
+
+def test_the_ablations_are_those_of_their_study():
+    claims = (RESULTS / "ablations" / "claims.txt").read_text()
+    page = PAGES["docs/language-models.md"]
+    rows = re.findall(r"^\| `([\w-]+)` \| (.+) / (.+) \| (.+) \| (.+) / (.+) \| (.+) / (.+) \|$", page, re.M)
+    assert [name for name, *_ in rows] == list(ABLATIONS)
+    for name, *learns, verdict, torch_time, jax_time, torch_memory, jax_memory in rows:
+        assert re.search(rf"^holds +{name} learns: .*\n.*\n +torch {learns[0]}, jax {learns[1]},", claims, re.M)
+        if name == PLAIN:
+            continue
+        assert f"{name} against the plain model's seeds: {verdict}\n" in claims
+        for words, torch, jax in (("time", torch_time, jax_time), ("memory", torch_memory, jax_memory)):
+            assert re.search(rf"the {words} of {name}\n.*\n +torch {torch}, jax {jax}$", claims, re.M)
 
 
 def test_both_frameworks_wrote_the_texts_that_the_page_shows():
