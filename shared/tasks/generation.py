@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,19 +51,24 @@ class Plan:
     context: int
     with_cache: bool
 
+    @cached_property
+    def longest(self) -> int:
+        """The longest prompt."""
+        return int(self.lengths.max())
+
     @property
     def cache_size(self) -> int:
         return min(self.tokens.shape[1], self.context)
 
     def keeps_cache(self, step: int) -> bool:
         """Past the context every position moves, so that nothing of a cache holds."""
-        return self.with_cache and int(self.lengths.max()) + step <= self.context
+        return self.with_cache and self.longest + step <= self.context
 
     def width(self, step: int) -> int:
         """How many tokens of each row are read: all that the context holds, or the newest if a cache has the others."""
         if step > 0 and self.keeps_cache(step):
             return 1
-        return min(bucket(int(self.lengths.max()) + step), self.context)
+        return min(bucket(self.longest + step), self.context)
 
 
 def plan(
