@@ -51,7 +51,7 @@ def pytest_sessionstart() -> None:
     if importlib.util.find_spec("jax") and "XLA_FLAGS" not in os.environ:
         import jax
 
-        from jax_impl.compiler_options import known
+        from jax_impl.compile_cache import known
 
         options = known(UNOPTIMISED, jax.devices("cpu")[0])  # an unknown flag would end a process
         os.environ["XLA_FLAGS"] = " ".join(f"--{name}={str(value).lower()}" for name, value in options.items())

@@ -13,8 +13,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jax_impl.compile_cache import compiled_or_loaded
-from jax_impl.compiler_options import known
+from jax_impl.compile_cache import compiled_or_loaded, known
 from jax_impl.layer_keys import layer_keys
 from jax_impl.layers.fused_gru import describe_gru
 from jax_impl.layers.gru import GRU, BidirectionalGRU

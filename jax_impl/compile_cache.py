@@ -1,14 +1,18 @@
-"""Programs that JAX keeps between runs: a damaged one is compiled again and replaced.
+"""Compiling with JAX: by options that its version knows; a program kept between runs that is damaged is replaced.
 
 PyTorch has no twin of this file: its compiler checks what it has kept.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+
+Option = bool | int
 
 
 def compiled_or_loaded(lowered: jax.stages.Lowered, name: str, options: dict[str, Any] | None) -> jax.stages.Compiled:
@@ -37,3 +41,20 @@ def _forget(name: str) -> None:
     folder = jax.config.jax_compilation_cache_dir
     for path in Path(folder).glob(f"jit_{name}-*") if folder else ():
         path.unlink(missing_ok=True)
+
+
+def known(options: Mapping[str, Option], device: jax.Device) -> dict[str, Option]:
+    """Those of the options that XLA knows for this device: they come and go with its versions."""
+    return {name: value for name, value in options.items() if _is_known(name, value, device)}
+
+
+@functools.cache
+def _is_known(name: str, value: Option, device: jax.Device) -> bool:
+    zero = jax.device_put(np.zeros((), np.float32), device)
+    try:
+        jax.jit(lambda x: x, compiler_options={name: value}).lower(zero).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True

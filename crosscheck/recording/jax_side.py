@@ -19,7 +19,7 @@ from crosscheck.recording.stopwatch import timed
 from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.unrolling import unrolled
 from crosscheck.recording.values import Options, Values, cotangent
-from jax_impl.compiler_options import known
+from jax_impl.compile_cache import known
 from jax_impl.weights import to_numpy
 from shared.arrays import Arrays
 

@@ -9,7 +9,7 @@ import pytest
 from backend_cases import MODEL, VOCABULARY, make_backend, make_batch, step
 from places import child_environment
 
-from jax_impl.compiler_options import known
+from jax_impl.compile_cache import known
 from shared.configs.experiment import ModelConfig
 
 GRU = ModelConfig("ReviewClassifierGRU", {"vocabulary_size": VOCABULARY, "embedding_size": 6, "hidden_size": 7})

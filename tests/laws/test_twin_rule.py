@@ -28,7 +28,7 @@ PRIVATE_MAY_DIFFER = {
 ONLY_IN_TORCH = {"recorded.py", "ordered_embedding.py"}
 # A damaged entry stays for ever in JAX's cache, where PyTorch's replaces it; Triton's launcher is PyTorch's.
 # Orbax and the states of NNX are JAX's own.
-ONLY_IN_JAX = {"compile_cache.py", "compiler_options.py", "triton_call.py", "orbax_folders.py", "nnx_states.py"}
+ONLY_IN_JAX = {"compile_cache.py", "triton_call.py", "orbax_folders.py", "nnx_states.py"}
 PUBLIC_FOLDERS = ("layers", "models")
 
 
