@@ -149,8 +149,12 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise IsogradError(f"{folder}: {name!r} is not a file of the folder: expected a plain file name")
-    if not path.resolve().is_relative_to(_allowed(folder)):  # whichever part of the path is a link
-        raise IsogradError(f"{path} is a link to {path.resolve()}, outside of the folder: copy the file there")
+    try:
+        target = path.resolve()  # whichever part of the path is a link
+    except (ValueError, RuntimeError, OSError) as error:
+        raise IsogradError(f"{folder}: {name!r} is not a file of the folder: {error}") from error
+    if not target.is_relative_to(_allowed(folder)):
+        raise IsogradError(f"{path} is a link to {target}, outside of the folder: copy the file there")
     return path
 
 

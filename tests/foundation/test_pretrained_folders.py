@@ -52,7 +52,7 @@ def sharded(folder, shards):
     names = sorted(arrays)
     parts = {shard: names[i :: len(shards)] for i, shard in enumerate(shards)}
     for shard, part in parts.items():
-        if not os.path.isabs(shard) and ".." not in shard:
+        if not os.path.isabs(shard) and ".." not in shard and "\0" not in shard:
             save_file({name: arrays[name] for name in part}, folder / shard)
     index = {"weight_map": {name: shard for shard, part in parts.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -294,6 +294,7 @@ DAMAGES = [
     (with_a_tensor_twice, "as another shard does: expected each tensor once"),
     (lambda folder: sharded(folder, ("../x.safetensors",)), "'../x.safetensors' is not a file of the folder"),
     (lambda folder: sharded(folder, ("/tmp/x.safetensors",)), "'/tmp/x.safetensors' is not a file of the folder"),
+    (lambda folder: sharded(folder, ("a.safetensors", "b\0")), "is not a file of the folder"),
     (with_a_link_out, "is a link to .*outside of the folder"),
     (with_a_folder_that_is_a_link_out, "sub/b.safetensors is a link to .*outside of the folder"),
     (with_an_array_of_integers, "weights are floats, got cls.predictions.bias .int64."),
