@@ -13,7 +13,8 @@ class BertConfig(EncoderConfig):
     `sequence_length` is the number of positions; `positions`, a row of POSITIONS in models/bert.py, says which of them
     a token has: BERT counts from 0, RoBERTa from behind `padding_idx`. `token_types` 0: no table of them, as in
     DistilBERT. Without a `pooler` a classifier reads the output at position 0. A classifier's `head_dropout` is before
-    its head, and before the pooler if `dropout_before_pooler`, as in RoBERTa. `head_activation` None: that of the layers.
+    its head, and before the pooler if `dropout_before_pooler`, as in RoBERTa. `head_activation` None:
+    that of the layers.
     """
 
     vocabulary_size: int = 30522

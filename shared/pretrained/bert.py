@@ -112,7 +112,10 @@ BERT = Family(
         "BertForSentenceClassification": ONE_LABEL,
     },
     own={"positions": "absolute", "dropout_before_pooler": False, **BY_TANH},
-    own_for={"BertForMaskedLM": {"pooler": False, "head_activation": None}, "BertForSentenceClassification": {"pooler": True}},
+    own_for={
+        "BertForMaskedLM": {"pooler": False, "head_activation": None},
+        "BertForSentenceClassification": {"pooler": True},
+    },
     found={"pooler": "pooler.dense.bias"},
     dropped=r"^(cls\.|classifier\.|qa_outputs\.|bert\.pooler\.)",
     tied={
