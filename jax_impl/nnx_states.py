@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jax_impl.orbax_folders import VARIABLE, write_leaves
-from jax_impl.weight_files import checked_leaves, read_metadata, read_tensors, read_weights
+from jax_impl.orbax_folders import VARIABLE, leaves_of, write_leaves
+from jax_impl.weight_files import read_metadata, read_tensors, read_weights
 from shared.digests import with_digests
 
 __all__ = ["read_metadata", "read_tensors", "read_weights", "write_weights"]
@@ -25,5 +25,5 @@ def write_weights(
 
     Raises WeightsError if the arrays do not fit, IsogradError if the disk is full.
     """
-    leaves = {(*place, VARIABLE): leaf for place, leaf in checked_leaves(arrays, module).items()}
+    leaves = {(*place, VARIABLE): leaf for place, leaf in leaves_of(arrays, module).items()}
     write_leaves(path, leaves, with_digests(arrays, metadata))

@@ -16,8 +16,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
+from jax_impl.weights import parameter_shapes
 from shared.atomic import new_folder
-from shared.errors import IsogradError
+from shared.errors import IsogradError, WeightsError
+from shared.weight_rules import canonical_name, check_names, from_canonical
 
 METADATA = "_METADATA"  # Orbax's own list of the leaves
 ITEM = "default"  # where a CheckpointManager puts the tree of a step
@@ -57,6 +59,21 @@ def write_leaves(path: str | Path, leaves: Mapping[Place, np.ndarray], metadata:
                 checkpointer.save(temporary.absolute(), tree, custom_metadata=dict(metadata))
         except Exception as error:  # what Orbax makes of the system's error, such as a full disk
             raise _system_error(str(error)) from error
+
+
+def leaves_of(arrays: Mapping[str, np.ndarray], module: nnx.Module) -> dict[Place, np.ndarray]:
+    """The arrays of a module by their paths in its tree, in JAX's layout; raises WeightsError if they do not fit."""
+    check_names(parameter_shapes(module), arrays, type(module).__name__)
+    empty = [name for name, array in arrays.items() if array.size == 0]
+    if empty or not arrays:
+        raise WeightsError(f"Orbax can't hold empty arrays, got {', '.join(empty) or 'no arrays'}: use safetensors")
+    turned = {place: from_canonical(path, arrays[canonical_name(path)]) for place, path in places_of(module).items()}
+    return {place: np.asarray(array, order="C") for place, array in turned.items()}
+
+
+def places_of(module: nnx.Module) -> dict[Place, tuple[str | int, ...]]:
+    """Orbax's path of every parameter, whose parts are all texts -> its path in the module."""
+    return {tuple(map(str, path)): path for path, _ in nnx.to_flat_state(nnx.state(module, nnx.Param))}
 
 
 def _folder(path: Path) -> Path:

@@ -14,8 +14,7 @@ from jax_impl import orbax_folders
 from jax_impl.orbax_folders import Place
 from jax_impl.weights import parameter_shapes
 from shared.digests import check_digests, with_digests
-from shared.errors import WeightsError
-from shared.weight_rules import canonical_name, check_names, from_canonical, to_canonical
+from shared.weight_rules import canonical_name, check_names, to_canonical
 
 
 def read_weights(path: str | Path, module: nnx.Module) -> dict[str, np.ndarray]:
@@ -23,7 +22,7 @@ def read_weights(path: str | Path, module: nnx.Module) -> dict[str, np.ndarray]:
 
     Raises IsogradError if the folder is missing, damaged or foreign, WeightsError if its weights do not fit.
     """
-    places = _places(module)
+    places = orbax_folders.places_of(module)
     arrays = dict(_canonical(place, leaf, places) for place, leaf in orbax_folders.read_leaves(Path(path)).items())
     check_names(parameter_shapes(module), arrays, type(module).__name__)
     check_digests(path, arrays, read_metadata(path))
@@ -47,23 +46,8 @@ def write_weights(
 
     Raises WeightsError if the arrays do not fit, IsogradError if the disk is full.
     """
-    leaves = checked_leaves(arrays, module)
+    leaves = orbax_folders.leaves_of(arrays, module)
     orbax_folders.write_leaves(path, leaves, with_digests(arrays, metadata))
-
-
-def checked_leaves(arrays: Mapping[str, np.ndarray], module: nnx.Module) -> dict[Place, np.ndarray]:
-    """The arrays of a module by their paths in its tree, in JAX's layout; raises WeightsError if they do not fit."""
-    check_names(parameter_shapes(module), arrays, type(module).__name__)
-    empty = [name for name, array in arrays.items() if array.size == 0]
-    if empty or not arrays:
-        raise WeightsError(f"Orbax can't hold empty arrays, got {', '.join(empty) or 'no arrays'}: use safetensors")
-    turned = {place: from_canonical(path, arrays[canonical_name(path)]) for place, path in _places(module).items()}
-    return {place: np.asarray(array, order="C") for place, array in turned.items()}
-
-
-def _places(module: nnx.Module) -> dict[Place, tuple[str | int, ...]]:
-    """Orbax's path of every parameter, whose parts are all texts -> its path in the module."""
-    return {tuple(map(str, path)): path for path, _ in nnx.to_flat_state(nnx.state(module, nnx.Param))}
 
 
 def _canonical(place: Place, leaf: np.ndarray, places: Mapping) -> tuple[str, np.ndarray]:

@@ -360,7 +360,7 @@ _PRETRAINED = (
     _of_encoder("ActivatedMLP", "layers.pretrained.encoder_layers"),
     *(
         _of_encoder(f"ActivatedMLP:{name}", "layers.pretrained.encoder_layers", activation=name)
-        for name in ("gelu_new", "quick_gelu", "relu", "silu", "tanh")
+        for name in ("gelu_new", "gelu_fast", "quick_gelu", "relu", "silu", "tanh")
     ),
     _of_encoder("PostNormLayer", "layers.pretrained.encoder_layers"),
     _of_encoder("PreNormLayer", "layers.pretrained.encoder_layers"),
@@ -372,6 +372,7 @@ _PRETRAINED = (
     _of_bert("BertForSentenceClassification:roberta", task="classification", num_classes=CLASSES, **_AS_ROBERTA),
     _of_bert("BertForSentenceClassification:distilbert", task="classification", num_classes=CLASSES, **_AS_DISTILBERT),
     _of_bert("BertForMaskedLM"),
+    _of_bert("BertForMaskedLM:roberta", activation="relu", head_activation="gelu", **_OF_ROBERTA),
     Twin(
         "PatchEmbedding",
         "layers.pretrained.patch_embedding",

@@ -9,9 +9,10 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy
 from shared.pretrained.folder import Pretrained, cast, write_folder
 from shared.registry import TWINS
-from torch_impl.build import empty_twin
+from shared.weight_rules import check_arrays
+from torch_impl.build import build_twin, empty_twin
 from torch_impl.weight_files import read_tensors
-from torch_impl.weights import load_arrays, to_arrays
+from torch_impl.weights import load_arrays, parameter_shapes, to_arrays
 
 
 def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: str | None = None) -> nn.Module:
@@ -21,6 +22,8 @@ def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: 
     the encoder of a model with a head. Raises IsogradError for anything that is missing, damaged or not supported.
     """
     found = Pretrained(Path(folder), twin, _read_pickled)
+    abstract = build_twin(TWINS[found.twin], found.arguments, abstract=True)
+    check_arrays(parameter_shapes(abstract), found.arrays, found.twin)  # before memory is taken
     module = empty_twin(TWINS[found.twin], found.arguments)
     load_arrays(module, cast(found.arrays, dtype))
     return module.eval()

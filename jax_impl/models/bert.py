@@ -126,7 +126,7 @@ class BertForMaskedLM(nnx.Module):
     """Logits of the token at every position, by the table of the tokens: ids (B, T), mask (B, T) -> (B, T, V)."""
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
-        self.activation = config.activation
+        self.activation = config.activation if config.head_activation is None else config.head_activation
         self.config = config
         self.bert = BertModel(config, rngs=rngs)
         self.head = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)

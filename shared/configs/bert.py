@@ -13,7 +13,8 @@ class BertConfig(EncoderConfig):
     `sequence_length` is the number of positions; `positions`, a row of POSITIONS in models/bert.py, says which of them
     a token has: BERT counts from 0, RoBERTa from behind `padding_idx`. `token_types` 0: no table of them, as in
     DistilBERT. Without a `pooler` a classifier reads the output at position 0. A classifier's `head_dropout` is before
-    its head, and before the pooler if `dropout_before_pooler`, as in RoBERTa.
+    its head, and before the pooler if `dropout_before_pooler`, as in RoBERTa. `head_activation` None:
+    that of the layers.
     """
 
     vocabulary_size: int = 30522
@@ -25,6 +26,7 @@ class BertConfig(EncoderConfig):
     pooler_activation: str = "tanh"
     dropout_before_pooler: bool = False
     classifier_dropout: float | None = None
+    head_activation: str | None = None
     num_classes: int = 2
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """The sizes that the layers of a pretrained encoder share."""
 
+import math
 from dataclasses import dataclass
 
 from shared.configs.validation import check_heads
@@ -38,9 +39,9 @@ def check_sizes(config: object, names: tuple[str, ...]) -> None:
 
 
 def check_positive(config: object, name: str) -> None:
-    """Raise unless this field is above 0."""
-    if not getattr(config, name) > 0:
-        raise IsogradError(f"{name} must be above 0, got {getattr(config, name)}")
+    """Raise unless this field is finite and above 0."""
+    if not 0 < getattr(config, name) < math.inf:
+        raise IsogradError(f"{name} must be finite and above 0, got {getattr(config, name)}")
 
 
 def check_rates(config: object, names: tuple[str, ...]) -> None:

@@ -112,7 +112,10 @@ BERT = Family(
         "BertForSentenceClassification": ONE_LABEL,
     },
     own={"positions": "absolute", "dropout_before_pooler": False, **BY_TANH},
-    own_for={"BertForMaskedLM": {"pooler": False}, "BertForSentenceClassification": {"pooler": True}},
+    own_for={
+        "BertForMaskedLM": {"pooler": False, "head_activation": None},
+        "BertForSentenceClassification": {"pooler": True},
+    },
     found={"pooler": "pooler.dense.bias"},
     dropped=r"^(cls\.|classifier\.|qa_outputs\.|bert\.pooler\.)",
     tied={
@@ -135,7 +138,7 @@ ROBERTA = replace(
     own={"positions": "after_padding", **BY_TANH},
     own_for={
         "BertModel": {"dropout_before_pooler": False},
-        "BertForMaskedLM": {"pooler": False, "dropout_before_pooler": False},
+        "BertForMaskedLM": {"pooler": False, "dropout_before_pooler": False, "head_activation": "gelu"},
         "BertForSentenceClassification": {"pooler": True, "dropout_before_pooler": True},
     },
     dropped=r"^(lm_head\.|classifier\.|qa_outputs\.|roberta\.pooler\.)",
@@ -171,7 +174,7 @@ DISTILBERT = Family(
     own={"positions": "absolute", "token_types": 0, "eps": 1e-12, "dropout_before_pooler": False},
     own_for={
         "BertModel": {"pooler": False, **BY_TANH},
-        "BertForMaskedLM": {"pooler": False, **BY_TANH},
+        "BertForMaskedLM": {"pooler": False, "head_activation": None, **BY_TANH},
         "BertForSentenceClassification": {"pooler": True, "pooler_activation": "relu"},
     },
     tied={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},

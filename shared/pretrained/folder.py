@@ -17,6 +17,7 @@ from shared.lazy.layouts import lazily_from, lazily_to
 from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
 from shared.pretrained.family import Family, find_family
 from shared.pretrained.table import FAMILIES, family_of
+from shared.weight_rules import FLOATS
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 LINEN = "flax_model.msgpack"
@@ -36,10 +37,12 @@ class Pretrained:
         self.arguments = family.arguments(config, self.twin, set(arrays))
         self.is_linen = is_linen(folder)
         rows = family.layout(self.twin, self.arguments, self.is_linen)
+        _check_depth(folder, self.arguments, arrays)
         expected = {str(row.foreign) for row in written_out(rows, _numbered(rows, self.arguments), foreign=False)}
         tidy = partial(_tidied, family) if self.is_linen else family.tidied
         tidied, self.left_out = tidy(arrays, expected)
         _check_tied(folder, arrays, tidied, family.tied)
+        _check_floats(folder, tidied)
         self.arrays = lazily_from(f"{self.twin} in {folder}", rows, tidied)
 
 
@@ -146,8 +149,12 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise IsogradError(f"{folder}: {name!r} is not a file of the folder: expected a plain file name")
-    if path.is_symlink() and not path.resolve().is_relative_to(_allowed(folder)):
-        raise IsogradError(f"{path} is a link to {path.resolve()}, outside of the folder: copy the file there")
+    try:
+        target = path.resolve()  # whichever part of the path is a link
+    except (ValueError, RuntimeError, OSError) as error:
+        raise IsogradError(f"{folder}: {name!r} is not a file of the folder: {error}") from error
+    if not target.is_relative_to(_allowed(folder)):
+        raise IsogradError(f"{path} is a link to {target}, outside of the folder: copy the file there")
     return path
 
 
@@ -166,6 +173,19 @@ def _numbered(rows: Any, arguments: Mapping[str, Any]) -> list[str]:
         for row in rows
         for layer in range(arguments.get(counts.get(row.canonical.split(".")[0], "num_layers"), 1))
     ]
+
+
+def _check_depth(folder: Path, arguments: Mapping[str, Any], arrays: LazyArrays) -> None:
+    """Raise before names are written out for more layers than there can be."""
+    depths = {name: value for name, value in arguments.items() if name.endswith("num_layers") and value > len(arrays)}
+    if depths:
+        raise IsogradError(f"{folder}: {CONFIG} says {depths}, but there are only {len(arrays)} tensors")
+
+
+def _check_floats(folder: Path, arrays: LazyArrays) -> None:
+    others = [f"{name} ({array.dtype})" for name, array in arrays.items() if array.dtype not in FLOATS]
+    if others:
+        raise IsogradError(f"{folder}: weights are floats, got {', '.join(others)}")
 
 
 def _tidied(family: Family, arrays: LazyArrays, expected: set[str]) -> tuple[LazyArrays, list[str]]:

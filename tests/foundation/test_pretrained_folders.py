@@ -52,7 +52,7 @@ def sharded(folder, shards):
     names = sorted(arrays)
     parts = {shard: names[i :: len(shards)] for i, shard in enumerate(shards)}
     for shard, part in parts.items():
-        if not os.path.isabs(shard) and ".." not in shard:
+        if not os.path.isabs(shard) and ".." not in shard and "\0" not in shard:
             save_file({name: arrays[name] for name in part}, folder / shard)
     index = {"weight_map": {name: shard for shard, part in parts.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -209,6 +209,9 @@ FIELDS = [
     ("BertModel", {"is_decoder": True}, "is_decoder True is not supported"),
     ("BertModel", {"hidden_size": "15"}, "hidden_size must be of type int, got '15'"),
     ("BertModel", {"layer_norm_eps": "tiny"}, "layer_norm_eps must be a number, got 'tiny'"),
+    ("BertModel", {"vocab_size": 10**12}, "wrong shape .*token_embedding.weight"),
+    ("BertModel", {"num_hidden_layers": 10**9}, "only 39 tensors"),
+    ("BertModel", {"layer_norm_eps": float("inf")}, "eps must be finite and above 0, got inf"),
     ("BertModel", {"vocab_size": 36}, "wrong shape .*token_embedding.weight"),
     ("BertModel", {"architectures": ["BertForTokenClassification"]}, "no architecture BertForTokenClassification here"),
     ("BertModel", {"model_type": "t5"}, "unknown model_type 't5'"),
@@ -261,6 +264,22 @@ def with_a_link_out(folder):
     (folder / "model.safetensors").symlink_to(outside)
 
 
+def with_a_folder_that_is_a_link_out(folder):
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    sharded(folder, ("a.safetensors", "b.safetensors"))
+    (folder / "b.safetensors").rename(outside / "b.safetensors")
+    (folder / "sub").symlink_to(outside)
+    index = (folder / "model.safetensors.index.json").read_text()
+    (folder / "model.safetensors.index.json").write_text(index.replace("b.safetensors", "sub/b.safetensors"))
+
+
+def with_an_array_of_integers(folder):
+    arrays = load_file(folder / "model.safetensors")
+    name = "cls.predictions.bias"
+    save_file({**arrays, name: arrays[name].astype(np.int64)}, folder / "model.safetensors")
+
+
 def with_an_untied_head(folder):
     arrays = load_file(folder / "model.safetensors")
     other = arrays["bert.embeddings.word_embeddings.weight"] + 1
@@ -275,7 +294,10 @@ DAMAGES = [
     (with_a_tensor_twice, "as another shard does: expected each tensor once"),
     (lambda folder: sharded(folder, ("../x.safetensors",)), "'../x.safetensors' is not a file of the folder"),
     (lambda folder: sharded(folder, ("/tmp/x.safetensors",)), "'/tmp/x.safetensors' is not a file of the folder"),
+    (lambda folder: sharded(folder, ("a.safetensors", "b\0")), "is not a file of the folder"),
     (with_a_link_out, "is a link to .*outside of the folder"),
+    (with_a_folder_that_is_a_link_out, "sub/b.safetensors is a link to .*outside of the folder"),
+    (with_an_array_of_integers, "weights are floats, got cls.predictions.bias .int64."),
     (with_an_untied_head, "cls.predictions.decoder.weight must repeat"),
     (
         lambda folder: renamed(folder, lambda n: None if "query.bias" in n else n),

@@ -129,7 +129,7 @@ class BertForMaskedLM(nn.Module):
 
     def __init__(self, config: BertConfig):
         super().__init__()
-        self.activation = config.activation
+        self.activation = config.activation if config.head_activation is None else config.head_activation
         self.config = config
         self.bert = BertModel(config)
         self.head = NormalLinear(config.embed_dim, config.embed_dim)

@@ -176,7 +176,8 @@ OTHERS = tuple(name for name in MODELS if not name.startswith("Bert"))
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_model_of_a_folder_equals_transformers_in_outputs_and_all_gradients(name, tmp_path):
-    theirs = folder_of_transformers(tmp_path, name)
+    changes = {"hidden_act": "relu"} if name.startswith("Roberta") else {}  # its masked head has a GELU in any case
+    theirs = folder_of_transformers(tmp_path, name, **changes)
     inputs = drawn_inputs(name, np.random.default_rng(1), 37, padding=int(name.startswith("Roberta")))
     assert_equal_to_transformers(tmp_path, name, theirs, inputs)
 
@@ -197,7 +198,7 @@ def test_with_labels_a_classifier_gives_the_mean_loss_and_the_logits(side, place
 @pytest.mark.usefixtures("float64_in_jax")
 @pytest.mark.parametrize("name", torch_activations.ACTIVATIONS)
 def test_an_activation_is_what_transformers_calls_by_this_name(name):
-    x = np.linspace(-5, 5, 101)
-    expected = ACT2FN[name](torch.from_numpy(x)).numpy()
-    assert prove(expected, torch_activations.activate(torch.from_numpy(x), name).numpy(), 0.0).agrees
-    assert prove(expected, np.asarray(jax_activations.activate(jnp.asarray(x), name)), 0.0).agrees
+    for x in (np.linspace(-5, 5, 101), np.linspace(-3, -2, 11)):  # where a digit less of a constant shows
+        expected = ACT2FN[name](torch.from_numpy(x)).numpy()
+        assert prove(expected, torch_activations.activate(torch.from_numpy(x), name).numpy(), 0.0).agrees
+        assert prove(expected, np.asarray(jax_activations.activate(jnp.asarray(x), name)), 0.0).agrees

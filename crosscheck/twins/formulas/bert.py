@@ -13,6 +13,7 @@ from crosscheck.twins.formulas.weights import Weights
 CURVES = {  # the activations by their names in configs
     "gelu": lambda x: x * torch.special.ndtr(x),
     "gelu_new": lambda x: x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "gelu_fast": lambda x: x / (1 + torch.exp(-2 * 0.7978845608 * (x + 0.044715 * x**3))),
     "quick_gelu": lambda x: x / (1 + torch.exp(-1.702 * x)),
     "relu": lambda x: torch.where(x > 0, x, 0.0),
     "silu": lambda x: x / (1 + torch.exp(-x)),
@@ -111,5 +112,6 @@ def bert_for_masked_lm(
 ) -> Tensor:
     """Linear, activation, norm; then the product with every row of the table of tokens, plus a bias of each."""
     x, _ = bert_model(w.of("bert"), a, inputs, mask, token_types)
-    x = layer_norm(w.of("head_norm"), a, CURVES[a.get("activation", "gelu")](w.linear("head", x)))
+    curve = a.get("head_activation") or a.get("activation", "gelu")
+    x = layer_norm(w.of("head_norm"), a, CURVES[curve](w.linear("head", x)))
     return torch.einsum("bte,ve->btv", x, w["bert.embeddings.token_embedding.weight"]) + w["head_bias"]

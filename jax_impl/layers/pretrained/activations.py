@@ -21,6 +21,11 @@ def tanh_gelu(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     return jax.nn.gelu(x, approximate=True)
 
 
+def fast_gelu(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
+    """The same with ten digits of sqrt(2 / pi), as transformers has it."""
+    return 0.5 * x * (1.0 + jnp.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x)))
+
+
 def quick_gelu(x: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Its approximation by a logistic function, as in CLIP."""
     return x * jax.nn.sigmoid(1.702 * x)
@@ -45,7 +50,7 @@ ACTIVATIONS = {
     "gelu": exact_gelu,
     "gelu_python": exact_gelu,
     "gelu_new": tanh_gelu,
-    "gelu_fast": tanh_gelu,
+    "gelu_fast": fast_gelu,
     "gelu_pytorch_tanh": tanh_gelu,
     "quick_gelu": quick_gelu,
     "relu": relu,

@@ -21,6 +21,11 @@ def tanh_gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     return F.gelu(x, approximate="tanh")
 
 
+def fast_gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """The same with ten digits of sqrt(2 / pi), as transformers has it."""
+    return 0.5 * x * (1.0 + torch.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x)))
+
+
 def quick_gelu(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """Its approximation by a logistic function, as in CLIP."""
     return x * torch.sigmoid(1.702 * x)
@@ -45,7 +50,7 @@ ACTIVATIONS = {
     "gelu": exact_gelu,
     "gelu_python": exact_gelu,
     "gelu_new": tanh_gelu,
-    "gelu_fast": tanh_gelu,
+    "gelu_fast": fast_gelu,
     "gelu_pytorch_tanh": tanh_gelu,
     "quick_gelu": quick_gelu,
     "relu": relu,
