@@ -107,12 +107,12 @@ def window(x, period=6, power=2.0):
     return jnp.log1p(jnp.abs(jnp.fft.rfft(x * shape)) ** power)
 
 
-def rounded(x, how=jnp.round):
-    return jnp.tanh(how(3 * x) / 2)
+def gathered(x, how=jnp.cumsum):
+    return jnp.tanh(how(x, -1) / 2)
 
 
-def torch_rounded(x):
-    return torch.tanh(torch.round(3 * x) / 2)
+def torch_gathered(x):
+    return torch.tanh(x.cumsum(-1) / 2)
 
 
 def torch_ranged(x):
@@ -137,8 +137,8 @@ MISTAKES = {
                 "in place of hann_window"),
     "a power": (lambda: (torch_window, Part(window, power=3.0)), lambda: (torch_window, window), X, "with 3, not 2"),
     "another function": (
-        lambda: (torch_rounded, Part(rounded, how=jnp.floor)), lambda: (torch_rounded, rounded), X,
-        "floor in place of round"),
+        lambda: (torch_gathered, Part(gathered, how=jnp.cumprod)), lambda: (torch_gathered, gathered), X,
+        "cumprod in place of cumsum"),
     "other axes": (lambda: (torch_ranged, Part(ranged, axis=(0, 1))), lambda: (torch_ranged, ranged), X,
                    "over axes (0, 1)"),
     "an operation left out": (
