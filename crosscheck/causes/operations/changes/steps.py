@@ -11,7 +11,7 @@ READ = "__getitem__"
 
 
 def steps(run: list[Operation]) -> Iterator[tuple[Operation, str, str, Callable[..., Any]]]:
-    """Lines that read one place of a tensor in each step of a loop, reading that before or after; at an end the last."""
+    """Lines that read one place of a tensor in each step of a loop, the one before or after; at an end the last."""
     of_line: dict[Any, list[Operation]] = {}
     for each in run:
         if each.name == READ and _numbers(each.args[1]):
