@@ -123,6 +123,22 @@ def ranged(x, axis=-1, least=jnp.maximum):
     return jnp.exp(least(x, x.max(axis, keepdims=True) - 1.5))
 
 
+def torch_attends(x):
+    return F.scaled_dot_product_attention(x, x, x)
+
+
+def attends(x, axis=-1):
+    return jax.nn.softmax(x @ jnp.swapaxes(x, -1, -2) * x.shape[-1] ** -0.5, axis) @ x
+
+
+def torch_best(x):
+    return torch.tanh(x.max(1).values)
+
+
+def best(x, how=jnp.max):
+    return jnp.tanh(how(x, 1))
+
+
 # mistake: (the wrong pair, the right one, inputs, what the evidence holds)
 MISTAKES = {
     "another module": (lambda: norms(True), lambda: norms(False), X, "first called in place of second"),
@@ -141,6 +157,11 @@ MISTAKES = {
         "cumprod in place of cumsum"),
     "other axes": (lambda: (torch_ranged, Part(ranged, axis=(0, 1))), lambda: (torch_ranged, ranged), X,
                    "over axes (0, 1)"),
+    "weights of attention": (
+        lambda: (torch_attends, Part(attends, axis=-2)), lambda: (torch_attends, attends), {"x": TOKENS},
+        "by a softmax over the queries"),
+    "another reduction": (lambda: (torch_best, Part(best, how=jnp.mean)), lambda: (torch_best, best), X,
+                          "mean in place of max"),
     "an operation left out": (
         lambda: (torch_ranged, Part(ranged, least=lambda x, y: x)), lambda: (torch_ranged, ranged), X, "left out"),
 }  # fmt: skip
