@@ -184,11 +184,12 @@ def _in_region(
     found = region() if everywhere and not budget.is_spent else None
     if found is None:
         return
-    for flipped in everywhere:
-        for site in sites_in(found, flipped.flip):
-            if budget.take(flipped.flip.what):
-                yield flipped, replace(flipped, where=(site,), calls=Counter())
-    yield from _made_for(found, everywhere[0], row, budget, closing)
+    with contextlib.suppress(*FAILURES):  # a user's arguments may be of any kind
+        for flipped in everywhere:
+            for site in sites_in(found, flipped.flip):
+                if budget.take(flipped.flip.what):
+                    yield flipped, replace(flipped, where=(site,), calls=Counter())
+        yield from _made_for(found, everywhere[0], row, budget, closing)
 
 
 def _made_for(

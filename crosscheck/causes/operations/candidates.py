@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from crosscheck.causes.flips.flip import Flip, Site
+from crosscheck.causes.operations.changes.attention import attention
 from crosscheck.causes.operations.changes.exchanges import exchanges, omissions
 from crosscheck.causes.operations.changes.insertions import complements, entering, insertions
 from crosscheck.causes.operations.changes.modules import other_modules
@@ -23,7 +24,7 @@ from crosscheck.causes.operations.region import Region
 
 Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
 CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
-    omissions, numbers, norms, exchanges, orders, insertions,
+    omissions, numbers, norms, attention, exchanges, orders, insertions,
 )  # fmt: skip
 OF_SHARED = (complements, orders)  # what both sides have may be used otherwise
 

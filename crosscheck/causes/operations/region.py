@@ -143,7 +143,7 @@ class _Sums:
             return False
         mine = np.array(_sums(array))
         with np.errstate(invalid="ignore"):
-            near = (np.abs(sums - mine) <= np.sqrt(tolerance) * (np.abs(mine) + 1e-30)).all(-1) | np.isnan(mine).any()
+            near = (np.abs(sums - mine) <= np.sqrt(tolerance) * np.abs(mine)).all(-1) | np.isnan(mine).any()
         return any(is_same(array, self.arrays[array.size][n], tolerance) for n in np.flatnonzero(near))
 
 
@@ -174,7 +174,7 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
         return False
     parts = (2,) if other.dtype.kind == "c" else ()
     other = _numbers(other).reshape((*[n for n in other.shape if n > 1], *parts))
-    mine, size = _numbers(array), tolerance * (np.linalg.norm(np.nan_to_num(_numbers(array))) + 1e-300)
+    mine, size = _numbers(array), tolerance * np.linalg.norm(np.nan_to_num(_numbers(array)))
     orders = itertools.permutations(range(other.ndim)) if other.ndim <= MOST_AXES else [range(other.ndim)]
     return any(np.linalg.norm(np.nan_to_num(mine - other.transpose(each).ravel())) <= size for each in orders)
 

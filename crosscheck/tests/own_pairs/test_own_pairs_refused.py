@@ -191,3 +191,8 @@ def test_modules_that_only_one_side_calls_are_listed():
     assert report.agrees
     assert report.unmatched == {"torch": ["act"], "jax": []}
     assert "called in torch only: act" in str(report)
+
+
+def test_layouts_that_are_no_dict_are_refused():
+    with pytest.raises(IsogradError, match="layouts must be a dict of path -> name of a layout, got list"):
+        crosscheck.compare(TorchNet().double(), FlaxNet(), X, layouts=["flax.nnx.Linear"])

@@ -80,10 +80,10 @@ def test_a_mistake_of_a_port_is_named(mistake):
     assert found.divergence.id == row, str(found)
 
 
-def test_what_no_flip_explains_is_not_named():
+def test_a_factor_that_no_flip_knows_is_read_from_the_program():
     found = explain(torch_branches, functools.partial(jax_branches, factor=2.9), X)
-    assert found.divergence is None, str(found)
-    assert "no known divergence explains it" in str(found)
+    assert found.divergence is not None, str(found)
+    assert "with 2.9, not 3" in found.flipped, str(found)
 
 
 class Dropped(torch.nn.Module):

@@ -254,11 +254,11 @@ HELD_BACK = {
     "lantern_extras#91, a mean over padding": (
         lambda: (torch_pooled, pooled), lambda: (torch_pooled, Part(pooled, is_masked=True)),
         MASKED, {}, "D79", "torch_pooled"),
-}  # fmt: skip
-UNNAMED = {  # no flip makes these
     "mlx#3071, slopes of six heads": (
         lambda: (torch_alibi, alibi), lambda: (torch_alibi, Part(alibi, is_geometric=False)),
-        TOKENS, {}, "", "torch_alibi"),
+        TOKENS, {}, "D99", "torch_alibi"),
+}  # fmt: skip
+UNNAMED = {  # no flip makes these
     "taming-transformers#46, the factor of the other term": (
         lambda: modules(TorchQuantizer, Part(FlaxQuantizer, beta=(1.0, 0.25))),
         lambda: modules(TorchQuantizer, FlaxQuantizer), ROWS, {}, "", "TorchQuantizer"),

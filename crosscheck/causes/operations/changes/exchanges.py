@@ -114,7 +114,12 @@ def _turned(function: Any, x: Any, y: Any, *rest: Any, **more: Any) -> Any:
 
 
 def _as(other: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda function, *args, **kwargs: other(*args, **kwargs)
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        own = function(*args, **kwargs)
+        found = other(*args, **kwargs)
+        return type(own)((found, own[1])) if isinstance(own, tuple) else found  # a maximum and its places
+
+    return call
 
 
 def _of_first(other: Callable[..., Any]) -> Callable[..., Any]:

@@ -85,7 +85,7 @@ OF_COMPLEX: tuple[tuple[str, str, Change], ...] = (
 def entering(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
     """What enters the module at the region's tap, with one operation more on it."""
     call, _, place = region.tap.rpartition(" in[")
-    if not place or "#" in call:
+    if not call or "#" in call:
         return
     for row, what, change in _changes(region.target, region):
         yield row, f"what enters {call} {what}", _hooked(call, int(place[:-1]), change)
