@@ -7,7 +7,7 @@ SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100,
 LARGEST = 2048  # hidden size; errors and bits were measured up to 1,500
 NO_SECOND = "the kernel of a GRU layer has no second derivative: build the layer with implementation='reference'"
 ON_CHIP = 512  # hidden size whose weights of two bytes each stay on the chip
-ASSERTING = {"debug": True, "sanitize_overflow": False}  # options of Triton: a wait that is too long ends the program
+ASSERTING = {"debug": True, "sanitize_overflow": False}  # options of Triton for kernels that are BOUNDED
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ class KernelFault:
 # fmt: off
 WAITS = (
     KernelFault("forward-no-wait", "programs go on before their group has swapped its states",
-                (("        _meet(counter, (number + 1) * SLICES)\n        states =", "        states ="),)),
+                (("        _meet(counter, (number + 1) * SLICES, BOUNDED)\n        states =", "        states ="),)),
     KernelFault("forward-one-too-few", "programs wait for all of the group but one",
-                (("(number + 1) * SLICES)\n        states", "(number + 1) * SLICES - 1)\n        states"),)),
+                (("* SLICES, BOUNDED)\n        states", "* SLICES - 1, BOUNDED)\n        states"),)),
     KernelFault("forward-arrives-first", "a program says that its state is there before it is",
                 (("        tl.store(ring + ((number + 1) % 2) * half + swapped + column, h.to(dtype))\n"
                   "        _arrive(counter)\n",
@@ -43,9 +43,9 @@ WAITS = (
     KernelFault("one-counter", "all groups count on the counter of the first",
                 (("counters + (1 + group) * APART", "counters + APART"),)),
     KernelFault("backward-no-wait", "partial sums are read before they are there",
-                (("        _meet(counter, (number + 1) * SLICES)\n        for other", "        for other"),)),
+                (("        _meet(counter, (number + 1) * SLICES, BOUNDED)\n        for other", "        for other"),)),
     KernelFault("backward-one-too-few", "programs wait for the partial sums of all but one",
-                (("(number + 1) * SLICES)\n        for other", "(number + 1) * SLICES - 1)\n        for other"),)),
+                (("* SLICES, BOUNDED)\n        for other", "* SLICES - 1, BOUNDED)\n        for other"),)),
     KernelFault("backward-one-buffer", "new partial sums overwrite those that others still read",
                 (("left = sums + (number % 2) * half", "left = sums"),
                  ("theirs = sums + (number % 2) * half", "theirs = sums"))),
@@ -149,5 +149,5 @@ DELAYS: tuple[TextChange, ...] = (
 )  # fmt: skip
 NEVER_COMPLETE: tuple[TextChange, ...] = (
     ("LONGEST_WAIT = tl.constexpr(2**28)", "LONGEST_WAIT = tl.constexpr(2**12)"),
-    ("(number + 1) * SLICES)\n        states", "(number + 1) * SLICES + 1)\n        states"),
+    ("* SLICES, BOUNDED)\n        states", "* SLICES + 1, BOUNDED)\n        states"),
 )

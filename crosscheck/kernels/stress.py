@@ -4,6 +4,7 @@ Each check takes a device and a number and gives a sentence for each thing that 
 """
 
 import multiprocessing
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, TimeoutError
@@ -13,13 +14,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from crosscheck.kernels.faults import DELAYS, KERNEL_FAULTS, NEVER_COMPLETE, KernelFault
+from crosscheck.faults.fault import TextChange
+from crosscheck.kernels.compiled import WAYS, compile_kernel
+from crosscheck.kernels.faults import DELAYS, KEPT, KERNEL_FAULTS, NEVER_COMPLETE, KernelFault
 from crosscheck.kernels.interpreted import programs_at_once
 from crosscheck.kernels.layers import Case, Layer, Sizes, Trial, by_kernel, random_layer
 from crosscheck.kernels.planting import planted_kernels
 from shared.errors import IsogradError
 from torch_impl.precision import use_exact_matmul
 
+INTERPRET = "TRITON_INTERPRET"
 JOBS = {"cpu": 1, "cuda": 16}  # processes at a time, which share the card
 ATTEMPTS = 10  # with other pauses: a race shows when programs happen to meet so
 SECONDS = 300  # that a process may take before it counts as hanging
@@ -54,14 +58,48 @@ def _plant(device: str, faults: Sequence[KernelFault]) -> list[str]:
     with _launching(device):
         trials = {case: Trial(case, 0, device) for case in dict.fromkeys(fault.case for fault in faults)}
         wrong += [f"{case.sizes}: {text}" for case, trial in trials.items() for text in trial.problems()]
-        wrong += [f"{fault.name}: not caught" for fault in faults if not _caught(fault, trials[fault.case], device)]
+        wrong += [text for fault in faults if (text := _passed(fault, trials[fault.case], device))]
     return wrong
 
 
-def _caught(fault: KernelFault, trial: Trial, device: str) -> bool:
+def _passed(fault: KernelFault, trial: Trial, device: str) -> str:
+    """Empty if the fault is caught; one that can't be launched is none."""
     delays = DELAYS if device == "cuda" else ()
-    with planted_kernels((*fault.changes, *delays)):
-        return any(trial.problems() for _ in range(ATTEMPTS))
+    try:
+        with planted_kernels((*fault.changes, *delays)):
+            return "" if any(trial.problems() for _ in range(ATTEMPTS)) else f"{fault.name}: not caught"
+    except Exception as error:
+        return f"{fault.name}: neither caught nor passed: {_last_line(error)}"
+
+
+def _last_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+
+
+def check_compiling(device: str, number: int) -> Outcome:
+    """The kernels compile for a GPU with every planted fault: one that doesn't is no fault. No GPU is needed."""
+    changes = {"no fault": (), **{fault.name: fault.changes for fault in KERNEL_FAULTS}}
+    interpreted = os.environ.pop(INTERPRET, None)  # compiled, in a process that inherits the environment
+    try:
+        (wrong,) = _in_processes(_compile, device, [list(changes.items())], alone=True)
+    finally:
+        if interpreted is not None:
+            os.environ[INTERPRET] = interpreted
+    return Outcome(f"the kernels, and {len(KERNEL_FAULTS)} planted faults", wrong)
+
+
+def _compile(device: str, items: Sequence[tuple[str, Sequence[TextChange]]]) -> list[str]:
+    """A sentence for each that doesn't."""
+    wrong = []
+    cases = {fault.name: fault.case for fault in KERNEL_FAULTS}
+    for name, changes in items:
+        with planted_kernels((*changes, *DELAYS)):
+            for way in WAYS:
+                try:
+                    compile_kernel(way, cases.get(name, KEPT).sizes)
+                except Exception as error:  # of each stage of the compiler
+                    wrong.append(f"{name}, {way}: does not compile: {_last_line(error)}")
+    return wrong
 
 
 def check_shapes(device: str, number: int) -> Outcome:
@@ -205,6 +243,7 @@ _shared_pool = lru_cache(maxsize=1)(_pool)  # processes take seconds to start
 
 
 CHECKS: dict[str, Callable[[str, int], Outcome]] = {
+    "compiling": check_compiling,
     "faults": check_faults,
     "shapes": check_shapes,
     "delays": check_delays,
@@ -212,4 +251,4 @@ CHECKS: dict[str, Callable[[str, int], Outcome]] = {
     "waiting": check_waiting,
 }
 NUMBERS = {"shapes": 1000, "delays": 10_000, "sharing": 300}  # of shapes, launches and steps
-ON_A_CPU = ("faults", "waiting")
+ON_A_CPU = ("compiling", "faults", "waiting")

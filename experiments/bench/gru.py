@@ -52,6 +52,7 @@ GOALS = {("both", CENTRE): 0.30, ("both", CENTRE._replace(hidden_size=256)): 0.2
 GOAL = {"forward": 0.6, "both": 0.45}  # of all other layers
 BLOCK_SECONDS = 0.05  # or one call, if that takes longer
 COMPILE_SECONDS = 20.0
+COMPILING = "compiling a layer"  # the name of threads
 PERIOD = 2**20 + 7  # random numbers that fill larger arrays
 
 
@@ -63,12 +64,11 @@ def bench_gru(options: Options) -> Iterator[Row]:
     planned: list[Planned] = [(layer, tuple(WAYS), None) for layer in LAYERS[options.device]]
     planned += [(layer, ("both",), (*OURS, BASE[options.device])) for layer in CURVES[options.device]]
     for layer, ways, names in planned:
-        options.tell(f"{layer}: tracing")
-        compiling = _jax_sides(layer, ways, names, options)  # beside what PyTorch captures
         options.tell(f"{layer}: capturing")
+        _wait_for_late_threads()
         sides = _torch_sides(layer, ways, names, options)
         options.tell(f"{layer}: compiling")
-        sides |= _compiled(compiling, options)
+        sides |= _compiled(_jax_sides(layer, ways, names, options), options)
         options.tell(f"{layer}: timing {', '.join(sides)}")
         yield from _rows(layer, sides, ways, options)
 
@@ -82,6 +82,13 @@ def _compiled(sides: dict[str, Callable[[], Side | None]], options: Options) -> 
     if missing:
         options.tell(f"left out, since compiling takes over {COMPILE_SECONDS} s: {', '.join(missing)}")
     return {name: side for name, side in ready.items() if side is not None}
+
+
+def _wait_for_late_threads() -> None:
+    """CUDA refuses to capture a graph while another thread asks for memory."""
+    for thread in threading.enumerate():
+        if thread.name == COMPILING:
+            thread.join(COMPILE_SECONDS)
 
 
 def _rows(layer: Layer, sides: dict[str, Side], ways: tuple[str, ...], options: Options) -> Iterator[Row]:
@@ -295,4 +302,4 @@ def _in_background(
     def work() -> None:
         programs[way] = partial(lowered.compile(options), *given)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work, name=COMPILING, daemon=True).start()

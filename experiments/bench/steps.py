@@ -31,7 +31,7 @@ def _rows(name: str, options: Options) -> list[Row]:
     }
     return [
         {
-            "case": f"{experiment.name}, {options.dtype}",
+            "case": ", ".join(filter(None, (experiment.name, options.dtype, options.implementation))),
             **row,
             "examples_per_second": 1e3 * experiment.batch_size / row["milliseconds"],
             "compile_seconds": backends[row["side"]].compile_seconds,

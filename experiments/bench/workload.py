@@ -30,6 +30,8 @@ def experiment_for(name: str, options: Options) -> Experiment:
     experiment = find_experiment(name)
     sizes = {**SIZES, "sequence_length": experiment.length}
     arguments = {key: sizes[key] if value is None else value for key, value in experiment.model.arguments.items()}
+    if options.implementation is not None and "implementation" in arguments:
+        arguments["implementation"] = options.implementation
     batch_size = options.batch_size or experiment.batch_size
     return replace(experiment, model=replace(experiment.model, arguments=arguments), batch_size=batch_size)
 

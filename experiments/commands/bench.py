@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from experiments.progress.display import counting, print_json
 from experiments.training.folder import check_files, check_folder
 from shared.backend import PACKAGES, find_backend
 from shared.checkpoint import write_json
+from shared.configs.experiment import IMPLEMENTATIONS
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 
@@ -29,6 +31,7 @@ def bench(
     dtype: str = "float32",
     experiment: tuple[str, ...] = (),
     batch_size: int | None = None,
+    implementation: str | None = None,
     rounds: int = 5,
     out: Path | None = None,
     json: bool = False,
@@ -45,6 +48,8 @@ def bench(
         experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of
             benchmarks may follow.
         batch_size: Examples per batch.
+        implementation: Of GRU layers in the experiments: fused, library (cuDNN; XLA's loop) or reference; if omitted,
+            their own.
         rounds: Timed blocks per side; the median counts.
         out: Folder for bench.json.
         json: Print JSON.
@@ -60,18 +65,21 @@ def bench(
         check_choice("benchmark", name, BENCHMARKS)
     for name in experiment:
         find_experiment(name)
+    if implementation is not None:
+        check_choice("implementation", implementation, IMPLEMENTATIONS)
     if out is not None:
         check_folder(out)
         figures = [] if (out / FILE).exists() else [f"{name}.svg" for name in chosen if name in FIGURES]
         check_files(out, (FILE, *figures))
     with counting("timing", quiet=json or not sys.stderr.isatty()) as progress:
         _load_frameworks(device, dtype)
-        found = document(Options(device, dtype, experiment, batch_size, rounds), typed)
+        options = Options(device, dtype, experiment, batch_size, rounds, implementation)
+        found = document(options, typed)
         for done, name in enumerate(chosen):
             tell = _teller(progress, done, len(chosen), name, json)
             tell("begins")
             rows = found["benchmarks"][name] = []
-            for row in BENCHMARKS[name](Options(device, dtype, experiment, batch_size, rounds, tell)):
+            for row in BENCHMARKS[name](replace(options, tell=tell)):
                 rows.append(row)
                 _keep(found, out)
     found["finished"] = True

@@ -112,6 +112,10 @@ BAD = {
     "unknown benchmark": (["runer"], "unknown benchmark 'runer': did you mean 'runner'"),
     "unknown experiment": (["--experiment", "reviews-55"], "unknown experiment 'reviews-55': did you mean 'reviews-5'"),
     "unknown device": (["--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'"),
+    "unknown implementation": (
+        ["--implementation", "libary"],
+        "unknown implementation 'libary': did you mean 'library'",
+    ),
     "sizes": (["--rounds", "0", "--batch-size", "0"], "--batch-size: expected at least 1, got 0; --rounds: expected"),
     "a file instead of a folder": (["--out", "file"], "--out file: expected a folder to write to, got the file"),
 }
@@ -170,6 +174,15 @@ def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(mon
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
         assert all(row[name] < roundings_of_a_recurrent_layer(LAYER.steps) for name in compared)
+
+
+def test_the_implementation_of_a_benchmark_is_that_of_its_layers():
+    named = {
+        name: workload.experiment_for(name, replace(SMALL, implementation="library"))
+        for name in ("reviews-1", "reviews-5")
+    }
+    assert named["reviews-1"].model.arguments["implementation"] == "library"
+    assert "implementation" not in named["reviews-5"].model.arguments
 
 
 def test_a_benchmark_that_is_stopped_leaves_its_rows_and_its_curves_are_drawn(monkeypatch):

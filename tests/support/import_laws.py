@@ -31,7 +31,7 @@ LAWS = {
     "jax_impl": law("jax_impl shared jax flax optax orbax numpy ml_dtypes safetensors jaxtyping", "msgpack triton"),
     "crosscheck": law(
         "crosscheck shared torch_impl jax_impl torch jax flax optax numpy ml_dtypes safetensors jaxtyping rich",
-        "transformers orbax tokenizers jinja2 matplotlib",
+        "transformers orbax tokenizers jinja2 matplotlib triton",
     ),
     "experiments": law(
         "experiments shared numpy rich",

@@ -146,9 +146,10 @@ def _processors(device: torch.device) -> int:
 
 
 def _launch(kernel: Any, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], **constants: Any) -> None:
-    constants = {**plan.constants, **constants, "PRECISION": _precision(), **ASSERTING, "num_warps": plan.cut.warps}
+    constants = {**plan.constants, **constants, "PRECISION": _precision(), "BOUNDED": True}
+    options = {"num_warps": plan.cut.warps, **ASSERTING}
     counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
     arrays = (*(each.contiguous() for each in read), *written, counters)
     on_device = torch.cuda.device(counters.device) if counters.is_cuda else nullcontext()
     with on_device:  # Triton launches on the current device
-        kernel[plan.programs,](*arrays, *plan.numbers, **constants)
+        kernel[plan.programs,](*arrays, *plan.numbers, **constants, **options)

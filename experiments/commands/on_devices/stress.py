@@ -17,9 +17,10 @@ def stress(
     """Try the kernel of a GRU layer: mistakes planted in it, random shapes, pauses, other programs on its card.
 
     Args:
-        checks: faults (each planted one must be caught), shapes (random ones, against float64), delays (bits of
-            launches whose programs pause at random), sharing (models that train at once), waiting (a group that is
-            never complete ends in a sentence); if omitted, all. On a CPU, in Triton's interpreter: faults and waiting.
+        checks: compiling (planted faults compile for a GPU), faults (each must be caught), shapes (random ones, against
+            float64), delays (bits of launches whose programs pause at random), sharing (models that train at once),
+            waiting (a group that is never complete ends in a sentence); if omitted, all. On a CPU: compiling, and in
+            Triton's interpreter faults and waiting.
         device: cpu or cuda.
         number: Of shapes, launches or steps; if omitted, 1000 shapes, 10000 launches, 300 steps.
         json: Print JSON.

@@ -1,0 +1,1 @@
+"""Commands that compare devices, or try one."""
