@@ -17,6 +17,7 @@ from crosscheck.criterion import PROOF, norm, prove
 from crosscheck.recording.jax_side import COMPILER_OPTIONS
 from crosscheck.recording.nesting import flatten
 from crosscheck.twins.pair import Pair, build_pair
+from jax_impl.compile_cache import known
 from shared import rng
 from shared.arrays import Arrays
 
