@@ -51,7 +51,8 @@ ACCUMULATING = "ReviewClassifierGRU:encoder_only"
 FREEZING = "ReviewClassifierGRU:no_attention"
 FROZEN = ParameterGroup(("*encoder.rnn.*",), trainable=False)
 # Nothing depends on the bias of the keys, whose gradient is rounding alone; that of GPT and BERT starts at 0: nothing hides it.
-WITH_KEY_BIAS = ("GPT", "BertForSentenceClassification")
+CLASSIFIERS = tuple(f"BertForSentenceClassification{variant}" for variant in ("", ":roberta", ":distilbert"))
+WITH_KEY_BIAS = ("GPT", *CLASSIFIERS)
 STANDING = ParameterGroup(("*attention.k_proj.bias",), weight_decay=0.0, rate_factor=0.0)
 TRAININGS = {
     **dict.fromkeys(WITH_KEY_BIAS, replace(TRAINING, groups=(STANDING, *TRAINING.groups))),
