@@ -10,16 +10,16 @@ import numpy as np
 from crosscheck import criterion
 from crosscheck.judging.false_alarms import are_open
 from crosscheck.judging.judge import Scale, row_of, verdict_of
-from crosscheck.runs.one_step import by_group
+from crosscheck.judging.rows import KIND, Divergence, Row
 from crosscheck.recording.noise import Noise
+from crosscheck.recording.optimizer_steps import CONFIG, DECAY, RATE, rate_of
 from crosscheck.recording.precision import full_precision
 from crosscheck.recording.record import versions
 from crosscheck.recording.recording import Recording
-from crosscheck.report import Report
-from crosscheck.judging.rows import KIND, Divergence, Row
-from crosscheck.recording.optimizer_steps import CONFIG, DECAY, RATE, rate_of
-from shared.arrays import Arrays
 from crosscheck.recording.values import Options, Values
+from crosscheck.report import Report
+from crosscheck.runs.one_step import by_group
+from shared.arrays import Arrays
 from shared.backend import Batch, load_backend
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import (
@@ -50,7 +50,8 @@ ACCUMULATING = "ReviewClassifierGRU:encoder_only"
 # The frozen layers lie between trainable ones, so gradients must still flow through them.
 FREEZING = "ReviewClassifierGRU:no_attention"
 FROZEN = ParameterGroup(("*encoder.rnn.*",), trainable=False)
-# Nothing depends on the bias of the keys, whose gradient is rounding alone; that of GPT and BERT starts at 0: nothing hides it.
+# Nothing depends on the bias of the keys, whose gradient is rounding alone; that of GPT and BERT starts at 0, so
+# nothing hides it.
 CLASSIFIERS = tuple(f"BertForSentenceClassification{variant}" for variant in ("", ":roberta", ":distilbert"))
 WITH_KEY_BIAS = ("GPT", *CLASSIFIERS)
 STANDING = ParameterGroup(("*attention.k_proj.bias",), weight_decay=0.0, rate_factor=0.0)
@@ -64,7 +65,9 @@ OF_LETTERS = replace(TRAINING, groups=(*TRAINING.groups[:1], ParameterGroup(("*c
 OF_TASKS = {"translation": OF_LETTERS}  # whose tables of vectors have another name
 # Gradients of recurrent translators are smaller: some are above this norm, some below.
 TRAININGS |= dict.fromkeys(("Translator:plain", "Translator:additive"), replace(OF_LETTERS, clip_norm=0.35))
-TRAININGS["BertForSentenceClassification"] = replace(TRAININGS["BertForSentenceClassification"], clip_norm=0.6)  # likewise
+TRAININGS["BertForSentenceClassification"] = replace(
+    TRAININGS["BertForSentenceClassification"], clip_norm=0.6
+)  # likewise
 
 # Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {
@@ -101,9 +104,7 @@ def model_of(twin: str) -> ModelConfig:
     return ModelConfig(twin, dict(entry.arguments), tuple(INPUTS.get(name, name) for name in entry.inputs))
 
 
-def compare_runs(
-    twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu", seed: int = SEED
-) -> Report:
+def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: str = "cpu", seed: int = SEED) -> Report:
     """Train a registry model for some steps with both backends; float64 must be proven, float32 meet the noise rule.
 
     Raises IsogradError if no backend can train the twin, or if `steps` is less than 1.

@@ -1,20 +1,20 @@
 """Why two runs diverge: both sides repeat the step from the same state in float64, and the model runs on its own."""
 
-from shared.arrays import Arrays
 from dataclasses import dataclass
 
 import numpy as np
 
 from crosscheck import criterion
 from crosscheck.compare import compare
-from crosscheck.runs.one_step import GRADIENTS, Start, by_group, make_from
+from crosscheck.judging.rows import Divergence
+from crosscheck.recording.optimizer_steps import rate_of
 from crosscheck.recording.precision import full_precision
 from crosscheck.report import Report
-from crosscheck.judging.rows import Divergence
 from crosscheck.runs.compare_runs import EVALUATED, SEED, batch_of, loss_of, model_of, optimizer_of, training_of
-from crosscheck.recording.optimizer_steps import rate_of
+from crosscheck.runs.one_step import GRADIENTS, Start, by_group, make_from
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
+from shared.arrays import Arrays
 from shared.backend import Backend, load_backend
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig

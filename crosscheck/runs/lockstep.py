@@ -49,7 +49,9 @@ def lockstep(
     judge: Judge = prove,
     initial: Arrays | None = None,
 ) -> Iterator[tuple[Step, Start]]:
-    """Train both from their initial states, or from given weights, over (batch, learning rate), and yield each step with what it starts from.
+    """Train both from their initial states, or from given weights, over (batch, learning rate).
+
+    Yields each step with what it starts from.
 
     The sides take turns to lead: the other makes the step of the leader's state as well as that of its own.
     """

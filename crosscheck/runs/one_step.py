@@ -103,7 +103,7 @@ def judged(ours: Quantities, theirs: Quantities, rule: Rule) -> dict[str, Judged
 
 def _worst(quantity: str, ours: Arrays, theirs: Arrays, rule: Rule) -> Judged:
     largest = max(map(norm, ours.values()), default=0.0)
-    verdicts = {name: ABSENT for name in {**ours, **theirs}}
+    verdicts = dict.fromkeys({**ours, **theirs}, ABSENT)
     for name in ours.keys() & theirs.keys():
         if ours[name].shape == theirs[name].shape:
             verdicts[name] = rule(quantity, name, ours[name], theirs[name], largest)

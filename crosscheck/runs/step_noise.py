@@ -8,11 +8,21 @@ import jax
 import numpy as np
 import torch
 
-from crosscheck.criterion import DRAWS, MORE_DRAWS, PROOF, Verdict, compare_noise, difference, movement, norm, unit_roundoff
+from crosscheck.criterion import (
+    DRAWS,
+    MORE_DRAWS,
+    PROOF,
+    Verdict,
+    compare_noise,
+    difference,
+    movement,
+    norm,
+    unit_roundoff,
+)
 from crosscheck.judging.false_alarms import is_open
 from crosscheck.recording.precision import full_precision
-from crosscheck.runs.random_rounding import RandomRounding
 from crosscheck.runs.one_step import ABSENT, MOVED, Judged, Quantities, Start, judged, make_from, prove
+from crosscheck.runs.random_rounding import RandomRounding
 from shared.backend import Backend
 
 RUNS = (4, DRAWS, MORE_DRAWS)  # with random rounding: the next number if the one before does not decide

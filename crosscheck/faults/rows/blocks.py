@@ -60,7 +60,7 @@ NORMS = (
     ),
     *both_sides(
         "norm-bias-dropped", "layer", "the bias is not added", NORM,
-        *alike("* self.weight + self.bias)", "* self.weight)"), "PostNormAttentionBlock", "attention_norm",
+        *alike("* self.weight + self.bias", "* self.weight"), "PostNormAttentionBlock", "attention_norm",
     ),
     *both_sides(
         "norm-bias-before-the-scale", "layer", "the bias is scaled too", NORM,

@@ -1,10 +1,9 @@
 """How the drift of two runs is measured: the error of each group of tensors, and the project's promise for it."""
 
-from bounds import roundings_of_a_whole_run
 import numpy as np
 import pytest
+from bounds import roundings_of_a_whole_run
 
-from crosscheck.criterion import unit_roundoff
 from crosscheck.runs.lockstep import BOUNDS, group_error
 
 ONES = np.ones(4, np.float32)  # norm 2
