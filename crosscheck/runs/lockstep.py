@@ -51,7 +51,8 @@ def lockstep(
 ) -> Iterator[tuple[Step, Start]]:
     """Train both from their initial states, or from given weights, over (batch, learning rate).
 
-    Yields each step with what it starts from. The sides take turns to lead: the other makes the step of the leader's state as well as that of its own.
+    Yields each step with what it starts from. The sides take turns to lead: the other makes the step of the leader's
+    state as well as that of its own.
     """
     sides = (ours, theirs)
     states = [side.init_state(initial) for side in sides]
