@@ -58,13 +58,24 @@ def pytest_sessionstart() -> None:
         os.environ[QUICK] = "yes"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def unoptimised_training() -> Iterator[None]:
+    """The same for the steps of training in this process, those of a module's own fixtures, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "jax" in sys.modules:
+            from jax_impl import backend
+
+            patch.setitem(backend.OPTIONS, "cpu", UNOPTIMISED)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def unoptimised_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for the steps of training in this process, but where their rounding is judged."""
-    if request.node.get_closest_marker("optimised") is None and "jax" in sys.modules:
+def optimised_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps as users have them, where their rounding is judged."""
+    if request.node.get_closest_marker("optimised") and "jax" in sys.modules:
         from jax_impl import backend
 
-        monkeypatch.setitem(backend.OPTIONS, "cpu", UNOPTIMISED)
+        monkeypatch.delitem(backend.OPTIONS, "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -63,11 +63,9 @@ TRAININGS = {
 
 OF_LETTERS = replace(TRAINING, groups=(*TRAINING.groups[:1], ParameterGroup(("*characters.weight",), rate_factor=0.5)))
 OF_TASKS = {"translation": OF_LETTERS}  # whose tables of vectors have another name
-# Gradients of recurrent translators are smaller: some are above this norm, some below.
+# Gradients of recurrent translators and of some classifiers are smaller: some are above these norms, some below.
 TRAININGS |= dict.fromkeys(("Translator:plain", "Translator:additive"), replace(OF_LETTERS, clip_norm=0.35))
-TRAININGS["BertForSentenceClassification"] = replace(
-    TRAININGS["BertForSentenceClassification"], clip_norm=0.6
-)  # likewise
+TRAININGS |= {each: replace(TRAININGS[each], clip_norm=0.63 if "roberta" in each else 0.6) for each in CLASSIFIERS}
 
 # Each rule is run by one model; models not listed here, and all updates outside a run, use AdamW.
 OPTIMIZERS: dict[str, OptimizerConfig] = {

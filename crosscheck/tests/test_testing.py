@@ -91,7 +91,11 @@ def functions(ours, theirs):
 
 HINTS = {  # a pair, its inputs, and words from its hint
     "the other GELU": (lambda: pair_of(approximate=True), X, "D24 gelu"),
-    "an unknown mistake": (lambda: pair_of(power=1.01), X, "everything before this tensor agrees: check the code"),
+    "an unknown mistake": (
+        lambda: pair_of(power=jnp.array([1, 1.01, 0.99, 1.02, 1])),
+        X,
+        "everything before this tensor agrees: check the code",
+    ),
     "a gradient stopped": (
         lambda: pair_of(stop=jax.lax.stop_gradient),
         X,

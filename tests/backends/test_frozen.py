@@ -45,6 +45,9 @@ def make_backend(package: str, training: TrainingConfig = FREEZING, optimizer=OP
     return load_backend(package, model=MODEL, optimizer=optimizer, training=training, seed=3, dtype="float64")
 
 
+WITHOUT_EFFECT = "k_proj.bias"  # its gradient is rounding alone, and exactly 0 by some programs
+
+
 def batch_of(number: int):
     """Another batch each step, its last rows only there to fill it up."""
     batch = make_batch()
@@ -99,8 +102,9 @@ def test_frozen_weights_keep_their_bits_and_all_others_move(package, training):
     before, after = (
         in_group(backend.state_to_arrays(state), WEIGHTS) for state in (backend.init_state(), trained(backend))
     )
+    still = {name for name in before if before[name].tobytes() == after[name].tobytes()}
     assert OPTIMIZER.weight_decay > 0
-    assert {name for name in before if before[name].tobytes() == after[name].tobytes()} == frozen
+    assert {name for name in still if not name.endswith(WITHOUT_EFFECT)} == frozen
 
 
 @package

@@ -213,7 +213,7 @@ BAD = {  # what the one sentence must contain
     "locate: no steps": (["locate", "ReviewClassifierGRU", "--steps", "0"], "steps: expected at least 1, got 0"),
     "explain: unknown twin": (["explain", "Lineer"], "unknown twin 'Lineer': did you mean 'Linear'"),
     "explain: unknown fault": (["explain", "MLP", "--fault", "?"], r"unknown fault '\?': .* or one of \d+ others\?"),
-    "explain: unknown row": (["explain", "--divergence", "D99"], "unknown divergence 'D99': did you mean 'D"),
+    "explain: unknown row": (["explain", "--divergence", "D00"], "unknown divergence 'D00': did you mean 'D"),
     "explain: nothing": (["explain"], "expected either a twin or --divergence ID, such as"),
     "explain: both": (["explain", "MLP", "--divergence", "D18"], "expected either a twin or --divergence ID, such as"),
     "faults: unknown": (["check", "no-such", "--faults"], "unknown fault 'no-such'"),

@@ -12,6 +12,7 @@ from flax import nnx
 
 from experiments.porting.port import port
 from jax_impl import build as jax_build
+from jax_impl import orbax_folders
 from jax_impl import weight_files as jax_files
 from shared import checkpoint
 from shared.errors import IsogradError
@@ -44,7 +45,7 @@ def test_an_orbax_folder_of_ours_comes_back_without_a_note(orbax, tmp_path):
 
 
 def test_a_changed_number_in_an_orbax_folder_of_ours_is_named(arrays, orbax, monkeypatch, tmp_path):
-    read = jax_files._leaves
+    read = orbax_folders.read_leaves
 
     def changed(path):
         leaves = read(path)
@@ -53,7 +54,7 @@ def test_a_changed_number_in_an_orbax_folder_of_ours_is_named(arrays, orbax, mon
         leaves[place].reshape(-1).view(np.uint8)[0] ^= 1
         return leaves
 
-    monkeypatch.setattr(jax_files, "_leaves", changed)
+    monkeypatch.setattr(orbax_folders, "read_leaves", changed)
     with pytest.raises(IsogradError, match="is damaged: .+ changed since it was written"):
         port(orbax, tmp_path / "w.safetensors")
     assert not (tmp_path / "w.safetensors").exists()

@@ -13,25 +13,10 @@ from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 
 Place = tuple[str | int, ...]  # of a value in (args, kwargs): (0, 2) or ("dim",), deeper in tuples
-SIZES = (
-    "view",
-    "reshape",
-    "expand",
-    "zeros",
-    "ones",
-    "empty",
-    "repeat",
-    "unsqueeze",
-    "squeeze",
-    "to",
-    "size",
-    "__getitem__",
-    "__setitem__",
-    "new_zeros",
-    "new_ones",
-    "flatten",
-    "unflatten",
-)  # fmt: skip  whose numbers are shapes
+SIZES = (  # whose numbers are shapes
+    "view", "reshape", "expand", "zeros", "ones", "empty", "repeat", "unsqueeze", "squeeze", "to", "size",
+    "__getitem__", "__setitem__", "new_zeros", "new_ones", "flatten", "unflatten",
+)  # fmt: skip
 FAMILIES: tuple[tuple[str | None, ...], ...] = (
     ("constant", "reflect", "replicate", "circular"), ("zeros", "border", "reflection"), ("floor", "trunc", None),
     ("ij", "xy"), ("backward", "ortho", "forward"), ("valid", "same"), ("linear", "nearest", "area"),
