@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from crosscheck.faults.fault import Change
+from crosscheck.faults.fault import Change, TextChange
 from shared.errors import IsogradError
 
 FILES_THAT_IMPORT_ALL = ("torch_impl.backend", "jax_impl.backend")  # loaded first: later imports would keep the fault
@@ -53,13 +53,18 @@ def current_source(path: str) -> str:
 
 def changed_source(change: Change) -> str:
     """The source of the file with the change applied on top of those already planted."""
-    source = current_source(change.path)
-    if source.count(change.old) != 1:
+    return with_change(current_source(change.path), (change.old, change.new), change.path)
+
+
+def with_change(source: str, change: TextChange, path: str) -> str:
+    """A file's source with one text changed; raises IsogradError if that text does not occur exactly once."""
+    old, new = change
+    if source.count(old) != 1:
         raise IsogradError(
-            f"a fault changes {change.old!r} in {change.path}, expected exactly once but found "
-            f"{source.count(change.old)} times: fix the fault's row"
+            f"a fault changes {old!r} in {path}, expected exactly once but found {source.count(old)} times: "
+            "fix the fault's row"
         )
-    return source.replace(change.old, change.new)
+    return source.replace(old, new)
 
 
 def _replacements(change: Change) -> Iterator[tuple[Any, str, Any]]:

@@ -10,8 +10,7 @@ from types import ModuleType
 
 import shared.kernels
 from crosscheck.faults.fault import TextChange
-from crosscheck.faults.planting import ROOT
-from shared.errors import IsogradError
+from crosscheck.faults.planting import ROOT, with_change
 
 NAME = "shared.kernels.gru"
 FILE = ROOT / "shared" / "kernels" / "gru.py"
@@ -24,12 +23,8 @@ def planted_kernels(changes: Sequence[TextChange]) -> Iterator[None]:
     Raises IsogradError if a text to be changed does not occur exactly once.
     """
     source = FILE.read_text(encoding="utf-8")
-    for old, new in changes:
-        if source.count(old) != 1:
-            raise IsogradError(
-                f"a fault changes {old!r} in {FILE.name}, expected exactly once but found {source.count(old)} times"
-            )
-        source = source.replace(old, new)
+    for change in changes:
+        source = with_change(source, change, FILE.name)
     before = importlib.import_module(NAME)
     with tempfile.TemporaryDirectory() as folder:
         _install(_loaded(source, Path(folder) / FILE.name))
