@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from jax_impl.layers.linear import Linear
 from jax_impl.precision import at_least_float32
 
+ALIGNED_TOKENS = 8
+
 
 def init_qkv_proj(n_embd: int, *, rngs: nnx.Rngs) -> tuple[Linear, Linear, Linear]:
     """Three affine maps E -> E: for the queries, the keys and the values."""
@@ -63,6 +65,25 @@ def masked_softmax(scores: Float[Array, "*B"], mask: Shaped[Array, "*C"] | None,
     visible = mask != 0
     weights = jax.nn.softmax(jnp.where(visible, wide, jnp.finfo(wide.dtype).min), axis=axis)
     return jnp.where(visible, weights, 0.0).astype(scores.dtype)
+
+
+def aligned(
+    x: Float[Array, "B T E"], mask: Shaped[Array, "..."] | None
+) -> tuple[Float[Array, "B U E"], Shaped[Array, "..."] | None]:
+    """On a GPU, the tokens and their mask (B, T) with padding up to a multiple of 8, and as they are elsewhere.
+
+    Tensor cores read 8 numbers of bfloat16 at once: 257 tokens would take half as long again as 264.
+    """
+    missing = -x.shape[1] % ALIGNED_TOKENS
+    if missing == 0 or not on_a_gpu(x) or (mask is not None and mask.ndim > 2):
+        return x, mask
+    mask = jnp.ones(x.shape[:2], x.dtype) if mask is None else mask
+    return jnp.pad(x, ((0, 0), (0, missing), (0, 0))), jnp.pad(mask, ((0, 0), (0, missing)))
+
+
+def on_a_gpu(x: Shaped[Array, "..."]) -> bool:
+    """Whether products with this array run on a GPU."""
+    return jax.default_backend() != "cpu"
 
 
 def split_heads(x: Float[Array, "B T E"], n_heads: int) -> Float[Array, "B m T d"]:

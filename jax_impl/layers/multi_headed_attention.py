@@ -58,7 +58,9 @@ class MultiHeadedAttention(nnx.Module):
     def __call__(
         self, hidden_states: Float[Array, "B T E"], mask: Shaped[Array, "..."] | None = None
     ) -> Float[Array, "B T E"]:
+        n_tok = hidden_states.shape[1]
+        hidden_states, mask = attention.aligned(hidden_states, mask)
         queries = self.split_heads(self.q_proj(hidden_states))
         keys = self.split_heads(self.k_proj(hidden_states))
         values = self.split_heads(self.v_proj(hidden_states))
-        return self.out_proj(self.apply_attention(queries, keys, values, mask))
+        return self.out_proj(self.apply_attention(queries, keys, values, mask))[:, :n_tok]

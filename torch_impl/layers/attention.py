@@ -3,11 +3,14 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from torch_impl.layers.linear import Linear
 from torch_impl.precision import at_least_float32
+
+ALIGNED_TOKENS = 8
 
 
 def init_qkv_proj(n_embd: int) -> tuple[Linear, Linear, Linear]:
@@ -61,6 +64,25 @@ def masked_softmax(scores: Float[Tensor, "*B"], mask: Shaped[Tensor, "*C"] | Non
     visible = mask != 0
     weights = torch.softmax(torch.where(visible, wide, torch.finfo(wide.dtype).min), dim=axis)
     return torch.where(visible, weights, 0.0).to(scores.dtype)
+
+
+def aligned(
+    x: Float[Tensor, "B T E"], mask: Shaped[Tensor, "..."] | None
+) -> tuple[Float[Tensor, "B U E"], Shaped[Tensor, "..."] | None]:
+    """On a GPU, the tokens and their mask (B, T) with padding up to a multiple of 8, and as they are elsewhere.
+
+    Tensor cores read 8 numbers of bfloat16 at once: 257 tokens would take half as long again as 264.
+    """
+    missing = -x.shape[1] % ALIGNED_TOKENS
+    if missing == 0 or not on_a_gpu(x) or (mask is not None and mask.ndim > 2):
+        return x, mask
+    mask = x.new_ones(x.shape[:2]) if mask is None else mask
+    return F.pad(x, (0, 0, 0, missing)), F.pad(mask, (0, missing))
+
+
+def on_a_gpu(x: Shaped[Tensor, "..."]) -> bool:
+    """Whether products with this tensor run on a GPU."""
+    return x.is_cuda
 
 
 def split_heads(x: Float[Tensor, "B T E"], n_heads: int) -> Float[Tensor, "B m T d"]:
