@@ -60,6 +60,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
     "shared/data/words.py": (f"{DATA}/test_words_and_characters.py",),
     "shared/data/characters.py": (f"{DATA}/test_words_and_characters.py",),
     "shared/tasks/generation.py": (f"{TWINS}/test_generation.py",),
+    "shared/gru_plan.py": (f"{DATA}/test_gru_plan.py", f"{BACKENDS}/test_implementations.py"),
     "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),
     "shared/data/batches.py": (f"{DATA}/test_data_batches.py",),
     "shared/data/bpe.py": (f"{DATA}/test_bpe.py",),
