@@ -77,7 +77,7 @@ class Shadows(TorchDispatchMode):
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if parts := parts_of(operation, args):
+        if parts := parts_of(operation, args, kwargs):
             with self:
                 return parts(*args, **kwargs)
         written = _written(operation, args, kwargs)

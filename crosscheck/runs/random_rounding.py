@@ -37,15 +37,16 @@ class RandomRounding(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if parts := parts_of(operation, args):
-            with self:
-                return parts(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         name = operation._schema.name.removeprefix("aten::")
         if name in EXACT or operation.is_view or operation._schema.is_mutable:
-            return operation(*args, **(kwargs or {}))
+            return operation(*args, **kwargs)
+        if parts := parts_of(operation, args, kwargs):
+            with self:
+                return parts(*args, **kwargs)
         written = WRITTEN.get(name, ())
         moved = [arg if place in written else _map_tensors(self.moved, arg) for place, arg in enumerate(args)]
-        return _map_tensors(self.moved, operation(*moved, **(kwargs or {})))
+        return _map_tensors(self.moved, operation(*moved, **kwargs))
 
     def moved(self, x: Tensor) -> Tensor:
         """x with every entry moved randomly by about its roundoff; integers and booleans are unchanged."""

@@ -199,6 +199,40 @@ DISGUISES = [
     "assert np.percentile(gap, 99) < 1e-3",
     "assert gap < np.median(gaps) * 1000",
 ]
+# Fewer digits by another name, a part of what a number is stored as, and numbers that a call makes of literals.
+MORE_DISGUISES = [
+    "assert set((a * 1e3).astype(int)) == set((b * 1e3).astype(int))",
+    "assert a.astype(int) == b.astype(int)",
+    "assert int(a) == int(b)",
+    "assert np.fix(gap * 1000) == 0",
+    "assert Decimal(a).normalize(Context(prec=4)) == Decimal(b).normalize(Context(prec=4))",
+    "assert np.array_equal(a.view('i4') // 256, b.view('i4') // 256)",
+    "assert np.frexp(a)[1] == np.frexp(b)[1]",
+    "assert a.tobytes()[1:] == b.tobytes()[1:]",
+    "assert a.hex()[:6] == b.hex()[:6]",
+    "assert np.unpackbits(a.view(np.uint8))[:9].tolist() == np.unpackbits(b.view(np.uint8))[:9].tolist()",
+    "assert struct.pack('e', a) == struct.pack('e', b)",
+    "assert array.array('f', [a]) == array.array('f', [b])",
+    "assert np.array(a, 'f2') == np.array(b, 'f2')",
+    "assert np.asarray(a, dtype='float16').tolist() == np.asarray(b, dtype='float16').tolist()",
+    "assert np.single(a) == np.single(b)",
+    "assert lax.reduce_precision(a, 5, 3) == lax.reduce_precision(b, 5, 3)",
+    "np.set_printoptions(precision=3)\nassert str(a) == str(b)",
+    "pd.testing.assert_frame_equal(a, b)",
+    "assert np.median(gap) == 0",
+    "assert np.count_nonzero(a != b) < 5",
+    "assert (a != b).sum() <= a.size // 100",
+    "assert interval(0, 1e-3).contains(gap)",
+    "assert gap.between(0, 1e-3).all()",
+    "assert gap <= np.fromstring('1e-3', sep=' ')",
+    "assert gap <= ast.literal_eval('1e-3')",
+    "assert gap <= np.finfo('f2').tiny",
+    "assert gap <= np.logspace(-5, -3, 3)[0]",
+    "assert gap <= functools.reduce(operator.mul, [0.1] * 3)",
+    "assert gap <= next(iter([1e-3]))",
+    "assert gap <= (lambda: 1e-3)()",
+    "assert gap <= {1e-3}.pop()",
+]
 NAMES = [
     "TOL: float = 1e-4\nassert gap <= TOL",
     "STEPS, TOL = 5, 1e-4\nassert gap <= TOL",
@@ -222,7 +256,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("source", CALLS + COMPARISONS + BYPASSES + DISGUISES + NAMES)
+@pytest.mark.parametrize("source", CALLS + COMPARISONS + BYPASSES + DISGUISES + MORE_DISGUISES + NAMES)
 def test_the_checker_reports(source):
     found = literal_tolerances(source)
     assert found
@@ -267,6 +301,8 @@ def test_the_checker_reports(source):
         "assert 0 < np.count_nonzero(moved) < moved.size",
         "assert np.array_equal(narrow, wide.astype(np.float16))",
         "assert (a + 1 == b + 1).all()",
+        "assert np.count_nonzero(a != b) > 0",
+        "assert int(text) == 3",
         "gap = gap\nassert gap < other",
         "'assert abs(a - b) < 1e-5'",
     ],

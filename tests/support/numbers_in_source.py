@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 from bound_names import Bindings
 
-SPACINGS = {"finfo", "eps", "epsilon", "resolution", "spacing", "nextafter", "float_info"}
+SPACINGS = {
+    "finfo", "eps", "epsilon", "resolution", "spacing", "nextafter", "float_info", "tiny", "smallest_normal",
+    "smallest_subnormal",
+}  # fmt: skip
 BOUND = re.compile(r"roundings?(_|$)|unit_roundoff$")  # functions of bounds.py, and of the criterion
 MODULES = {"np", "numpy", "jnp", "torch", "math", "operator"}
 LIBRARIES = MODULES | {
@@ -30,13 +33,14 @@ LIBRARIES = MODULES | {
 BUILT_IN = {"divmod", "eval", "float", "hypot", "int", "pow", "round"}  # functions of Python that make numbers
 PASSING_ON = {
     "abs", "all", "any", "array", "asarray", "bool", "count_nonzero", "Decimal", "dict", "float", "float16", "float32",
-    "float64", "Fraction", "full_like", "max", "maximum", "min", "minimum", "param", "SimpleNamespace", "sorted", "sum",
-    "tensor",
+    "float64", "Fraction", "full_like", "iter", "max", "maximum", "min", "minimum", "next", "param", "reduce",
+    "SimpleNamespace", "sorted", "sum", "tensor",
 }  # fmt: skip
 CHOOSING = {
     "max", "min", "maximum", "minimum", "fmax", "fmin", "sorted", "clip", "clamp", "sign", "signbit", "heaviside",
 }  # fmt: skip
 COUNTING = {"len", "count", "index", "arange", "range", "integers", "permutation", "bit_length", "count_nonzero"}
+WRITTEN_OUT = {"fromstring", "literal_eval", "logspace", "geomspace"}  # functions that make numbers of literals
 DATA = {"eye", "full", "linspace", "normal", "ones", "uniform", "zeros"}
 SIZES = {"size", "ndim", "shape", "st_size"}
 COUNTERS = {"step", "epoch"}  # keys of a run's records
@@ -91,7 +95,9 @@ def is_a_number_in_disguise(call: ast.Call) -> bool:
     owner = last_name(call.func.value) if isinstance(call.func, ast.Attribute) else ""
     parts = [part for arg in call.args for part in ast.walk(arg)]
     texts = any(isinstance(part, ast.Constant) and re.search(r"\d", str(part.value)) for part in parts)
-    makes_numbers = owner in {"math", "float", "json"} or last_name(call) in BUILT_IN | PASSING_ON
+    makes_numbers = (
+        owner in {"math", "float", "json", "struct"} or last_name(call) in BUILT_IN | PASSING_ON | WRITTEN_OUT
+    )
     is_of_texts = any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts)
     is_written = texts and not any(isinstance(part, ast.Name | ast.Call) for part in parts)
     return is_written and makes_numbers and (is_of_texts or last_name(call) not in PASSING_ON)
@@ -104,6 +110,8 @@ def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]
             return known.get(name, []), without(known, name)
         case ast.Attribute(attr=name, value=value):
             return [*known.get(f".{name}", []), value], without(known, f".{name}")
+        case ast.Call(func=ast.Lambda(body=inner)):
+            return [inner], known
         case ast.Call(func=function, args=args):
             name = last_name(node)
             receiver = [function.value] if isinstance(function, ast.Attribute) else []
@@ -118,6 +126,8 @@ def followed(node: ast.expr, known: Bindings) -> tuple[list[ast.expr], Bindings]
         case ast.IfExp(body=body, orelse=otherwise):
             return [body, otherwise], known
         case ast.BoolOp(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
+            return parts, known
+        case ast.Set(elts=parts):
             return parts, known
     return [], known
 

@@ -34,12 +34,20 @@ from numbers_in_source import (
     reached,
 )
 
-CLOSE = re.compile(r"(all|is|assert)_?close$|almost_?equal|approx(_equal)?$|gradcheck$|check_grads$|ulp$", re.I)
+CLOSE = re.compile(
+    r"(all|is|assert)_?close$|almost_?equal|approx(_equal)?$|gradcheck$|check_grads$|ulp$|set_printoptions$|"
+    r"assert_(frame|series|index)_equal$",
+    re.I,
+)
 TOLERANCE = re.compile(r"(^|_)([ar]?tol|tolerance)$", re.I)
 COMPARING = re.compile(r"(assert|_)?(_array)?_*([lg][te]|less|greater)(_?equal)?_*$", re.I)
-ROUNDING = {"round", "round_", "around", "rint", "trunc", "quantize", "floor", "ceil"}
+ROUNDING = {"round", "round_", "around", "rint", "trunc", "fix", "quantize", "normalize", "floor", "ceil"}
 EQUAL = re.compile(r"(assert_)?(array_)?equal$|array_equal$|allequal$")
-SHORT = {"half", "bfloat16", "float16", "float32", "Float16", "int8"}
+SHORT = {"half", "bfloat16", "float16", "float32", "Float16", "int8", "single", "f2", "f4", "e", "f", "<e", "<f"}
+HOLDING = {"contains", "between"}  # methods that compare with both of their arguments
+MIDDLE = {"median", "nanmedian", "mode", "trim_mean"}  # which say nothing of half of the entries
+SHORTENING = {"pack", "reduce_precision", "create_decimal"}  # functions that leave out digits
+PARTS = {"hex", "tobytes", "unpackbits", "frexp", "modf", "decompose"}  # a number in pieces, of which one is compared
 MOST_DIGITS = 6  # of a number that may be added to both sides
 INTEGERS = {"int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "long"}
 DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
@@ -93,6 +101,8 @@ def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
         yield from (f"decides by integers made of {number}" for number in scaled(decided, known))
     for decided in truths(node):
         yield from (f"decides by a function of {number}" for number in in_libraries(decided, known))
+        calls = (part for part in reached(decided, known) if isinstance(part, ast.Call) and last_name(part) in MIDDLE)
+        yield from (f"{last_name(call)} leaves out half of the entries" for call in calls)
     match node:
         case ast.Compare(left=left, comparators=[right], ops=[ast.Eq() | ast.NotEq()]):
             yield from said_of_digits((left, right), known)
@@ -131,16 +141,30 @@ def said_of_halves(node: ast.AST) -> Iterator[str]:
             yield from (f"compares with {number}" for other in others for number in numbers(other, {}))
         case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Call(args=args)]):
             yield from (f"compares with {ast.unparse(arg)}" for arg in args if is_fraction(arg))
+        case ast.Call(func=ast.Attribute(attr=name)) if name in HOLDING:
+            yield from (f"compares with {ast.unparse(part)}" for part in ast.walk(node) if is_fraction(part))
 
 
 def said_of_order(sides: list[ast.expr], known: Bindings) -> Iterator[str]:
     """Counts may be compared with counts, draws with probabilities, and anything with zero."""
     if any(last_name(side) in DRAWS for side in sides):
         return
+    if not any(number_of(side) == 0 for side in sides) and any(counts_differences(side) for side in sides):
+        yield "lets some entries differ"
     counted = [side for side in sides if is_count(side, known) and not is_fixed(side, known)]
     in_calls = not any(number_of(side) == 0 for side in sides)
     found = (number for side in sides if side not in counted for number in numbers(side, known, in_calls))
     yield from (f"compares with {number}" for number in found if not (counted and number.isdigit()))
+
+
+def counts_differences(node: ast.expr) -> bool:
+    """True for the number of entries at which two arrays differ."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="count_nonzero"), args=[ast.Compare(ops=[ast.NotEq()])]):
+            return True
+        case ast.Call(func=ast.Attribute(attr="sum", value=ast.Compare(ops=[ast.NotEq()]))):
+            return True
+    return False
 
 
 def said_of_equal(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterator[str]:
@@ -161,9 +185,11 @@ def said_of_digits(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterato
         yield "compares in a shorter dtype"
     if all(is_cut(side) for side in sides):
         yield "compares some of the digits"
+    if all(is_whole_part(side) for side in sides):
+        yield "compares without the fraction"
     for part in (part for side in sides for part in reached(side, known)):
         match part:
-            case ast.BinOp(left=left, op=ast.RShift() | ast.BitAnd()) if is_view(left):
+            case ast.BinOp(left=left, op=ast.RShift() | ast.BitAnd() | ast.FloorDiv()) if is_view(left):
                 yield "compares some of the bits"
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
                 numbers_added = (number for side in (left, right) if (number := number_of(side)))
@@ -177,15 +203,39 @@ def said_of_digits(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterato
 
 def is_shortened(node: ast.expr) -> bool:
     """True for a cast to fewer digits."""
-    words = [node.func, *node.args] if isinstance(node, ast.Call) else []
-    return any(last_name(word) in SHORT or (isinstance(word, ast.Constant) and word.value in SHORT) for word in words)
+    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+    words = [word for call in calls for word in (call.func, *call.args, *(named.value for named in call.keywords))]
+    return any(
+        last_name(word) in SHORT | SHORTENING or (isinstance(word, ast.Constant) and word.value in SHORT)
+        for word in words
+    )
 
 
 def is_cut(node: ast.expr) -> bool:
-    """True for the first letters of a number's text."""
+    """True for the first letters of a number's text, and for a part of its bits or of its decimal form."""
+    inside = [part for part in ast.walk(node) if isinstance(part, ast.Subscript)]
+    return any(
+        isinstance(part.value, ast.Call)
+        and (last_name(part.value) in PARTS or (last_name(part.value) in {"str", "repr"} and _is_slice(part)))
+        for part in inside
+    )
+
+
+def _is_slice(part: ast.Subscript) -> bool:
+    return isinstance(part.slice, ast.Slice)
+
+
+def is_whole_part(node: ast.expr) -> bool:
+    """True for what is made an integer, and may have lost a fraction."""
     match node:
-        case ast.Subscript(value=ast.Call(func=ast.Name(id="str" | "repr")), slice=ast.Slice()):
-            return True
+        case ast.Call(func=ast.Name(id="int"), args=[inner]):
+            return not isinstance(inner, ast.Constant)
+        case ast.Call(func=ast.Attribute(attr="astype" | "to" | "type"), args=[dtype]):
+            return is_integer(dtype)
+        case ast.Call(func=ast.Attribute(attr="tolist", value=inner), args=[]):
+            return is_whole_part(inner)
+        case ast.Call(func=ast.Name(id="set" | "sorted" | "list" | "tuple"), args=[inner]):
+            return is_whole_part(inner)
     return False
 
 

@@ -1,5 +1,7 @@
 """How often the noise rule alarms without a mistake, and gradients of 0 in theory, whose noise it must know."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from bounds import is_rare, is_share
 
 from crosscheck.criterion import DRAWS, NOISE_RATIO, movement, norm, prove, unit_roundoff
 from crosscheck.judging.false_alarms import are_open, is_open, rate, rate_of_one_tensor
-from crosscheck.recording.rounding.taken_apart import APART
+from crosscheck.recording.rounding.taken_apart import APART, OTHERWISE, parts_of
 from crosscheck.recording.shadows import Shadows, read
 from crosscheck.runs.random_rounding import RandomRounding
 
@@ -82,10 +84,27 @@ CALLS = {
     "_softmax_backward_data": (X, X.softmax(1), 1, torch.float64),
     "_log_softmax": (X, 1, False),
     "_log_softmax_backward_data": (X, X.log_softmax(1), 1, torch.float64),
+    "_fused_adamw_": ([X], [X.sin()], [X.cos()], [X.abs()], [], [torch.tensor(3.0)]),
 }
+ADAMW = {"lr": 0.1, "beta1": 0.7, "beta2": 0.8, "weight_decay": 0.3, "eps": 0.2, "amsgrad": False, "maximize": False}
+
+
+def made(operation, function):
+    """What a function returns, or writes in place, where it is called as the operation is."""
+    arguments = copy.deepcopy(CALLS[operation.overloadpacket.__name__])
+    options = ADAMW if operation._schema.is_mutable else {}
+    found = function(*arguments, **options)
+    return [found] if found is not None else [tensors[0] for tensors in arguments[:1] + arguments[2:4]]
 
 
 @pytest.mark.parametrize("operation", APART, ids=lambda operation: operation.overloadpacket.__name__)
 def test_the_parts_of_an_operation_do_what_it_does(operation):
-    arguments = CALLS[operation.overloadpacket.__name__]
-    assert prove(APART[operation](*arguments).numpy(), operation(*arguments).numpy(), 0.0).agrees
+    for ours, theirs in zip(made(operation, APART[operation]), made(operation, operation), strict=True):
+        assert prove(ours.numpy(), theirs.numpy(), 0.0).agrees
+
+
+@pytest.mark.parametrize("option", OTHERWISE)
+def test_an_option_that_the_parts_leave_out_keeps_the_operation_whole(option):
+    operation = torch.ops.aten._fused_adamw_.default
+    assert parts_of(operation, CALLS["_fused_adamw_"], ADAMW) is APART[operation]
+    assert parts_of(operation, CALLS["_fused_adamw_"], {**ADAMW, option: True}) is None

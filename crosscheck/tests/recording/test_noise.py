@@ -128,6 +128,19 @@ def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():
     assert all(abs(each.mean() - exact.mean()) > roundings(1, "bfloat16") * exact.mean() / len(moved) for each in moved)
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+def test_the_moments_of_a_fused_optimiser_move_by_their_own_roundings_alone(decay):
+    weights, gradients, *moments = X.float(), X.float() + 5, torch.zeros(3, 4), torch.zeros(3, 4)
+    options = {"beta1": decay, "beta2": decay, "lr": 0.1, "weight_decay": 0.1, "eps": 0.1}
+    with Shadows(torch.float32, RUNS):
+        lists = ([each] for each in (weights, gradients, *moments))
+        torch._fused_adamw_(*lists, [], [torch.ones(())], **options, amsgrad=False, maximize=False)
+        found = [read(each) for each in moments]
+    for exact, *moved in found:
+        sizes = [criterion.difference(each, exact) / criterion.norm(exact) for each in moved]
+        assert 0 < min(sizes) < max(sizes) < roundings(2, "float32")
+
+
 @pytest.mark.parametrize("name", ["relu", "masked_fill", "views"])
 def test_a_gradient_that_is_handed_on_is_not_rounded(name):
     def gradient(x: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,9 @@ from shared.registry import TWINS
 from torch_impl.weights import to_arrays
 
 EVAL, TRAIN = (Options(np.dtype("float64"), train=train) for train in (False, True))
-WITH_DROPOUT = [name for name, twin in TWINS.items() if not twin.function and twin.arguments.get("dropout")]
+WITH_DROPOUT = [
+    name for name, twin in TWINS.items() if any(twin.arguments[of] for of in twin.arguments if "dropout" in of)
+]
 
 
 def marks_of(name):

@@ -1,0 +1,63 @@
+"""How a launch of the kernels of a GRU layer is cut: all rows and columns once, memory for all that programs swap."""
+
+import itertools
+
+import pytest
+
+from shared.gru_plan import KEPT, ON_CHIP, STREAMED, Plan, plan_for
+
+MANY = 10**9  # multiprocessors
+SIZES = (1, 15, 16, 17, 100, 256, 257, 512, 513, 1500, 2048)
+CASES = list(itertools.product(("forward", "backward"), (1, 16, 33, 200), (1, 2), SIZES, (2, 4)))
+
+
+def made(way="forward", batch_size=33, directions=2, hidden_size=100, itemsize=2, processors=MANY, steps=7):
+    return plan_for(way, batch_size, steps, directions, hidden_size, itemsize, processors)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_row_and_column_has_one_program(case):
+    plan = made(*case)
+    assert {row // plan.cut.rows for row in range(plan.batch_size)} == set(range(plan.groups))
+    assert {column // plan.cut.columns for column in range(plan.width)} == set(range(plan.slices))
+    assert plan.programs == plan.directions * plan.groups * plan.slices
+    whole = 1 << (plan.hidden_size - 1).bit_length()
+    assert plan.width == (-(-plan.hidden_size // chunk) * chunk if (chunk := plan.cut.chunk) else max(32, whole))
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=str)
+def test_what_programs_swap_has_its_memory(case):
+    plan = made(*case)
+    all_groups = plan.directions * plan.groups
+    assert plan.counters == 32 * (1 + all_groups)  # the ticket, then a counter a group, 128 bytes apart
+    assert plan.states == (2, all_groups, plan.cut.rows, plan.width)
+    assert plan.partial_sums == (2, all_groups, plan.slices, plan.cut.rows, plan.width)
+    assert plan.numbers == (plan.batch_size, plan.steps, plan.groups)
+
+
+@pytest.mark.parametrize("way", KEPT)
+@pytest.mark.parametrize(("hidden_size", "itemsize", "streams"), [(512, 2, False), (513, 2, True), (16, 4, True)])
+def test_weights_stay_on_the_chip_if_they_are_short_and_few(way, hidden_size, itemsize, streams):
+    assert ON_CHIP == 512
+    assert bool(made(way, hidden_size=hidden_size, itemsize=itemsize).cut.chunk) == streams
+
+
+@pytest.mark.parametrize("way", KEPT)
+@pytest.mark.parametrize(("hidden_size", "itemsize", "cuts"), [
+    (256, 2, {way: KEPT[way][256] for way in KEPT}), (512, 2, {way: KEPT[way][512] for way in KEPT}), (512, 4, STREAMED)
+])  # fmt: skip
+def test_the_first_cut_whose_programs_fit_is_taken_or_else_the_last(way, hidden_size, itemsize, cuts):
+    def cut(processors):
+        return made(way, hidden_size=hidden_size, itemsize=itemsize, processors=processors)
+
+    needed = made(way, hidden_size=hidden_size, itemsize=itemsize).programs
+    assert cut(needed).cut == cuts[way][0]
+    assert cut(needed - 1).cut == cuts[way][1]
+    assert cut(1).cut == cuts[way][-1]
+
+
+def test_numbers_of_64_bits_count_what_32_bits_can_not():
+    plan = Plan(2**10, 2**10, 1, 2**9, 2**9, KEPT["forward"][512][0])  # 2**31 numbers
+    assert plan.constants["WIDE"]
+    assert not Plan(2**10, 2**10 - 1, 1, 2**9, 2**9, plan.cut).constants["WIDE"]
+    assert Plan(2**10, 2**9, 2, 2**9, 2**9, plan.cut).constants["WIDE"]

@@ -1,0 +1,69 @@
+"""Masked language modelling: what is hidden, what is shown in its place, in which order, and how it is scored."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crosscheck.criterion import prove
+from experiments.catalogue import find_experiment
+from shared.tasks.masked_language_modelling import ENDS, HiddenTokens, MaskedLanguageModelling, Pieces
+from shared.tasks.task import Scored
+
+TASK = MaskedLanguageModelling()
+LENGTH, BATCH, WINDOWS = 12, 4, 50
+SMALL = replace(find_experiment("mlm-pydoc-small"), length=LENGTH, batch_size=BATCH)
+SPECIAL = {"[CLS]": 3, "[SEP]": 4, "[MASK]": 5}
+SIZE = 12
+IDS = np.random.default_rng(0).integers(6, SIZE, WINDOWS * (LENGTH - ENDS)).astype(np.int32)
+
+
+class Codec:
+    """Ids from 6 on are of ordinary tokens."""
+
+    vocabulary_size = SIZE
+    special = staticmethod(SPECIAL.__getitem__)
+
+
+def joined(name, number=0, shuffle=False):
+    """The rows of an epoch's windows."""
+    batches = HiddenTokens(SMALL, IDS, Codec, number, shuffle).start_at(0)
+    return np.concatenate([batch[name] for batch in batches])[:WINDOWS]
+
+
+def test_a_hidden_token_is_replaced_by_any_of_the_vocabulary():
+    ids, labels = (np.concatenate([joined(name, number) for number in range(30)]) for name in ("ids", "labels"))
+    assert set(ids[ids != labels]) - set(SPECIAL.values()) == set(range(SIZE)) - set(SPECIAL.values())
+
+
+def test_every_epoch_hides_other_tokens_of_the_same_window():
+    assert np.array_equal(joined("labels", 0), joined("labels", 1))
+    assert not np.array_equal(joined("weights", 0), joined("weights", 1))
+
+
+def test_training_reads_all_windows_in_an_order_of_each_epoch_and_validation_in_theirs():
+    rows = IDS.reshape(WINDOWS, -1).tolist()
+    orders = [joined("labels", number, shuffle)[:, 1:-1].tolist() for number in (0, 1) for shuffle in (False, True)]
+    assert orders[0] == orders[2] == rows
+    assert sorted(orders[1]) == sorted(orders[3]) == sorted(rows)
+    assert orders[1] != rows
+    assert orders[1] != orders[3]
+
+
+def test_the_baseline_counts_every_token_once_more():
+    pieces = Pieces(None, Codec, {"train": np.array([7, 7, 7, 8]), "validation": np.array([7, 8, 9])})
+    rates = np.array([4, 2, 1]) / (4 + SIZE)
+    found = pieces.baseline()
+    assert prove(np.array(found["perplexity"]), np.exp(-np.log(rates).mean()), 0.0).agrees
+    assert found["accuracy"] == 1 / 3
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_hidden_tokens_alone_are_scored(is_right):
+    (batch, *_) = HiddenTokens(SMALL, IDS, Codec, 0, False).start_at(0)
+    hidden = batch["weights"] > 0
+    predictions = np.where(hidden == is_right, batch["labels"], 0)
+    losses = np.where(hidden, 2.0, 100.0)
+    found = TASK.metrics(SMALL, [Scored(batch, losses, predictions), Scored(batch, losses, predictions)])
+    assert found["accuracy"] == is_right
+    assert prove(np.array(found["perplexity"]), np.exp(2.0), 0.0).agrees
