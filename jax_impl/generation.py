@@ -138,7 +138,8 @@ def draw(probabilities: Float[Array, "B V"], uniforms: Float[Array, "B"]) -> Int
 
 def _likeliest(logits: Float[Array, "B V"]) -> Int[Array, "B"]:
     """`predicted_classes`, in two sweeps that XLA vectorises on a CPU, where its argmax goes number by number."""
-    best = (logits == logits.max(axis=-1, keepdims=True)) | jnp.isnan(logits)
+    scores = jnp.where(jnp.isnan(logits), jnp.inf, logits)  # NaN is the largest, too
+    best = scores == scores.max(axis=-1, keepdims=True)
     return jnp.where(best, jnp.arange(logits.shape[-1]), logits.shape[-1]).min(axis=-1).astype(jnp.int32)
 
 
