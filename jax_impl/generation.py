@@ -11,12 +11,12 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jax_impl.losses import predicted_classes
 from jax_impl.precision import at_least_float32
 from jax_impl.weights import to_numpy
 from shared.tasks.generation import Decoding, plan
 
 Cache = list[Any]  # what a model keeps of the tokens before, as its `empty_cache` makes it
+State = tuple[Array, Array, Cache | None, Array]  # tokens, finished rows, cache, newest tokens
 
 
 def generate(
@@ -52,15 +52,18 @@ def generate(
         vocabulary_size=config.vocabulary_size,
         context=config.sequence_length,
     )
-    read, place = _reader(module), np.asarray  # rows on the host cost no program of their own
-    tokens, ends, uniforms = place(start.tokens), place(start.lengths), place(start.uniforms)
-    past, finished = None, place(np.zeros(len(start.lengths), bool))
-    for step in range(steps):
-        keeps = start.keeps_cache(step)
-        size = start.cache_size if keeps else start.width(step)
-        past = past if keeps else None
-        logits, past = read(tokens, ends + step, past, width=start.width(step), size=size)
-        tokens, finished, new = write_token(tokens, finished, ends + step, logits, uniforms[step], decoding=decoding)
+    run = _runner(module)
+    tokens, past, finished = start.tokens, None, np.zeros(len(start.lengths), bool)
+    for stretch in start.stretches(step_by_step=on_token is not None):
+        first, last, keeps = stretch.start, stretch.stop, start.keeps_cache(stretch.start)
+        tokens, finished, past, new = run(
+            (tokens, finished, past if keeps else None),
+            (first, last, start.lengths, start.uniforms),
+            decoding=decoding,
+            keeps=keeps,
+            width=start.width(first),
+            size=start.size(first),
+        )
         if on_token is not None:
             on_token(to_numpy(new))
         if stop is not None and to_numpy(finished).all():
@@ -84,7 +87,6 @@ def next_logits(
     return module.logits(x[rows, ends - 1 - first]), past
 
 
-@functools.partial(jax.jit, static_argnames="decoding", donate_argnames="tokens")
 def write_token(
     tokens: Int[Array, "B L"],
     finished: Bool[Array, "B"],
@@ -104,7 +106,7 @@ def write_token(
 def choose(logits: Float[Array, "B V"], uniforms: Float[Array, "B"], decoding: Decoding) -> Int[Array, "B"]:
     """The likeliest token, or one drawn by a uniform number."""
     if decoding.temperature is None:
-        return predicted_classes(logits)
+        return _likeliest(logits)
     scores = at_least_float32(logits) / decoding.temperature
     if decoding.top_k is not None:
         scores = keep_top_k(scores, decoding.top_k)
@@ -134,19 +136,40 @@ def draw(probabilities: Float[Array, "B V"], uniforms: Float[Array, "B"]) -> Int
     return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).astype(jnp.int32)
 
 
-def _reader(module: nnx.Module) -> Callable[..., tuple[Array, Cache]]:
-    """`next_logits` of the module in eval mode, compiled once for each structure of a model and each width and size."""
+def _likeliest(logits: Float[Array, "B V"]) -> Int[Array, "B"]:
+    """`predicted_classes`, in two sweeps that XLA vectorises on a CPU, where its argmax goes number by number."""
+    scores = jnp.where(jnp.isnan(logits), jnp.inf, logits)  # NaN is the largest, too
+    best = scores == scores.max(axis=-1, keepdims=True)
+    return jnp.where(best, jnp.arange(logits.shape[-1]), logits.shape[-1]).min(axis=-1).astype(jnp.int32)
+
+
+def _runner(module: nnx.Module) -> Callable[..., State]:
+    """Steps of the module in eval mode, compiled once for each structure of a model and each width and size."""
     graph, state = nnx.split(module)
     weights, structure = jax.tree.flatten(state)
     return functools.partial(_compiled(graph, structure), weights)
 
 
 @functools.cache
-def _compiled(graph: Any, structure: Any) -> Callable[..., tuple[Array, Cache]]:
-    @functools.partial(jax.jit, static_argnames=("width", "size"), donate_argnames="past")
-    def read(weights, tokens, ends, past, *, width, size):
+def _compiled(graph: Any, structure: Any) -> Callable[..., State]:
+    @functools.partial(jax.jit, static_argnames=("decoding", "keeps", "width", "size"), donate_argnames="state")
+    def run(weights, state, others, *, decoding, keeps, width, size):
+        (tokens, finished, past), (first, last, ends, uniforms) = state, others
         module = nnx.merge(graph, jax.tree.unflatten(structure, weights))
         module.eval()
-        return next_logits(module, tokens, ends, past, width, size)
 
-    return read
+        def goes_on(state):
+            step, _, finished, *_ = state
+            return (step < last) & ~(finished.all() & (decoding.stop is not None))
+
+        def advance(state):
+            step, tokens, finished, past, _ = state
+            logits, grown = next_logits(module, tokens, ends + step, past, width, size)
+            tokens, finished, new = write_token(tokens, finished, ends + step, logits, uniforms[step], decoding)
+            return step + 1, tokens, finished, grown if keeps else None, new
+
+        begin = first, tokens, finished, past, tokens[:, 0]
+        begins_cache = keeps and past is None
+        return (advance(begin) if begins_cache else jax.lax.while_loop(goes_on, advance, begin))[1:]
+
+    return run

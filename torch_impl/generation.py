@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from shared.tasks.generation import Decoding, plan
 from torch_impl.losses import predicted_classes
+from torch_impl.one_token import OneTokenStep, can_pack
 from torch_impl.precision import at_least_float32
 from torch_impl.recorded import Recording
 from torch_impl.weights import to_numpy
 
+STRETCH = 256  # logits
 Cache = list[Any]  # what a model keeps of the tokens before, as its `empty_cache` makes it
 
 
@@ -58,9 +60,8 @@ def generate(
         past, finished = None, place(np.zeros(len(start.lengths), bool))
         for step in range(steps):
             keeps = start.keeps_cache(step)
-            size = start.cache_size if keeps else start.width(step)
             past = past if keeps else None
-            logits, past = read(tokens, ends + step, past, width=start.width(step), size=size)
+            logits, past = read(tokens, ends + step, past, width=start.width(step), size=start.size(step))
             tokens, finished, new = write_token(
                 tokens, finished, ends + step, logits, uniforms[step], decoding=decoding
             )
@@ -107,7 +108,7 @@ def write_token(
 def choose(logits: Float[Tensor, "B V"], uniforms: Float[Tensor, "B"], decoding: Decoding) -> Int[Tensor, "B"]:
     """The likeliest token, or one drawn by a uniform number."""
     if decoding.temperature is None:
-        return predicted_classes(logits)
+        return _likeliest(logits)
     scores = at_least_float32(logits) / decoding.temperature
     if decoding.top_k is not None:
         scores = keep_top_k(scores, decoding.top_k)
@@ -137,22 +138,41 @@ def draw(probabilities: Float[Tensor, "B V"], uniforms: Float[Tensor, "B"]) -> I
     return (total <= uniforms[:, None] * total[:, -1:]).sum(-1).int()
 
 
-class _Reader:
-    """`next_logits` of a module; on a GPU, what reads a cache, whose memory `advance` changes, is one graph."""
+def _likeliest(logits: Float[Tensor, "B V"]) -> Int[Tensor, "B"]:
+    """`predicted_classes`; on a CPU, PyTorch finds the largest number quicker than its place, so that it is looked for
+    in one stretch alone, and in what is left over behind the last.
+    """
+    whole = logits.shape[-1] // STRETCH * STRETCH
+    if logits.is_cuda or not whole:
+        return predicted_classes(logits)
+    stretches = logits[:, :whole].unflatten(-1, (-1, STRETCH))
+    first = stretches.amax(-1).argmax(-1)
+    candidates = torch.cat([stretches[torch.arange(len(logits)), first], logits[:, whole:]], -1)
+    best = predicted_classes(candidates)
+    return torch.where(best < STRETCH, first * STRETCH, whole - STRETCH).int() + best
 
-    def __init__(self, read: Callable[..., tuple[Tensor, Cache]]):
-        self.read = read
-        self.past: Cache | None = None  # of the recording
-        self.recording: Recording | None = None
+
+class _Reader:
+    """`next_logits` of a module; what reads a cache, whose memory `advance` changes, is one graph on a GPU."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+        self.past: Cache | None = None
+        self.read_newest: Callable[[Tensor, Tensor], Tensor] | None = None  # of the past
 
     def __call__(self, tokens: Tensor, ends: Tensor, past: Cache | None, *, width: int, size: int) -> tuple[Any, Cache]:
-        read = functools.partial(self.read, past=past, width=width, size=size)
-        if past is None or not tokens.is_cuda:
-            return read(tokens, ends)
-        if self.recording is None or self.past is not past:
-            self.past = past
-            self.recording = Recording(lambda tokens, ends: read(tokens, ends)[0], (tokens, ends))
-        return self.recording(tokens, ends), past
+        if past is None:
+            return next_logits(self.module, tokens, ends, None, width, size)
+        if self.read_newest is None or self.past is not past:
+            self.past, read = past, self._reader_of_newest(past, size)
+            self.read_newest = Recording(read, (tokens, ends)) if tokens.is_cuda else read
+        return self.read_newest(tokens, ends), past
+
+    def _reader_of_newest(self, past: Cache, size: int) -> Callable[[Tensor, Tensor], Tensor]:
+        if not can_pack(self.module):
+            return lambda tokens, ends: next_logits(self.module, tokens, ends, past, 1, size)[0]
+        step = OneTokenStep(self.module, past)
+        return lambda tokens, ends: step(tokens, ends - 1)
 
 
 @contextmanager
@@ -161,7 +181,7 @@ def _evaluating(module: nn.Module) -> Iterator[Callable[..., tuple[Tensor, Cache
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
     try:
-        yield _Reader(functools.partial(torch.no_grad()(next_logits), module))
+        yield torch.inference_mode()(_Reader(module))
     finally:
         for layer, mode in modes.items():
             layer.training = mode

@@ -1,7 +1,7 @@
 """The sizes of a GPT, and the presets of minGPT and GPT-2."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from shared.configs.validation import check_choice, check_heads
 from shared.errors import IsogradError
@@ -69,6 +69,11 @@ class GPTConfig:
     @property
     def feed_forward_dim(self) -> int:
         return 4 * self.embed_dim if self.hidden_dim is None else self.hidden_dim
+
+    @property
+    def is_gpt2(self) -> bool:
+        """Whether nothing of an ablation is set."""
+        return all(getattr(self, field.name) == field.default for field in fields(self) if type(field.default) is str)
 
     @property
     def residual_deviation(self) -> float:

@@ -1,5 +1,6 @@
 """Generation of tokens, as far as the frameworks share it: settings, checks, buckets of lengths, random numbers."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +48,8 @@ class Plan:
 
     tokens: np.ndarray
     lengths: np.ndarray
-    uniforms: np.ndarray  # (steps, B) in [0, 1), of the shared random stream
+    steps: int
+    uniforms: np.ndarray  # (L, B) in [0, 1), of the shared random stream, a row for each step; the others are 0
     context: int
     with_cache: bool
 
@@ -55,10 +57,6 @@ class Plan:
     def longest(self) -> int:
         """The longest prompt."""
         return int(self.lengths.max())
-
-    @property
-    def cache_size(self) -> int:
-        return min(self.tokens.shape[1], self.context)
 
     def keeps_cache(self, step: int) -> bool:
         """Past the context every position moves, so that nothing of a cache holds."""
@@ -69,6 +67,20 @@ class Plan:
         if step > 0 and self.keeps_cache(step):
             return 1
         return min(bucket(self.longest + step), self.context)
+
+    def size(self, step: int) -> int:
+        """How many keys there is room for."""
+        return min(self.tokens.shape[1], self.context) if self.keeps_cache(step) else self.width(step)
+
+    def stretches(self, *, step_by_step: bool) -> list[range]:
+        """The steps in the order of time, cut where they begin to read otherwise, or after each."""
+
+        def reads(step: int) -> tuple[bool, int, int]:
+            begins_cache = step == 0 and self.keeps_cache(step)
+            return begins_cache, self.width(step), step if step_by_step else 0
+
+        groups = (list(group) for _, group in itertools.groupby(range(self.steps), reads))
+        return [range(group[0], group[-1] + 1) for group in groups]
 
 
 def plan(
@@ -86,7 +98,8 @@ def plan(
     room = np.pad(prompts, ((0, 0), (0, len(places) - longest)))
     is_new = (places >= ends[:, None]) & (places < ends[:, None] + steps)
     tokens = np.where(places < ends[:, None], room, np.where(is_new, stop or 0, 0))
-    return Plan(tokens, ends, _uniforms(seed, rows, steps), context, cache)
+    uniforms = np.pad(_uniforms(seed, rows, steps), ((0, len(places) - steps), (0, 0)))
+    return Plan(tokens, ends, steps, uniforms, context, cache)
 
 
 def bucket(length: int) -> int:

@@ -206,19 +206,23 @@ def test_a_benchmark_that_is_stopped_leaves_its_rows_and_its_curves_are_drawn(mo
 
 @pytest.mark.slow
 def test_generation_is_timed_beside_transformers_on_the_same_weights(monkeypatch):
-    cases = (generation.Case(3, 9, True, goal=0.5), generation.Case(3, 5, False))
+    cases = (generation.Case(3, 9, True, goal=0.5), generation.Case(3, 5, False, rows=2))
     monkeypatch.setitem(generation.CASES, "cpu", cases)
     told = []
     rows = list(generation.bench_generation(Options(rounds=1, tell=told.append)))
     sides = [("transformers", False), ("torch", True), ("jax", True), *((name, False) for name in generation.WRITERS)]
     assert [(row["side"], "goal" in row) for row in rows] == sides
     assert {row["case"] for row in rows} == {f"GPT nano, {case}" for case in cases}
-    assert len(told) == 8
+    assert len(told) == 10
+    prompts = [1, 1, 1, 2, 2, 2]
+    assert [row["tokens_per_second"] for row in rows] == [
+        1e3 * count / row["milliseconds"] for count, row in zip(prompts, rows, strict=True)
+    ]
 
 
 def test_sides_that_write_different_tokens_are_not_timed():
     with pytest.raises(IsogradError, match=r"^expected the tokens of transformers .* got others from jax$"):
-        generation._check_alike({"transformers": np.arange(3), "torch": np.arange(3), "jax": np.arange(1, 4)})
+        generation._check_alike("jax", np.arange(1, 4), np.arange(3))
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ NOT_NUMERICAL = {
     "pretrained.py",
     "__init__.py",
     "recorded.py",
+    "one_token.py",
     "ordered_embedding.py",
     "layer_keys.py",
 }  # of torch_impl and jax_impl

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import roundings_of_a_deep_gradient
 from gpt2 import gpt2_of_transformers
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
@@ -20,6 +21,7 @@ from shared.errors import IsogradError
 from shared.registry import TWINS
 from shared.tasks.generation import bucket
 from torch_impl import generation as torch_generation
+from torch_impl.one_token import OneTokenStep, can_pack
 
 pytestmark = pytest.mark.usefixtures("float64_in_jax")
 
@@ -125,6 +127,55 @@ def test_new_tokens_are_told_as_they_come_and_a_row_repeats_the_token_that_stops
     end = new[0].tolist().index(stop)
     assert stopped[0, 7:].tolist() == [*new[0, :end], *[stop] * (10 - end)]
     assert len(until) == end + 1
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_step_in_few_calls_gives_the_logits_and_the_cache_of_the_model(tied):
+    module = twins_of(GPTConfig(**{**asdict(CONFIG), "tied": tied}))["torch"].eval()
+    tokens, last = torch.tensor(PROMPTS), torch.tensor(LENGTHS) - 1
+    with torch.inference_mode():
+        every = torch.arange(PROMPTS.shape[1]).expand(PROMPTS.shape)
+        _, cache = module.advance(tokens, every, module.empty_cache(len(tokens), 9))
+        again = [(keys.clone(), values.clone()) for keys, values in cache]
+        for keys, values in again:  # what comes later is not read
+            keys[0, :, 7:], values[0, :, 7:] = 99.0, 99.0
+        x, cache = module.advance(tokens.gather(1, last[:, None]), last[:, None], cache)
+        assert_close(OneTokenStep(module, again)(tokens, last), module.logits(x[:, 0]))
+    for ours, theirs in zip(again, cache, strict=True):
+        for our, their in zip(ours, theirs, strict=True):
+            assert_close(our[:, :, :7], their[:, :, :7])
+
+
+def assert_close(found, expected):
+    assert (found - expected).norm() <= roundings_of_a_deep_gradient() * expected.norm()
+
+
+class Doubled(torch_impl.LayerNorm):
+    def forward(self, inputs):
+        return 2 * super().forward(inputs)
+
+
+def test_a_model_with_ablations_or_other_layers_or_hooks_is_read_as_it_is_written():
+    for changes in ({"positions": "rotary"}, {"shared": "kv"}, {"similarity": "cosine"}, {"attention": "zeroed"}):
+        assert not can_pack(torch_impl.GPT(GPTConfig(**{**asdict(CONFIG), **changes})))
+    modules = twins_of(CONFIG)
+    assert can_pack(modules["torch"])
+    modules["torch"].norm = Doubled(CONFIG.embed_dim).double()
+    assert not can_pack(modules["torch"])
+    hooked = twins_of(CONFIG)["torch"]
+    hooked.blocks[0].register_forward_hook(lambda layer, inputs, output: -output)
+    assert not can_pack(hooked)
+
+
+@pytest.mark.parametrize("side", GENERATE)
+@pytest.mark.parametrize("width", [1, 255, 256, 700, 1024])
+def test_the_likeliest_is_the_first_of_the_largest(side, width):
+    generator = np.random.default_rng(width)
+    logits = generator.integers(0, 40, (64, width)).astype(np.float32)  # many are equal
+    logits[3, generator.integers(0, width, 2)] = np.nan
+    logits[4] = -np.inf
+    found = STEPS_OF[side]._likeliest(TO_SIDE[side](logits))
+    assert np.array_equal(np.asarray(found), logits.argmax(-1))
 
 
 @pytest.mark.parametrize("side", GENERATE)
