@@ -21,6 +21,7 @@ class Recording:
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], others: Optional["Recording"] = None):
         arguments = _copied(arguments)
         self.arguments = list(_tensors(arguments))
+        self.function = function  # the graph reads the memory of the tensors that it holds
         stream, generator = torch.cuda.Stream(), torch.cuda.get_rng_state()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
