@@ -1,4 +1,4 @@
-"""Kernels of Triton in a JAX program: compiled by Triton, launched by jaxlib.
+"""Kernels in a JAX program: compiled by Triton or by NVRTC, launched by jaxlib.
 
 PyTorch has no twin of this file: Triton's own launcher is PyTorch's.
 """
@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from shared.nvrtc import Kernel
+
+WARP = 32  # threads
 ALIGNED = 16  # bytes: XLA aligns every array better than that
 TYPES = {
     **{"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float64": "fp64"},
@@ -55,11 +58,37 @@ def triton_call(
     bytes_to_zero += [np.prod(each.shape, dtype=int) * each.dtype.itemsize for each in results[len(results) - zeroed :]]
     parameters = [gpu_triton.create_array_parameter(int(size), ALIGNED) for size in bytes_to_zero]
     parameters += [gpu_triton.create_scalar_parameter(n.item(), _type(n)) for n in numbers]
-    call = gpu_triton.TritonKernelCall(compiled, programs, 1, 1, parameters)
-    opaque = zlib.compress(call.to_proto(kernel.__name__, b""))
-    return jax.ffi.ffi_call("triton_kernel_call_ffi", list(results), vmap_method="sequential")(
-        *arrays, opaque=opaque, name=kernel.__name__
-    )
+    return _call(kernel.__name__, compiled, programs, parameters, arrays, results)
+
+
+def kernel_call(kernel: Kernel, arrays: Sequence[Array], results: Sequence[jax.ShapeDtypeStruct]) -> list[Array]:
+    """Launch a kernel that was not made by Triton, of arrays, results and its numbers, in this order.
+
+    The size of a cluster is part of its code.
+    """
+    from jax._src.lib import gpu_triton
+
+    version = capability() or (0, 0)
+    sizes = kernel.threads // WARP, 1, kernel.shared_bytes
+    made = gpu_triton.TritonKernel(kernel.name, *sizes, kernel.code.ptx, "", 10 * version[0] + version[1])
+    parameters = [gpu_triton.create_array_parameter(0, ALIGNED) for _ in (*arrays, *results)]
+    parameters += [gpu_triton.create_scalar_parameter(number, "i32") for number in kernel.numbers]
+    return _call(kernel.name, made, kernel.blocks, parameters, arrays, results)
+
+
+def _call(
+    name: str,
+    kernel: Any,
+    programs: int,
+    parameters: Sequence[Any],
+    arrays: Sequence[Array],
+    results: Sequence[jax.ShapeDtypeStruct],
+) -> list[Array]:
+    from jax._src.lib import gpu_triton
+
+    opaque = zlib.compress(gpu_triton.TritonKernelCall(kernel, programs, 1, 1, parameters).to_proto(name, b""))
+    call = jax.ffi.ffi_call("triton_kernel_call_ffi", list(results), vmap_method="sequential")
+    return call(*arrays, opaque=opaque, name=name)
 
 
 def _type(value: Array | jax.ShapeDtypeStruct | np.integer) -> str:

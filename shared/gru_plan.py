@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+ALIGNED = 16  # bytes that programs read at a time
 COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
 LARGEST = 2048  # hidden size; errors and bits were measured up to 1,500
@@ -14,13 +15,15 @@ ASSERTING = {"debug": True, "sanitize_overflow": False}  # options of Triton for
 class Cut:
     """`rows` of the batch a group, `columns` of the state a program, `warps` a program.
 
-    Weights come from the L2 cache at every step, `chunk` of a product at a time; with 0 they stay on the chip.
+    Weights come from the L2 cache at every step, `chunk` of a product at a time; with 0 they stay on the chip. A group
+    can be a cluster, which swaps through the shared memory of its multiprocessors.
     """
 
     rows: int
     columns: int
     warps: int
     chunk: int = 0
+    is_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,18 @@ class Plan:
     @property
     def counters(self) -> int:
         """int32 words that must be zero before the launch: the ticket, then a counter a group."""
-        return (1 + self.directions * self.groups) * COUNTERS_APART
+        return 0 if self.cut.is_cluster else (1 + self.directions * self.groups) * COUNTERS_APART
 
     @property
     def states(self) -> tuple[int, ...]:
         """The shape of the two states that forward programs swap."""
-        return 2, self.directions * self.groups, self.cut.rows, self.width
+        return (0,) if self.cut.is_cluster else (2, self.directions * self.groups, self.cut.rows, self.width)
 
     @property
     def partial_sums(self) -> tuple[int, ...]:
         """The shape of the sums that backward programs swap."""
-        return 2, self.directions * self.groups, self.slices, self.cut.rows, self.width
+        shape = 2, self.directions * self.groups, self.slices, self.cut.rows, self.width
+        return (0,) if self.cut.is_cluster else shape
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -92,15 +96,32 @@ STREAMED = {
     "forward": (Cut(16, 32, 4, 64), Cut(32, 32, 4, 64), Cut(64, 32, 8, 64)),
     "backward": (Cut(32, 16, 4, 64), Cut(32, 32, 4, 64), Cut(64, 32, 8, 64)),
 }
+# By hidden size; rows of more than 16 take turns.
+CLUSTERS = {
+    256: tuple(Cut(16 * turns, 32, 8, is_cluster=True) for turns in range(1, 5)),
+    512: tuple(Cut(16 * turns, 64, 8, is_cluster=True) for turns in range(1, 6)),
+}
+RESIDENT = {256: 2, 512: 1}  # programs of a cluster that a multiprocessor runs at a time
 
 
 def plan_for(
-    way: str, batch_size: int, steps: int, directions: int, hidden_size: int, itemsize: int, processors: int
+    way: str,
+    batch_size: int,
+    steps: int,
+    directions: int,
+    hidden_size: int,
+    itemsize: int,
+    processors: int,
+    has_clusters: bool = False,
 ) -> Plan:
     """The fastest cut that was measured ("forward" or "backward") for a GPU with this many multiprocessors.
 
-    `itemsize` is the bytes of a weight.
+    `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
+    if has_clusters and itemsize == 2 and hidden_size in CLUSTERS:
+        plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in CLUSTERS[hidden_size]]
+        at_once = clusters_at_once(plans[0], processors)
+        return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
     if itemsize > 2 or hidden_size > ON_CHIP:
         cuts = [replace(cut, chunk=min(cut.chunk, padded)) for cut in STREAMED[way]]
@@ -113,6 +134,11 @@ def plan_for(
         for cut, width in zip(cuts, widths, strict=True)
     ]
     return next((plan for plan in plans if plan.programs <= processors), plans[-1])
+
+
+def clusters_at_once(plan: Plan, processors: int) -> int:
+    """On a GPU whose multiprocessors come in parts of some 16, one of which has fewer."""
+    return (processors // plan.slices - 1) * RESIDENT[plan.hidden_size]
 
 
 def refusal(

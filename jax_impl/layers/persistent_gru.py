@@ -11,8 +11,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from jax_impl.triton_call import capability, triton_call
+from jax_impl.triton_call import capability, kernel_call, triton_call
+from shared.gru_clusters import cluster_kernel
 from shared.gru_plan import NO_SECOND, Plan, plan_for, refusal
+from shared.nvrtc import compiler
 
 
 def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
@@ -48,8 +50,6 @@ def _forward(
     projected: Array, initial: Array, weight: Array, bias: Array, lengths: Array, trains: bool
 ) -> tuple[Array, Array, Array, Array]:
     """Outputs and final states, and what the backward pass needs: the states before each step, and the gates."""
-    from shared.kernels.gru import gru_forward
-
     plan = _plan("forward", projected, initial)
     dtype, hidden_size = projected.dtype, initial.shape[-1]
     kept = projected.shape[:3] if trains else (1, 1, 1)
@@ -61,7 +61,7 @@ def _forward(
         jax.ShapeDtypeStruct(plan.states, dtype),
     ]
     read = (projected, initial, weight, bias, lengths.astype(jnp.int32))
-    outputs, final, before, gates, _, _ = _launch(gru_forward, plan, read, results, TRAINS=trains)
+    outputs, final, before, gates, *_ = _launch("forward", plan, read, results, trains)
     return outputs, final, before, gates
 
 
@@ -73,8 +73,6 @@ def _forward_and_saved(
 
 
 def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Array | None, ...]:
-    from shared.kernels.gru import gru_backward
-
     weight, lengths, before, gates = saved
     d_outputs, d_final = given
     plan = _plan("backward", gates, d_final)
@@ -87,7 +85,7 @@ def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Ar
         jax.ShapeDtypeStruct(plan.partial_sums, dtype),
     ]
     read = (weight, lengths.astype(jnp.int32), before, gates, d_outputs, d_final)
-    d_projected, d_recurrent, d_bias, d_initial, _, _ = _launch(gru_backward, plan, read, results)
+    d_projected, d_recurrent, d_bias, d_initial, *_ = _launch("backward", plan, read, results)
     d_weight = []
     for d in range(len(weight)):
         steps = before[:, :, d].reshape(-1, hidden_size)
@@ -104,7 +102,7 @@ def _plan(way: str, steps: Array, states: Array) -> Plan:
     """How a layer of this size is cut on the GPU."""
     batch_size, length = steps.shape[:2]
     sizes = len(states), states.shape[-1], steps.dtype.itemsize
-    return plan_for(way, batch_size, length, *sizes, _processors(jax.devices()[0]))
+    return plan_for(way, batch_size, length, *sizes, _processors(jax.devices()[0]), _has_clusters())
 
 
 def _processors(device: jax.Device) -> int:
@@ -116,17 +114,27 @@ def _precision() -> str:
     return "tf32x3" if jax.config.jax_default_matmul_precision in ("highest", "float32") else "tf32"
 
 
+def _has_clusters() -> bool:
+    return jax.default_backend() == "gpu" and compiler() is not None
+
+
 def _launch(
-    kernel: Any, plan: Plan, read: tuple[Array, ...], written: list[jax.ShapeDtypeStruct], **constants: Any
+    way: str, plan: Plan, read: tuple[Array, ...], written: list[jax.ShapeDtypeStruct], trains: bool | None = None
 ) -> list[Array]:
-    counters = jax.ShapeDtypeStruct((plan.counters,), jnp.int32)
-    numbers = [np.int32(number) for number in plan.numbers]
-    constants = {**plan.constants, **constants, "PRECISION": _precision(), "BOUNDED": False}
-    options = {"num_warps": plan.cut.warps}  # jaxlib's launch of a kernel with an assertion has not been seen yet
+    """What the kernel for this plan makes; the last of what is written is what its programs swap."""
 
     @jax.custom_jvp
     def launch(*read: Array) -> list[Array]:
-        results = [*written, counters]
+        if plan.cut.is_cluster:
+            return kernel_call(cluster_kernel(way, plan, written[0].dtype.name, bool(trains)), read, written[:-1])
+        from shared.kernels import gru
+
+        results = [*written, jax.ShapeDtypeStruct((plan.counters,), jnp.int32)]
+        numbers = [np.int32(number) for number in plan.numbers]
+        constants = {**plan.constants, "PRECISION": _precision(), "BOUNDED": False}
+        constants |= {} if trains is None else {"TRAINS": trains}
+        options = {"num_warps": plan.cut.warps}  # jaxlib's launch of a kernel with an assertion has not been seen yet
+        kernel = getattr(gru, f"gru_{way}")
         return triton_call(kernel, read, results, numbers, constants, options, programs=plan.programs, zeroed=1)
 
     launch.defjvp(_refuse)

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.gru_plan import ASSERTING, NO_SECOND, Plan, plan_for, refusal
+from shared.gru_clusters import cluster_kernel
+from shared.gru_plan import ALIGNED, ASSERTING, NO_SECOND, Plan, plan_for, refusal
+from shared.nvrtc import compiler, launch
 from torch_impl.precision import at_least_float32
 
 
@@ -47,12 +49,10 @@ def _forward(
     projected: Tensor, initial: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, trains: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Outputs and final states, and what the backward pass needs: the states before each step, and the gates."""
-    from shared.kernels.gru import gru_forward
-
     plan = _plan("forward", projected, initial)
     made = _forward_shapes(projected, initial, weight, bias, lengths, trains)
     states = projected.new_empty(plan.states)
-    _launch(gru_forward, plan, (projected, initial, weight, bias, lengths), (*made, states), TRAINS=trains)
+    _launch("forward", plan, (projected, initial, weight, bias, lengths), (*made, states), trains)
     return made
 
 
@@ -76,12 +76,10 @@ def _backward(
     weight: Tensor, lengths: Tensor, before: Tensor, gates: Tensor, d_outputs: Tensor, d_final: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of W_i x, of W_hn h + b_hn, of each group's biases and of the initial states."""
-    from shared.kernels.gru import gru_backward
-
     plan = _plan("backward", gates, d_final)
     made = _backward_shapes(weight, lengths, before, gates, d_outputs, d_final)
     sums = gates.new_empty(plan.partial_sums)
-    _launch(gru_backward, plan, (weight, lengths, before, gates, d_outputs, d_final), (*made, sums))
+    _launch("backward", plan, (weight, lengths, before, gates, d_outputs, d_final), (*made, sums))
     return made
 
 
@@ -127,7 +125,7 @@ def _plan(way: str, steps: Tensor, states: Tensor) -> Plan:
     """How a layer of this size is cut on the tensor's device."""
     batch_size, length = steps.shape[:2]
     sizes = len(states), states.shape[-1], steps.dtype.itemsize
-    return plan_for(way, batch_size, length, *sizes, _processors(steps.device))
+    return plan_for(way, batch_size, length, *sizes, _processors(steps.device), _has_clusters(steps.device))
 
 
 def _precision() -> str:
@@ -145,11 +143,33 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-def _launch(kernel: Any, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], **constants: Any) -> None:
-    constants = {**plan.constants, **constants, "PRECISION": _precision(), "BOUNDED": True}
+def _has_clusters(device: torch.device) -> bool:
+    return device.type == "cuda" and compiler() is not None
+
+
+def _launch(
+    way: str, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], trains: bool | None = None
+) -> None:
+    """Launch the kernel for this plan; the last of what is written is what its programs swap."""
+    arrays = [_aligned(each) for each in read]
+    if plan.cut.is_cluster:
+        kernel = cluster_kernel(way, plan, str(written[0].dtype).removeprefix("torch."), bool(trains))
+        stream = torch.cuda.current_stream(read[0].device)
+        addresses = [each.data_ptr() for each in (*arrays, *written[:-1])]
+        return launch(kernel, addresses, stream.cuda_stream, stream.device_index)
+    from shared.kernels import gru
+
+    constants = {**plan.constants, "PRECISION": _precision(), "BOUNDED": True}
+    constants |= {} if trains is None else {"TRAINS": trains}
     options = {"num_warps": plan.cut.warps, **ASSERTING}
     counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
-    arrays = (*(each.contiguous() for each in read), *written, counters)
     on_device = torch.cuda.device(counters.device) if counters.is_cuda else nullcontext()
     with on_device:  # Triton launches on the current device
-        kernel[plan.programs,](*arrays, *plan.numbers, **constants, **options)
+        getattr(gru, f"gru_{way}")[plan.programs,](*arrays, *written, counters, *plan.numbers, **constants, **options)
+    return None
+
+
+def _aligned(array: Tensor) -> Tensor:
+    """In one piece from an address that is a multiple of 16, from which kernels read 16 bytes at a time."""
+    array = array.contiguous()
+    return array.clone() if array.data_ptr() % ALIGNED else array

@@ -1,0 +1,216 @@
+// A cluster of thread blocks on a CPU, for kernels written for one: its threads take turns, in random order, and what
+// blocks send each other arrives at a random time. In place of shared/kernels/hopper.cuh.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <random>
+#include <setjmp.h>
+#include <ucontext.h>
+#include <vector>
+
+typedef unsigned u32;
+typedef unsigned short u16;
+typedef unsigned long long u64;
+
+#define __device__
+#define __global__
+#define __cluster_dims__(...)
+#define __launch_bounds__(...)
+#define threadIdx me->thread
+#define blockIdx me->block
+#define gridDim blocks
+
+using std::min;
+struct Index { unsigned x; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) uint4 { u32 x, y, z, w; };
+static float2 make_float2(float x, float y) { return {x, y}; }
+static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
+
+constexpr int TOGETHER = 8, IN_BLOCK = 256, STACK = 1 << 16, SHARED_BYTES = 1 << 20;
+
+struct Meeting {  // of a number of threads
+  int arrived = 0, left = 0;
+};
+struct Counter {  // of arrivals and bytes, in phases
+  int arrivals = 1, bytes = 0, phase = 0;
+};
+struct Message {
+  u32 to, barrier;
+  uint4 data;
+};
+struct Thread {
+  Index thread, block;
+  ucontext_t start;
+  jmp_buf going_on;  // costs no call of the system
+  bool has_started, has_ended;
+  unsigned exchanges;
+};
+
+static Thread threads[TOGETHER * IN_BLOCK];
+static Thread* me;
+static Index blocks;
+static jmp_buf scheduler;
+static std::vector<unsigned char> memories(TOGETHER * SHARED_BYTES), stacks((size_t)TOGETHER * IN_BLOCK * STACK);
+static std::map<u32, Counter> counters;
+static std::vector<Message> on_their_way;
+static std::mt19937 draw;
+static bool something_happened;
+static Meeting warps[TOGETHER * IN_BLOCK / 32], spans[TOGETHER * 4], whole_blocks[TOGETHER], cluster_of_blocks;
+static u32 given[TOGETHER * IN_BLOCK / 32][2][32][6];  // by the lanes of a warp, in this exchange and the one before
+
+static int rank() { return me->block.x % TOGETHER; }
+static int warp_of_all() { return rank() * (IN_BLOCK / 32) + me->thread.x / 32; }
+static void take_turns() {
+  if (!_setjmp(me->going_on)) _longjmp(scheduler, 1);
+}
+static void meet_at(Meeting& meeting, int size) {
+  const int mine = meeting.left;
+  if (++meeting.arrived == size) {
+    meeting.arrived = 0, meeting.left++, something_happened = true;
+    return;
+  }
+  while (meeting.left == mine) take_turns();
+}
+
+static float __uint_as_float(u32 bits) { float found; memcpy(&found, &bits, 4); return found; }
+static u32 bits_of(float number) { u32 found; memcpy(&found, &number, 4); return found; }
+#if HALF
+static float widen(u32 bits) { u16 narrow = bits; _Float16 found; memcpy(&found, &narrow, 2); return found; }
+static u32 narrow(float number) { _Float16 found = number; u16 bits; memcpy(&bits, &found, 2); return bits; }
+#else
+static float widen(u32 bits) { return __uint_as_float(bits << 16); }
+static u32 narrow(float number) {
+  const u32 bits = bits_of(number);
+  return number != number ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+#endif
+static float low(u32 pair) { return widen(pair & 0xffff); }
+static float high(u32 pair) { return widen(pair >> 16); }
+static u32 pack(float first, float second) { return narrow(first) | narrow(second) << 16; }
+static float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
+
+typedef u32 Words[32][6];
+static Words& exchange(const u32* mine, int words) {  // what all lanes of the warp give
+  Words& all = given[warp_of_all()][me->exchanges++ % 2];
+  memcpy(all[me->thread.x % 32], mine, words * sizeof(u32));
+  meet_at(warps[warp_of_all()], 32);
+  return all;
+}
+static void multiply_16(float* sum, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  const u32 mine[6] = {a0, a1, a2, a3, b0, b1};
+  const Words& words = exchange(mine, 6);
+  const int lane = me->thread.x % 32;
+  for (int i = 0; i < 4; i++) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; k++) {
+      const u32 a = words[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], b = words[column * 4 + k % 8 / 2][4 + k / 8];
+      sum[i] += k % 2 ? high(a) * high(b) : low(a) * low(b);
+    }
+  }
+}
+static u32 of_lane(u32 value, int lane) { return exchange(&value, 1)[lane][0]; }
+
+static void* shared_memory() { return &memories[rank() * SHARED_BYTES]; }
+static u32 address(const void* here) { return (const unsigned char*)here - memories.data(); }
+static u32 in_block(u32 here, u32 block) { return here % SHARED_BYTES + block * SHARED_BYTES; }
+static void send(u32 to, u32 barrier, uint4 data) { on_their_way.push_back({to, barrier, data}); }
+static void count(Counter& counter) {
+  if (counter.arrivals == 0 && counter.bytes == 0) counter.arrivals = 1, counter.phase++, something_happened = true;
+}
+static void start(u32 barrier) { counters[barrier] = Counter(); }
+static void show_started() {}
+static void expect(u32 barrier, u32 bytes) {
+  Counter& counter = counters[barrier];
+  counter.bytes += bytes, counter.arrivals--;
+  count(counter);
+}
+static void deliver(const Message& message) {
+  memcpy(&memories[message.to], &message.data, sizeof(message.data));
+  counters[message.barrier].bytes -= sizeof(message.data);
+  count(counters[message.barrier]);
+  something_happened = true;
+}
+static bool is_there(u32 barrier, u32 parity) {
+  if (counters[barrier].phase % 2 == (int)parity) take_turns();
+  return counters[barrier].phase % 2 != (int)parity;
+}
+static void meet() { meet_at(cluster_of_blocks, TOGETHER * IN_BLOCK); }
+static void meet_in_pairs(int span) { meet_at(spans[rank() * 4 + span], 64); }
+static void __syncthreads() { meet_at(whole_blocks[rank()], IN_BLOCK); }
+static void ask_for(const void*) {}
+
+#include KERNELS
+
+static void** arrays;
+static const int* numbers;
+static void work() {
+  auto** a = arrays;
+#if FORWARD
+  gru_forward((u16*)a[0], (u16*)a[1], (u16*)a[2], (float*)a[3], (int*)a[4], (u16*)a[5], (u16*)a[6], (u16*)a[7], (u16*)a[8],
+              numbers[0], numbers[1], numbers[2]);
+#else
+  gru_backward((u16*)a[0], (int*)a[1], (u16*)a[2], (u16*)a[3], (u16*)a[4], (u16*)a[5], (u16*)a[6], (u16*)a[7], (float*)a[8],
+               (u16*)a[9], numbers[0], numbers[1], numbers[2]);
+#endif
+  me->has_ended = true, something_happened = true;
+  _longjmp(scheduler, 1);
+}
+
+static void go_on(Thread& thread) {
+  me = &thread;
+  if (_setjmp(scheduler)) return;
+  if (thread.has_started) _longjmp(thread.going_on, 1);
+  thread.has_started = true;
+  setcontext(&thread.start);
+}
+static void set_up_cluster(int cluster) {
+  for (Meeting& each : warps) each = Meeting();
+  for (Meeting& each : spans) each = Meeting();
+  for (Meeting& each : whole_blocks) each = Meeting();
+  cluster_of_blocks = Meeting();
+  counters.clear(), on_their_way.clear();
+  for (unsigned char& each : memories) each = 0xff;  // no numbers
+  for (int i = 0; i < TOGETHER * IN_BLOCK; i++) {
+    Thread& thread = threads[i];
+    thread.thread.x = i % IN_BLOCK, thread.block.x = cluster * TOGETHER + i / IN_BLOCK;
+    thread.has_started = thread.has_ended = false, thread.exchanges = 0;
+    getcontext(&thread.start);
+    thread.start.uc_stack.ss_sp = &stacks[(size_t)i * STACK], thread.start.uc_stack.ss_size = STACK;
+    thread.start.uc_link = nullptr;
+    makecontext(&thread.start, work, 0);
+  }
+}
+
+// All clusters of a launch, one after the other: 0, or 1 if the threads of one wait for ever. Warps take turns.
+extern "C" int launch(void** of_arrays, const int* of_numbers, int of_blocks, unsigned seed) {
+  arrays = of_arrays, numbers = of_numbers, blocks.x = of_blocks, draw.seed(seed);
+  std::vector<int> order(TOGETHER * IN_BLOCK / 32);
+  for (int cluster = 0; cluster < of_blocks / TOGETHER; cluster++) {
+    set_up_cluster(cluster);
+    for (size_t i = 0; i < order.size(); i++) order[i] = i;
+    bool running = true;
+    for (int idle = 0; running; idle = something_happened ? 0 : idle + 1) {
+      if (idle > 0 && on_their_way.empty()) return 1;
+      running = something_happened = false;
+      for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
+      for (int warp : order) {
+        const bool pauses = draw() % 4 == 0;
+        something_happened |= pauses;
+        for (int i = 0; i < 32; i++) {
+          Thread& thread = threads[warp * 32 + i];
+          running |= !thread.has_ended;
+          if (!thread.has_ended && !pauses) go_on(thread);
+        }
+      }
+      for (size_t i = 0; i < on_their_way.size();) {
+        if (draw() % 4) { i++; continue; }
+        deliver(on_their_way[i]);
+        on_their_way[i] = on_their_way.back(), on_their_way.pop_back();
+      }
+    }
+  }
+  return 0;
+}

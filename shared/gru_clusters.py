@@ -1,0 +1,37 @@
+"""The kernels of gru_cluster.cu, compiled for a layer."""
+
+from pathlib import Path
+
+from shared.gru_plan import Plan
+from shared.nvrtc import Kernel, compile_source
+
+FOLDER = Path(__file__).parent / "kernels"
+SOURCES = "hopper.cuh", "gru_cluster.cu"
+TARGET = "--gpu-architecture=sm_90"
+ROWS = 16  # of a turn
+DTYPES = {"bfloat16": 0, "float16": 1}
+
+
+def cluster_kernel(way: str, plan: Plan, dtype: str, trains: bool) -> Kernel:
+    """The kernel "forward" or "backward" for a dtype, by its name: its arrays are those of gru.py that nobody swaps."""
+    options = (TARGET, "--std=c++17", "--fmad=false", *definitions(way, plan, dtype, trains))
+    source = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SOURCES)
+    numbers = plan.batch_size, plan.steps, plan.directions
+    code = compile_source(source, options)
+    return Kernel(f"gru_{way}", code, plan.programs, 32 * plan.cut.warps, shared_bytes(way, plan), numbers)
+
+
+def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
+    """What the source is compiled for, as options of a compiler."""
+    made = {"FORWARD": int(way == "forward"), "TRAINS": int(trains), "H": plan.hidden_size, "HALF": DTYPES[dtype]}
+    made |= {"TURNS": plan.cut.rows // ROWS, "SHARED": shared_bytes(way, plan)}
+    return [f"-D{name}={value}" for name, value in made.items()]
+
+
+def shared_bytes(way: str, plan: Plan) -> int:
+    """Of `Memory` in the source, which asserts it."""
+    units, turns = plan.cut.columns, plan.cut.rows // ROWS
+    buffers, turn = min(turns, 2), 4 * ROWS * units + 16  # a float a unit, two barriers
+    if way == "forward":
+        return turns * (turn + 72 * plan.hidden_size) + buffers * 192 * units + 16 * units
+    return turns * (turn + 64 * plan.hidden_size) + buffers * 128 * units + 256 * units

@@ -1,0 +1,86 @@
+// What the kernels of clusters need of a GPU of compute capability 9.0, in its own instructions.
+
+typedef unsigned u32;
+typedef unsigned short u16;
+typedef unsigned long long u64;
+
+// Two numbers of 16 bits in a word.
+
+#if HALF
+#define NARROW "f16"
+__device__ float low(u32 pair) {
+  float found;
+  asm("{.reg .f16 a, b; mov.b32 {a, b}, %1; cvt.f32.f16 %0, a;}" : "=f"(found) : "r"(pair));
+  return found;
+}
+__device__ float high(u32 pair) {
+  float found;
+  asm("{.reg .f16 a, b; mov.b32 {a, b}, %1; cvt.f32.f16 %0, b;}" : "=f"(found) : "r"(pair));
+  return found;
+}
+#else
+#define NARROW "bf16"
+__device__ float low(u32 pair) { return __uint_as_float(pair << 16); }
+__device__ float high(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+#endif
+
+__device__ u32 pack(float first, float second) {
+  u32 pair;
+  asm("cvt.rn." NARROW "x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+  return pair;
+}
+
+__device__ float sigmoid(float x) {
+  float power, found;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-1.4426950408889634f * x));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(found) : "f"(1.f + power));
+  return found;
+}
+
+// 16 x 8 += (16 x 16) (16 x 8).
+__device__ void multiply_16(float* sum, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NARROW "." NARROW ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+// Shared memory of the cluster.
+
+__device__ u32 address(const void* here) { return (u32)__cvta_generic_to_shared(here); }
+__device__ u32 in_block(u32 here, u32 block) {
+  u32 there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(block));
+  return there;
+}
+__device__ void send(u32 to, u32 barrier, uint4 data) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];"
+               ::"r"(to), "r"(data.x), "r"(data.y), "r"(data.z), "r"(data.w), "r"(barrier) : "memory");
+}
+__device__ void start(u32 barrier) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
+}
+__device__ void show_started() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ void expect(u32 barrier, u32 bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+__device__ bool is_there(u32 barrier, u32 parity) {
+  u32 found;
+  asm volatile("{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+               : "=r"(found) : "r"(barrier), "r"(parity) : "memory");
+  return found;
+}
+__device__ void meet() { asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+
+// Within a block.
+
+__device__ void* shared_memory() {
+  extern __shared__ __align__(128) unsigned char raw[];
+  return raw;
+}
+__device__ u32 of_lane(u32 value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
+__device__ void meet_in_pairs(int span) {  // the two warps of a span, each at a barrier of its own
+  if (span == 0) asm volatile("bar.sync 1, 64;" ::: "memory");
+  if (span == 1) asm volatile("bar.sync 2, 64;" ::: "memory");
+  if (span == 2) asm volatile("bar.sync 3, 64;" ::: "memory");
+  if (span == 3) asm volatile("bar.sync 4, 64;" ::: "memory");
+}
+__device__ void ask_for(const void* line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
