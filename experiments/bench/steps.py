@@ -5,7 +5,7 @@ from functools import partial
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, in_turn, rows_of
-from experiments.bench.workload import BareStep, experiment_for, random_data
+from experiments.bench.workload import BareStep, experiment_for, has_random_data, random_data
 from experiments.catalogue import EXPERIMENTS
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
@@ -16,9 +16,14 @@ GOAL = 1.15  # for the slower of the two by the faster
 
 def bench_steps(options: Options) -> list[Row]:
     """One row per experiment and backend; ratios are relative to PyTorch."""
-    small = options.device == "cpu"
-    reviews = [name for name in EXPERIMENTS if name.startswith("reviews-") and name.endswith("-small") == small]
-    return [row for name in options.experiments or reviews for row in _rows(name, options)]
+    return [row for name in options.experiments or reviews(options.device) for row in _rows(name, options)]
+
+
+def reviews(device: str) -> list[str]:
+    """The review experiments of a size for the device whose model is not that of a checkpoint."""
+    small = device == "cpu"
+    named = [name for name in EXPERIMENTS if name.startswith("reviews-") and name.endswith("-small") == small]
+    return [name for name in named if has_random_data(EXPERIMENTS[name])]
 
 
 def _rows(name: str, options: Options) -> list[Row]:

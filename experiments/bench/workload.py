@@ -14,6 +14,7 @@ from experiments.training.preparation import Prepared
 from shared.backend import Batch
 from shared.configs.experiment import Experiment
 from shared.data import Examples
+from shared.errors import IsogradError
 from shared.initial_weights import initial_weights
 from shared.lazy.arrays import lazy
 from shared.pretrained.folder import cast, write_folder
@@ -36,8 +37,18 @@ def experiment_for(name: str, options: Options) -> Experiment:
     return replace(experiment, model=replace(experiment.model, arguments=arguments), batch_size=batch_size)
 
 
+def has_random_data(experiment: Experiment) -> bool:
+    """Whether it classifies texts by a model of its own, rather than by one that comes with a checkpoint."""
+    return experiment.task == "classification" and "vocabulary_size" in experiment.model.arguments
+
+
 def random_data(experiment: Experiment) -> Prepared:
     """An experiment ready for the runner: reviews of random ids, at least half as long as the maximum."""
+    if not has_random_data(experiment):
+        raise IsogradError(
+            f"{experiment.name} can't be timed on random texts: it does not classify them, or takes its model from a "
+            "checkpoint; name one such as reviews-4, or time a run by `isograd train`"
+        )
     random, arguments = np.random.default_rng(experiment.seed), experiment.model.arguments
     lengths = random.integers(experiment.length // 2, experiment.length + 1, BATCHES * experiment.batch_size)
     ids = random.integers(1, arguments["vocabulary_size"], lengths.sum(), dtype=np.int32)

@@ -14,7 +14,7 @@ from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import BENCHMARKS, Options, dropout, generation, gru, streaming, timing, workload
+from experiments.bench import BENCHMARKS, Options, dropout, generation, gru, steps, streaming, timing, workload
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
 from experiments.exit_codes import INTERRUPTED
@@ -64,6 +64,22 @@ def test_the_bare_step_is_the_step_of_training(name):
     expected, found = (backend.state_to_arrays(each) for each in (state, {**bare.tensors, "step": 1}))
     for key, array in expected.items():
         np.testing.assert_array_equal(found[key], array)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_experiment_that_is_timed_unasked_has_random_data(device):
+    names = steps.reviews(device)
+    assert len(names) >= 7
+    for name in names:
+        assert workload.first_batch(workload.random_data(workload.experiment_for(name, SMALL)))["labels"].size
+
+
+@pytest.mark.parametrize(
+    "name", ["reviews-8", "sst2", "lm-hopkins-small", "translate-gru-h32-3k-small", "mlm-wikitext"]
+)
+def test_an_experiment_without_random_data_is_refused_by_name(name, capsys):
+    assert cli.main(["bench", "steps", "--experiment", name]) == 2
+    assert f"{name} can't be timed on random texts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", PACKAGES)
