@@ -80,7 +80,9 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
         f"{RUNS}/test_catalogue.py",
         f"{RUNS}/test_runner.py",
     ),
+    "shared/tasks/task.py": (f"{RUNS}/test_best_validation.py",),
     "experiments/training/plan.py": (f"{RUNS}/test_plan.py",),
+    "experiments/training/patience.py": (f"{RUNS}/test_best_validation.py", f"{RUNS}/test_early_stopping.py"),
     "experiments/training/evaluation.py": (f"{RUNS}/test_runner.py",),
 }
 
