@@ -19,7 +19,7 @@ from shared import rng
 from shared.configs.gpt import GPTConfig
 from shared.errors import IsogradError
 from shared.registry import TWINS
-from shared.tasks.generation import bucket
+from shared.tasks.generation import Decoding, bucket
 from torch_impl import generation as torch_generation
 from torch_impl.one_token import OneTokenStep, can_pack
 
@@ -197,6 +197,19 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(side):
     rows = TO_SIDE[side](np.tile(probabilities, (64, 1)))
     drawn = np.asarray(STEPS_OF[side].draw(rows, TO_SIDE[side](uniforms)))
     assert np.bincount(drawn, minlength=6).tolist() == (64 * probabilities).tolist()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("side", GENERATE)
+def test_a_temperature_divides_the_logits_before_anything_is_left_out(side, temperature):
+    logits = np.log([[0.5, 0.25, 0.125, 0.0625, 0.0625]] * 64)
+    uniforms = np.arange(0, 1, 1 / 64, dtype=np.float32)
+    decoding = Decoding(temperature, top_p=0.875)
+    drawn = np.asarray(STEPS_OF[side].choose(TO_SIDE[side](logits), TO_SIDE[side](uniforms), decoding))
+    likely = np.exp(logits[0] / temperature) / np.exp(logits[0] / temperature).sum()
+    kept = np.where(np.cumsum(likely) - likely < 0.875, likely, 0)
+    expected = np.searchsorted(np.cumsum(kept / kept.sum()), uniforms, side="right")
+    assert drawn.tolist() == expected.tolist()
 
 
 def test_numbers_come_from_the_shared_random_stream(modules):
