@@ -27,6 +27,7 @@ ELSEWHERE = {  # what no check reaches -> the tests that do
     "layers/fused_gru.py _kernel": "gpu",
     "layers/fused_gru.py describe_gru": "tests/backends/test_implementations.py",
     "layers/embedding.py *is_cuda*": "gpu",
+    "layers/attention.py aligned*": "gpu",
     "layers/attention.py init_qkv_proj": "crosscheck/tests/twins/test_twins.py",
     "models/gpt.py *look": "crosscheck/tests/twins/test_looking.py",
     "models/translator.py *look": "crosscheck/tests/twins/test_looking.py",
