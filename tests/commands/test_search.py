@@ -8,7 +8,7 @@ from fake_backend import FakeBackend
 from experiments import cli
 from experiments.search.outcome import TABLE
 from experiments.search.space import Space
-from experiments.search.trials import JOURNAL
+from experiments.search.trials import JOURNAL, Search
 from experiments.training import launch
 from shared.run_folder import best_checkpoint, read_state
 
@@ -110,3 +110,16 @@ def test_a_search_keeps_its_space(capsys, tmp_path):
     (tmp_path / "found" / JOURNAL).write_text("nonsense\n")
     assert cli.main([*SEARCH, "--trials", "2"]) == 2
     assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("experiment", "direction"), [("reviews-1-small", "MAXIMIZE"), ("lm-pydoc-small", "MINIMIZE")])
+def test_a_search_learns_towards_the_better_figure(experiment, direction, tmp_path):
+    space = Space(experiment, {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=0)
+    assert Search(tmp_path, space, "torch", None).study.direction.name == direction
+
+
+def test_rates_are_drawn_by_their_logarithm(tmp_path):
+    space = Space("reviews-1-small", {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=0)
+    trial = Search(tmp_path, space, "torch", None).study.ask()
+    assert set(space.drawn(trial)) == {"batch_size", "learning_rate", "epochs"}
+    assert trial.distributions["learning_rate"].log

@@ -102,6 +102,12 @@ def test_a_trained_vocabulary_is_the_same_in_every_process():
     assert runs[0].stdout == runs[1].stdout == runs[2].stdout
 
 
+def test_a_word_is_learned_from_up_to_the_length_that_is_encoded():
+    longest, too_long = "x" * 100, "y" * 101
+    kept = wordpiece._without_long_words([f"{longest}.", f"a {too_long}. {longest}!"])
+    assert kept == [f"{longest}.", f"a . {longest}!"]
+
+
 REFUSED = {
     "a padding token that is not 0": (["[UNK]", "[PAD]", "[CLS]", "[SEP]"], r"\[PAD\] at id 0, got {'\[PAD\]': 1}"),
     "missing special tokens": (["[PAD]", "[UNK]", "a"], r"missing \[CLS\], \[SEP\]"),

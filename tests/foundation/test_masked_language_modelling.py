@@ -7,7 +7,10 @@ import pytest
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
-from shared.tasks.masked_language_modelling import ENDS, HiddenTokens, MaskedLanguageModelling, Pieces
+from shared.data.stages import silent
+from shared.errors import IsogradError
+from shared.registry import TWINS
+from shared.tasks.masked_language_modelling import ENDS, HiddenTokens, MaskedLanguageModelling, Pieces, _encoded
 from shared.tasks.task import Scored
 
 TASK = MaskedLanguageModelling()
@@ -23,6 +26,12 @@ class Codec:
 
     vocabulary_size = SIZE
     special = staticmethod(SPECIAL.__getitem__)
+
+
+class Empty:
+    """Encodes nothing."""
+
+    encode_batch = staticmethod(lambda documents: [])
 
 
 def joined(name, number=0, shuffle=False):
@@ -63,7 +72,32 @@ def test_hidden_tokens_alone_are_scored(is_right):
     (batch, *_) = HiddenTokens(SMALL, IDS, Codec, 0, False).start_at(0)
     hidden = batch["weights"] > 0
     predictions = np.where(hidden == is_right, batch["labels"], 0)
-    losses = np.where(hidden, 2.0, 100.0)
+    losses = np.where(hidden, np.random.default_rng(1).random(hidden.shape), 100.0).astype(np.float32)
     found = TASK.metrics(SMALL, [Scored(batch, losses, predictions), Scored(batch, losses, predictions)])
     assert found["accuracy"] == is_right
-    assert prove(np.array(found["perplexity"]), np.exp(2.0), 0.0).agrees
+    assert prove(np.array(found["perplexity"]), np.exp(losses[hidden].astype(float).mean()), 0.0).agrees
+
+
+def test_the_figures_say_which_is_better():
+    assert [(figure.name, figure.higher_is_better) for figure in TASK.figures] == [
+        ("perplexity", False),
+        ("accuracy", True),
+    ]
+    assert not TASK.couples_rows
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_example_batch_has_labels_of_the_vocabulary_and_rows_of_padding(seed):
+    inputs = {"ids": np.zeros((4, 6), np.int32)}
+    batch = TASK.example_batch(TWINS["BertForMaskedLM"], inputs, seed)
+    expected = np.ones((4, 6))
+    expected[3 - seed :], expected[0, 3:] = 0, 0
+    assert batch["weights"].tolist() == expected.tolist()
+    assert set(batch["labels"].ravel().tolist()) <= set(range(TWINS["BertForMaskedLM"].arguments["vocabulary_size"]))
+    assert [batch[name].dtype.name for name in ("ids", "labels", "weights")] == ["int32", "int32", "float32"]
+    assert batch["ids"] is inputs["ids"]
+
+
+def test_a_text_without_tokens_is_refused():
+    with pytest.raises(IsogradError, match="expected a train text of at least one token"):
+        _encoded(Empty, silent, "train", [])

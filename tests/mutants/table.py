@@ -56,7 +56,10 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
     "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),
     "shared/rng.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),
     "shared/tasks/language_modelling.py": (f"{DATA}/test_language_modelling.py",),
-    "shared/tasks/masked_language_modelling.py": (f"{DATA}/test_masked_language_modelling.py",),
+    "shared/tasks/masked_language_modelling.py": (
+        f"{DATA}/test_masked_language_modelling.py",
+        f"{RUNS}/test_masked_language_models.py",
+    ),
     "shared/data/words.py": (f"{DATA}/test_words_and_characters.py",),
     "shared/data/characters.py": (f"{DATA}/test_words_and_characters.py",),
     "shared/tasks/generation.py": (f"{TWINS}/test_generation.py",),
@@ -80,7 +83,9 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
         f"{RUNS}/test_catalogue.py",
         f"{RUNS}/test_runner.py",
     ),
+    "shared/tasks/task.py": (f"{RUNS}/test_best_validation.py",),
     "experiments/training/plan.py": (f"{RUNS}/test_plan.py",),
+    "experiments/training/patience.py": (f"{RUNS}/test_best_validation.py", f"{RUNS}/test_early_stopping.py"),
     "experiments/training/evaluation.py": (f"{RUNS}/test_runner.py",),
 }
 

@@ -1,14 +1,20 @@
 """What a language model writes at its evaluations: logged, alike in both frameworks, dropped and repeated, reported."""
 
+import importlib
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from experiments.catalogue import find_experiment
 from experiments.cli import main
 from experiments.plain_text import markdown
 from experiments.reports.report import write_report
 from experiments.reports.runs import read_run
+from experiments.training.sampling import module_of
 from shared.errors import IsogradError
+from shared.registry import find_twin
 
 pytestmark = pytest.mark.slow
 TEXT = "to be, or not to be: that is the question\nwhether 'tis nobler in the mind to suffer\n" * 24
@@ -51,6 +57,26 @@ def test_an_evaluation_of_the_checkpoint_gives_the_figures_of_the_log_to_the_bit
     names = {name for name in found if not name.startswith("baseline_")} - {"evaluation_seconds"}
     assert {name: found[name] for name in names} == {name: logged[name] for name in names}
     assert {"perplexity", "mean_perplexity_of_batches", "perplexity_of_sequence_means", "bits_per_byte"} < names
+
+
+@pytest.mark.parametrize("side", ["torch", "jax"])
+def test_what_writes_has_the_averages_of_the_weights_and_frozen_weights_themselves(side):
+    model = find_experiment("lm-pydoc-small").model
+    model = replace(model, arguments={**model.arguments, "vocabulary_size": 7, "sequence_length": 4})
+    module = pytest.importorskip("torch_impl.build").empty_twin(find_twin(model.twin), model.arguments, "cpu")
+    shapes = pytest.importorskip("torch_impl.weights").parameter_shapes(module)
+    weights, averages = (
+        {name: np.full(shape, value, np.float32) for name, shape in shapes.items()} for value in (1, 2)
+    )
+    frozen = averages.popitem()[0]
+    arrays = {f"weights/{name}": a for name, a in weights.items()} | {
+        f"average/{name}": a for name, a in averages.items()
+    }
+    module = module_of(side, model, arrays, "cpu")
+    found = importlib.import_module(f"{side}_impl").to_arrays(module)
+    assert {name: float(array.min()) for name, array in found.items()} == {
+        name: 1 + (name != frozen) for name in shapes
+    }
 
 
 def test_the_report_shows_them(runs, tmp_path):

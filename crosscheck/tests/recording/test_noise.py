@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from bounds import roundings
 
-from crosscheck import criterion
+from crosscheck import criterion, recording
 from crosscheck.recording.noise import measure_noise
+from crosscheck.recording.precision import roundings_of_a_product, xla_compiles
 from crosscheck.recording.shadows import Shadows, read
 from crosscheck.recording.values import Options
 
@@ -120,6 +121,27 @@ def test_a_sum_near_zero_of_a_product_and_a_bias_may_fall_on_either_side_of_it(d
     bias = -F.linear(*rounded)[0]
     _, moved = shadows(lambda x: F.linear(x, rounded[1], bias).relu(), dtype, rows)
     assert all(0 < np.count_nonzero(each) < each.size for each in moved)
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+def test_a_product_has_the_roundings_of_its_partial_sums_where_xla_adds_up_in_the_same_dtype(monkeypatch, is_short):
+    monkeypatch.setattr(recording.shadows, "are_added_up_short", lambda dtype: is_short)
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(shape, generator=generator).bfloat16() for shape in ((7, 256), (256, 9)))
+    with Shadows(torch.bfloat16, RUNS):
+        exact, *moved = read(left @ right)
+    total = torch.zeros(7, 9, dtype=torch.bfloat16)
+    for term in left.T[:, :, None] * right[:, None]:
+        total = total + term
+    error = criterion.difference(total.double().numpy(), exact)
+    noise = max(criterion.movement(each, exact) for each in moved)
+    assert (error > criterion.NOISE_RATIO * noise) != is_short
+    assert noise < criterion.NOISE_RATIO * error
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_how_xla_adds_up_is_measured(dtype):
+    assert roundings_of_a_product(dtype) > 0 or not xla_compiles(dtype)
 
 
 def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():

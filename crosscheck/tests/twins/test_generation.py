@@ -19,7 +19,7 @@ from shared import rng
 from shared.configs.gpt import GPTConfig
 from shared.errors import IsogradError
 from shared.registry import TWINS
-from shared.tasks.generation import bucket
+from shared.tasks.generation import Decoding, bucket
 from torch_impl import generation as torch_generation
 from torch_impl.one_token import OneTokenStep, can_pack
 
@@ -140,13 +140,13 @@ def test_a_step_in_few_calls_gives_the_logits_and_the_cache_of_the_model(tied):
         for keys, values in again:  # what comes later is not read
             keys[0, :, 7:], values[0, :, 7:] = 99.0, 99.0
         x, cache = module.advance(tokens.gather(1, last[:, None]), last[:, None], cache)
-        assert_close(OneTokenStep(module, again)(tokens, last), module.logits(x[:, 0]))
+        assert_near(OneTokenStep(module, again)(tokens, last), module.logits(x[:, 0]))
     for ours, theirs in zip(again, cache, strict=True):
         for our, their in zip(ours, theirs, strict=True):
-            assert_close(our[:, :, :7], their[:, :, :7])
+            assert_near(our[:, :, :7], their[:, :, :7])
 
 
-def assert_close(found, expected):
+def assert_near(found, expected):
     assert (found - expected).norm() <= roundings_of_a_deep_gradient() * expected.norm()
 
 
@@ -197,6 +197,17 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(side):
     rows = TO_SIDE[side](np.tile(probabilities, (64, 1)))
     drawn = np.asarray(STEPS_OF[side].draw(rows, TO_SIDE[side](uniforms)))
     assert np.bincount(drawn, minlength=6).tolist() == (64 * probabilities).tolist()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("side", GENERATE)
+def test_a_temperature_divides_the_logits_before_anything_is_left_out(side, temperature):
+    logits = np.log([[16.0, 8.0, 4.0, 2.0, 1.0]] * 64)
+    uniforms = np.arange(0, 1, 1 / 64, dtype=np.float32)
+    drawn = STEPS_OF[side].choose(TO_SIDE[side](logits), TO_SIDE[side](uniforms), Decoding(temperature, top_p=0.875))
+    kept = TopPLogitsWarper(0.875)(None, torch.tensor(logits) / temperature)
+    expected = torch_generation.draw(torch.softmax(kept, -1), torch.tensor(uniforms))
+    assert np.asarray(drawn).tolist() == expected.tolist()
 
 
 def test_numbers_come_from_the_shared_random_stream(modules):
