@@ -73,9 +73,11 @@ class Tokens:
         return Windows(experiment, self.splits[split], self.codec, number, split == "train")
 
     def prompts(self, experiment: Experiment) -> list[list[int]]:
-        """What a model continues at an evaluation: the experiment's prompts, or beginnings of validation windows."""
+        """What a model continues at an evaluation: the experiment's prompts, as far back as a window reaches, or
+        beginnings of validation windows.
+        """
         if experiment.samples is not None and experiment.samples.prompts:
-            return self.codec.encode_all(experiment.samples.prompts)
+            return [ids[-experiment.length :] for ids in self.codec.encode_all(experiment.samples.prompts)]
         batch = next(self.epoch(experiment, "validation", 0).start_at(0))
         rows = [ids[real][:BEGINNING] for ids, real in zip(batch["ids"], batch["weights"] > 0, strict=True)]
         return [ids.tolist() for ids in rows[:BEGINNINGS] if len(ids)]

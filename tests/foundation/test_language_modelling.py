@@ -337,6 +337,8 @@ def test_a_model_continues_the_beginnings_of_the_first_two_windows_or_the_prompt
     assert data.prompts(experiment) == data.codec.encode_all(["zyxwvuts", "nmlkjihg"])
     asked = replace(experiment, samples=SamplesConfig(prompts=("cab", "z")))
     assert [data.codec.decode(ids) for ids in data.prompts(asked)] == ["cab", "z"]
+    longer = replace(experiment, samples=SamplesConfig(prompts=("abcdefghijklmnop",)))
+    assert [data.codec.decode(ids) for ids in data.prompts(longer)] == ["efghijklmnop"]  # what a window holds
     _, short = TASK.load(experiment, folder_of(tmp_path, valid="abcd"))
     assert [short.codec.decode(ids) for ids in short.prompts(experiment)] == ["abc"]  # the last token predicts nothing
 

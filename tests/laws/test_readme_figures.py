@@ -156,6 +156,23 @@ def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype):
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]
 
 
+SIDES = ("transformers", "torch", "jax")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((RESULTS / "bench").glob("*-generation/bench.json")), ids=lambda path: path.parent.name
+)
+def test_the_speeds_of_generation_are_those_of_their_benchmark(path):
+    rows = json.loads(path.read_text())["benchmarks"]["generation"]
+    for case in dict.fromkeys(row["case"] for row in rows):
+        sides = {row["side"]: row for row in rows if row["case"] == case}
+        shown = [f"{sides[side]['tokens_per_second']:,.0f}" if side in sides else "-" for side in SIDES]
+        factors = [f"{1 / sides[side]['ratio']:.2f}" if side in sides else "-" for side in SIDES[1:]]
+        cells = " | ".join([case.removeprefix("GPT "), *shown, *factors])
+        assert f"| {cells} |" in PAGES["docs/language-models.md"]
+    assert all(row["ratio"] <= row["goal"] for row in rows if "goal" in row)
+
+
 def test_the_full_runs_of_language_models_are_those_of_their_table():
     results = (RESULTS / "language_models_h200.md").read_text().replace("*", "")
     page = PAGES["docs/language-models.md"]

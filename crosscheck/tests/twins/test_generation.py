@@ -1,5 +1,6 @@
 """Generation: equal tokens in both frameworks, with and without a cache, and those of transformers; what is refused."""
 
+import itertools
 from dataclasses import asdict
 
 import jax
@@ -137,8 +138,8 @@ def test_a_step_in_few_calls_gives_the_logits_and_the_cache_of_the_model(tied):
         every = torch.arange(PROMPTS.shape[1]).expand(PROMPTS.shape)
         _, cache = module.advance(tokens, every, module.empty_cache(len(tokens), 9))
         again = [(keys.clone(), values.clone()) for keys, values in cache]
-        for keys, values in again:  # what comes later is not read
-            keys[0, :, 7:], values[0, :, 7:] = 99.0, 99.0
+        for each in itertools.chain(*again):  # what comes later is not read, the newest is written
+            each[:, :, 7:], each[torch.arange(len(tokens)), :, last] = 99.0, 99.0
         x, cache = module.advance(tokens.gather(1, last[:, None]), last[:, None], cache)
         assert_near(OneTokenStep(module, again)(tokens, last), module.logits(x[:, 0]))
     for ours, theirs in zip(again, cache, strict=True):
