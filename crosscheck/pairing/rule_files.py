@@ -26,8 +26,8 @@ def as_rules(rules: Rules | str | Path) -> Rules:
     if packed or stacked or axes:
         names = ", ".join(dict.fromkeys([*packed, *sorted(stacked), *axes]))
         raise IsogradError(
-            f"{rules} packs, stacks or reshapes {names}: compare needs the same parameters on both sides; port the weights by "
-            "the table, or name the layout with layouts="
+            f"{rules} packs, stacks or reshapes {names}: compare needs the same parameters on both sides; port the "
+            "weights by the table, or name the layout with layouts="
         )
     pairs = list(_pairs(rows))
     renames = dict(_of_parameters(pairs)) | dict(sorted(_of_modules(pairs), key=lambda rule: -len(rule[0])))

@@ -81,7 +81,9 @@ class Search:
         """The step and the figures of a trial's best checkpoint, or the means over its folds."""
         saved = [_best(run) for run in self.runs(number).values()]
         found = [{"best_step": state["step"], **state["validation"]} for state in saved]
-        return found[0] if len(found) == 1 else {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        return (
+            found[0] if len(found) == 1 else {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        )
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What each finished trial tried, and its best validation."""

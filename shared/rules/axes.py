@@ -48,7 +48,9 @@ class Axes:
             if len(unknown) > 1:
                 raise WeightsError(f"{name}: {_told((group,))} can be parted if sizes tells {' or '.join(unknown)}")
             if size % known or (not unknown and size != known):
-                raise WeightsError(f"{name} has the shape {shape}, which {_told(groups)} with {dict(self.sizes)} is not")
+                raise WeightsError(
+                    f"{name} has the shape {shape}, which {_told(groups)} with {dict(self.sizes)} is not"
+                )
             found |= {axis: self.sizes.get(axis, size // known) for axis in group}
         return found
 

@@ -61,7 +61,9 @@ def sharded(folder, shards):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warning(name, tmp_path, caplog, monkeypatch):
+def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warning(
+    name, tmp_path, caplog, monkeypatch
+):
     theirs = folder_of_transformers(tmp_path / "theirs", name)
     save_pretrained(from_pretrained(tmp_path / "theirs", dtype=None), tmp_path / "ours")
     expected = load_file(tmp_path / "theirs" / "model.safetensors")
