@@ -83,7 +83,9 @@ def test_folds_part_the_training_examples_and_leave_the_test_alone():
         assert sorted(fold.train.texts + fold.validation.texts) == sorted(whole.train.texts)
         assert fold.test == whole.test
         shares = Counter(fold.validation.labels)
-        assert all(shares[label] in (count // 5, count // 5 + 1) for label, count in Counter(whole.train.labels).items())
+        assert all(
+            shares[label] in (count // 5, count // 5 + 1) for label, count in Counter(whole.train.labels).items()
+        )
 
 
 def test_yelp_csv_is_unescaped_and_test_rows_beyond_the_validation_join_train(tmp_path):

@@ -216,8 +216,8 @@ def test_the_optimisers_and_the_frozen_encoder_are_those_of_their_tables():
     rows = re.findall(r"^\| `([\w-]+)` \| [\w ,]+ \| ([\d,]+) \| ([\d.]+) \|$", page, re.M)
     assert len(rows) == 4
     assert all(f"| {name} | {best} | {test} | 0.4992 |" in scores for name, best, test in rows)
-    figures = re.search(r"trains on ([\d,]+) sentences .* ([\d,]+) MiB at its peak; .*, ([\d,]+) and ([\d,]+) MiB", page)
-    speed, memory, whole_speed, whole_memory = figures.groups()
+    pattern = r"trains on ([\d,]+) sentences .* ([\d,]+) MiB at its peak; .*, ([\d,]+) and ([\d,]+) MiB"
+    speed, memory, whole_speed, whole_memory = re.search(pattern, page).groups()
     lines = (RESULTS / "frozen_h200.md").read_text().splitlines()
     for name, expected in (("sst2-frozen", (speed, memory)), ("sst2", (whole_speed, whole_memory))):
         (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} |")]
