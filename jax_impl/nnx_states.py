@@ -15,7 +15,7 @@ from jax_impl.orbax_folders import VARIABLE, leaves_of, write_leaves
 from jax_impl.weight_files import read_metadata, read_tensors, read_weights
 from shared.digests import with_digests
 
-__all__ = ["read_metadata", "read_tensors", "read_weights", "write_weights"]
+__all__ = ["read_metadata", "read_tensors", "read_weights", "write_tensors", "write_weights"]
 
 
 def write_weights(
@@ -27,3 +27,8 @@ def write_weights(
     """
     leaves = {(*place, VARIABLE): leaf for place, leaf in leaves_of(arrays, module).items()}
     write_leaves(path, leaves, with_digests(arrays, metadata))
+
+
+def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write any arrays as a state of parameters by their paths, joined by "/"."""
+    write_leaves(path, {(*name.split("/"), VARIABLE): array for name, array in arrays.items()}, {})

@@ -30,8 +30,8 @@ def read_weights(path: str | Path, module: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Every array of a file under its own name, the parts of its path joined by dots, in the layout of the file."""
-    return {".".join(place): leaf for place, leaf in orbax_folders.read_leaves(Path(path)).items()}
+    """Every array of a file under its own name, the parts of its path joined by "/", in the layout of the file."""
+    return {"/".join(place): leaf for place, leaf in orbax_folders.read_leaves(Path(path)).items()}
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -48,6 +48,11 @@ def write_weights(
     """
     leaves = orbax_folders.leaves_of(arrays, module)
     orbax_folders.write_leaves(path, leaves, with_digests(arrays, metadata))
+
+
+def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write any arrays as a tree by their paths, joined by "/", atomically; raises IsogradError if the disk is full."""
+    orbax_folders.write_leaves(path, {tuple(name.split("/")): array for name, array in arrays.items()}, {})
 
 
 def _canonical(place: Place, leaf: np.ndarray, places: Mapping) -> tuple[str, np.ndarray]:

@@ -56,9 +56,14 @@ def write_weights(
     """
     shapes = parameter_shapes(module)
     check_names(shapes, arrays, type(module).__name__)
+    write_tensors(path, {name: arrays[name] for name in shapes})
+
+
+def write_tensors(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write any arrays by their names, atomically; raises IsogradError if the disk is full."""
     with new_file(path) as temporary, temporary.open("wb") as file:  # of a path, torch hides why it can't be written
         try:
-            torch.save({name: to_tensor(arrays[name]) for name in shapes}, file)
+            torch.save({name: to_tensor(array) for name, array in arrays.items()}, file)
         except RuntimeError as error:  # what torch makes of the system's error, such as a full disk
             reason = error.__context__
             raise reason if isinstance(reason, OSError) else OSError(str(error).partition("\n")[0]) from None

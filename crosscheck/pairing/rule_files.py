@@ -21,13 +21,13 @@ def as_rules(rules: Rules | str | Path) -> Rules:
     """
     if not isinstance(rules, str | Path):
         return rules
-    rows, stacked = read_table(Path(rules))
+    rows, stacked, axes = read_table(Path(rules))
     packed = [row.canonical for row in rows if (row.foreign_block, row.canonical_block) != (WHOLE, WHOLE)]
-    if packed or stacked:
-        names = ", ".join(dict.fromkeys([*packed, *sorted(stacked)]))
+    if packed or stacked or axes:
+        names = ", ".join(dict.fromkeys([*packed, *sorted(stacked), *axes]))
         raise IsogradError(
-            f"{rules} packs or stacks {names}: compare needs the same parameters on both sides; port the weights by "
-            "the table, or name the layout with layouts="
+            f"{rules} packs, stacks or reshapes {names}: compare needs the same parameters on both sides; port the "
+            "weights by the table, or name the layout with layouts="
         )
     pairs = list(_pairs(rows))
     renames = dict(_of_parameters(pairs)) | dict(sorted(_of_modules(pairs), key=lambda rule: -len(rule[0])))

@@ -91,6 +91,7 @@ ARITHMETIC_REFIT = replace(
     name="arithmetic-refit",
     title="MiniLM refitted on all 640 examples of verbal arithmetic",
     dataset="verbal_arithmetic_refit",
+    evaluate_every=100,
 )
 REVIEWS_8 = Experiment(
     name="reviews-8",

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.catalogue import find_experiment
 from experiments.commands.evaluate import evaluated
 from experiments.commands.options import command_line
@@ -12,7 +14,7 @@ from experiments.search.outcome import TABLE, as_markdown, write_outcome
 from experiments.search.space import SPACE, keep, space_of
 from experiments.search.trials import Search
 from experiments.training.folder import check_folder, locked
-from experiments.training.run_config import read_config
+from experiments.training.run_config import RunConfig, read_config
 from experiments.training.settings import Settings, flag
 from experiments.training.threads import choose_threads
 from shared.errors import IsogradError
@@ -30,6 +32,7 @@ def search_command(
     batch_sizes: tuple[int, ...] = (16, 32, 64),
     rates: tuple[float, float] = (1e-5, 1e-3),
     epoch_counts: tuple[int, ...] = (3, 10, 30),
+    folds: int | None = None,
     search_seed: int = 0,
     out: Path | None = None,
     quiet: bool = False,
@@ -37,7 +40,8 @@ def search_command(
 ) -> None:
     """Search the best batch size, learning rate and number of epochs of an experiment; again, it resumes.
 
-    Each trial is a run whose best checkpoint counts. The best of all is evaluated on every split at the end.
+    Each trial is a run whose best checkpoint counts. The best of all is evaluated on every split at the end; with
+    folds, on none but the validation.
 
     Args:
         experiment: A name from the catalogue (`isograd list experiments`).
@@ -46,13 +50,15 @@ def search_command(
         batch_sizes: The sizes to choose from.
         rates: The lowest and the highest learning rate.
         epoch_counts: The numbers of epochs to choose from.
+        folds: Cross-validation: a trial is the mean of so many runs, each validated on another part of the training
+            examples.
         search_seed: The seed of the search; `--seed` is that of its runs.
         out: The folder of the search; if omitted, runs/EXPERIMENT-search.
         quiet: Show nothing until the end.
         json: Print JSON.
     """
     typed = _typed(experiment, settings, dict(locals()))
-    values = {"batch_sizes": batch_sizes, "learning_rates": rates, "epochs": epoch_counts}
+    values = {"batch_sizes": batch_sizes, "learning_rates": rates, "epochs": epoch_counts, "folds": folds}
     found_experiment, space = find_experiment(experiment), space_of(settings, experiment, values, search_seed)
     if trials < 1:
         raise IsogradError(f"--trials: expected at least 1, got {trials}")
@@ -76,18 +82,29 @@ def search_command(
 
 def _outcome(search: Search, progress: Progress) -> dict[str, Any]:
     number = search.best()
-    run = search.path(number)
+    run, *others = search.runs(number).values()
     config = read_config(run)
-    splits = [split for split in SPLITS if split in config.counts]
-    scored = {split: evaluated(run, config, config.backend, None, split, False, progress) for split in splits}
     return {
         "experiment": search.space.experiment,
         "backend": config.backend,
         "device": config.versions["device"],
         "trials": list(search.rows()),
         "best": number,
-        "scores": {split: score["metrics"] for split, score in scored.items()},
+        "scores": {"validation": _of_folds(search, number)} if others else _of_splits(run, config, progress),
     }
+
+
+def _of_splits(run: Path, config: RunConfig, progress: Progress) -> dict[str, dict[str, Any]]:
+    splits = [split for split in SPLITS if split in config.counts]
+    scored = {split: evaluated(run, config, config.backend, None, split, False, progress) for split in splits}
+    return {split: score["metrics"] for split, score in scored.items()}
+
+
+def _of_folds(search: Search, number: int) -> dict[str, Any]:
+    """The means over the folds of a trial, and of what a model must beat; no other split is looked at."""
+    baselines = [read_config(run).baseline for run in search.runs(number).values()]
+    means = {f"baseline_{name}": float(np.mean([each[name] for each in baselines])) for name in baselines[0]}
+    return {**search.best_of(number), **means}
 
 
 def _check_ours(folder: Path) -> None:

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from experiments.porting.formats import check_writable, format_of, framework_files, recognise
+from experiments.porting.formats import IN_ORBAX, check_writable, format_of, framework_files, recognise
 from experiments.porting.port import PortReport
 from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy, open_safetensors, write_safetensors
 from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
 from shared.pretrained.folder import cast, read_tensors
-from shared.rules.tables import apply, read_table
+from shared.rules.tables import apply, names_of
 
-TARGETS = ("safetensors", "linen")
+TARGETS = ("safetensors", "linen", "torch", "orbax", "nnx")
 
 
 def port_by_rules(
@@ -24,7 +24,7 @@ def port_by_rules(
     if chosen not in TARGETS:
         raise IsogradError(f"--rules writes {', '.join(TARGETS)}, not {chosen}: choose one of them with --to")
     kind, arrays = _opened(src)
-    check_writable(dst, "safetensors", src)
+    check_writable(dst, chosen if chosen in IN_ORBAX else "safetensors", src)
     moved = cast(apply(rules, arrays), dtype)
     if not dry_run:
         _write(chosen, dst, moved)
@@ -38,7 +38,7 @@ def port_by_rules(
         tensors=len(moved),
         parameters=sum(array.size for array in moved.values()),
         dtypes=sorted({str(array.dtype) for array in moved.values()}),
-        mapping=[(str(row.foreign), row.canonical) for row in read_table(rules)[0]] if dry_run else [],
+        mapping=names_of(rules, arrays) if dry_run else [],
     )
 
 
@@ -56,5 +56,7 @@ def _opened(src: Path) -> tuple[str, LazyArrays]:
 def _write(chosen: str, dst: Path, arrays: LazyArrays) -> None:
     if chosen == "safetensors":
         write_safetensors(dst, arrays, {"format": "pt"})
-    else:
+    elif chosen == "linen":
         write_msgpack(dst, arrays)
+    else:
+        framework_files(chosen).write_tensors(dst, {name: array.read() for name, array in arrays.items()})

@@ -73,6 +73,7 @@ def _of_training(experiment: Experiment) -> dict[str, Any]:
         "planned length": _length(experiment),
         "evaluate every": experiment.evaluate_every,
         "checkpoint every": experiment.checkpoint_every,
+        "fold": experiment.fold and "{} of {}".format(*experiment.fold),
         "patience": experiment.patience,
         "seed": experiment.seed,
         "initial weights": experiment.initial or "random",

@@ -49,7 +49,7 @@ def as_markdown(found: Mapping[str, Any], figure: Figure) -> str:
             "|---:|---:|---:|---:|---:|---:|---:|",
             *rows,
             "",
-            f"The best checkpoint of trial {found['best']}, without dropout:",
+            f"The best {_what(found)} of trial {found['best']}, without dropout:",
             "",
             f"| split | {figure.title} | baseline | loss |",
             "|---|---:|---:|---:|",
@@ -57,6 +57,11 @@ def as_markdown(found: Mapping[str, Any], figure: Figure) -> str:
             "",
         ]
     )
+
+
+def _what(found: Mapping[str, Any]) -> str:
+    folds = found["space"]["folds"]
+    return "checkpoint" if folds is None else f"checkpoints, the mean of {folds} folds,"
 
 
 def _baseline(score: Mapping[str, Any], figure: Figure) -> str:

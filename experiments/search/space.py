@@ -10,14 +10,14 @@ from shared.errors import IsogradError
 from shared.json_text import parse_object, to_json
 
 SPACE = "space.json"
-VARIED = ("batch_size", "learning_rate", "epochs", "steps")  # settings that a search does not take
+VARIED = ("batch_size", "learning_rate", "epochs", "steps", "fold")  # settings that a search does not take
 
 
 @dataclass(frozen=True)
 class Space:
     """An experiment with its settings, and the values that are tried; rates are drawn between two, by their logarithm.
 
-    `seed` is that of the search; that of the runs is a setting.
+    `seed` is that of the search; that of the runs is a setting. A trial trains once for each of the `folds`.
     """
 
     experiment: str
@@ -26,6 +26,7 @@ class Space:
     learning_rates: tuple[float, float]
     epochs: tuple[int, ...]
     seed: int
+    folds: int | None = None
 
     def check(self) -> None:
         """Raise IsogradError for values that no run can have."""
@@ -36,6 +37,8 @@ class Space:
             check_settings(Settings(batch_size=size, learning_rate=high))
         for number in self.epochs:
             check_settings(Settings(epochs=number))
+        if self.folds is not None and self.folds < 2:
+            raise IsogradError(f"--folds: expected at least 2, got {self.folds}")
 
     def drawn(self, trial: Any) -> dict[str, Any]:
         """The values of a new trial of optuna."""
@@ -51,7 +54,7 @@ def space_of(settings: Settings, experiment: str, values: dict[str, Any], seed: 
     given = {name: value for name, value in settings.given.items() if name not in ("backend", "device")}
     if varied := [name for name in VARIED if name in given]:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in varied)
-        raise IsogradError(f"a search varies {names} itself: use --batch-sizes, --rates and --epoch-counts")
+        raise IsogradError(f"a search varies {names} itself: use --batch-sizes, --rates, --epoch-counts and --folds")
     given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     space = Space(experiment, given, **values, seed=seed)
     space.check()

@@ -1,8 +1,11 @@
-"""The trials of a search: each is a run in a folder of its own, and an interrupted one is resumed."""
+"""The trials of a search: each is a run, or one for each fold, in folders of its own; interrupted ones are resumed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from experiments.progress.display import Progress
 from experiments.search.space import Space, settings_of
@@ -53,31 +56,42 @@ class Search:
     def _finish(self, number: int, values: dict[str, Any], progress: Progress) -> None:
         from optuna.trial import TrialState
 
-        run = self.path(number)
         progress.note(f"trial {number}: {', '.join(f'{name} {value:g}' for name, value in values.items())}")
+        settings = settings_of(self.space, values, *self.place)
         try:
-            if (run / CONFIG).is_file():
-                launch.resume(run, progress)
-            else:
-                settings = settings_of(self.space, values, *self.place)
-                launch.start(self.space.experiment, settings, run, progress)
+            for fold, run in self.runs(number).items():
+                if (run / CONFIG).is_file():
+                    launch.resume(run, progress)
+                else:
+                    launch.start(self.space.experiment, replace(settings, fold=fold), run, progress)
         except Diverged as error:
             progress.note(f"trial {number} failed: {error}")
             self.study.tell(number, state=TrialState.FAIL)
         else:
-            self.study.tell(number, _best(run)["validation"][self.figure.name])
+            self.study.tell(number, self.best_of(number)[self.figure.name])
 
-    def path(self, number: int) -> Path:
-        """The run folder of a trial."""
-        return self.folder / f"trial-{number:03}"
+    def runs(self, number: int) -> dict[tuple[int, int] | None, Path]:
+        """The run folder of a trial, or one for each fold."""
+        path, count = self.folder / f"trial-{number:03}", self.space.folds
+        if count is None:
+            return {None: path}
+        return {(fold, count): path / f"fold-{fold}" for fold in range(1, count + 1)}
+
+    def best_of(self, number: int) -> dict[str, float]:
+        """The step and the figures of a trial's best checkpoint, or the means over its folds."""
+        saved = [_best(run) for run in self.runs(number).values()]
+        found = [{"best_step": state["step"], **state["validation"]} for state in saved]
+        return (
+            found[0] if len(found) == 1 else {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        )
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """What each finished trial tried, and its best validation."""
         for trial in self.study.trials:
             row = {"trial": trial.number, **trial.params, "state": trial.state.name.lower()}
             if row["state"] == "complete":
-                saved, config = _best(self.path(trial.number)), read_config(self.path(trial.number))
-                row |= {"best_step": saved["step"], "backend": config.backend, **saved["validation"]}
+                first, *_ = self.runs(trial.number).values()
+                row |= {"backend": read_config(first).backend, **self.best_of(trial.number)}
             yield row
 
     def best(self) -> int:

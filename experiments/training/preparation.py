@@ -41,6 +41,8 @@ def prepare(
             f"the loss of {experiment.task} compares the rows of a batch with each other, so --accumulate would "
             "change it: leave it out"
         )
+    if experiment.fold is not None and not task.has_folds:
+        raise IsogradError(f"--fold: {experiment.name} has no separate examples to part: leave it out")
     experiment = with_sizes(experiment)
     return Prepared(*task.load(experiment, source, vocabulary or vocabulary_of(experiment), report))
 

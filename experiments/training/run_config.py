@@ -134,6 +134,7 @@ def experiment_from_json(values: dict[str, Any]) -> Experiment:
         "training": TrainingConfig(**{**training, "groups": groups}),
         "schedule": ScheduleConfig(**values["schedule"]),
         "bucket_lengths": None if buckets is None else tuple(buckets),
+        "fold": None if values.get("fold") is None else tuple(values["fold"]),
         "samples": None if samples is None else SamplesConfig(**{**samples, "prompts": tuple(samples["prompts"])}),
     }
     return Experiment(**{**values, **restored})

@@ -31,6 +31,8 @@ class Settings:
         learning_rate: The learning rate; with a schedule, its peak.
         seed: Seed of the weights, the data order and dropout.
         optimizer: sgd, adam, adamw, rmsprop or adagrad (`isograd list optimizers`), at the experiment's learning rate.
+        fold: The number and the count of folds: this part of the training examples is the validation, for
+            cross-validation.
         initial: A folder in the layout of Hugging Face, or minilm: start from its weights (BERT classifiers).
         schedule: constant, linear, cosine, step or epoch.
         warmup: Updates over which the rate rises from 0.
@@ -58,6 +60,7 @@ class Settings:
     learning_rate: float | None = None
     seed: int | None = None
     optimizer: str | None = None
+    fold: tuple[int, int] | None = None
     initial: str | None = None
     schedule: str | None = None
     warmup: int | None = None
@@ -112,6 +115,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("accumulate", lambda batches: batches >= 1, "at least 1"),
     ("dropout", lambda rate: 0 <= rate < 1, "a number from 0 to below 1"),
     ("average_decay", lambda decay: 0 <= decay < 1, "a number from 0 to below 1"),
+    ("fold", lambda fold: 1 <= fold[0] <= fold[1] and fold[1] >= 2, "a number and a count, such as 1 5"),
     ("patience", lambda validations: validations >= 1, "at least 1"),
     *((name, lambda count: count >= 1, "at least 1") for name in COUNTS),
     *((name, lambda count: count < 2**63, "a number below 2**63") for name in COUNTS),
@@ -142,7 +146,7 @@ SCHEDULE_FIELDS = {  # setting -> field of the schedule
     "decay_to": "final",
 }
 PLACES = {  # where in an experiment a setting goes; "" = the experiment itself
-    "": ("steps", "epochs", "batch_size", "seed", "patience", "initial"),
+    "": ("steps", "epochs", "batch_size", "seed", "patience", "initial", "fold"),
     "optimizer": ("learning_rate",),
     "training": ("clip_norm", "accumulate", "average_decay", "dropout_rng"),
 }

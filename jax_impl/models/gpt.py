@@ -18,6 +18,7 @@ from shared.configs.gpt import SHARED, GPTConfig
 from shared.configs.validation import check_choice, check_context
 
 KeysAndValues = tuple[Float[Array, "B m S d"], Float[Array, "B m S d"]]
+States = tuple[list[Float[Array, "B T E"]], list[Float[Array, "B m T T"]]]
 
 
 def softmax_attention(scores: Float[Array, "B m T S"], visible: Bool[Array, "..."]) -> Float[Array, "B m T S"]:
@@ -197,17 +198,20 @@ class GPT(nnx.Module):
             x = block(x)
         return self.logits(self.norm(x))
 
+    def states(self, inputs: Int[Array, "B T"]) -> States:
+        """The embedded tokens and every block's output, the last one normed, and the weights of every attention."""
+        check_context(inputs.shape[1], self.config.sequence_length)
+        x, states, attentions = self.embed(inputs, jnp.arange(inputs.shape[1])[None]), [], []
+        for block in self.blocks:
+            states.append(x)
+            attentions += [] if self.config.attention in WITHOUT_SCORES else [block.look(x)]
+            x = block(x)
+        return [*states, self.norm(x)], attentions
+
     def look(self, inputs: Int[Array, "B T"]) -> Float[Array, "L B m T T"] | None:
         """How much each token attends to each, in every head of every block; None where no weights are computed."""
-        if self.config.attention in WITHOUT_SCORES:
-            return None
-        check_context(inputs.shape[1], self.config.sequence_length)
-        positions = jnp.arange(inputs.shape[1])
-        x, seen = self.embed(inputs, positions[None]), []
-        for block in self.blocks:
-            seen.append(block.look(x))
-            x = block(x)
-        return jnp.stack(seen)
+        attentions = self.states(inputs)[1]
+        return jnp.stack(attentions) if attentions else None
 
     def embed(self, inputs: Int[Array, "B T"], positions: Int[Array, "C T"]) -> Float[Array, "B T E"]:
         """The vectors of tokens, plus those of their positions."""

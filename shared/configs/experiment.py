@@ -37,6 +37,7 @@ class Experiment:
     A step is one batch; `training.accumulate` batches make an update. `task` is a row of shared/tasks/table.py;
     `patience` ends a run after this many validations without improvement. `initial` is a folder in the layout of
     Hugging Face, or minilm: the run starts from its weights, and the sizes that `model` leaves out are its own.
+    `fold` is (number, count): this one of equal parts of the training examples is the validation.
     """
 
     name: str
@@ -58,3 +59,4 @@ class Experiment:
     patience: int | None = None
     samples: SamplesConfig | None = None
     initial: str | None = None
+    fold: tuple[int, int] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.data import built_in, hub, splits
@@ -84,15 +84,17 @@ def load_reviews(
     *,
     seed: int = 0,
     validation_size: int = 1000,
+    fold: tuple[int, int] | None = None,
     report: Report = silent,
 ) -> Splits:
     """Load a dataset of the table from `source`: None = built in, "hub" = the Hugging Face hub, else a folder.
 
     `seed` shuffles what is split here (it is not the seed of a run); `validation_size` applies where validation is
-    drawn from a larger part. `report` is told how far it is.
+    drawn from a larger part. With the `fold` (number, count), that part of the training examples is the validation.
+    `report` is told how far it is.
     Raises IsogradError for an unknown dataset, an unavailable source, and files that are missing or malformed.
     """
-    entry = _entry(dataset)
+    entry = _in_folds(_entry(dataset), fold)
     if validation_size < 1:
         raise IsogradError(f"expected a validation size of at least 1, got {validation_size}")
     if source is None:
@@ -107,6 +109,13 @@ def _entry(dataset: str) -> Dataset:
         near = difflib.get_close_matches(dataset, DATASETS) or list(DATASETS)
         raise IsogradError(f"unknown dataset {dataset!r}; did you mean {' or '.join(near)}?")
     return DATASETS[dataset]
+
+
+def _in_folds(entry: Dataset, fold: tuple[int, int] | None) -> Dataset:
+    """The row with the rule of a fold in place of its own."""
+    if fold is None:
+        return entry
+    return replace(entry, validation=lambda parts, seed, size: splits.fold_of(parts, *fold), splits_all=True)
 
 
 def _built_in(dataset: str, entry: Dataset, seed: int, size: int) -> Splits:

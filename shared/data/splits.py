@@ -85,13 +85,26 @@ def refit_with_three_tenths(parts: Parts, seed: int, size: int) -> dict[str, Rev
     return {**validate_on_three_tenths(parts, seed, size), "train": parts["train"]}
 
 
+def fold_of(parts: Parts, number: int, count: int) -> dict[str, Reviews]:
+    """The training part in `count` folds, each with its share of every label: fold `number`, from 1, validates."""
+    train = parts["train"]
+    held = _by_label(np.array(train.labels), STRATIFIED_SEED)[number - 1 :: count]
+    is_held = np.isin(np.arange(len(train)), held)
+    chosen = {"train": train.take(np.flatnonzero(~is_held)), "validation": train.take(np.flatnonzero(is_held))}
+    return chosen | ({"test": parts["test"]} if "test" in parts else {})
+
+
 def _stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Which examples are chosen: `size` of them, spread evenly over the labels, at random within each."""
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
     chosen = np.zeros(len(labels), bool)
-    chosen[by_label[(np.arange(size) * len(labels) + len(labels) // 2) // size]] = True
+    chosen[_by_label(labels, seed)[(np.arange(size) * len(labels) + len(labels) // 2) // size]] = True
     return chosen
+
+
+def _by_label(labels: np.ndarray, seed: int) -> np.ndarray:
+    """The indices of the examples, label by label, at random within each."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    return shuffled[np.argsort(labels[shuffled], kind="stable")]
 
 
 def validate_on_dev_or_held_out(parts: Parts, seed: int, size: int) -> dict[str, Reviews]:

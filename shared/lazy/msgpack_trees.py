@@ -35,7 +35,7 @@ def open_msgpack(path: Path) -> LazyArrays:
             return dict(_leaves(path, unpacker, ""))
     except IsogradError:
         raise
-    except (ValueError, TypeError, KeyError, msgpack.UnpackException, OSError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException, OSError) as error:
         raise IsogradError(
             f"can't read {path} as a msgpack tree of Flax, it is truncated or foreign: {error or type(error).__name__}"
         ) from error

@@ -66,5 +66,6 @@ CLIP = Family(
     prefix="clip.",
     fixed={"pruned_heads": ({}, None)},
     translated={"text_config.eos_token_id": {2: None}},  # the first checkpoints: the token with the highest id
+    ends={"text_config.bos_token_id": 49406},
     nested=("text_config", "vision_config"),
 )

@@ -22,6 +22,7 @@ class Family:
     `fields`: a field of config.json -> (our argument, its default there). `fixed`: a field -> the values under which
     the numbers are ours, its default first; by twin in `fixed_for`. `architectures`: a class of transformers -> our
     twin; the first of each twin is written. `prefix` is before the names of the base model in models with a head.
+    `ends`: the tokens that a text begins and ends with, by default; null is written where the vocabulary is smaller.
     `dropped` matches tensors that a twin does not need. `tied`: a tensor -> the tensor that it repeats.
     """
 
@@ -39,6 +40,7 @@ class Family:
     dropped: str = r"$^"
     tied: Mapping[str, str] = field(default_factory=dict)
     nested: tuple[str, ...] = ()
+    ends: Mapping[str, int] = field(default_factory=dict)
     labels: str | None = None  # the argument that is the number of labels
 
     def twin_of(self, config: Config) -> str:
@@ -86,6 +88,8 @@ class Family:
         for name, values in self.fixed.items():
             if values[0] is not None and name not in NOT_WRITTEN:
                 _put(written, name, values[0])
+        for name, token in self.ends.items():
+            _put(written, name, token if token < arguments["vocabulary_size"] else None)
         if self.labels and arguments[self.labels] != 2:
             labels = {str(index): f"LABEL_{index}" for index in range(arguments[self.labels])}
             written |= {"id2label": labels, "label2id": {label: int(index) for index, label in labels.items()}}
@@ -142,7 +146,7 @@ class Family:
         return found
 
     def _unsupported(self, flat: Config, twin: str) -> list[str]:
-        fixed = {**self.fixed, **self.fixed_for.get(twin, {})}
+        fixed = {**IN_ANY, **self.fixed, **self.fixed_for.get(twin, {})}
         return [
             f"{name} {flat[name]!r} is not supported, only {' or '.join(map(repr, values))}"
             for name, values in fixed.items()
@@ -151,6 +155,7 @@ class Family:
 
 
 OPTIONAL = {"n_inner": 0, "pad_token_id": 0, "text_config.eos_token_id": 0, "classifier_dropout": 0.0}  # or null
+IN_ANY: Mapping[str, tuple[Any, ...]] = {"quantization_config": (None,)}  # numbers of fewer bits than the file's
 NOT_WRITTEN = ("pruned_heads", "position_embedding_type")
 
 

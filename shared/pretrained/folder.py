@@ -132,7 +132,7 @@ def _sharded(folder: Path, index: str, read: ReadPickled) -> LazyArrays:
     for shard in dict.fromkeys(shard for _, shard in names):
         path = _inside(folder, str(shard))
         if not path.is_file():
-            raise IsogradError(f"{folder} has no {shard}, which {index} names: the download is not complete")
+            raise IsogradError(f"{folder} has no {str(shard)!r}, which {index} names: the download is not complete")
         opened = read(path)
         twice = sorted(found.keys() & opened.keys())
         if twice:
@@ -151,6 +151,7 @@ def _inside(folder: Path, name: str) -> Path:
         raise IsogradError(f"{folder}: {name!r} is not a file of the folder: expected a plain file name")
     try:
         target = path.resolve()  # whichever part of the path is a link
+        path.is_file()  # which raises for names that no file can have
     except (ValueError, RuntimeError, OSError) as error:
         raise IsogradError(f"{folder}: {name!r} is not a file of the folder: {error}") from error
     if not target.is_relative_to(_allowed(folder)):

@@ -41,5 +41,6 @@ GPT2 = Family(
         "pruned_heads": ({}, None),
     },
     own={"attention": "softmax"},
+    ends={"bos_token_id": 50256, "eos_token_id": 50256},
     tied={"lm_head.weight": "transformer.wte.weight"},
 )

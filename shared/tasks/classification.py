@@ -91,13 +91,14 @@ class Classification:
         Figure("f1", "F1", "F1", note="the mean of all labels if there are more than two"),
     )
     couples_rows = False
+    has_folds = True
 
     def load(
         self, experiment: Experiment, source: str | None, vocabulary: Path | None = None, report: Report | None = None
     ) -> tuple[Experiment, LabelledTexts]:
         experiment = replace(experiment, dataset=_dataset(experiment, source))
         tell = report or silent
-        splits = load_reviews(experiment.dataset, source, report=tell)
+        splits = load_reviews(experiment.dataset, source, fold=experiment.fold, report=tell)
         _check_labels(splits)
         tokenizer = load_tokenizer(vocabulary, splits, report=tell)
         _check_vocabulary(experiment, tokenizer)

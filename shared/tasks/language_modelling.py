@@ -142,6 +142,7 @@ class LanguageModelling:
         Figure("bits_per_byte", "bits per byte", "BPB", "{:.4f}", higher_is_better=False),
     )
     couples_rows = False
+    has_folds = False
 
     def load(
         self, experiment: Experiment, source: str | None, vocabulary: Path | None = None, report: Report | None = None

@@ -106,6 +106,7 @@ class MaskedLanguageModelling:
         Figure("accuracy", "accuracy", "A"),
     )
     couples_rows = False
+    has_folds = False
 
     def load(
         self, experiment: Experiment, source: str | None, vocabulary: Path | None = None, report: Report | None = None

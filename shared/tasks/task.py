@@ -109,13 +109,14 @@ class Task(Protocol):
 
     `loss` is a row of LOSSES in both losses.py; `unit` is what a weight counts ("examples", "tokens"). The first of the
     `figures` decides which checkpoint is best, the loss breaks ties. `couples_rows` says that the loss of a row depends
-    on the others, as a contrastive loss does.
+    on the others, as a contrastive loss does; `has_folds`, that its examples can be parted for cross-validation.
     """
 
     loss: str
     unit: str
     figures: tuple[Figure, ...]
     couples_rows: bool
+    has_folds: bool
 
     def load(
         self, experiment: Experiment, source: str | None, vocabulary: Path | None, report: Report | None

@@ -76,6 +76,7 @@ class Translation:
         Figure("letter_accuracy", "letters predicted", "C", note="given the right letters before"),
     )
     couples_rows = False
+    has_folds = False
 
     def load(
         self, experiment: Experiment, source: str | None, vocabulary: Path | None = None, report: Report | None = None

@@ -109,6 +109,7 @@ BAD = {  # what the one sentence must contain
         [*SMALL, "--schedule", "linear", "--decay-to", "2"],
         "--decay-to: expected a fraction",
     ),
+    "a fold that is not there": ([*SMALL, "--fold", "6", "5"], "--fold: expected a number and a count, such as 1 5"),
     "an average of the past alone": ([*SMALL, "--average-decay", "1"], "--average-decay: .* below 1, got 1"),
     "a certificate in bfloat16": (
         ["train", "lockstep-2", "--backend", "both", "--certify", "--dtype", "bfloat16"],

@@ -107,6 +107,16 @@ def test_a_ready_table_fits_the_names_of_a_model_that_is_not_a_twin(name, tmp_pa
     assert contents(load_file(tmp_path / "home.safetensors")) == contents(load_file(source))
 
 
+@pytest.mark.parametrize("to", ["torch", "orbax", "nnx"])
+def test_files_of_a_framework_hold_what_a_table_makes_and_are_read_by_one(to, tmp_path):
+    rules, arrays = written(tmp_path / "rules.toml", HEADS), {"bias.0": np.arange(6.0), "bias.1": np.ones(6)}
+    arrays |= {f"in_proj_weight.{layer}": np.arange(60.0).reshape(12, 5) + layer for layer in (0, 1)}
+    save_file(arrays, tmp_path / "a.safetensors")
+    port_by_rules(tmp_path / "a.safetensors", tmp_path / "b", rules, to=to)
+    port_by_rules(tmp_path / "b", tmp_path / "c.safetensors", rules)
+    assert contents(load_file(tmp_path / "c.safetensors")) == contents(arrays)
+
+
 def test_a_state_dict_of_torch_is_a_source_and_a_dry_run_writes_nothing(tmp_path, capsys):
     rules = written(tmp_path / "rules.toml", '[[row]]\nsource = "weight"\ntarget = "kernel"\ntransposed = true\n')
     torch.save({"weight": torch.arange(6.0).reshape(2, 3)}, tmp_path / "a.pt")
@@ -118,12 +128,67 @@ def test_a_state_dict_of_torch_is_a_source_and_a_dry_run_writes_nothing(tmp_path
     assert load_file(tmp_path / "b.safetensors")["kernel"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
 
 
+HEADS = """
+[[row]]
+source = "blocks/{}/kernel"
+target = "in_proj_weight.{}"
+target_part = [0, 2]
+axes = "in heads size -> (heads size) in"
+sizes = { heads = 3 }
+
+[[row]]
+source = "blocks/{}/other"
+target = "in_proj_weight.{}"
+target_part = [1, 2]
+axes = "in heads size -> (heads size) in"
+sizes = { heads = 3 }
+
+[[row]]
+source = "biases"
+target = "bias.{}"
+stacked = true
+axes = "heads size -> (heads size)"
+sizes = { heads = 3 }
+"""
+
+
+def test_axes_by_name_part_and_join_heads_there_and_back(tmp_path, capsys):
+    rules, draw = written(tmp_path / "rules.toml", HEADS), np.random.default_rng(0).standard_normal
+    kernels = {f"blocks/{layer}/{name}": draw((5, 3, 2)) for layer in (0, 1) for name in ("kernel", "other")}
+    arrays = {**kernels, "biases": draw((2, 3, 2))}
+    save_file(arrays, tmp_path / "a.safetensors")
+    port_by_rules(tmp_path / "a.safetensors", tmp_path / "b.safetensors", rules)
+    moved = load_file(tmp_path / "b.safetensors")
+    expected = [arrays[f"blocks/1/{name}"].reshape(5, 6).T for name in ("kernel", "other")]
+    assert np.array_equal(moved["in_proj_weight.1"], np.concatenate(expected))
+    assert np.array_equal(moved["bias.1"], arrays["biases"][1].reshape(6))
+    port_by_rules(tmp_path / "b.safetensors", tmp_path / "c.safetensors", rules)
+    assert contents(load_file(tmp_path / "c.safetensors")) == contents(arrays)
+    command = ["port", str(tmp_path / "b.safetensors"), str(tmp_path / "d.safetensors"), "--rules", str(rules)]
+    assert main([*command, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "in_proj_weight.1[1/2] -> blocks/1/other\n" in told
+    assert "bias.1 -> biases[1]\n" in told
+
+
+ROW = "[[row]]\nsource = 'q'\ntarget = 'r'\n"
 BAD = [
     ("[[row]]\nsource = 'a'\n", "row 1: expected source and target"),
     ("[[row]]\nsource = 'a'\ntarget = 'b'\nsum = true\n", "row 1: there is no sum, only source, target"),
     ("[[row]]\nsource = 'a'\ntarget = 'b.{}'\n", "the layer {} must stand once in source and target"),
     ("[[row]]\nsource = 'a'\ntarget = 'b'\nsource_part = [2, 2]\n", "source_part must be [which, of how many]"),
     ("[[row]]\nsource = 'a'\ntarget = 'b'\ntransposed = 1\n", "transposed must be of type bool, got 1"),
+    (f"{ROW}axes = 'a b'\n", "the same names on both sides of ->"),
+    (f"{ROW}axes = 'a b -> b c'\n", "the same names on both sides of ->"),
+    (f"{ROW}axes = 'a a -> a a'\n", "the same names on both sides of ->"),
+    (f"{ROW}axes = 'a -> a'\nsizes = {{ b = 2 }}\n", "sizes has b, which are no axes"),
+    (f"{ROW}axes = 'a -> a'\nsizes = {{ a = 0 }}\n", "sizes must be whole numbers above 0"),
+    (f"{ROW}axes = 'a -> a'\ntransposed = true\n", "leave transposed out"),
+    (f"{ROW}sizes = {{ a = 2 }}\n", "sizes are those of axes"),
+    (f"{ROW}axes = 'a -> a'\n{ROW}axes = 'a -> a'\nsizes = {{ a = 2 }}\n", "axes of q differ from row to row"),
+    (f"{ROW}axes = 'a b c -> c b a'\n", "q has the shape (2, 4), but the axes a b c"),
+    (f"{ROW}axes = 'a (b c) -> a b c'\n", "q: (b c) can be parted if sizes tells b or c"),
+    (f"{ROW}axes = 'a (b c) -> a b c'\nsizes = {{ b = 3 }}\n", "which a (b c) with {'b': 3} is not"),
     ("row = 3\n", "expected [[row]] tables"),
     ("[[row]\n", "is not valid TOML"),
     ("[[row]]\nsource = 'embed/embedding'\ntarget = 'b'\n", "unused k, layers/attention/kernel, q"),
@@ -144,6 +209,6 @@ def test_a_table_that_does_not_fit_is_refused_in_one_sentence_and_nothing_is_wri
 def test_every_ready_table_is_one_and_an_unknown_name_is_refused_with_those_there_are():
     assert len(ready()) == 6
     for name in ready():
-        assert read_table(Path(name))[0]
+        assert read_table(Path(name)).rows
     with pytest.raises(IsogradError, match="or one of bert-flax-torch, clip-flax-torch"):
         read_table(Path("bart"))

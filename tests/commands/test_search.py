@@ -10,6 +10,7 @@ from experiments.search.outcome import TABLE
 from experiments.search.space import Space
 from experiments.search.trials import JOURNAL, Search
 from experiments.training import launch
+from experiments.training.run_config import read_config
 from shared.run_folder import best_checkpoint, read_state
 
 VALUES = ["--rates", "1e-4", "1e-1", "--epoch-counts", "1", "2"]
@@ -93,6 +94,8 @@ def test_a_trial_that_diverges_counts_as_failed(capsys, monkeypatch):
         (["--rates", "1e-2", "1e-3"], "--rates: expected two rates above 0, the lower one first"),
         (["--epoch-counts", "0"], "--epochs: expected at least 1, got 0"),
         (["--batch-sizes", "0"], "--batch-size: expected at least 1, got 0"),
+        (["--folds", "1"], "--folds: expected at least 2, got 1"),
+        (["--fold", "1", "2"], "a search varies --fold itself"),
         (["--out", "."], "is not empty and holds no search"),
     ],
 )
@@ -123,3 +126,14 @@ def test_rates_are_drawn_by_their_logarithm(tmp_path):
     trial = Search(tmp_path, space, "torch", None).study.ask()
     assert set(space.drawn(trial)) == {"batch_size", "learning_rate", "epochs"}
     assert trial.distributions["learning_rate"].log
+
+
+def test_with_folds_a_trial_is_the_mean_of_runs_that_validate_every_example_once(capsys, tmp_path):
+    found = searched(capsys, 2, "--folds", "3")
+    (row, *_) = found["trials"]
+    runs = [tmp_path / "found" / "trial-000" / f"fold-{fold}" for fold in (1, 2, 3)]
+    saved = [read_state(best_checkpoint(run))["validation"] for run in runs]
+    assert row["accuracy"] == sum(each["accuracy"] for each in saved) / 3
+    counts = [read_config(run).counts for run in runs]
+    assert sum(each["validation"] for each in counts) == sum(counts[0][split] for split in ("train", "validation"))
+    assert found["scores"].keys() == {"validation"}

@@ -74,6 +74,20 @@ def test_built_in_arithmetic_is_split_by_a_seeded_shuffle_of_all_expressions(tmp
     assert splits.train.texts + splits.validation.texts == tuple(every[i] for i in order)
 
 
+def test_folds_part_the_training_examples_and_leave_the_test_alone():
+    folds = [load_reviews("verbal_arithmetic_70_30", fold=(number, 5)) for number in range(1, 6)]
+    whole = load_reviews("verbal_arithmetic_refit")
+    held = [text for fold in folds for text in fold.validation.texts]
+    assert sorted(held) == sorted(whole.train.texts)
+    for fold in folds:
+        assert sorted(fold.train.texts + fold.validation.texts) == sorted(whole.train.texts)
+        assert fold.test == whole.test
+        shares = Counter(fold.validation.labels)
+        assert all(
+            shares[label] in (count // 5, count // 5 + 1) for label, count in Counter(whole.train.labels).items()
+        )
+
+
 def test_yelp_csv_is_unescaped_and_test_rows_beyond_the_validation_join_train(tmp_path):
     source = folder_of(tmp_path, train__csv=YELP, test__csv__gz='"2","a"\n"1","b"\n"2","c"\n')
     splits = load_reviews("yelp_polarity", source, validation_size=1)

@@ -1,6 +1,7 @@
 """Folders of Hugging Face: written for transformers, read whatever their names, refused with a sentence if damaged."""
 
 import json
+import logging
 import os
 import pickle
 import warnings
@@ -60,7 +61,9 @@ def sharded(folder, shards):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warning(name, tmp_path, capfd):
+def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warning(
+    name, tmp_path, caplog, monkeypatch
+):
     theirs = folder_of_transformers(tmp_path / "theirs", name)
     save_pretrained(from_pretrained(tmp_path / "theirs", dtype=None), tmp_path / "ours")
     expected = load_file(tmp_path / "theirs" / "model.safetensors")
@@ -68,11 +71,14 @@ def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warn
     assert {key: (array.shape, array.tobytes()) for key, array in found.items()} == {
         key: (array.shape, array.tobytes()) for key, array in expected.items()
     }
-    capfd.readouterr()
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    logging.Logger.warning_once.cache_clear()  # each warning again
+    caplog.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again, report = type(theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(report.values()), report
+    assert not caplog.messages
     assert {key: p.tolist() for key, p in again.named_parameters()} == {
         key: p.tolist() for key, p in theirs.named_parameters()
     }
@@ -214,6 +220,7 @@ FIELDS = [
     ("BertModel", {"layer_norm_eps": float("inf")}, "eps must be finite and above 0, got inf"),
     ("BertModel", {"vocab_size": 36}, "wrong shape .*token_embedding.weight"),
     ("BertModel", {"architectures": ["BertForTokenClassification"]}, "no architecture BertForTokenClassification here"),
+    ("BertModel", {"quantization_config": {"load_in_8bit": True}}, "quantization_config {.*} is not supported"),
     ("BertModel", {"model_type": "t5"}, "unknown model_type 't5'"),
     ("BertModel", {"model_type": None}, "model_type must be one of bert, roberta"),
     ("BertModel", {"pruned_heads": {"0": [1]}}, "pruned_heads"),
@@ -253,6 +260,12 @@ def with_a_missing_shard(folder):
     (folder / "b.safetensors").unlink()
 
 
+def with_a_shard_named(folder, name):
+    sharded(folder, ("a.safetensors", "b.safetensors"))
+    path = folder / "model.safetensors.index.json"
+    path.write_text(path.read_text().replace("b.safetensors", json.dumps(name)[1:-1]))
+
+
 def with_a_tensor_twice(folder):
     arrays = sharded(folder, ("a.safetensors", "b.safetensors"))
     save_file(arrays, folder / "b.safetensors")
@@ -290,10 +303,12 @@ DAMAGES = [
     (without_config, "has no config.json"),
     (truncated, "it is truncated, or no safetensors file"),
     (lambda folder: (folder / "model.safetensors").unlink(), "has no weights: expected model.safetensors"),
-    (with_a_missing_shard, "has no b.safetensors, which model.safetensors.index.json names"),
+    (with_a_missing_shard, "has no 'b.safetensors', which model.safetensors.index.json names"),
     (with_a_tensor_twice, "as another shard does: expected each tensor once"),
     (lambda folder: sharded(folder, ("../x.safetensors",)), "'../x.safetensors' is not a file of the folder"),
     (lambda folder: sharded(folder, ("/tmp/x.safetensors",)), "'/tmp/x.safetensors' is not a file of the folder"),
+    (lambda folder: with_a_shard_named(folder, "b" * 999), "is not a file of the folder: .* too long"),
+    (lambda folder: with_a_shard_named(folder, "b\n"), r"has no 'b\\n', which"),
     (lambda folder: sharded(folder, ("a.safetensors", "b\0")), "is not a file of the folder"),
     (with_a_link_out, "is a link to .*outside of the folder"),
     (with_a_folder_that_is_a_link_out, "sub/b.safetensors is a link to .*outside of the folder"),

@@ -226,3 +226,16 @@ def test_the_fine_tuned_runs_are_those_of_their_tables():
         assert f"| {validation} | " in line.replace("*", "")
     steps, difference = re.search(r"Over the ([\d,]+) steps of `sst2`, .* at most ([\d.e-]+)\.\n", page).groups()
     assert re.search(rf"- sst2, .*differ by at most {difference} \(step \d+ of {steps.replace(',', '')}\)", table)
+
+
+def test_the_optimisers_and_the_frozen_encoder_are_those_of_their_tables():
+    page, scores = PAGES["docs/fine-tuning.md"], (RESULTS / "optimisers_h200.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| [\w ,]+ \| ([\d,]+) \| ([\d.]+) \|$", page, re.M)
+    assert len(rows) == 4
+    assert all(f"| {name} | {best} | {test} | 0.4992 |" in scores for name, best, test in rows)
+    pattern = r"trains on ([\d,]+) sentences .* ([\d,]+) MiB at its peak; .*, ([\d,]+) and ([\d,]+) MiB"
+    speed, memory, whole_speed, whole_memory = re.search(pattern, page).groups()
+    lines = (RESULTS / "frozen_h200.md").read_text().splitlines()
+    for name, expected in (("sst2-frozen", (speed, memory)), ("sst2", (whole_speed, whole_memory))):
+        (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} |")]
+        assert (cells[-3], cells[-1].removesuffix(" |")) == expected

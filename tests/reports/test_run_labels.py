@@ -113,6 +113,7 @@ CHANGES = {
     "vocab": {"tokenizer_origin": "vocab.txt"},
     "bucketing": {"experiment": with_buckets(PLAIN)},
     "dropout": {"experiment": replace(PLAIN, model=replace(PLAIN.model, arguments={"dropout": 0.5}))},
+    "fold": {"fold": (2, 5)},
     "decay_every": {"experiment": replace(PLAIN, schedule=replace(PLAIN.schedule, every=7))},
     "decay_factor": {"experiment": replace(PLAIN, schedule=replace(PLAIN.schedule, factor=0.5))},
     "decay_to": {"schedule": "cosine", "decay_to": 0.5},

@@ -146,7 +146,7 @@ def digits_of(rows, split, batch_size):
 class SequenceLabelling:
     """A tag for each token; labels and weights (B, T)."""
 
-    loss, unit, couples_rows = "cross_entropy", "tokens", False
+    loss, unit, couples_rows, has_folds = "cross_entropy", "tokens", False, False
     figures = (
         Figure("error_rate", "error rate", "E", "{:.1%}", higher_is_better=False),
         Figure("whole_sequences", "whole sequences", "S", "{:.3f}"),

@@ -184,6 +184,11 @@ def test_a_line_of_progress_shows_its_figures(runs, capsys):
     assert "validation loss 0.5000, error rate 25.0%, whole sequences 0.125" in capsys.readouterr().err
 
 
+def test_a_task_without_separate_examples_refuses_folds(tmp_path):
+    with pytest.raises(IsogradError, match="--fold: .* has no separate examples to part"):
+        train(tmp_path / "run", "torch", fold=(1, 5))
+
+
 def test_a_loss_that_couples_rows_refuses_to_accumulate(monkeypatch, tmp_path):
     monkeypatch.setattr(LABELLING, "couples_rows", True, raising=False)
     with pytest.raises(IsogradError, match="compares the rows of a batch .* --accumulate"):

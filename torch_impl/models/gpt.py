@@ -17,6 +17,7 @@ from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.precision import at_least_float32
 
 KeysAndValues = tuple[Float[Tensor, "B m S d"], Float[Tensor, "B m S d"]]
+States = tuple[list[Float[Tensor, "B T E"]], list[Float[Tensor, "B m T T"]]]
 
 
 def softmax_attention(scores: Float[Tensor, "B m T S"], visible: Bool[Tensor, "..."]) -> Float[Tensor, "B m T S"]:
@@ -199,17 +200,20 @@ class GPT(nn.Module):
             x = block(x)
         return self.logits(self.norm(x))
 
+    def states(self, inputs: Int[Tensor, "B T"]) -> States:
+        """The embedded tokens and every block's output, the last one normed, and the weights of every attention."""
+        check_context(inputs.shape[1], self.config.sequence_length)
+        x, states, attentions = self.embed(inputs, torch.arange(inputs.shape[1], device=inputs.device)[None]), [], []
+        for block in self.blocks:
+            states.append(x)
+            attentions += [] if self.config.attention in WITHOUT_SCORES else [block.look(x)]
+            x = block(x)
+        return [*states, self.norm(x)], attentions
+
     def look(self, inputs: Int[Tensor, "B T"]) -> Float[Tensor, "L B m T T"] | None:
         """How much each token attends to each, in every head of every block; None where no weights are computed."""
-        if self.config.attention in WITHOUT_SCORES:
-            return None
-        check_context(inputs.shape[1], self.config.sequence_length)
-        positions = torch.arange(inputs.shape[1], device=inputs.device)
-        x, seen = self.embed(inputs, positions[None]), []
-        for block in self.blocks:
-            seen.append(block.look(x))
-            x = block(x)
-        return torch.stack(seen)
+        attentions = self.states(inputs)[1]
+        return torch.stack(attentions) if attentions else None
 
     def embed(self, inputs: Int[Tensor, "B T"], positions: Int[Tensor, "C T"]) -> Float[Tensor, "B T E"]:
         """The vectors of tokens, plus those of their positions."""

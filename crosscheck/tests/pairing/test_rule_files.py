@@ -113,7 +113,7 @@ def test_what_a_table_can_not_say_to_compare_is_refused(tmp_path):
     module = torch.nn.Linear(2, 2)
     other = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     (tmp_path / "packed.toml").write_text('[[row]]\nsource = "qkv"\ntarget = "q"\nsource_part = [0, 3]\n')
-    with pytest.raises(IsogradError, match="packs or stacks q: compare needs the same parameters"):
+    with pytest.raises(IsogradError, match="packs, stacks or reshapes q: compare needs the same parameters"):
         crosscheck.compare(module, other, rules=tmp_path / "packed.toml")
     with pytest.raises(IsogradError, match="no table of rules at nowhere.toml"):
         crosscheck.compare(module, other, rules="nowhere.toml")

@@ -68,6 +68,11 @@ def clip_of_transformers(model, inputs, mask, pixels):
     return out.logits_per_image, out.text_embeds, out.image_embeds, *towers
 
 
+def gpt_of_transformers(model, inputs):
+    out = model(inputs, output_hidden_states=True, output_attentions=True)
+    return out.logits, (list(out.hidden_states), list(out.attentions))
+
+
 LOGITS = (
     lambda m, inputs, mask, token_types=None: m(inputs, mask, token_types),
     lambda m, inputs, mask, token_types=None: m(inputs, mask, **types_of(token_types)).logits,
@@ -77,7 +82,7 @@ CALLS = {  # a class of transformers -> (how ours is called, how theirs is)
     "RobertaModel": (of_bert, bert_of_transformers),
     "DistilBertModel": (of_bert, bert_of_transformers),
     **{name: LOGITS for name in MODELS if "For" in name},
-    "GPT2LMHeadModel": (lambda m, inputs: m(inputs), lambda m, inputs: m(inputs).logits),
+    "GPT2LMHeadModel": (lambda m, inputs: (m(inputs), m.states(inputs)), gpt_of_transformers),
     "CLIPModel": (of_clip, clip_of_transformers),
 }
 
