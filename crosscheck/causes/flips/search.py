@@ -151,7 +151,8 @@ def _next(
                 nearly.append((error, at))
     for at in [*(at for _, at in sorted(nearly, key=lambda each: each[0])), *closing]:
         left = at.compared()
-        return Cause(at.flip, _words(at, report), row.error, left), at
+        if not _breaks(left, report, row):
+            return Cause(at.flip, _words(at, report), row.error, left), at
     return None
 
 
@@ -244,7 +245,7 @@ def _cause(
     left = at.compared()
     if is_gone(left):
         return Cause(at.flip, _words(at, report), row.error, left), at
-    if not np.isfinite(row.error) or not _is_later(left, row):
+    if not np.isfinite(row.error) or not _is_later(left, row) or _breaks(left, report, row):
         return None
     places, last, sites = narrowed(everywhere, report)
     if sites and (is_gone(last) or not at.where):
@@ -255,6 +256,12 @@ def _cause(
 def _is_later(left: Report, row: Row) -> bool:
     """True if the row agrees now, and what is left is no larger than what was there."""
     return any((each.kind, each.tensor) == (row.kind, row.tensor) and each.agrees for each in left.rows)
+
+
+def _breaks(left: Report, before: Report, row: Row) -> bool:
+    """True if a flip for a gradient makes disagree what agreed before."""
+    agreed = {(each.kind, each.tensor) for each in before.rows if each.agrees}
+    return row.phase.endswith("gradient") and any((each.kind, each.tensor) in agreed for each in left.disagreements)
 
 
 def _words(at: Flipped, report: Report) -> str:

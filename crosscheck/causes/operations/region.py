@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from crosscheck.causes.flips.flip import Flip, Site
+from crosscheck.causes.flips.flip import OWN, Flip, Site
 from crosscheck.causes.operations.operation import Operation
 
 TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}  # derived: some thousand roundings
@@ -25,7 +25,10 @@ MOST = 64  # places in the code of a region: a larger one says nothing
 
 @dataclass(frozen=True)
 class Region:
-    """The operations of each side, in order, from which the tensor that differs is computed, and what both share."""
+    """The operations of each side, in order, from which the tensor that differs is computed, and what both share.
+
+    Of a gradient that differs, both sides' `slopes` are kept, and the operations are all of the module's own code.
+    """
 
     ours: list[Operation]
     theirs: list[Operation]
@@ -33,6 +36,7 @@ class Region:
     run: Sequence[Operation]  # all of torch's
     their_run: Sequence[Operation]
     tap: str = ""
+    slopes: tuple[np.ndarray, ...] = ()
 
     @property
     def target(self) -> Operation:
@@ -82,6 +86,16 @@ def region_of(
     if len({ours[n].place for n in mine}) > MOST:
         return None
     return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs, tap)
+
+
+def region_of_gradient(
+    ours: Sequence[Operation], theirs: Sequence[Operation], slopes: tuple[np.ndarray, ...], tap: str, path: str
+) -> Region | None:
+    """The region of a gradient of a tap or a parameter that differs in the code of a module; None if it is too large."""
+    mine = [each for each in ours if each.site[0] == f"{OWN}{path}" and each.place is not None]
+    if len({each.place for each in mine}) > MOST:
+        return None
+    return Region(mine, [*theirs], [], ours, theirs, tap, slopes)
 
 
 def sites_in(region: Region, flip: Flip) -> list[Site]:

@@ -65,12 +65,16 @@ def _within(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     elif isinstance(value, Tensor) and value.ndim == 0 and value.dtype.is_floating_point and not value.requires_grad:
         yield place, float(value)
     elif isinstance(value, tuple | list) and len(value) <= LONGEST:
+        if len(value) > 1 and all(type(each) is int and each == value[0] for each in value):
+            yield place, value
         for number, each in enumerate(value):
             yield from _within((*place, number), each)
 
 
 def _others(value: Any, operation: Operation, region: Region) -> Iterable[Any]:
-    """What a value of a call may be on the other side."""
+    """What a value of a call may be on the other side; equal numbers of a tuple, such as strides, are others together."""
+    if isinstance(value, tuple | list):
+        return [type(value)([each] * len(value)) for each in _others(value[0], operation, region)]
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, str):
