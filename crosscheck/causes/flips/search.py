@@ -7,6 +7,7 @@ A flip that closes the first differing tensor is applied in all places that it m
 import contextlib
 import functools
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_CAUSES = 3
+WAIT = 3.0  # seconds that a cause waits for one that explains more
 FAILURES = (
     IsogradError,
     ArithmeticError,
@@ -137,18 +139,27 @@ def _next(
     closing: Sequence[Flipped],
 ) -> tuple[Cause, Flipped] | None:
     """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding; else one of those
-    found `closing` meanwhile."""
+    found `closing` meanwhile. One that leaves something waits a little for one that leaves nothing."""
     row = _telling(report)
     nearly: list[tuple[float, Flipped]] = []
+    waiting: list[tuple[Cause, Flipped]] = []
+    until = math.inf
     for flipped, at in places:
+        if time.monotonic() > until:
+            break
         with contextlib.suppress(*FAILURES):
             error = _error(at, row)
             if error <= _least(row):
                 cause = _cause(at, flipped, report, row, is_gone)
-                if cause is not None:
+                if cause is not None and is_gone(cause[0].left):
                     return cause
+                if cause is not None:
+                    waiting.append(cause)
+                    until = min(until, time.monotonic() + WAIT)
             elif error <= CLOSED * min(row.error, 1.0):
                 nearly.append((error, at))
+    if waiting:
+        return waiting[0]
     for at in [*(at for _, at in sorted(nearly, key=lambda each: each[0])), *closing]:
         left = at.compared()
         if not _breaks(left, report, row):

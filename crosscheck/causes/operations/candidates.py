@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.changes.attention import attention
-from crosscheck.causes.operations.changes.exchanges import exchanges, omissions
+from crosscheck.causes.operations.changes.exchanges import chains, exchanges, omissions
 from crosscheck.causes.operations.changes.gradients import gradients, scaled
 from crosscheck.causes.operations.changes.insertions import complements, entering, insertions
 from crosscheck.causes.operations.changes.modules import other_modules
@@ -19,6 +19,7 @@ from crosscheck.causes.operations.changes.numbers import numbers
 from crosscheck.causes.operations.changes.operands import exchanged_operands
 from crosscheck.causes.operations.changes.orders import orders
 from crosscheck.causes.operations.changes.parameters import parameters
+from crosscheck.causes.operations.changes.places import places
 from crosscheck.causes.operations.changes.settings import exchanged_settings
 from crosscheck.causes.operations.changes.slices import slices
 from crosscheck.causes.operations.changes.steps import steps
@@ -29,7 +30,7 @@ from crosscheck.causes.operations.region import Region
 
 Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
 CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
-    omissions, numbers, norms, attention, exchanges, orders, insertions,
+    omissions, numbers, norms, attention, exchanges, orders, insertions, places,
 )  # fmt: skip
 OF_SHARED = (complements, orders)  # what both sides have may be used otherwise
 
@@ -52,6 +53,8 @@ def candidates(region: Region) -> Iterator[Candidate]:
         yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
     for calls, row, what, replacement in slices(_first(region)):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, only=_at(*calls)))
+    for calls, row, what, replacement in chains(region):
+        yield Candidate(_flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls)))
     for calls, row, what, replacement in exchanged_settings(region):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
     for row, what, how in parameters(region):
@@ -66,6 +69,9 @@ def candidates(region: Region) -> Iterator[Candidate]:
                 flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
                 yield Candidate(flip)
                 yield from (Candidate(flip, site) for site in sites)
+                if alike := _alike(operation, operations):
+                    everywhere = f"{what}, and so the {len(alike) - 1} other calls of it there"
+                    yield Candidate(_flip(row, everywhere, {operation.function: replacement}, only=_at(*alike)))
     for calls, row, what, replacement in exchanged_operands(region):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
 
@@ -96,6 +102,12 @@ def _first(region: Region) -> list[Operation]:
         if each.place is not None:
             first.setdefault((each.place, each.function), each)
     return list(first.values())
+
+
+def _alike(operation: Operation, region: Region) -> list[Operation]:
+    """The calls of an operation's function in all places of the region, if it is the first of several."""
+    found = [each for each in _first(region) if each.function is operation.function]
+    return found if len(found) > 1 and found[0] is operation else []
 
 
 def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:

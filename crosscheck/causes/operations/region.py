@@ -18,6 +18,7 @@ from crosscheck.causes.operations.operation import Operation
 
 TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}  # derived: some thousand roundings
 LARGEST = 1e100  # what is beyond counts as this
+MASKED = 1e4  # numbers of this size may be a mask's
 MOVING = ("slice", "squeeze", "reshape", "transpose", "broadcast_in_dim", "convert_element_type", "copy", "expand_dims")
 MOST_AXES = 5  # of which all orders are tried
 MOST = 64  # places in the code of a region: a larger one says nothing
@@ -176,10 +177,7 @@ def alike(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     """True if two arrays hold the same numbers, but for rounding, in whatever order."""
     if array.size != other.size or (array.dtype.kind == "c") != (other.dtype.kind == "c"):
         return False
-    a, b = np.sort(_numbers(array)), np.sort(_numbers(other))
-    return bool(np.linalg.norm(np.nan_to_num(a - b)) <= tolerance * np.linalg.norm(np.nan_to_num(a))) and (
-        np.isnan(a) == np.isnan(b)
-    ).all()  # fmt: skip
+    return _near(np.sort(_numbers(array)), np.sort(_numbers(other)), tolerance)
 
 
 def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
@@ -187,10 +185,20 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     if not alike(array, other, tolerance):
         return False
     parts = (2,) if other.dtype.kind == "c" else ()
-    other = _numbers(other).reshape((*[n for n in other.shape if n > 1], *parts))
-    mine, size = _numbers(array), tolerance * np.linalg.norm(np.nan_to_num(_numbers(array)))
+    other, mine = _numbers(other).reshape((*[n for n in other.shape if n > 1], *parts)), _numbers(array)
     orders = itertools.permutations(range(other.ndim)) if other.ndim <= MOST_AXES else [range(other.ndim)]
-    return any(np.linalg.norm(np.nan_to_num(mine - other.transpose(each).ravel())) <= size for each in orders)
+    return any(_near(mine, other.transpose(each).ravel(), tolerance) for each in orders)
+
+
+def _near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """True if numbers differ by rounding alone: those that a mask may hold, which would hide the others, by themselves."""
+    if not (np.isnan(a) == np.isnan(b)).all():
+        return False
+    masked = np.abs(a) >= MASKED
+    return (masked == (np.abs(b) >= MASKED)).all() and all(
+        np.linalg.norm(np.nan_to_num(a - b)[part]) <= tolerance * np.linalg.norm(np.nan_to_num(a)[part])
+        for part in (masked, ~masked)
+    )
 
 
 def _place(side: Sequence[Operation], tensor: np.ndarray, tolerance: float, order: int) -> int | None:
