@@ -22,7 +22,7 @@ from crosscheck.causes.operations.changes.parameters import parameters
 from crosscheck.causes.operations.changes.places import places
 from crosscheck.causes.operations.changes.settings import exchanged_settings
 from crosscheck.causes.operations.changes.slices import slices
-from crosscheck.causes.operations.changes.steps import steps
+from crosscheck.causes.operations.changes.steps import rounds, steps
 from crosscheck.causes.operations.changes.tensors import buffers, tensors
 from crosscheck.causes.operations.in_torch import place_of, standing
 from crosscheck.causes.operations.operation import Operation
@@ -51,6 +51,9 @@ def candidates(region: Region) -> Iterator[Candidate]:
         yield Candidate(_flip(row, what, layers=layers))
     for operation, row, what, replacement in steps(region.run):
         yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
+    for calls, row, what, replacement in rounds(region.run):
+        functions = dict.fromkeys((each.function for each in calls), replacement)
+        yield Candidate(_flip(row, what, functions, only=_at(*calls), is_numbered=True))
     for calls, row, what, replacement in slices(_first(region)):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, only=_at(*calls)))
     for calls, row, what, replacement in chains(region):

@@ -30,14 +30,16 @@ def _others(index: Index, x: Tensor) -> list[Index]:
     parts = index if isinstance(index, tuple) else (index,)
     found = []
     for number, part in enumerate(parts):
-        for new in _other(part):
+        axis = number - len(parts) if Ellipsis in parts[:number] else number
+        for new in _other(part, x.shape[axis] if Ellipsis in parts or number < x.ndim else 0):
             whole = (*parts[:number], new, *parts[number + 1 :])
             found.append(whole if isinstance(index, tuple) else whole[0])
     return found
 
 
-def _other(part: Any) -> list[Any]:
-    """Another index: the first, the last, the one before or after; a slice one longer or shorter, at either end."""
+def _other(part: Any, size: int) -> list[Any]:
+    """Another index of an axis: the first, the last, the one before or after; a slice one longer or shorter, at either
+    end, or at the other end."""
     if isinstance(part, int) and not isinstance(part, bool):
         return [each for each in dict.fromkeys((0, -1, part + 1, part - 1)) if each != part]
     if not isinstance(part, slice) or part == slice(None):
@@ -45,10 +47,11 @@ def _other(part: Any) -> list[Any]:
     start, stop = part.start, part.stop
     starts = [start + 1, start - 1 or None] if isinstance(start, int) else [] if start else [1]
     stops = [stop + 1 or None, stop - 1] if isinstance(stop, int) else [] if stop else [-1]
+    ends = [slice(-len(range(size)[part]), None) if not start else slice(None, len(range(size)[part]))] if size else []
     steps = [slice(start, stop, each) for each in (2, None) if each != part.step]
     if part.step not in (None, 1):
         steps += [slice((start or 0) + each, stop, part.step) for each in range(1, part.step)]
-    return [*(slice(each, stop, part.step) for each in starts), *(slice(start, each, part.step) for each in stops), *steps]
+    return [*ends, *(slice(each, stop, part.step) for each in starts), *(slice(start, each, part.step) for each in stops), *steps]
 
 
 def _reads(calls: Sequence[Operation], new: Sequence[Index]) -> Callable[..., Any]:
