@@ -57,7 +57,9 @@ def candidates(region: Region) -> Iterator[Candidate]:
     for calls, row, what, replacement in slices(_first(region)):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, only=_at(*calls)))
     for calls, row, what, replacement in chains(region):
-        yield Candidate(_flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls)))
+        yield Candidate(
+            _flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls))
+        )
     for calls, row, what, replacement in exchanged_settings(region):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
     for row, what, how in parameters(region):
@@ -83,7 +85,9 @@ def _of_gradients(region: Region) -> Iterator[Candidate]:
     for row, what, layers in scaled(region):
         yield Candidate(_flip(row, what, layers=layers))
     for calls, row, what, replacement in gradients(_first(region)):
-        yield Candidate(_flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls)))
+        yield Candidate(
+            _flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls))
+        )
 
 
 def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:

@@ -74,7 +74,13 @@ def chains(region: Region) -> Iterator[tuple[list[Operation], str, str, Callable
     inside = {place[id(each)]: each for each in region.ours}
     for each in region.ours:
         before = inside.get(each.inputs[0]) if each.inputs else None
-        if before is not None and before.place is not None and each.place is not None and _keeps(each) and _keeps(before):
+        if (
+            before is not None
+            and before.place is not None
+            and each.place is not None
+            and _keeps(each)
+            and _keeps(before)
+        ):
             yield [before, each], ROW, f"{before.words} and {each.words} left out", _operand(0)
 
 

@@ -3,11 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch import Tensor
-
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
-
 
 
 def exchanged_settings(region: Region) -> Iterator[tuple[list[Operation], str, str, Callable[..., Any]]]:

@@ -18,7 +18,12 @@ def slices(operations: Sequence[Operation]) -> Iterator[tuple[list[Operation], s
     reads = [each for each in operations if each.name == READ and len(each.args) == 2]
     for each in reads:
         for index in _others(each.args[1], each.args[0]):
-            yield [each], "D99", f"{each.words} reads {_words(index)}, not {_words(each.args[1])}", _reads([each], [index])
+            yield (
+                [each],
+                "D99",
+                f"{each.words} reads {_words(index)}, not {_words(each.args[1])}",
+                _reads([each], [index]),
+            )
     for pair in itertools.combinations(reads[:MOST], 2):
         if pair[0].place != pair[1].place:
             for both in itertools.product(*(_others(each.args[1], each.args[0]) for each in pair)):
@@ -51,7 +56,12 @@ def _other(part: Any, size: int) -> list[Any]:
     steps = [slice(start, stop, each) for each in (2, None) if each != part.step]
     if part.step not in (None, 1):
         steps += [slice((start or 0) + each, stop, part.step) for each in range(1, part.step)]
-    return [*ends, *(slice(each, stop, part.step) for each in starts), *(slice(start, each, part.step) for each in stops), *steps]
+    return [
+        *ends,
+        *(slice(each, stop, part.step) for each in starts),
+        *(slice(start, each, part.step) for each in stops),
+        *steps,
+    ]
 
 
 def _reads(calls: Sequence[Operation], new: Sequence[Index]) -> Callable[..., Any]:
