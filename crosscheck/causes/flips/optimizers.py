@@ -14,7 +14,7 @@ import torch
 from crosscheck.compare import compare
 from crosscheck.pairing.layouts import Layouts, canonical
 from crosscheck.recording import record
-from crosscheck.recording.recording import SIDES
+from crosscheck.recording.recording import SIDES, Recording
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from shared.errors import IsogradError
@@ -92,18 +92,21 @@ def optimizer_flips(side: Side, report: Report) -> Iterator[OptimizerFlip]:
 
 def _ratios(report: Report) -> list[float]:
     """How many times as long JAX's first step is, if that is one number for all weights."""
-    first = f"1/{WEIGHTS}/"
-    moves = [
-        np.concatenate([np.ravel(array - side.values.parameters[name.removeprefix(first)])
-                        for name, array in sorted(side.values.updates.items()) if name.startswith(first)] or [np.zeros(0)])
-        for side in report.recordings or () if side.values.updates
-    ]  # fmt: skip
+    moves = [_first_step(side) for side in report.recordings or ()]
     if len(moves) < len(SIDES) or moves[0].shape != moves[1].shape or not moves[0].any():
         return []
     ours, theirs = moves
     ratio = float((np.conj(ours) * theirs).sum().real / np.square(np.abs(ours)).sum())
     is_one = np.linalg.norm(theirs - ratio * ours) <= ROUNDING * np.linalg.norm(theirs)
     return [ratio] if is_one and abs(ratio - 1) > ROUNDING else []
+
+
+def _first_step(side: Recording) -> np.ndarray:
+    """By how much the first update moves all weights, in a row; empty if no update is recorded."""
+    first, values = f"1/{WEIGHTS}/", side.values
+    names = sorted(name for name in values.updates if name.startswith(first))
+    moves = [np.ravel(values.updates[name] - values.parameters[name.removeprefix(first)]) for name in names]
+    return np.concatenate([np.zeros(0), *moves])
 
 
 def _faster(ratio: float) -> Callable[[Any], Any]:

@@ -21,7 +21,7 @@ from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
 from crosscheck.causes.operations.candidates import candidates, exchanged
 from crosscheck.causes.operations.region import Region, sites_in
-from crosscheck.judging.rows import Row
+from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
@@ -168,14 +168,25 @@ def _next(
 
 
 def _telling(report: Report) -> Row:
-    """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for."""
+    """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for; an
+    output where the first was only seen by running a module alone, as of layers that JAX stacks."""
     rows = report.rows
+    if report.first_row is not None and not _is_recorded(report, report.first_row):
+        return next(
+            (each for each in report.disagreements if each.bound and _is_recorded(report, each)), report.first_row
+        )
     first = report.first_row
     assert first is not None  # noqa: S101  the caller looks
     if first.bound or first.kind != "intermediate":
         return first
     after = rows[rows.index(first) :] if first in rows else rows
     return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
+
+
+def _is_recorded(report: Report, row: Row) -> bool:
+    """True if JAX's recording holds the row's tensor, or none is kept."""
+    both = report.recordings
+    return both is None or row.tensor in getattr(both[1].values, KIND[row.kind].attribute)
 
 
 def _everywhere(everywhere: Sequence[Flipped], budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
@@ -256,11 +267,13 @@ def _cause(
     left = at.compared()
     if is_gone(left):
         return Cause(at.flip, _words(at, report), row.error, left), at
-    if not np.isfinite(row.error) or not _is_later(left, row) or _breaks(left, report, row):
+    if not np.isfinite(row.error) or not _is_later(left, row):
         return None
     places, last, sites = narrowed(everywhere, report)
     if sites and (is_gone(last) or not at.where):
         at, left = replace(everywhere, where=tuple(sites), calls=Counter()), last
+    if _breaks(left, report, row):
+        return None
     return Cause(at.flip, places if sites and at.where == tuple(sites) else _words(at, report), row.error, left), at
 
 
@@ -270,9 +283,10 @@ def _is_later(left: Report, row: Row) -> bool:
 
 
 def _breaks(left: Report, before: Report, row: Row) -> bool:
-    """True if a flip for a gradient makes disagree what agreed before."""
+    """True if a flip makes disagree what agreed before: of a gradient's anything, else what is computed forward."""
     agreed = {(each.kind, each.tensor) for each in before.rows if each.agrees}
-    return row.phase.endswith("gradient") and any((each.kind, each.tensor) in agreed for each in left.disagreements)
+    new = [each for each in left.disagreements if (each.kind, each.tensor) in agreed]
+    return any(row.phase.endswith("gradient") or each.phase == row.phase for each in new)
 
 
 def _words(at: Flipped, report: Report) -> str:

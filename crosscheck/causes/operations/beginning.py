@@ -22,8 +22,10 @@ GRADIENTS = ("intermediate gradient", "input gradient", "parameter gradient")
 
 @dataclass
 class Beginning:
-    """The operations from which a row's tensors are computed and that differ, found once; None if they can't be told, as
-    of a side that was recorded elsewhere."""
+    """The operations from which a row's tensors are computed and that differ, found once.
+
+    None if they can't be told, as of a side that was recorded elsewhere.
+    """
 
     ours: Side
     theirs: Side
@@ -42,11 +44,13 @@ class Beginning:
             with contextlib.suppress(*FAILURES):
                 mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
                 theirs = operations_of_jax(self.theirs, given, both[1].options)
+                path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
                 if row.kind in GRADIENTS:
-                    path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
                     self.found = region_of_gradient(mine, theirs, tuple(tensors), row.tensor, path)
                 else:
-                    self.found = region_of(mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "")
+                    self.found = region_of(
+                        mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "", path
+                    )
         return self.found
 
     @property

@@ -12,7 +12,7 @@ from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.changes.attention import attention
 from crosscheck.causes.operations.changes.exchanges import chains, exchanges, omissions
 from crosscheck.causes.operations.changes.gradients import gradients, scaled
-from crosscheck.causes.operations.changes.insertions import complements, entering, insertions
+from crosscheck.causes.operations.changes.insertions import complements, entering, insertions, leaving
 from crosscheck.causes.operations.changes.modules import other_modules
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
@@ -62,10 +62,13 @@ def candidates(region: Region) -> Iterator[Candidate]:
         )
     for calls, row, what, replacement in exchanged_settings(region):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
-    for row, what, how in parameters(region):
-        yield Candidate(_flip(row, what, **how))
     for row, what, layers in entering(region):
         yield Candidate(_flip(row, what, layers=layers))
+    if not region.tap.rpartition(" in[")[0]:
+        for row, what, layers in leaving(region, region.path):
+            yield Candidate(_flip(row, what, layers=layers))
+    for row, what, how in parameters(region):
+        yield Candidate(_flip(row, what, **how))
     shared = replace(region, ours=region.shared)
     for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
         for operation in _first(operations):
@@ -91,7 +94,7 @@ def _of_gradients(region: Region) -> Iterator[Candidate]:
 
 
 def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
-    """JAX's tensors in place of those of a region's operations, the first operation first; of a gradient's region none."""
+    """JAX's tensors in place of those of a region's operations, the first operation first; none for gradients."""
     if region.slopes:
         return
     for operation, row, what, layers in buffers(region):

@@ -37,6 +37,7 @@ class Region:
     run: Sequence[Operation]  # all of torch's
     their_run: Sequence[Operation]
     tap: str = ""
+    path: str = ""  # of the module where it lies
     slopes: tuple[np.ndarray, ...] = ()
 
     @property
@@ -66,7 +67,12 @@ class Region:
 
 
 def region_of(
-    ours: Sequence[Operation], theirs: Sequence[Operation], tensor: np.ndarray, other: np.ndarray, tap: str = ""
+    ours: Sequence[Operation],
+    theirs: Sequence[Operation],
+    tensor: np.ndarray,
+    other: np.ndarray,
+    tap: str = "",
+    path: str = "",
 ) -> Region | None:
     """The region behind a tensor of torch's side and the other's, which enters or leaves a module at a tap if it is no
     output; None if it isn't found or is too large."""
@@ -86,17 +92,19 @@ def region_of(
     found, _ = _behind(theirs, their_last, paired[1])
     if len({ours[n].place for n in mine}) > MOST:
         return None
-    return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs, tap)
+    return Region(
+        [ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs, tap, path
+    )
 
 
 def region_of_gradient(
     ours: Sequence[Operation], theirs: Sequence[Operation], slopes: tuple[np.ndarray, ...], tap: str, path: str
 ) -> Region | None:
-    """The region of a gradient of a tap or a parameter that differs in the code of a module; None if it is too large."""
+    """The region of a gradient of a tap or a parameter that differs in a module's code; None if it is too large."""
     mine = [each for each in ours if each.site[0] == f"{OWN}{path}" and each.place is not None]
     if len({each.place for each in mine}) > MOST:
         return None
-    return Region(mine, [*theirs], [], ours, theirs, tap, slopes)
+    return Region(mine, [*theirs], [], ours, theirs, tap, path, slopes)
 
 
 def sites_in(region: Region, flip: Flip) -> list[Site]:
@@ -154,7 +162,7 @@ class _Sums:
     def has(self, array: np.ndarray, tolerance: float) -> bool:
         """True if a result holds the same numbers."""
         sums = self.sums.get(array.size)
-        if sums is None:
+        if sums is None or not array.size:
             return False
         mine = np.array(_sums(array))
         with np.errstate(invalid="ignore"):
@@ -185,13 +193,13 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     if not alike(array, other, tolerance):
         return False
     parts = (2,) if other.dtype.kind == "c" else ()
-    other, mine = _numbers(other).reshape((*[n for n in other.shape if n > 1], *parts)), _numbers(array)
+    other, mine = _numbers(other).reshape((*[n for n in other.shape if n != 1], *parts)), _numbers(array)
     orders = itertools.permutations(range(other.ndim)) if other.ndim <= MOST_AXES else [range(other.ndim)]
     return any(_near(mine, other.transpose(each).ravel(), tolerance) for each in orders)
 
 
 def _near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """True if numbers differ by rounding alone: those that a mask may hold, which would hide the others, by themselves."""
+    """True if numbers differ by rounding alone: those that a mask may hold, by themselves, since they hide the others."""
     if not (np.isnan(a) == np.isnan(b)).all():
         return False
     masked = np.abs(a) >= MASKED

@@ -45,12 +45,12 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
         yield "D99", f"at most {number:.6g}", _most(number)
         if operation.result.dtype.kind == "c":
             yield from _parts(number)
+    for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
+        yield "D81", words, _times(number)
     sizes = dict.fromkeys(size for each in operation.args if is_floats(each) for size in each.shape if size > 1)
     for size in sizes:
         for power, words in ((0.5, "sqrt({})"), (-0.5, "1/sqrt({})"), (1.0, "{}"), (-1.0, "1/{}")):
             yield "D81", f"times {words.format(size)}", _times(size**power)
-    for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
-        yield "D81", words, _times(number)
     yield from COMPLEMENTS
     if operation.result.dtype.kind == "c":
         yield from OF_COMPLEX
@@ -99,6 +99,25 @@ def entering(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Module], b
         return
     for row, what, change in _changes(region.target, region):
         yield row, f"what enters {call} {what}", _hooked(call, int(place[:-1]), change)
+
+
+def leaving(region: Region, path: str) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
+    """What a module returns, if that is one tensor, with one operation more on it."""
+    for row, what, change in _changes(region.target, region):
+        yield row, f"what {path or 'the module'} returns {what}", _returned(path, change)
+
+
+def _returned(path: str, change: Change) -> Callable[[nn.Module], bool]:
+    def hook(module: nn.Module, args: tuple[Any, ...], found: Any) -> Any:
+        return change(found) if isinstance(found, Tensor) else None
+
+    def add(root: nn.Module) -> bool:
+        module = dict(root.named_modules()).get(path)
+        if module is not None:
+            module.register_forward_hook(hook)
+        return module is not None
+
+    return add
 
 
 def _hooked(path: str, number: int, change: Change) -> Callable[[nn.Module], bool]:

@@ -74,7 +74,10 @@ def _within(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def _others(value: Any, operation: Operation, region: Region) -> Iterable[Any]:
-    """What a value of a call may be on the other side; equal numbers of a tuple, such as strides, are others together, and unlike ones, such as paddings, another way round."""
+    """What a value of a call may be on the other side.
+
+    Equal numbers of a tuple, such as strides, are others together; unlike ones, such as paddings, in another order.
+    """
     if isinstance(value, tuple | list) and len(set(value)) > 1:
         turned = itertools.permutations(value) if len(value) <= MOST_TURNED else [tuple(reversed(value))]
         return _once(type(value)(each) for each in turned if tuple(each) != tuple(value))

@@ -33,7 +33,7 @@ def parameters(region: Region) -> Iterator[tuple[str, str, dict[str, Any]]]:
         if each.name == PARAMETER and each.line:
             for what, use in USES.items():
                 new = use.change(each.result)
-                if new.shape == each.result.shape and not np.array_equal(new, each.result):
+                if new.shape == each.result.shape and new.any() and not np.array_equal(new, each.result):
                     how = {"weights": _of(each.line, use.change), "undo": _of(each.line, use.undo)}
                     yield "D99", f"{each.line} {what}", how
 

@@ -8,7 +8,7 @@ from crosscheck.causes.operations.region import Region
 
 
 def exchanged_settings(region: Region) -> Iterator[tuple[list[Operation], str, str, Callable[..., Any]]]:
-    """Each setting in which a call of the region differs from another call of its function, exchanged between the two."""
+    """Each setting in which a call of the region differs from another call of its function, for that call's."""
     calls = [each for each in region.run if each.place is not None]
     for each in region.ours:
         for other in calls:
