@@ -28,7 +28,7 @@ from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_CAUSES = 3
-WAIT = 3.0  # seconds that a cause waits for one that explains more
+WAIT = 5.0  # seconds that a cause waits for one that explains more
 FAILURES = (
     IsogradError,
     ArithmeticError,

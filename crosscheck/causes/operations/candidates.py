@@ -32,7 +32,7 @@ Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change
 CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
     omissions, numbers, norms, attention, exchanges, orders, insertions, places,
 )  # fmt: skip
-OF_SHARED = (complements, orders)  # what both sides have may be used otherwise
+OF_SHARED = (complements, orders, places)  # what both sides have may be used otherwise
 
 
 class Candidate(NamedTuple):

@@ -199,7 +199,7 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
 
 
 def _near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
-    """True if numbers differ by rounding alone: those that a mask may hold, by themselves, since they hide the others."""
+    """True if numbers differ by rounding alone; those that a mask may hold hide the others, so they stand apart."""
     if not (np.isnan(a) == np.isnan(b)).all():
         return False
     masked = np.abs(a) >= MASKED
