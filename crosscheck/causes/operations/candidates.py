@@ -13,7 +13,7 @@ from crosscheck.causes.operations.changes.attention import attention
 from crosscheck.causes.operations.changes.exchanges import chains, exchanges, omissions
 from crosscheck.causes.operations.changes.gradients import gradients, scaled
 from crosscheck.causes.operations.changes.insertions import complements, entering, insertions, leaving
-from crosscheck.causes.operations.changes.modules import other_modules
+from crosscheck.causes.operations.changes.modules import other_inputs, other_modules
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
 from crosscheck.causes.operations.changes.operands import exchanged_operands
@@ -48,6 +48,8 @@ def candidates(region: Region) -> Iterator[Candidate]:
         yield from _of_gradients(region)
         return
     for row, what, layers in other_modules(region):
+        yield Candidate(_flip(row, what, layers=layers))
+    for row, what, layers in other_inputs(region):
         yield Candidate(_flip(row, what, layers=layers))
     for operation, row, what, replacement in steps(region.run):
         yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))

@@ -193,6 +193,15 @@ def test_a_parameter_that_is_used_otherwise_is_named():
     assert not found.left, str(found)
 
 
+def test_a_module_that_is_given_what_another_one_returns_is_named():
+    def jax_chain(module, x):
+        hidden = module.first(x)
+        return hidden + module.second(hidden)
+
+    found = explain(*twice(lambda module, x: module.first(x) + module.second(x[:, :5]), jax_chain), X)
+    assert "second called with what leaves first" in found.flipped, str(found)
+
+
 def test_a_search_leaves_gradients_on():
     explain(*twice(torch_without_gradients, lambda module, x: module.second(module.first(x))), X)
     assert torch.is_grad_enabled()
