@@ -29,6 +29,7 @@ from crosscheck.pairing.rule_files import as_rules
 from crosscheck.recording.recording import PROOF_DTYPE, Recording
 from crosscheck.recording.values import WIDENED, Options
 from crosscheck.report import Report
+from shared.errors import IsogradError
 
 
 def compare(
@@ -68,6 +69,8 @@ def compare(
     rules = as_rules(rules or {})
     check_rules(rules)
     check_layouts(layouts)
+    if updates < 0:
+        raise IsogradError(f"updates must be 0 or more, got {updates}")
     own = {"torch_arguments": torch_arguments, "jax_arguments": jax_arguments, "optimizers": optimizers}
     sides = sides_of(torch_module, jax_module, name=name, **own)
     arguments = arguments_of(inputs, sides)
@@ -83,9 +86,11 @@ def compare(
         report = _judged(ours, theirs, comparison)
     report = _decided(report, comparison)
     report = replace(report, rows=ill_conditioned(report.rows, comparison, ours, theirs))
-    if not report.agrees:
-        return _past_rounding(_located(report, ours, theirs, comparison), comparison)
-    return replace(report, idle_buffers=differing_buffers(*(side.module for side in sides), comparison.rules))
+    unlike = differing_buffers(*(side.module for side in sides), comparison.rules)
+    if report.agrees:
+        return replace(report, idle_buffers=unlike)
+    report = replace(report, notes=[*report.notes, *([f"buffers that differ: {', '.join(unlike)}"] if unlike else [])])
+    return _past_rounding(_located(report, ours, theirs, comparison), comparison)
 
 
 def _judged(ours: Recording, theirs: Recording, comparison: Comparison) -> Report:

@@ -198,9 +198,8 @@ def _left(report: Report, cause: Cause) -> str:
 
 def _of_the_optimizer(ours: Side, report: Report, layouts: Layouts, budget: Budget) -> Explanation | None:
     """The setting of a user's torch optimizer that closes the gap after updates."""
-    steps = report.recordings[0].options.updates if report.recordings else 0
     before, nearly = _largest(report), []
-    for flip in optimizer_flips(ours, steps):
+    for flip in optimizer_flips(ours, report):
         if not budget.take(flip.what):
             break
         with contextlib.suppress(IsogradError):

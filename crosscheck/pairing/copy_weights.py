@@ -87,18 +87,29 @@ def _arrays(
     split = {path: array for path, name in names.items() if name in found and found[name].shape != expected[name]
              for array in [spread(found[name], shapes[path])] if array is not None}  # fmt: skip
     found |= {names[path]: np.empty(expected[names[path]]) for path in split}
-    _check(expected, found, f"the JAX module (from {type(module).__name__})")
+    _check(expected, found, f"the JAX module (from {type(module).__name__})", tied_names(module))
     return {
         path: split[path] if path in split else from_canonical(path, found[name]) if path in usual else found[name]
         for path, name in names.items()
     }
 
 
-def _check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray], owner: str) -> None:
+def tied_names(module: torch.nn.Module) -> dict[str, str]:
+    """The other names of parameters that a module has under two, with the first of each."""
+    first: dict[int, str] = {}
+    names = [(name, id(each)) for name, each in module.named_parameters(remove_duplicate=False)]
+    return {name: first[key] for name, key in names if first.setdefault(key, name) != name}
+
+
+def _check(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, np.ndarray], owner: str, tied: Mapping[str, str]
+) -> None:
     try:
         check_names(expected, found, owner)
     except WeightsError as error:
-        raise WeightsError(f"{error}{advice({name: each.shape for name, each in found.items()}, expected)}") from None
+        also = [f"{name} is {tied[name]} in torch: tie the two in JAX" for name in expected if name in tied]
+        words = f"; {'; '.join(also)}" if also else advice({name: each.shape for name, each in found.items()}, expected)
+        raise WeightsError(f"{error}{words}") from None
 
 
 def _torch_names(paths: Iterable[Path], rules: Rules, arrays: Mapping[str, np.ndarray]) -> dict[Path, str]:

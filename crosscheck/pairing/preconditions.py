@@ -31,6 +31,8 @@ def sides_of(
 ) -> tuple[Side, Side]:
     """Both sides under one title, from the options of `compare`: modules are inspected once, recordings are read from
     their files, and a ready-made `Side` is used as it is."""
+    if optimizers is not None and not (isinstance(optimizers, tuple | list) and len(optimizers) == len(SIDES)):
+        raise IsogradError("optimizers= takes a pair: (parameters -> torch optimizer, optax transformation)")
     torch_optimizer, jax_optimizer = optimizers or (None, None)
     ours = _side("torch", torch_module, torch_arguments, torch_optimizer)
     theirs = _side("jax", jax_module, jax_arguments, jax_optimizer)
@@ -59,12 +61,24 @@ def _check_module(side: str, module: Any) -> None:
         raise IsogradError(
             f"expected a {SIDES[side]} module, got the class {module.__name__}: create an instance first"
         )
+    if side == "torch" and (names := _without_data(module)):
+        raise IsogradError(
+            f"{title_of(module)} has no numbers on the meta device ({', '.join(names[:3])}): load weights"
+        )
     other = _other(side)
     if is_module_of(module, other):
         raise IsogradError(
             f"expected a {SIDES[side]} module, got the {SIDES[other]} module {title_of(module)}: "
             "call compare(torch_module, jax_module, inputs)"
         )
+
+
+def _without_data(module: Any) -> list[str]:
+    """The parameters and buffers of a torch module that are on the meta device."""
+    from torch import nn
+
+    tensors = [*module.named_parameters(), *module.named_buffers()] if isinstance(module, nn.Module) else []
+    return [name for name, tensor in tensors if tensor.is_meta]
 
 
 def _check_settings(ours: Recording, theirs: Recording) -> None:

@@ -57,6 +57,14 @@ def _cells(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
             yield path, CELLS.get(part) or FUSED[_kind(of_hidden)]
 
 
+def _normalised(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
+    """torch's weights that a parametrization, such as weight norm, computes from others."""
+    for name in (name for name in torch if name not in jax):
+        path, found, rest = name.partition(".parametrizations.")
+        if found:
+            yield path, rest.partition(".")[0]
+
+
 def _transposed(torch: Shapes, jax: Shapes) -> Iterator[tuple[str, str]]:
     """Kernels of more than two axes with the first two swapped."""
     for name, shape in torch.items():
@@ -83,5 +91,10 @@ KNOWN: tuple[tuple[Known, str], ...] = (
     (_packed, "torch packs the parameters of {path}: name its layout, and the JAX side's if it differs, {layouts}"),
     (_stacked, "JAX stacks its layers: {layouts}"),
     (_cells, "Flax's cells keep gates separate or have one bias for two: add {layouts} to the layout of torch's"),
+    (
+        _normalised,
+        "torch computes the weight of {path} from others: copy and compare it as a whole, after "
+        "torch.nn.utils.parametrize.remove_parametrizations, or pair the others by rules=",
+    ),
     (_transposed, "Flax's ConvTranspose has its own kernel layout unless transpose_kernel=True: {layouts}"),
 )

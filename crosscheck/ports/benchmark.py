@@ -29,7 +29,10 @@ YES_NO = {True: "yes", False: "no", None: ""}
 
 @dataclass(frozen=True)
 class Line:
-    """One pair's line of the table; `located` and `named` are None for a correct pair: there is nothing to find."""
+    """One pair's line of the table; `located` and `named` are None for a correct pair: there is nothing to find.
+
+    `seconds` are the processor's, so that they do not depend on what else the machine does.
+    """
 
     port: str
     mistake: str
@@ -72,9 +75,9 @@ def _set_up() -> None:
 
 
 def _correct(model: Model) -> Line:
-    pair, start = build(model, {}, {}), time.perf_counter()
+    pair, start = build(model, {}, {}), time.process_time()
     report = compare(pair.torch, pair.jax, pair.inputs, **pair.options)
-    return _line(model, CORRECT, report, time.perf_counter() - start)
+    return _line(model, CORRECT, report, time.process_time() - start)
 
 
 def _wrong(model: Model, mistake: Mistake, config: Any, budget: float) -> Line:
@@ -82,10 +85,10 @@ def _wrong(model: Model, mistake: Mistake, config: Any, budget: float) -> Line:
     changed = {key: mistake.config[1](getattr(config, key))} if mistake.config else {}
     given = {name: change(arguments()[name]) for name, change in mistake.arguments.items()}
     with _patched(model, mistake):
-        pair, start = build(model, changed, given), time.perf_counter()
+        pair, start = build(model, changed, given), time.process_time()
         found = explain(pair.torch, pair.jax, pair.inputs, budget=budget, **pair.options)
     ids = [each.divergence.id for each in (found, *found.more) if each.divergence]
-    return _line(model, mistake.name, found.report, time.perf_counter() - start, mistake, ids)
+    return _line(model, mistake.name, found.report, time.process_time() - start, mistake, ids)
 
 
 def _patched(model: Model, mistake: Mistake) -> Any:

@@ -152,6 +152,7 @@ class Flipped:
             for mode in modes:
                 mode.watch(module)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.set_grad_enabled(torch.is_grad_enabled()))  # a flip may keep it from being reset
             for mode in modes:
                 stack.enter_context(mode)
             found = record.run(replace(self.side, module=module, own={}), arguments, options or quick(self.ours))

@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -78,8 +79,11 @@ class Replaced(TorchFunctionMode):
         self.open: list[str] = []
 
     def watch(self, module: nn.Module) -> None:
-        """Track which of the module's layers is running; every run of the module restarts the count of calls."""
+        """Track which of the module's layers is running; every run of the module restarts the count of calls. Layers of
+        TorchScript can't be watched: what they call counts as their caller's."""
         for path, layer in module.named_modules():
+            if isinstance(layer, torch.jit.ScriptModule):
+                continue
             layer.register_forward_pre_hook(lambda *_, path=path: self._enter(path))
             layer.register_forward_hook(lambda *_: self._leave(), always_call=True)
 

@@ -7,6 +7,7 @@ A flip that closes the first differing tensor is applied in all places that it m
 import contextlib
 import functools
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +21,14 @@ from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
 from crosscheck.causes.operations.candidates import candidates, exchanged
 from crosscheck.causes.operations.region import Region, sites_in
-from crosscheck.judging.rows import Row
+from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from shared.errors import IsogradError
 
 MOST_CAUSES = 3
+WAIT = 5.0  # seconds that a cause waits for one that explains more
 FAILURES = (
     IsogradError,
     ArithmeticError,
@@ -137,33 +139,54 @@ def _next(
     closing: Sequence[Flipped],
 ) -> tuple[Cause, Flipped] | None:
     """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding; else one of those
-    found `closing` meanwhile."""
+    found `closing` meanwhile. One that leaves something waits a little for one that leaves nothing."""
     row = _telling(report)
     nearly: list[tuple[float, Flipped]] = []
+    waiting: list[tuple[Cause, Flipped]] = []
+    until = math.inf
     for flipped, at in places:
+        if time.monotonic() > until:
+            break
         with contextlib.suppress(*FAILURES):
             error = _error(at, row)
             if error <= _least(row):
                 cause = _cause(at, flipped, report, row, is_gone)
-                if cause is not None:
+                if cause is not None and is_gone(cause[0].left):
                     return cause
+                if cause is not None:
+                    waiting.append(cause)
+                    until = min(until, time.monotonic() + WAIT)
             elif error <= CLOSED * min(row.error, 1.0):
                 nearly.append((error, at))
+    if waiting:
+        return waiting[0]
     for at in [*(at for _, at in sorted(nearly, key=lambda each: each[0])), *closing]:
         left = at.compared()
-        return Cause(at.flip, _words(at, report), row.error, left), at
+        if not _breaks(left, report, row):
+            return Cause(at.flip, _words(at, report), row.error, left), at
     return None
 
 
 def _telling(report: Report) -> Row:
-    """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for."""
+    """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for; an
+    output where the first was only seen by running a module alone, as of layers that JAX stacks."""
     rows = report.rows
+    if report.first_row is not None and not _is_recorded(report, report.first_row):
+        return next(
+            (each for each in report.disagreements if each.bound and _is_recorded(report, each)), report.first_row
+        )
     first = report.first_row
     assert first is not None  # noqa: S101  the caller looks
     if first.bound or first.kind != "intermediate":
         return first
     after = rows[rows.index(first) :] if first in rows else rows
     return next((row for row in after if not row.agrees and row.bound and row.phase == "forward"), first)
+
+
+def _is_recorded(report: Report, row: Row) -> bool:
+    """True if JAX's recording holds the row's tensor, or none is kept."""
+    both = report.recordings
+    return both is None or row.tensor in getattr(both[1].values, KIND[row.kind].attribute)
 
 
 def _everywhere(everywhere: Sequence[Flipped], budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
@@ -249,12 +272,21 @@ def _cause(
     places, last, sites = narrowed(everywhere, report)
     if sites and (is_gone(last) or not at.where):
         at, left = replace(everywhere, where=tuple(sites), calls=Counter()), last
+    if _breaks(left, report, row):
+        return None
     return Cause(at.flip, places if sites and at.where == tuple(sites) else _words(at, report), row.error, left), at
 
 
 def _is_later(left: Report, row: Row) -> bool:
     """True if the row agrees now, and what is left is no larger than what was there."""
     return any((each.kind, each.tensor) == (row.kind, row.tensor) and each.agrees for each in left.rows)
+
+
+def _breaks(left: Report, before: Report, row: Row) -> bool:
+    """True if a flip makes disagree what agreed before: of a gradient's anything, else what is computed forward."""
+    agreed = {(each.kind, each.tensor) for each in before.rows if each.agrees}
+    new = [each for each in left.disagreements if (each.kind, each.tensor) in agreed]
+    return any(row.phase.endswith("gradient") or each.phase == row.phase for each in new)
 
 
 def _words(at: Flipped, report: Report) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from crosscheck.causes.operations.in_torch import operations_of_torch
 from crosscheck.causes.operations.operation import Operation
-from crosscheck.causes.operations.region import Region, region_of
+from crosscheck.causes.operations.region import Region, region_of, region_of_gradient
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
@@ -17,13 +17,14 @@ FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeErr
             NotImplementedError, AssertionError)  # fmt: skip
 MOST_WORDS = 2
 KINDS = ("intermediate", "output")
+GRADIENTS = ("intermediate gradient", "input gradient", "parameter gradient")
 
 
 @dataclass
 class Beginning:
-    """The operations from which a row's tensors are computed and that differ, found once; None if they can't be told.
+    """The operations from which a row's tensors are computed and that differ, found once.
 
-    A side that was recorded elsewhere, and gradients, have none.
+    None if they can't be told, as of a side that was recorded elsewhere.
     """
 
     ours: Side
@@ -33,7 +34,7 @@ class Beginning:
 
     def __call__(self, row: Row) -> Region | None:
         both, sides = self.report.recordings, (self.ours, self.theirs)
-        if both is None or row.kind not in KINDS or any(each.recorded is not None for each in sides):
+        if both is None or row.kind not in (*KINDS, *GRADIENTS) or any(each.recorded is not None for each in sides):
             return None
         from crosscheck.causes.operations.in_jax import operations_of_jax
 
@@ -43,13 +44,19 @@ class Beginning:
             with contextlib.suppress(*FAILURES):
                 mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
                 theirs = operations_of_jax(self.theirs, given, both[1].options)
-                self.found = region_of(mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "")
+                path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
+                if row.kind in GRADIENTS:
+                    self.found = region_of_gradient(mine, theirs, tuple(tensors), row.tensor, path)
+                else:
+                    self.found = region_of(
+                        mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "", path
+                    )
         return self.found
 
     @property
     def words(self) -> str:
         """With which operation the gap begins on each side; empty if that isn't known."""
-        if self.found is None:
+        if self.found is None or self.found.slopes:
             return ""
         ours, theirs = (_first(each) for each in (self.found.ours, self.found.theirs))
         return f"begins with torch's {ours}, where JAX has {theirs}" if ours and theirs else ""

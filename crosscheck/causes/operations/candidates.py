@@ -10,13 +10,19 @@ from typing import Any, NamedTuple
 
 from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.changes.attention import attention
-from crosscheck.causes.operations.changes.exchanges import exchanges, omissions
-from crosscheck.causes.operations.changes.insertions import complements, entering, insertions
-from crosscheck.causes.operations.changes.modules import other_modules
+from crosscheck.causes.operations.changes.exchanges import chains, exchanges, omissions
+from crosscheck.causes.operations.changes.gradients import gradients, scaled
+from crosscheck.causes.operations.changes.insertions import complements, entering, insertions, leaving
+from crosscheck.causes.operations.changes.modules import other_inputs, other_modules
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
+from crosscheck.causes.operations.changes.operands import exchanged_operands
 from crosscheck.causes.operations.changes.orders import orders
-from crosscheck.causes.operations.changes.steps import steps
+from crosscheck.causes.operations.changes.parameters import parameters
+from crosscheck.causes.operations.changes.places import places
+from crosscheck.causes.operations.changes.settings import exchanged_settings
+from crosscheck.causes.operations.changes.slices import slices
+from crosscheck.causes.operations.changes.steps import rounds, steps
 from crosscheck.causes.operations.changes.tensors import buffers, tensors
 from crosscheck.causes.operations.in_torch import place_of, standing
 from crosscheck.causes.operations.operation import Operation
@@ -24,9 +30,9 @@ from crosscheck.causes.operations.region import Region
 
 Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
 CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
-    omissions, numbers, norms, attention, exchanges, orders, insertions,
+    omissions, numbers, norms, attention, exchanges, orders, insertions, places,
 )  # fmt: skip
-OF_SHARED = (complements, orders)  # what both sides have may be used otherwise
+OF_SHARED = (complements, orders, places)  # what both sides have may be used otherwise
 
 
 class Candidate(NamedTuple):
@@ -38,12 +44,33 @@ class Candidate(NamedTuple):
 
 def candidates(region: Region) -> Iterator[Candidate]:
     """The flips of a region's operations, one kind of change after the other."""
+    if region.slopes:
+        yield from _of_gradients(region)
+        return
     for row, what, layers in other_modules(region):
+        yield Candidate(_flip(row, what, layers=layers))
+    for row, what, layers in other_inputs(region):
         yield Candidate(_flip(row, what, layers=layers))
     for operation, row, what, replacement in steps(region.run):
         yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation)))
+    for calls, row, what, replacement in rounds(region.run):
+        functions = dict.fromkeys((each.function for each in calls), replacement)
+        yield Candidate(_flip(row, what, functions, only=_at(*calls), is_numbered=True))
+    for calls, row, what, replacement in slices(_first(region)):
+        yield Candidate(_flip(row, what, {calls[0].function: replacement}, only=_at(*calls)))
+    for calls, row, what, replacement in chains(region):
+        yield Candidate(
+            _flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls))
+        )
+    for calls, row, what, replacement in exchanged_settings(region):
+        yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
     for row, what, layers in entering(region):
         yield Candidate(_flip(row, what, layers=layers))
+    if not region.tap.rpartition(" in[")[0]:
+        for row, what, layers in leaving(region, region.path):
+            yield Candidate(_flip(row, what, layers=layers))
+    for row, what, how in parameters(region):
+        yield Candidate(_flip(row, what, **how))
     shared = replace(region, ours=region.shared)
     for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
         for operation in _first(operations):
@@ -52,10 +79,26 @@ def candidates(region: Region) -> Iterator[Candidate]:
                 flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
                 yield Candidate(flip)
                 yield from (Candidate(flip, site) for site in sites)
+                if alike := _alike(operation, operations):
+                    everywhere = f"{what}, and so the {len(alike) - 1} other calls of it there"
+                    yield Candidate(_flip(row, everywhere, {operation.function: replacement}, only=_at(*alike)))
+    for calls, row, what, replacement in exchanged_operands(region):
+        yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
+
+
+def _of_gradients(region: Region) -> Iterator[Candidate]:
+    for row, what, layers in scaled(region):
+        yield Candidate(_flip(row, what, layers=layers))
+    for calls, row, what, replacement in gradients(_first(region)):
+        yield Candidate(
+            _flip(row, what, dict.fromkeys((each.function for each in calls), replacement), only=_at(*calls))
+        )
 
 
 def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
-    """JAX's tensors in place of those of a region's operations, the first operation first."""
+    """JAX's tensors in place of those of a region's operations, the first operation first; none for gradients."""
+    if region.slopes:
+        return
     for operation, row, what, layers in buffers(region):
         yield operation, Candidate(_flip(row, what, layers=layers, is_numbered=True))
     for operation in _first(region):
@@ -73,13 +116,21 @@ def _first(region: Region) -> list[Operation]:
     return list(first.values())
 
 
+def _alike(operation: Operation, region: Region) -> list[Operation]:
+    """The calls of an operation's function in all places of the region, if it is the first of several."""
+    found = [each for each in _first(region) if each.function is operation.function]
+    return found if len(found) > 1 and found[0] is operation else []
+
+
 def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
     return Flip(row, what, functions or {}, fix=("make it as torch does there", f"have {what}"), is_placed=True, **how)
 
 
-def _at(operation: Operation) -> Callable[..., bool]:
+def _at(*operations: Operation) -> Callable[..., bool]:
+    places = [each.place for each in operations]
+
     def only(*_: Any, **__: Any) -> bool:
-        return bool(place_of(standing()) == operation.place)
+        return place_of(standing()) in places
 
     return only
 

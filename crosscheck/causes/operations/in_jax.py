@@ -100,7 +100,7 @@ class _Program:
         facts = (
             name,
             before,
-            tuple(float(each) for each in [*numbers, *own] if not np.iscomplexobj(each)),
+            tuple(float(np.real(each)) for each in [*numbers, *own] if not np.imag(each)),
             _line(equation),
         )
         self.names += [facts] * len(places)

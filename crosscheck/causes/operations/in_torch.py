@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import hashlib
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -49,6 +50,7 @@ class _Recorder(Replaced):
         self.operations: list[Operation] = []
         self.numbers: Counter[Any] = Counter()
         self.made: dict[int, int] = {}
+        self.names: dict[bytes, str] = {}  # of parameters, by their numbers: a run may copy them
         self.kept: list[Any] = []  # an id is a tensor's own only as long as the tensor is
 
     def _enter(self, path: str) -> None:
@@ -57,7 +59,8 @@ class _Recorder(Replaced):
         super()._enter(path)
 
     def hold(self, module: torch.nn.Module) -> None:
-        """Know a module's buffers by name."""
+        """Know a module's parameters and buffers by name."""
+        self.names = {_numbers_of(_array(parameter)): name for name, parameter in module.named_parameters()}
         for name, buffer in module.named_buffers():
             self._keep(buffer, Operation(f"{BUFFER}{name}", (), _array(buffer)))
 
@@ -88,7 +91,8 @@ class _Recorder(Replaced):
     def _inputs(self, given: Any) -> tuple[int, ...]:
         for each in _tensors(given):
             if id(each) not in self.made:
-                self._keep(each, Operation("parameter" if each.requires_grad else "table", (), _array(each)))
+                kind, array = "parameter" if each.requires_grad else "table", _array(each)
+                self._keep(each, Operation(kind, (), array, line=self.names.get(_numbers_of(array), "")))
         return tuple(self.made[id(each)] for each in _tensors(given) if id(each) in self.made)
 
     def _keep(self, tensor: Tensor, operation: Operation) -> None:
@@ -101,6 +105,10 @@ def _array(tensor: Tensor) -> Any:
     """The numbers as they are now; none of a tensor that is too large."""
     with torch._C.DisableTorchFunction():
         return to_numpy(tensor.detach().clone()) if tensor.numel() <= LARGEST else np.empty(0)
+
+
+def _numbers_of(array: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(array)).digest() if array.size else b""
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from crosscheck.causes.flips.flip import Flip, Site
+from crosscheck.causes.flips.flip import OWN, Flip, Site
 from crosscheck.causes.operations.operation import Operation
 
 TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}  # derived: some thousand roundings
 LARGEST = 1e100  # what is beyond counts as this
+MASKED = 1e4  # numbers of this size may be a mask's
 MOVING = ("slice", "squeeze", "reshape", "transpose", "broadcast_in_dim", "convert_element_type", "copy", "expand_dims")
 MOST_AXES = 5  # of which all orders are tried
 MOST = 64  # places in the code of a region: a larger one says nothing
@@ -25,7 +26,10 @@ MOST = 64  # places in the code of a region: a larger one says nothing
 
 @dataclass(frozen=True)
 class Region:
-    """The operations of each side, in order, from which the tensor that differs is computed, and what both share."""
+    """The operations of each side, in order, from which the tensor that differs is computed, and what both share.
+
+    Of a gradient that differs, both sides' `slopes` are kept, and the operations are all of the module's own code.
+    """
 
     ours: list[Operation]
     theirs: list[Operation]
@@ -33,6 +37,8 @@ class Region:
     run: Sequence[Operation]  # all of torch's
     their_run: Sequence[Operation]
     tap: str = ""
+    path: str = ""  # of the module where it lies
+    slopes: tuple[np.ndarray, ...] = ()
 
     @property
     def target(self) -> Operation:
@@ -61,7 +67,12 @@ class Region:
 
 
 def region_of(
-    ours: Sequence[Operation], theirs: Sequence[Operation], tensor: np.ndarray, other: np.ndarray, tap: str = ""
+    ours: Sequence[Operation],
+    theirs: Sequence[Operation],
+    tensor: np.ndarray,
+    other: np.ndarray,
+    tap: str = "",
+    path: str = "",
 ) -> Region | None:
     """The region behind a tensor of torch's side and the other's, which enters or leaves a module at a tap if it is no
     output; None if it isn't found or is too large."""
@@ -81,7 +92,19 @@ def region_of(
     found, _ = _behind(theirs, their_last, paired[1])
     if len({ours[n].place for n in mine}) > MOST:
         return None
-    return Region([ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs, tap)
+    return Region(
+        [ours[n] for n in mine], [theirs[n] for n in found], [ours[n] for n in given], ours, theirs, tap, path
+    )
+
+
+def region_of_gradient(
+    ours: Sequence[Operation], theirs: Sequence[Operation], slopes: tuple[np.ndarray, ...], tap: str, path: str
+) -> Region | None:
+    """The region of a gradient of a tap or a parameter that differs in a module's code; None if it is too large."""
+    mine = [each for each in ours if each.site[0] == f"{OWN}{path}" and each.place is not None]
+    if len({each.place for each in mine}) > MOST:
+        return None
+    return Region(mine, [*theirs], [], ours, theirs, tap, path, slopes)
 
 
 def sites_in(region: Region, flip: Flip) -> list[Site]:
@@ -139,7 +162,7 @@ class _Sums:
     def has(self, array: np.ndarray, tolerance: float) -> bool:
         """True if a result holds the same numbers."""
         sums = self.sums.get(array.size)
-        if sums is None:
+        if sums is None or not array.size:
             return False
         mine = np.array(_sums(array))
         with np.errstate(invalid="ignore"):
@@ -162,10 +185,7 @@ def alike(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     """True if two arrays hold the same numbers, but for rounding, in whatever order."""
     if array.size != other.size or (array.dtype.kind == "c") != (other.dtype.kind == "c"):
         return False
-    a, b = np.sort(_numbers(array)), np.sort(_numbers(other))
-    return bool(np.linalg.norm(np.nan_to_num(a - b)) <= tolerance * np.linalg.norm(np.nan_to_num(a))) and (
-        np.isnan(a) == np.isnan(b)
-    ).all()  # fmt: skip
+    return _near(np.sort(_numbers(array)), np.sort(_numbers(other)), tolerance)
 
 
 def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
@@ -173,10 +193,20 @@ def is_same(array: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     if not alike(array, other, tolerance):
         return False
     parts = (2,) if other.dtype.kind == "c" else ()
-    other = _numbers(other).reshape((*[n for n in other.shape if n > 1], *parts))
-    mine, size = _numbers(array), tolerance * np.linalg.norm(np.nan_to_num(_numbers(array)))
+    other, mine = _numbers(other).reshape((*[n for n in other.shape if n != 1], *parts)), _numbers(array)
     orders = itertools.permutations(range(other.ndim)) if other.ndim <= MOST_AXES else [range(other.ndim)]
-    return any(np.linalg.norm(np.nan_to_num(mine - other.transpose(each).ravel())) <= size for each in orders)
+    return any(_near(mine, other.transpose(each).ravel(), tolerance) for each in orders)
+
+
+def _near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
+    """True if numbers differ by rounding alone; those that a mask may hold hide the others, so they stand apart."""
+    if not (np.isnan(a) == np.isnan(b)).all():
+        return False
+    masked = np.abs(a) >= MASKED
+    return (masked == (np.abs(b) >= MASKED)).all() and all(
+        np.linalg.norm(np.nan_to_num(a - b)[part]) <= tolerance * np.linalg.norm(np.nan_to_num(a)[part])
+        for part in (masked, ~masked)
+    )
 
 
 def _place(side: Sequence[Operation], tensor: np.ndarray, tolerance: float, order: int) -> int | None:

@@ -11,14 +11,17 @@ from crosscheck.causes.flips.flip import Flip
 from crosscheck.causes.flips.mistakes.functions import is_floats
 
 LOSSES = (F.cross_entropy, F.nll_loss, F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.kl_div,
-          F.binary_cross_entropy, F.binary_cross_entropy_with_logits)  # fmt: skip
+          F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.ctc_loss, F.triplet_margin_loss,
+          F.margin_ranking_loss, F.cosine_embedding_loss, F.hinge_embedding_loss, F.soft_margin_loss,
+          F.multi_margin_loss, F.multilabel_margin_loss, F.multilabel_soft_margin_loss, F.poisson_nll_loss,
+          F.gaussian_nll_loss)  # fmt: skip
 NO_LABEL = -(2**40)
 
 
 def _reduced(how: str) -> Callable[..., Tensor]:
     def loss(function: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if how == "per row":
-            return function(x, *args, **{**kwargs, "reduction": "sum"}) / len(x)
+            return function(x, *args, **{**kwargs, "reduction": "sum"}) / x.shape[1 if function is F.ctc_loss else 0]
         return function(x, *args, **{**kwargs, "reduction": how})
 
     return loss

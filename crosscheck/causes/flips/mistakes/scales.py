@@ -26,7 +26,7 @@ FACTORS: dict[str, Callable[[float], float]] = {
     "left out": lambda c: 1.0,
     "applied twice": lambda c: c * c,
     "inverted": lambda c: 1 / c,
-    "rounded to an integer": lambda c: float(round(c)),
+    "rounded to an integer": lambda c: float(round(c)) or c,
     "rounded to bfloat16": lambda c: float(torch.tensor(c, dtype=torch.bfloat16)),
     "replaced by its square root": lambda c: math.copysign(abs(c) ** 0.5, c),
 }

@@ -68,6 +68,28 @@ def omissions(operation: Operation, region: Region) -> Iterator[tuple[str, str, 
             yield row, f"{operation.words} left out{kept}", _operand(number)
 
 
+def chains(region: Region) -> Iterator[tuple[list[Operation], str, str, Callable[..., Any]]]:
+    """An operation left out together with the one that makes its first operand, as a factor and a shift."""
+    place = {id(each): number for number, each in enumerate(region.run)}
+    inside = {place[id(each)]: each for each in region.ours}
+    for each in region.ours:
+        before = inside.get(each.inputs[0]) if each.inputs else None
+        if (
+            before is not None
+            and before.place is not None
+            and each.place is not None
+            and _keeps(each)
+            and _keeps(before)
+        ):
+            yield [before, each], ROW, f"{before.words} and {each.words} left out", _operand(0)
+
+
+def _keeps(operation: Operation) -> bool:
+    """True if the result has the shape of the first operand."""
+    first = operation.args[0] if operation.args else None
+    return is_floats(first) and first.shape == operation.result.shape
+
+
 def exchanges(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
     """The operation as another of its family, or of those that JAX makes; over other axes; its operands exchanged."""
     args, name = operation.args, NAMES.get(operation.name, operation.name)

@@ -35,7 +35,7 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
         yield "D99", "through a softmax over the last axis", lambda x: x.softmax(-1)
     mine = {number for each in region.ours for number in each.numbers}
     theirs = dict.fromkeys(number for each in region.theirs for number in each.numbers if math.isfinite(number))
-    for number in [each for each in theirs if each not in mine and each][:MOST]:
+    for number in sorted((each for each in theirs if each), key=lambda each: each in mine)[:MOST]:
         yield "D81", f"times {number:.6g}", _times(number)
         yield "D81", f"divided by {number:.6g}", _times(1 / number)
         yield "D99", f"plus {number:.6g}", _plus(number)
@@ -43,12 +43,14 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
         yield "D99", f"raised to {number:.6g}", _power(number)
         yield "D99", f"at least {number:.6g}", _least(number)
         yield "D99", f"at most {number:.6g}", _most(number)
+        if operation.result.dtype.kind == "c":
+            yield from _parts(number)
+    for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
+        yield "D81", words, _times(number)
     sizes = dict.fromkeys(size for each in operation.args if is_floats(each) for size in each.shape if size > 1)
     for size in sizes:
         for power, words in ((0.5, "sqrt({})"), (-0.5, "1/sqrt({})"), (1.0, "{}"), (-1.0, "1/{}")):
             yield "D81", f"times {words.format(size)}", _times(size**power)
-    for number, words in ((2.0, "times 2"), (0.5, "times 1/2")):
-        yield "D81", words, _times(number)
     yield from COMPLEMENTS
     if operation.result.dtype.kind == "c":
         yield from OF_COMPLEX
@@ -56,6 +58,7 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
     yield "D99", "less its mean over the last axis", lambda x: x - x.mean(-1, keepdim=True)
     yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
     yield "D99", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
+    yield "D99", "squared", torch.square
     for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
         tensor = torch.tensor(each.result)
         yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
@@ -79,7 +82,14 @@ COMPLEMENTS: tuple[tuple[str, str, Change], ...] = (("D99", "taken from 1", _com
 
 OF_COMPLEX: tuple[tuple[str, str, Change], ...] = (
     ("D90", "conjugated", torch.conj), ("D99", "times i", lambda x: x * 1j), ("D99", "times -i", lambda x: x * -1j),
+    ("D99", "with its parts exchanged", lambda x: torch.complex(x.imag, x.real)),
+    ("D99", "without its imaginary part", lambda x: x.real.to(x.dtype)),
 )  # fmt: skip
+
+
+def _parts(number: float) -> Iterator[tuple[str, str, Change]]:
+    yield "D99", f"with its imaginary part times {number:.9g}", lambda x: torch.complex(x.real, x.imag * number)
+    yield "D99", f"with its real part times {number:.9g}", lambda x: torch.complex(x.real * number, x.imag)
 
 
 def entering(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
@@ -89,6 +99,25 @@ def entering(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Module], b
         return
     for row, what, change in _changes(region.target, region):
         yield row, f"what enters {call} {what}", _hooked(call, int(place[:-1]), change)
+
+
+def leaving(region: Region, path: str) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
+    """What a module returns, if that is one tensor, with one operation more on it."""
+    for row, what, change in _changes(region.target, region):
+        yield row, f"what {path or 'the module'} returns {what}", _returned(path, change)
+
+
+def _returned(path: str, change: Change) -> Callable[[nn.Module], bool]:
+    def hook(module: nn.Module, args: tuple[Any, ...], found: Any) -> Any:
+        return change(found) if isinstance(found, Tensor) else None
+
+    def add(root: nn.Module) -> bool:
+        module = dict(root.named_modules()).get(path)
+        if module is not None:
+            module.register_forward_hook(hook)
+        return module is not None
+
+    return add
 
 
 def _hooked(path: str, number: int, change: Change) -> Callable[[nn.Module], bool]:

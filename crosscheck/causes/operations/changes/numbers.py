@@ -1,6 +1,7 @@
 """Another number, axis, mode or switch in a call, the other side's numbers first."""
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,6 +23,7 @@ FAMILIES: tuple[tuple[str | None, ...], ...] = (
     ("ij", "xy"), ("backward", "ortho", "forward"), ("valid", "same"), ("linear", "nearest", "area"),
     ("bilinear", "bicubic", "nearest", "nearest-exact", "area"), ("fro", "nuc"), ("mean", "sum", "none"),
 )  # fmt: skip
+MOST_TURNED = 4  # numbers of a tuple that are tried in every order
 LONGEST = 6  # of a tuple whose numbers are tried one by one
 NEAR = 1e-6  # derived: JAX holds its numbers in float32 where a program has them so
 
@@ -65,12 +67,22 @@ def _within(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     elif isinstance(value, Tensor) and value.ndim == 0 and value.dtype.is_floating_point and not value.requires_grad:
         yield place, float(value)
     elif isinstance(value, tuple | list) and len(value) <= LONGEST:
+        if len(value) > 1 and all(type(each) is int for each in value):
+            yield place, value
         for number, each in enumerate(value):
             yield from _within((*place, number), each)
 
 
 def _others(value: Any, operation: Operation, region: Region) -> Iterable[Any]:
-    """What a value of a call may be on the other side."""
+    """What a value of a call may be on the other side.
+
+    Equal numbers of a tuple, such as strides, are others together; unlike ones, such as paddings, in another order.
+    """
+    if isinstance(value, tuple | list) and len(set(value)) > 1:
+        turned = itertools.permutations(value) if len(value) <= MOST_TURNED else [tuple(reversed(value))]
+        return _once(type(value)(each) for each in turned if tuple(each) != tuple(value))
+    if isinstance(value, tuple | list):
+        return [type(value)([each] * len(value)) for each in _others(value[0], operation, region)]
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, str):

@@ -1,6 +1,6 @@
-"""The step of a loop before or after: what a line reads is that of another step."""
+"""Another step of a loop: what a line reads is that of the step before or after, or the last round is left out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +20,31 @@ def steps(run: list[Operation]) -> Iterator[tuple[Operation, str, str, Callable[
         if len({tuple(_numbers(each.args[1])) for each in calls}) > 1:
             for shift in (1, -1):
                 yield calls[0], "D99", f"{calls[0].words} reads the step {shift:+d}", _shifted(shift)
+
+
+def rounds(run: Sequence[Operation]) -> Iterator[tuple[list[Operation], str, str, Callable[..., Any]]]:
+    """The last round of each loop left out: its operations return what they did in the round before."""
+    of_path: dict[str, dict[Any, list[Operation]]] = {}
+    for each in run:
+        if each.place is not None:
+            of_path.setdefault(each.site[0], {}).setdefault((each.place, each.function), []).append(each)
+    for path, places in of_path.items():
+        for number in sorted({len({each.site for each in calls}) for calls in places.values()} - {1}):
+            loop = [calls[0] for calls in places.values() if len({each.site for each in calls}) == number]
+            what = f"the last of {number} rounds at {loop[0].line or path} left out"
+            yield loop, "D99", what, _without_last(number, len(loop))
+
+
+def _without_last(number: int, length: int) -> Callable[..., Any]:
+    kept: list[Any] = []
+
+    def call(function: Any, at: tuple[str, int], *args: Any, **kwargs: Any) -> Any:
+        if at[1] == 0:
+            kept.clear()
+        kept.append(kept[-length] if at[1] >= (number - 1) * length else function(*args, **kwargs))
+        return kept[-1]
+
+    return call
 
 
 def _numbers(index: Any) -> list[int]:
