@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from jax_impl.triton_call import capability, kernel_call, triton_call
 from shared.gru_clusters import cluster_kernel
-from shared.gru_plan import NO_SECOND, Plan, plan_for, refusal
+from shared.gru_plan import NO_SECOND, Plan, kernel_of, plan_for, refusal
 from shared.nvrtc import compiler
 
 
@@ -27,6 +27,11 @@ def why_not(dtype: jnp.dtype, hidden_size: int, device: jax.Device) -> str:
     narrow = dtype in (jnp.bfloat16, jnp.float16, jnp.float32)
     version = None if device.platform == "cpu" else capability()
     return refusal(narrow, hidden_size, dtype.itemsize, version, _processors(device))
+
+
+def which(dtype: jnp.dtype, hidden_size: int) -> str:
+    """The kernel that serves a layer, in words."""
+    return kernel_of(hidden_size, dtype.itemsize, _has_clusters())
 
 
 @jax.custom_vjp
