@@ -1,10 +1,13 @@
 """The kernels of clusters on a CPU, in an emulation that a C++ compiler makes of their source."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from places import ROOT
 
 from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, PROCESSORS, TURNS
 from crosscheck.kernels.emulated import COMPILER, clusters_on_a_cpu
@@ -59,6 +62,14 @@ def test_every_fault_of_a_cluster_changes_texts_that_occur_once():
     source, changes = gru_clusters.kernels(), [change for fault in CLUSTER_FAULTS for change in fault.changes]
     assert [old for old, _ in changes if source.count(old) != 1] == []
     assert len({fault.name for fault in CLUSTER_FAULTS}) == len(CLUSTER_FAULTS) >= 20
+
+
+def test_the_faults_of_clusters_are_those_of_the_docs():
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", page.partition("| mistake in a cluster |")[2], re.MULTILINE)
+    only = {True: ", on a CPU only", False: ""}
+    assert rows == [(fault.name, fault.what + only[fault.only_on_cpu]) for fault in CLUSTER_FAULTS]
+    assert f"plants {len(CLUSTER_FAULTS)} mistakes in them" in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
