@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 ALIGNED = 16  # bytes that programs read at a time
+SHARED_BYTES, RESERVED_BYTES = 228 * 1024, 1024  # shared memory of a multiprocessor, and what each program takes more
 COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
 LARGEST = 2048  # hidden size; errors and bits were measured up to 1,500

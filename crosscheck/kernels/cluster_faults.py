@@ -8,7 +8,7 @@ from crosscheck.kernels.layers import Case, Sizes
 PROCESSORS = 16  # so few that the rows of a cluster take turns
 TURNS = Case(Sizes(17, 3, 2, 256, "float16"))
 # The state is kept for some 400 steps: what is rounded at each is seen.
-LASTING = Case(Sizes(2, 40, 1, 256, "float16"), keep=6.0, judged=("outputs", "final"))
+LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=6.0, judged=("outputs", "final"))
 
 
 @dataclass(frozen=True)

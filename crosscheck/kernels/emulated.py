@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from jax_impl.layers import persistent_gru as jax_gru
-from shared import gru_clusters
+from shared.cuda import gru_clusters
 from shared.errors import IsogradError
 from shared.gru_plan import Plan
 from torch_impl.layers import persistent_gru as torch_gru
@@ -45,7 +45,7 @@ class WaitsForEver(IsogradError):
 def clusters_on_a_cpu(processors: int) -> Iterator[None]:
     """Launch kernels of clusters on a CPU, cut as for a GPU of so many multiprocessors."""
     with (
-        _changed((torch_gru, jax_gru), _has_clusters=lambda *device: True, cluster_kernel=_kernel),
+        _changed((torch_gru, jax_gru), _has_clusters=lambda device: True, cluster_kernel=_kernel),
         _changed((torch_gru,), _launch_clusters=_launch),
         _changed((jax_gru,), kernel_call=_kernel_call),
         few_processors(processors),

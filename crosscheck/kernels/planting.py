@@ -11,7 +11,7 @@ from types import ModuleType
 import shared.kernels
 from crosscheck.faults.fault import TextChange
 from crosscheck.faults.planting import ROOT, with_change
-from shared import gru_clusters
+from shared.cuda import gru_clusters
 
 NAME = "shared.kernels.gru"
 FILE = ROOT / "shared" / "kernels" / "gru.py"

@@ -52,8 +52,8 @@ def fused_gru(
 
 def describe_gru(implementation: str, hidden_size: int, dtype: str, device: jax.Device) -> str:
     """What a layer runs as on this device, in words, and why."""
-    layer = jnp.dtype(dtype), hidden_size
-    return runs_as(implementation, why_not(*layer, device), "a loop of XLA", which(*layer))
+    layer = jnp.dtype(dtype), hidden_size, device
+    return runs_as(implementation, why_not(*layer), "a loop of XLA", which(*layer))
 
 
 def _kernels(

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.gru_clusters import cluster_kernel
+from shared.cuda.gru_clusters import cluster_kernel
+from shared.cuda.nvrtc import Kernel, compiler, launch
 from shared.gru_plan import ALIGNED, ASSERTING, NO_SECOND, Plan, kernel_of, plan_for, refusal
-from shared.nvrtc import Kernel, compiler, launch
 from torch_impl.precision import at_least_float32
 
 

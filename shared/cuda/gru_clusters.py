@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from shared.cuda.nvrtc import Kernel, compile_source
 from shared.gru_plan import Plan
-from shared.nvrtc import Kernel, compile_source
 
-HOPPER = Path(__file__).parent / "kernels" / "hopper.cuh"
+HOPPER = Path(__file__).parents[1] / "kernels" / "hopper.cuh"
 KERNELS = HOPPER.with_name("gru_cluster.cu")
 TARGET = "--gpu-architecture=sm_90"
 ROWS = 16  # of a turn
