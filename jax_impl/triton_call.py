@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from shared.nvrtc import Kernel
+from shared.cuda.nvrtc import Kernel
 
 WARP = 32  # threads
 ALIGNED = 16  # bytes: XLA aligns every array better than that

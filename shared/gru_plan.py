@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 ALIGNED = 16  # bytes that programs read at a time
+SHARED_BYTES, RESERVED_BYTES = 228 * 1024, 1024  # shared memory of a multiprocessor, and what each program takes more
 COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
 LARGEST = 2048  # hidden size; errors and bits were measured up to 1,500
@@ -96,12 +97,23 @@ STREAMED = {
     "forward": (Cut(16, 32, 4, 64), Cut(32, 32, 4, 64), Cut(64, 32, 8, 64)),
     "backward": (Cut(32, 16, 4, 64), Cut(32, 32, 4, 64), Cut(64, 32, 8, 64)),
 }
-# By hidden size; rows of more than 16 take turns.
-CLUSTERS = {
-    256: tuple(Cut(16 * turns, 32, 8, is_cluster=True) for turns in range(1, 5)),
-    512: tuple(Cut(16 * turns, 64, 8, is_cluster=True) for turns in range(1, 6)),
-}
-RESIDENT = {256: 2, 512: 1}  # programs of a cluster that a multiprocessor runs at a time
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Cuts of layers of `hidden_size` units, the rows of which take turns from the second cut on; a multiprocessor runs
+    so many `resident` programs at a time.
+    """
+
+    hidden_size: int
+    cuts: tuple[Cut, ...]
+    resident: int
+
+
+CLUSTERS = (
+    Clusters(256, tuple(Cut(16 * turns, 32, 8, is_cluster=True) for turns in range(1, 5)), 2),
+    Clusters(512, tuple(Cut(16 * turns, 64, 8, is_cluster=True) for turns in range(1, 6)), 1),
+)
 
 
 def plan_for(
@@ -118,10 +130,11 @@ def plan_for(
 
     `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
-    if has_clusters and itemsize == 2 and hidden_size in CLUSTERS:
-        plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in CLUSTERS[hidden_size]]
-        at_once = clusters_at_once(plans[0], processors)
-        return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
+    for clusters in CLUSTERS:
+        if has_clusters and itemsize == 2 and hidden_size == clusters.hidden_size:
+            plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in clusters.cuts]
+            at_once = clusters.resident * clusters_at_once(plans[0].slices, processors)
+            return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
     if itemsize > 2 or hidden_size > ON_CHIP:
         cuts = [replace(cut, chunk=min(cut.chunk, padded)) for cut in STREAMED[way]]
@@ -136,9 +149,9 @@ def plan_for(
     return next((plan for plan in plans if plan.programs <= processors), plans[-1])
 
 
-def clusters_at_once(plan: Plan, processors: int) -> int:
+def clusters_at_once(slices: int, processors: int) -> int:
     """On a GPU whose multiprocessors come in parts of some 16, one of which has fewer."""
-    return (processors // plan.slices - 1) * RESIDENT[plan.hidden_size]
+    return processors // slices - 1
 
 
 def refusal(
@@ -158,10 +171,17 @@ def refusal(
     return ""
 
 
-def runs_as(implementation: str, refused: str, library: str) -> str:
-    """What a layer of this implementation runs as, in words, and why; `library` names the framework's own layers."""
+def kernel_of(hidden_size: int, itemsize: int, has_clusters: bool) -> str:
+    """What a layer that is served is, in words."""
+    if itemsize > 2 or all(hidden_size != clusters.hidden_size for clusters in CLUSTERS):
+        return "one kernel"
+    return "one kernel, of clusters" if has_clusters else "one kernel, not of clusters: NVRTC is not installed"
+
+
+def runs_as(implementation: str, refused: str, library: str, kernel: str) -> str:
+    """What a layer of this implementation runs as, in words, and why: the framework's `library`, or a `kernel`."""
     if implementation == "reference":
         return "step by step, by --implementation reference"
     if implementation == "library":
         return f"{library}, by --implementation library"
-    return f"{library}: {refused}" if refused else "one kernel"
+    return f"{library}: {refused}" if refused else kernel

@@ -30,6 +30,7 @@ static float2 make_float2(float x, float y) { return {x, y}; }
 static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 
 constexpr int TOGETHER = 8, IN_BLOCK = 256, STACK = 1 << 16, SHARED_BYTES = 1 << 20;
+constexpr int PATIENCE = 64;  // rounds, in each of which one warp of four pauses
 
 struct Meeting {  // of a number of threads
   int arrived = 0, left = 0;
@@ -193,12 +194,11 @@ extern "C" int launch(void** of_arrays, const int* of_numbers, int of_blocks, un
     for (size_t i = 0; i < order.size(); i++) order[i] = i;
     bool running = true;
     for (int idle = 0; running; idle = something_happened ? 0 : idle + 1) {
-      if (idle > 0 && on_their_way.empty()) return 1;
+      if (idle > PATIENCE && on_their_way.empty()) return 1;
       running = something_happened = false;
       for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
       for (int warp : order) {
         const bool pauses = draw() % 4 == 0;
-        something_happened |= pauses;
         for (int i = 0; i < 32; i++) {
           Thread& thread = threads[warp * 32 + i];
           running |= !thread.has_ended;

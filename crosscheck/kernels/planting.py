@@ -11,6 +11,7 @@ from types import ModuleType
 import shared.kernels
 from crosscheck.faults.fault import TextChange
 from crosscheck.faults.planting import ROOT, with_change
+from shared.cuda import gru_clusters
 
 NAME = "shared.kernels.gru"
 FILE = ROOT / "shared" / "kernels" / "gru.py"
@@ -32,6 +33,20 @@ def planted_kernels(changes: Sequence[TextChange]) -> Iterator[None]:
             yield
         finally:
             _install(before)
+
+
+@contextmanager
+def planted_clusters(changes: Sequence[TextChange]) -> Iterator[None]:
+    """Launch the changed kernels of clusters in this context. Raises as `planted_kernels` does."""
+    before = gru_clusters.kernels
+    source = before()
+    for change in changes:
+        source = with_change(source, change, gru_clusters.KERNELS.name)
+    gru_clusters.kernels = lambda: source
+    try:
+        yield
+    finally:
+        gru_clusters.kernels = before
 
 
 def _loaded(source: str, path: Path) -> ModuleType:

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 import torch
 
 from crosscheck.faults.fault import TextChange
+from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, PROCESSORS, ClusterFault
 from crosscheck.kernels.compiled import WAYS, compile_kernel
+from crosscheck.kernels.emulated import COMPILER, WaitsForEver, clusters_on_a_cpu, few_processors
 from crosscheck.kernels.faults import DELAYS, KEPT, KERNEL_FAULTS, NEVER_COMPLETE, KernelFault
 from crosscheck.kernels.interpreted import programs_at_once
 from crosscheck.kernels.layers import Case, Layer, Sizes, Trial, by_kernel, random_layer
-from crosscheck.kernels.planting import planted_kernels
+from crosscheck.kernels.planting import planted_clusters, planted_kernels
 from shared.errors import IsogradError
 from torch_impl.precision import use_exact_matmul
 
@@ -74,6 +76,39 @@ def _passed(fault: KernelFault, trial: Trial, device: str) -> str:
 
 def _last_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+
+
+def check_clusters(device: str, number: int) -> Outcome:
+    """The same for the kernels of clusters: on a CPU, where a C++ compiler is, in an emulation."""
+    if device == "cpu" and COMPILER is None:
+        raise IsogradError("isograd stress clusters needs a C++ compiler, c++, on a CPU")
+    faults = [fault for fault in CLUSTER_FAULTS if device == "cpu" or not fault.only_on_cpu]
+    parts = [faults[start :: JOBS[device]] for start in range(JOBS[device])]
+    wrong = [text for texts in _in_processes(_plant_clusters, device, parts) for text in texts]
+    return Outcome(f"{len(faults)} planted faults", wrong)
+
+
+def _plant_clusters(device: str, faults: Sequence[ClusterFault]) -> list[str]:
+    """As `_plant`."""
+    wrong = []
+    with clusters_on_a_cpu(PROCESSORS) if device == "cpu" else few_processors(PROCESSORS):
+        trials = {case: Trial(case, 0, device) for case in dict.fromkeys(fault.case for fault in faults)}
+        wrong += [f"{case.sizes}: {text}" for case, trial in trials.items() for text in trial.problems()]
+        for fault in faults:
+            with planted_clusters(fault.changes):
+                wrong += [] if _shows(trials[fault.case]) else [f"{fault.name}: not caught"]
+    return wrong
+
+
+def _shows(trial: Trial) -> bool:
+    """Whether an attempt is far from float64, or waits for ever."""
+    for _ in range(ATTEMPTS):
+        try:
+            if trial.problems():
+                return True
+        except WaitsForEver:
+            return True
+    return False
 
 
 def check_compiling(device: str, number: int) -> Outcome:
@@ -245,10 +280,11 @@ _shared_pool = lru_cache(maxsize=1)(_pool)  # processes take seconds to start
 CHECKS: dict[str, Callable[[str, int], Outcome]] = {
     "compiling": check_compiling,
     "faults": check_faults,
+    "clusters": check_clusters,
     "shapes": check_shapes,
     "delays": check_delays,
     "sharing": check_sharing,
     "waiting": check_waiting,
 }
 NUMBERS = {"shapes": 1000, "delays": 10_000, "sharing": 300}  # of shapes, launches and steps
-ON_A_CPU = ("compiling", "faults", "waiting")
+ON_A_CPU = ("compiling", "faults", "clusters", "waiting")

@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jax_impl.layers.linear import Linear
-from jax_impl.layers.persistent_gru import persistent_gru, serves, why_not
+from jax_impl.layers.persistent_gru import persistent_gru, serves, which, why_not
 from jax_impl.precision import at_least_float32
 from shared.gru_plan import runs_as
 
@@ -52,7 +52,8 @@ def fused_gru(
 
 def describe_gru(implementation: str, hidden_size: int, dtype: str, device: jax.Device) -> str:
     """What a layer runs as on this device, in words, and why."""
-    return runs_as(implementation, why_not(jnp.dtype(dtype), hidden_size, device), "a loop of XLA")
+    layer = jnp.dtype(dtype), hidden_size, device
+    return runs_as(implementation, why_not(*layer), "a loop of XLA", which(*layer))
 
 
 def _kernels(

@@ -12,9 +12,9 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jax_impl.triton_call import capability, kernel_call, triton_call
-from shared.gru_clusters import cluster_kernel
-from shared.gru_plan import NO_SECOND, Plan, plan_for, refusal
-from shared.nvrtc import compiler
+from shared.cuda.gru_clusters import cluster_kernel
+from shared.cuda.nvrtc import compiler
+from shared.gru_plan import NO_SECOND, Plan, kernel_of, plan_for, refusal
 
 
 def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
@@ -27,6 +27,11 @@ def why_not(dtype: jnp.dtype, hidden_size: int, device: jax.Device) -> str:
     narrow = dtype in (jnp.bfloat16, jnp.float16, jnp.float32)
     version = None if device.platform == "cpu" else capability()
     return refusal(narrow, hidden_size, dtype.itemsize, version, _processors(device))
+
+
+def which(dtype: jnp.dtype, hidden_size: int, device: jax.Device) -> str:
+    """The kernel that serves a layer, in words."""
+    return kernel_of(hidden_size, dtype.itemsize, _has_clusters(device))
 
 
 @jax.custom_vjp
@@ -102,7 +107,7 @@ def _plan(way: str, steps: Array, states: Array) -> Plan:
     """How a layer of this size is cut on the GPU."""
     batch_size, length = steps.shape[:2]
     sizes = len(states), states.shape[-1], steps.dtype.itemsize
-    return plan_for(way, batch_size, length, *sizes, _processors(jax.devices()[0]), _has_clusters())
+    return plan_for(way, batch_size, length, *sizes, _processors(jax.devices()[0]), _has_clusters(jax.devices()[0]))
 
 
 def _processors(device: jax.Device) -> int:
@@ -114,8 +119,8 @@ def _precision() -> str:
     return "tf32x3" if jax.config.jax_default_matmul_precision in ("highest", "float32") else "tf32"
 
 
-def _has_clusters() -> bool:
-    return jax.default_backend() == "gpu" and compiler() is not None
+def _has_clusters(device: jax.Device) -> bool:
+    return device.platform == "gpu" and compiler() is not None
 
 
 def _launch(

@@ -11,7 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from places import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, TOOLS = CONFIG["project"], CONFIG["tool"]
 PINNED = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 PINS = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in PINNED}
 GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
@@ -35,6 +36,15 @@ def test_dev_holds_every_other_extra():
     extras = PROJECT["optional-dependencies"]
     included = next(Requirement(text) for text in extras["dev"] if text.startswith("isograd"))
     assert included.extras == set(extras) - {"dev"}
+
+
+def test_sources_that_are_no_python_are_packaged():
+    patterns = TOOLS["setuptools"]["package-data"]["*"]
+    sources = [
+        path for package in ("shared", "crosscheck") for path in (ROOT / package).rglob("*.c*") if path.is_file()
+    ]
+    assert {path.name for path in sources} >= {"gru_cluster.cu", "hopper.cuh", "cluster.cpp"}
+    assert [path for path in sources if path.suffix != ".pyc" and f"*{path.suffix}" not in patterns] == []
 
 
 @pytest.mark.parametrize("version", [(3, 10, 14), (3, 14, 0)], ids=str)

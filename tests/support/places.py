@@ -8,5 +8,8 @@ ROOT = SUPPORT.parents[1]
 
 
 def child_environment(*folders: Path) -> dict[str, str]:
-    """The environment of a child process that imports the checkout, the helpers, and test files in these folders."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, SUPPORT, *folders)))}
+    """The environment of a child process that imports the checkout, the helpers, test files in these folders, and what
+    its parent finds by PYTHONPATH.
+    """
+    parents = filter(None, [os.environ.get("PYTHONPATH")])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, (ROOT, SUPPORT, *folders)), *parents])}

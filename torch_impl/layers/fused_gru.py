@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shared.gru_plan import runs_as
 from torch_impl.layers.linear import Linear
-from torch_impl.layers.persistent_gru import persistent_gru, serves, why_not
+from torch_impl.layers.persistent_gru import persistent_gru, serves, which, why_not
 
 Cell = tuple[Linear, Linear]  # the input's projection and the state's
 
@@ -45,7 +45,8 @@ def fused_gru(
 def describe_gru(implementation: str, hidden_size: int, dtype: str, device: torch.device) -> str:
     """What a layer runs as on this device, in words, and why."""
     library = "PyTorch's loop" if device.type == "cpu" else f"cuDNN {torch.backends.cudnn.version()}"
-    return runs_as(implementation, why_not(getattr(torch, dtype), hidden_size, device), library)
+    layer = getattr(torch, dtype), hidden_size, device
+    return runs_as(implementation, why_not(*layer), library, which(*layer))
 
 
 def _kernel(
@@ -53,16 +54,21 @@ def _kernel(
 ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "D B H"]]:
     """A layer as one kernel, with one product for the inputs of all directions."""
     batch_size, steps, _ = inputs.shape
-    projected = F.linear(inputs, torch.cat([x.weight for x, _ in cells])).unflatten(-1, (len(cells), -1))
-    b_i, b_h = (torch.stack([part.bias.float() for part in each]) for each in zip(*cells, strict=True))
+    projected = F.linear(inputs, _stack([x.weight for x, _ in cells]).flatten(0, 1)).unflatten(-1, (len(cells), -1))
+    b_i, b_h = (_stack([part.bias for part in each]).float() for each in zip(*cells, strict=True))
     kept = 2 * h.shape[-1]  # the candidate's biases stay apart
     bias = torch.cat([b_i[:, :kept] + b_h[:, :kept], b_i[:, kept:], b_h[:, kept:]], dim=1)
     if lengths is None:
-        lengths = torch.full((batch_size,), steps, device=inputs.device)
-    weight = torch.stack([hidden.weight for _, hidden in cells])
+        lengths = torch.full((batch_size,), steps, dtype=torch.int32, device=inputs.device)
+    weight = _stack([hidden.weight for _, hidden in cells])
     h, weight = h.to(projected.dtype), weight.to(projected.dtype)  # autocast narrows products alone
     outputs, final = persistent_gru(projected, h, weight, bias, lengths)
     return outputs.flatten(2), final
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    """One tensor is not copied."""
+    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0][None]
 
 
 def _library(

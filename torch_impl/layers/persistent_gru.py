@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shared.gru_clusters import cluster_kernel
-from shared.gru_plan import ALIGNED, ASSERTING, NO_SECOND, Plan, plan_for, refusal
-from shared.nvrtc import compiler, launch
+from shared.cuda.gru_clusters import cluster_kernel
+from shared.cuda.nvrtc import Kernel, compiler, launch
+from shared.gru_plan import ALIGNED, ASSERTING, NO_SECOND, Plan, kernel_of, plan_for, refusal
 from torch_impl.precision import at_least_float32
 
 
@@ -25,6 +25,11 @@ def why_not(dtype: torch.dtype, hidden_size: int, device: torch.device) -> str:
     """Why no kernel serves a layer, in words; empty if one does."""
     narrow = dtype in (torch.bfloat16, torch.float16, torch.float32)
     return refusal(narrow, hidden_size, dtype.itemsize, _capability(device), _processors(device))
+
+
+def which(dtype: torch.dtype, hidden_size: int, device: torch.device) -> str:
+    """The kernel that serves a layer, in words."""
+    return kernel_of(hidden_size, dtype.itemsize, _has_clusters(device))
 
 
 def persistent_gru(
@@ -154,9 +159,7 @@ def _launch(
     arrays = [_aligned(each) for each in read]
     if plan.cut.is_cluster:
         kernel = cluster_kernel(way, plan, str(written[0].dtype).removeprefix("torch."), bool(trains))
-        stream = torch.cuda.current_stream(read[0].device)
-        addresses = [each.data_ptr() for each in (*arrays, *written[:-1])]
-        return launch(kernel, addresses, stream.cuda_stream, stream.device_index)
+        return _launch_clusters(kernel, [*arrays, *written[:-1]])
     from shared.kernels import gru
 
     constants = {**plan.constants, "PRECISION": _precision(), "BOUNDED": True}
@@ -167,6 +170,11 @@ def _launch(
     with on_device:  # Triton launches on the current device
         getattr(gru, f"gru_{way}")[plan.programs,](*arrays, *written, counters, *plan.numbers, **constants, **options)
     return None
+
+
+def _launch_clusters(kernel: Kernel, arrays: list[Tensor]) -> None:
+    stream = torch.cuda.current_stream(arrays[0].device)
+    launch(kernel, [each.data_ptr() for each in arrays], stream.cuda_stream, stream.device_index)
 
 
 def _aligned(array: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ def stress(
     """Try the kernel of a GRU layer: mistakes planted in it, random shapes, pauses, other programs on its card.
 
     Args:
-        checks: compiling (planted faults compile for a GPU), faults (each must be caught), shapes (random ones, against
+        checks: compiling (planted faults compile for a GPU), faults (each must be caught), clusters (the
+            same for the kernels of clusters), shapes (random ones, against
             float64), delays (bits of launches whose programs pause at random), sharing (models that train at once),
-            waiting (a group that is never complete ends in a sentence); if omitted, all. On a CPU: compiling, and in
-            Triton's interpreter faults and waiting.
+            waiting (a group that is never complete ends in a sentence); if omitted, all. On a CPU: compiling,
+            in Triton's interpreter faults and waiting, and in an emulation clusters.
         device: cpu or cuda.
         number: Of shapes, launches or steps; if omitted, 1000 shapes, 10000 launches, 300 steps.
         json: Print JSON.

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from shared.cuda.nvrtc import Kernel, compile_source
 from shared.gru_plan import Plan
-from shared.nvrtc import Kernel, compile_source
 
-FOLDER = Path(__file__).parent / "kernels"
-SOURCES = "hopper.cuh", "gru_cluster.cu"
+HOPPER = Path(__file__).parents[1] / "kernels" / "hopper.cuh"
+KERNELS = HOPPER.with_name("gru_cluster.cu")
 TARGET = "--gpu-architecture=sm_90"
 ROWS = 16  # of a turn
 DTYPES = {"bfloat16": 0, "float16": 1}
@@ -15,10 +15,14 @@ DTYPES = {"bfloat16": 0, "float16": 1}
 def cluster_kernel(way: str, plan: Plan, dtype: str, trains: bool) -> Kernel:
     """The kernel "forward" or "backward" for a dtype, by its name: its arrays are those of gru.py that nobody swaps."""
     options = (TARGET, "--std=c++17", "--fmad=false", *definitions(way, plan, dtype, trains))
-    source = "".join((FOLDER / name).read_text(encoding="utf-8") for name in SOURCES)
     numbers = plan.batch_size, plan.steps, plan.directions
-    code = compile_source(source, options)
+    code = compile_source(HOPPER.read_text(encoding="utf-8") + kernels(), options)
     return Kernel(f"gru_{way}", code, plan.programs, 32 * plan.cut.warps, shared_bytes(way, plan), numbers)
+
+
+def kernels() -> str:
+    """The source, for any implementation of what it needs of a GPU."""
+    return KERNELS.read_text(encoding="utf-8")
 
 
 def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:

@@ -1,0 +1,91 @@
+"""Faults in the kernels of clusters, as changes of shared/kernels/gru_cluster.cu."""
+
+from dataclasses import dataclass
+
+from crosscheck.faults.fault import TextChange
+from crosscheck.kernels.layers import Case, Sizes
+
+PROCESSORS = 16  # so few that the rows of a cluster take turns
+TURNS = Case(Sizes(17, 3, 2, 256, "float16"))
+# The state is kept for some 400 steps: what is rounded at each is seen.
+LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=6.0, judged=("outputs", "final"))
+
+
+@dataclass(frozen=True)
+class ClusterFault:
+    """Each change replaces a text that occurs once.
+
+    For a CPU only are those that show on a GPU by chance, and those for which it could wait for ever.
+    """
+
+    name: str
+    what: str
+    changes: tuple[TextChange, ...]
+    case: Case = TURNS
+    only_on_cpu: bool = False
+
+
+# Short rows are easier to scan.
+# fmt: off
+CLUSTER_FAULTS = (
+    ClusterFault("cluster-forward-no-wait", "blocks go on before the states of the others are there",
+                 (("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),), only_on_cpu=True),
+    ClusterFault("cluster-forward-old-phase", "blocks wait for the states of two steps before",
+                 (("(step - 1) / 2 % 2);", "1 - (step - 1) / 2 % 2);"),), only_on_cpu=True),
+    ClusterFault("cluster-forward-one-buffer", "new states overwrite those that are still multiplied",
+                 (("memory.states[turn][step % 2][(half", "memory.states[turn][0][(half"),
+                  ("place + (turn * 2 + next)", "place + (turn * 2)")), only_on_cpu=True),
+    ClusterFault("cluster-stale-states", "the states before the last ones are multiplied",
+                 (("memory.states[turn][step % 2][(half", "memory.states[turn][1 - step % 2][(half"),)),
+    ClusterFault("cluster-states-of-other-rows", "the rows of the first turn are multiplied at every turn",
+                 (("memory.states[turn][step % 2][(half", "memory.states[0][step % 2][(half"),)),
+    ClusterFault("cluster-half-dropped", "one half of the products is left out",
+                 (("sums[gate][pair][0] + others.x", "sums[gate][pair][0]"),)),
+    ClusterFault("cluster-own-half-twice", "a warp adds what it gave away",
+                 (("halves[1 - half][span]", "halves[half][span]"),)),
+    ClusterFault("cluster-no-meeting", "a warp reads the other half before it is there",
+                 (("    meet_in_pairs(span);\n", ""),), only_on_cpu=True),
+    ClusterFault("cluster-biases-exchanged", "the biases of the reset and the update gate change places",
+                 (("memory.bias[0][slot", "memory.bias[1 ][slot"), ("memory.bias[1][slot", "memory.bias[0 ][slot"))),
+    ClusterFault("cluster-candidate-bias-dropped", "the candidate's state has no bias",
+                 ((" + memory.bias[3][slot + mine]", ""),)),
+    ClusterFault("cluster-reset-before-product", "the bias of the candidate's state is not reset",
+                 (("memory.bias[2][slot + mine] + r * h_n", "memory.bias[2][slot + mine] + h_n"),)),
+    ClusterFault("cluster-forward-lengths-one-too-long", "the first padded step counts as valid",
+                 (("steps - 1 - step : step) < length;", "steps - 1 - step : step) <= length;"),)),
+    ClusterFault("cluster-padding-has-outputs", "outputs after the end are not zero",
+                 (("valid ? now.pair[pair] : 0", "now.pair[pair]"),)),
+    ClusterFault("cluster-forward-not-reversed", "the second direction reads from the start",
+                 (("(direction ? steps - 1 - step : step)) * directions", "step) * directions"),)),
+    ClusterFault("cluster-weights-of-one-direction", "both directions multiply by the weights of the first",
+                 (("(size_t)(direction * 3 + gate) * H + column", "(size_t)gate * H + column"),)),
+    ClusterFault("cluster-state-rounded", "the state itself is kept in the dtype of the layer",
+                 (("    memory.own[turn][threadIdx.x] = h;\n",
+                   "    for (int i = 0; i < OWN; i++) memory.own[turn][threadIdx.x].of[i] = number(now, i);\n"),),
+                 LASTING),
+    ClusterFault("cluster-state-after-instead-of-before", "the backward pass gets the states after the steps",
+                 (("(before + at) = last", "(before + at) = now"),)),
+    ClusterFault("cluster-backward-no-wait", "sums are added before they are there",
+                 (("    wait(barriers + turn * 16 + step % 2 * 8, step / 2 % 2);\n", ""),), only_on_cpu=True),
+    ClusterFault("cluster-partial-sum-dropped", "the sums of the first block are not added",
+                 (("for (int from = 0; from < BLOCKS; from++)", "for (int from = 1; from < BLOCKS; from++)"),)),
+    ClusterFault("cluster-partial-sums-in-one-place", "all blocks leave their sums in the place of the first",
+                 (("memory.sums[0][0][block][eighth]", "memory.sums[0][0][0][eighth]"),)),
+    ClusterFault("cluster-one-buffer-of-slopes", "new slopes overwrite those that other warps still multiply",
+                 (("memory.slopes[TURNS > 1 ? number_of % 2 : 0]", "memory.slopes[0]"),), only_on_cpu=True),
+    ClusterFault("cluster-no-meeting-of-slopes", "a warp multiplies slopes before they are there",
+                 (("    __syncthreads();\n    const u32 buffer", "    const u32 buffer"),), only_on_cpu=True),
+    ClusterFault("cluster-reset-gate-slope", "the slope of the reset gate lacks 1 - r",
+                 (("d_n * h_n * r * (1.f - r)", "d_n * h_n * r"),)),
+    ClusterFault("cluster-candidate-not-reset", "the gradient of the candidate is not reset before its product",
+                 (("slope[2][i] = d_n * r;", "slope[2][i] = d_n;"),)),
+    ClusterFault("cluster-backward-lengths-one-too-long", "the first padded step has gradients",
+                 (("step : steps - 1 - step) < length;", "step : steps - 1 - step) <= length;"),)),
+    ClusterFault("cluster-padding-stops-gradients", "no gradient passes through padded steps",
+                 (("if (valid) d_h.of[mine] = d_step * z;", "d_h.of[mine] = d_step * z;"),)),
+    ClusterFault("cluster-gates-in-wrong-order", "gradients of the candidate and of its state change places",
+                 (("gate < 2 ? gate : 5 - gate;", "gate;"),)),
+    ClusterFault("cluster-bias-sums-of-one-direction", "both directions leave the sums of their biases in one place",
+                 (("d_bias[((size_t)cluster * 4", "d_bias[((size_t)(cluster % groups) * 4"),)),
+)
+# fmt: on

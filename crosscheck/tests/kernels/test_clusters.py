@@ -1,0 +1,107 @@
+"""The kernels of clusters on a CPU, in an emulation that a C++ compiler makes of their source."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from places import ROOT
+
+from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, PROCESSORS, TURNS
+from crosscheck.kernels.emulated import COMPILER, clusters_on_a_cpu
+from crosscheck.kernels.layers import ARGUMENTS, Sizes, Trial, random_layer
+from crosscheck.kernels.planting import planted_clusters
+from jax_impl.layers.persistent_gru import persistent_gru as jax_gru
+from shared.cuda import gru_clusters
+from shared.cuda.nvrtc import compiler
+from shared.gru_plan import CLUSTERS, RESERVED_BYTES, SHARED_BYTES, Plan, kernel_of, plan_for
+from torch_impl.layers import persistent_gru
+from torch_impl.weights import to_numpy
+
+emulated = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler: c++")
+WAYS = ("forward", "backward")
+SMALL = Sizes(3, 2, 1, 256, "float16")
+SHOWN = ("cluster-forward-no-wait", "cluster-partial-sum-dropped")  # `isograd stress clusters` plants all
+
+
+@emulated
+@pytest.mark.slow
+def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not():
+    with clusters_on_a_cpu(PROCESSORS):
+        trial = Trial(TURNS, 0, "cpu")
+        plan = persistent_gru._plan("forward", trial.layer.projected, trial.layer.initial)
+        assert (plan.cut.is_cluster, plan.cut.rows) == (True, 32)
+        assert trial.problems() == []
+        for fault in CLUSTER_FAULTS:
+            if fault.name in SHOWN:
+                with planted_clusters(fault.changes):
+                    assert trial.problems() != []
+
+
+@emulated
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_both_frameworks_launch_the_same_kernels_and_torch_keeps_its_rules():
+    with clusters_on_a_cpu(PROCESSORS):
+        layer = random_layer(SMALL, 0, "cpu")
+        arguments = [getattr(layer, name).detach().requires_grad_() for name in ARGUMENTS]
+        results = persistent_gru.persistent_gru(*arguments, layer.lengths)
+        gradients = torch.autograd.grad(results, arguments, [torch.ones_like(each) for each in results])
+        lengths = jnp.asarray(to_numpy(layer.lengths))
+        arrays = [jnp.asarray(to_numpy(getattr(layer, name))) for name in ARGUMENTS]
+        found, backward = jax.vjp(lambda *given: jax_gru(*given, lengths), *arrays)
+        theirs = [*found, *backward(tuple(jnp.ones_like(each) for each in found))]
+        for a, b in zip([*results, *gradients][:4], theirs[:4], strict=True):
+            np.testing.assert_array_equal(to_numpy(a.detach()), np.asarray(b))
+        torch.library.opcheck(persistent_gru._forward, (*arguments, layer.lengths.int(), True))
+
+
+def test_every_fault_of_a_cluster_changes_texts_that_occur_once():
+    source, changes = gru_clusters.kernels(), [change for fault in CLUSTER_FAULTS for change in fault.changes]
+    assert [old for old, _ in changes if source.count(old) != 1] == []
+    assert len({fault.name for fault in CLUSTER_FAULTS}) == len(CLUSTER_FAULTS) >= 20
+
+
+def test_the_faults_of_clusters_are_those_of_the_docs():
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", page.partition("| mistake in a cluster |")[2], re.MULTILINE)
+    only = {True: ", on a CPU only", False: ""}
+    assert rows == [(fault.name, fault.what + only[fault.only_on_cpu]) for fault in CLUSTER_FAULTS]
+    assert f"plants {len(CLUSTER_FAULTS)} mistakes in them" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
+def test_rows_take_turns_only_where_not_all_clusters_run_at_once(clusters):
+    size, one_turn = clusters.hidden_size, clusters.cuts[0]
+    cuts = [plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1200, 16)]
+    turns = [cut.rows // one_turn.rows for cut in cuts]
+    assert turns == sorted(turns)
+    assert turns[: 15 * clusters.resident] == [1] * (15 * clusters.resident)
+    assert turns[15 * clusters.resident] == 2
+    assert not plan_for("forward", 1, 9, 1, size, 4, 132, True).cut.is_cluster
+    assert not plan_for("forward", 1, 9, 1, size, 2, 132, False).cut.is_cluster
+
+
+def test_shared_memory_fits_as_often_as_blocks_run_at_a_time():
+    for clusters in CLUSTERS:
+        for cut in clusters.cuts:
+            plan = Plan(1, 1, 1, clusters.hidden_size, clusters.hidden_size, cut)
+            for way in WAYS:
+                taken = gru_clusters.shared_bytes(way, plan) + RESERVED_BYTES
+                assert clusters.resident * taken <= SHARED_BYTES
+
+
+def test_what_serves_is_told():
+    assert kernel_of(512, 2, True) == "one kernel, of clusters"
+    assert kernel_of(512, 2, False).startswith("one kernel, not of clusters: ")
+    assert kernel_of(512, 4, True) == kernel_of(300, 2, True) == "one kernel"
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs NVRTC and a driver: pip install nvidia-cuda-nvrtc")
+@pytest.mark.parametrize("way", WAYS)
+def test_the_source_compiles_for_a_gpu(way):
+    for clusters in CLUSTERS:
+        plan = Plan(1, 1, 1, clusters.hidden_size, clusters.hidden_size, clusters.cuts[0])
+        assert f".entry gru_{way}" in gru_clusters.cluster_kernel(way, plan, "float16", True).code.ptx
