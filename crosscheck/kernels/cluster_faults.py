@@ -83,8 +83,8 @@ CLUSTER_FAULTS = (
                  (("step : steps - 1 - step) < length;", "step : steps - 1 - step) <= length;"),)),
     ClusterFault("cluster-padding-stops-gradients", "no gradient passes through padded steps",
                  (("if (valid) d_h.of[mine] = d_step * z;", "d_h.of[mine] = d_step * z;"),)),
-    ClusterFault("cluster-gates-in-wrong-order", "gradients of the candidate and of its state change places",
-                 (("gate < 2 ? gate : 5 - gate;", "gate;"),)),
+    ClusterFault("cluster-gates-in-wrong-order", "gradients of the reset and the update gate change places",
+                 (("gate < 2 ? gate : 5 - gate;", "gate < 2 ? 1 - gate : 5 - gate;"),)),
     ClusterFault("cluster-bias-sums-of-one-direction", "both directions leave the sums of their biases in one place",
                  (("d_bias[((size_t)cluster * 4", "d_bias[((size_t)(cluster % groups) * 4"),)),
 )
