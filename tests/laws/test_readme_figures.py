@@ -239,3 +239,13 @@ def test_the_optimisers_and_the_frozen_encoder_are_those_of_their_tables():
     for name, expected in (("sst2-frozen", (speed, memory)), ("sst2", (whole_speed, whole_memory))):
         (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} |")]
         assert (cells[-3], cells[-1].removesuffix(" |")) == expected
+
+
+def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_table():
+    page, table = PAGES["docs/fine-tuning.md"], (RESULTS / "arithmetic.md").read_text()
+    both, mean = re.search(r"seed 0 has a test accuracy of ([\d.]+) in .*\nJAX the mean is ([\d.]+) ", page).groups()
+    found = {(side, seed): score for side, seed, score in re.findall(r"\| (\w+) \| (\d) \| 1.0000 \| (.+) \|", table)}
+    assert {found["torch", "0"], found["jax", "0"]} == {both}
+    assert f"the mean of the three seeds in JAX is {mean}" in table
+    examples = [round(160 * float(found["jax", seed])) for seed in "012"]
+    assert f"{sum(examples) / (3 * 160):.4f}" == mean
