@@ -10,7 +10,14 @@ from experiments.catalogue import find_experiment
 from shared.data.stages import silent
 from shared.errors import IsogradError
 from shared.registry import TWINS
-from shared.tasks.masked_language_modelling import ENDS, HiddenTokens, MaskedLanguageModelling, Pieces, _encoded
+from shared.tasks.masked_language_modelling import (
+    ENDS,
+    HiddenTokens,
+    MaskedLanguageModelling,
+    Pieces,
+    _encoded,
+    _fitted,
+)
 from shared.tasks.task import Scored
 
 TASK = MaskedLanguageModelling()
@@ -101,3 +108,16 @@ def test_an_example_batch_has_labels_of_the_vocabulary_and_rows_of_padding(seed)
 def test_a_text_without_tokens_is_refused():
     with pytest.raises(IsogradError, match="expected a train text of at least one token"):
         _encoded(Empty, silent, "train", [])
+
+
+def with_sizes(**sizes):
+    return replace(SMALL, model=replace(SMALL.model, arguments={**SMALL.model.arguments, **sizes}))
+
+
+def test_sizes_that_are_left_open_follow_from_the_vocabulary_and_the_window():
+    found = _fitted(with_sizes(vocabulary_size=None, sequence_length=None), Codec).model.arguments
+    assert (found["vocabulary_size"], found["sequence_length"]) == (SIZE, LENGTH)
+    given = with_sizes(vocabulary_size=SIZE + 1, sequence_length=LENGTH + 1)
+    assert _fitted(given, Codec) == given
+    with pytest.raises(IsogradError, match="has vocabulary_size 11, less than 12: pass a smaller vocabulary"):
+        _fitted(with_sizes(vocabulary_size=SIZE - 1, sequence_length=LENGTH), Codec)
