@@ -201,7 +201,8 @@ class GPT(nnx.Module):
     def states(self, inputs: Int[Array, "B T"]) -> States:
         """The embedded tokens and every block's output, the last one normed, and the weights of every attention."""
         check_context(inputs.shape[1], self.config.sequence_length)
-        x, states, attentions = self.embed(inputs, jnp.arange(inputs.shape[1])[None]), [], []
+        positions = jnp.arange(inputs.shape[1])
+        x, states, attentions = self.embed(inputs, positions[None]), [], []
         for block in self.blocks:
             states.append(x)
             attentions += [] if self.config.attention in WITHOUT_SCORES else [block.look(x)]

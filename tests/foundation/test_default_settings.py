@@ -47,6 +47,7 @@ DEFAULTS = {
         "patience": None,
         "samples": None,
         "initial": None,
+        "fold": None,
     },
     experiment.SamplesConfig: {"prompts": (), "tokens": 30, "temperature": 1.0, "top_k": 40},
 }

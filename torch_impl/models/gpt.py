@@ -203,7 +203,8 @@ class GPT(nn.Module):
     def states(self, inputs: Int[Tensor, "B T"]) -> States:
         """The embedded tokens and every block's output, the last one normed, and the weights of every attention."""
         check_context(inputs.shape[1], self.config.sequence_length)
-        x, states, attentions = self.embed(inputs, torch.arange(inputs.shape[1], device=inputs.device)[None]), [], []
+        positions = torch.arange(inputs.shape[1], device=inputs.device)
+        x, states, attentions = self.embed(inputs, positions[None]), [], []
         for block in self.blocks:
             states.append(x)
             attentions += [] if self.config.attention in WITHOUT_SCORES else [block.look(x)]
