@@ -23,9 +23,7 @@ def planted_kernels(changes: Sequence[TextChange]) -> Iterator[None]:
 
     Raises IsogradError if a text to be changed does not occur exactly once.
     """
-    source = FILE.read_text(encoding="utf-8")
-    for change in changes:
-        source = with_change(source, change, FILE.name)
+    source = _changed(FILE.read_text(encoding="utf-8"), changes, FILE)
     before = importlib.import_module(NAME)
     with tempfile.TemporaryDirectory() as folder:
         _install(_loaded(source, Path(folder) / FILE.name))
@@ -39,14 +37,18 @@ def planted_kernels(changes: Sequence[TextChange]) -> Iterator[None]:
 def planted_clusters(changes: Sequence[TextChange]) -> Iterator[None]:
     """Launch the changed kernels of clusters in this context. Raises as `planted_kernels` does."""
     before = gru_clusters.kernels
-    source = before()
-    for change in changes:
-        source = with_change(source, change, gru_clusters.KERNELS.name)
+    source = _changed(before(), changes, gru_clusters.KERNELS)
     gru_clusters.kernels = lambda: source
     try:
         yield
     finally:
         gru_clusters.kernels = before
+
+
+def _changed(source: str, changes: Sequence[TextChange], path: Path) -> str:
+    for change in changes:
+        source = with_change(source, change, path.name)
+    return source
 
 
 def _loaded(source: str, path: Path) -> ModuleType:

@@ -1,8 +1,9 @@
 """The kernels of gru_cluster.cu, compiled for a layer."""
 
+from functools import cache
 from pathlib import Path
 
-from shared.cuda.nvrtc import Kernel, compile_source
+from shared.cuda.nvrtc import Code, Kernel, compile_source
 from shared.gru_plan import Plan
 
 HOPPER = Path(__file__).parents[1] / "kernels" / "hopper.cuh"
@@ -16,10 +17,17 @@ def cluster_kernel(way: str, plan: Plan, dtype: str, trains: bool) -> Kernel:
     """The kernel "forward" or "backward" for a dtype, by its name: its arrays are those of gru.py that nobody swaps."""
     options = (TARGET, "--std=c++17", "--fmad=false", *definitions(way, plan, dtype, trains))
     numbers = plan.batch_size, plan.steps, plan.directions
-    code = compile_source(HOPPER.read_text(encoding="utf-8") + kernels(), options)
+    code = _compiled(kernels(), options)
     return Kernel(f"gru_{way}", code, plan.programs, 32 * plan.cut.warps, shared_bytes(way, plan), numbers)
 
 
+@cache
+def _compiled(source: str, options: tuple[str, ...]) -> Code:
+    """Once, since layers ask for it at every launch."""
+    return compile_source(HOPPER.read_text(encoding="utf-8") + source, options)
+
+
+@cache
 def kernels() -> str:
     """The source, for any implementation of what it needs of a GPU."""
     return KERNELS.read_text(encoding="utf-8")

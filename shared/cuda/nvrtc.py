@@ -56,7 +56,6 @@ def _load(path: Path) -> ctypes.CDLL | None:
         return None
 
 
-@functools.cache
 def compile_source(source: str, options: tuple[str, ...]) -> Code:
     """Raises IsogradError with the compiler's words if it can't."""
     nvrtc = compiler()
