@@ -1,6 +1,6 @@
 """A training step of each experiment with one backend against the other: examples a second, and the time to compile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from experiments.bench.options import Options
@@ -14,9 +14,10 @@ BASE = "torch"
 GOAL = 1.15  # for the slower of the two by the faster
 
 
-def bench_steps(options: Options) -> list[Row]:
-    """One row per experiment and backend; ratios are relative to PyTorch."""
-    return [row for name in options.experiments or reviews(options.device) for row in _rows(name, options)]
+def bench_steps(options: Options) -> Iterator[Row]:
+    """One row per experiment and backend, as they are measured; ratios are relative to PyTorch."""
+    for name in options.experiments or reviews(options.device):
+        yield from _rows(name, options)
 
 
 def reviews(device: str) -> list[str]:
