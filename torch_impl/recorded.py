@@ -29,7 +29,8 @@ class Recording:
                 function(*arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=others and others.graph.pool()):
+        pool = others and others.graph.pool()
+        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):  # JAX may work beside it
             self.results = function(*arguments)
         torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)
