@@ -11,13 +11,16 @@ from experiments.progress.display import Progress
 from experiments.training import launch
 from experiments.training.certificate import certify, describe
 from experiments.training.settings import Settings
+from shared.configs.experiment import IMPLEMENTATIONS
 from shared.metrics_log import read
 from shared.run_folder import latest_checkpoint, load_checkpoint
 
 pytestmark = [pytest.mark.gpu, pytest.mark.optimised]
 STEPS = 6
 on_a_gpu = partial(Settings, device="cuda", steps=STEPS)
-each_implementation = pytest.mark.parametrize("implementation", ["fused", "library", "reference"])
+each_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+# cuDNN's float32 layers are up to 40 times farther from float64 than float32 need be (docs/gpu.md): no certificate
+CERTIFIED = sorted(set(itertools.product(IMPLEMENTATIONS, ["float64", "float32"])) - {("library", "float32")})
 
 
 def start(settings, folder):
@@ -35,8 +38,7 @@ def losses(folder):
     return np.array([record["loss"] for record in read(folder) if record["kind"] == "train"])
 
 
-@each_implementation
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("implementation", "dtype"), CERTIFIED)
 def test_a_certificate_holds(tmp_path, implementation, dtype):
     settings = on_a_gpu(dtype=dtype, implementation=implementation)
     certificate = certify("lockstep-4", settings, tmp_path / "run", Progress())
