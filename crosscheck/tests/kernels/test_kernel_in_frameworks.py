@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import roundings
 from places import ROOT, child_environment
 
 from crosscheck.kernels.interpreted import programs_at_once
@@ -117,6 +118,31 @@ def test_in_jax_it_stands_jit_remat_scan_donation_and_vmap(layer):
     for each in (jax.vmap(lambda *given: gradients_of(function, given)), scanned(function)):
         for number in range(2):
             same([result[number] for result in each(*twice)], expected)
+
+
+def test_vmap_over_examples_is_one_launch(layer):
+    """With the bits of a launch each; the gradients of weights that all share are summed."""
+    arrays, function = in_jax(layer)
+    *states, weight, bias = arrays
+    stacked = [jnp.stack([each, -each]) for each in states]
+    batched = jax.vmap(lambda *given: gradients_of(function, [*given, weight, bias]))
+    assert "scan" not in str(jax.make_jaxpr(batched)(*stacked))  # over launches, one after the other
+    found = batched(*stacked)
+    for number in range(2):
+        expected = gradients_of(function, [*(each[number] for each in stacked), weight, bias])
+        same([each[number] for each in found], expected)
+        alike(found[4][number], expected[4])
+        alike(found[5][number], expected[5])
+    shared = gradients_of(lambda *given: jax.vmap(function, in_axes=(0, 0, None, None))(*given), [*stacked, weight, bias])
+    same(shared, found)
+    alike(shared[4], found[4].sum(0))
+    alike(shared[5], found[5].sum(0))
+
+
+def alike(ours, theirs):
+    """Apart by no more than roundings of the layer's dtype."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    assert np.linalg.norm(ours - theirs) <= roundings(2, SIZES.dtype) * np.linalg.norm(theirs)
 
 
 def scanned(function):
