@@ -178,7 +178,8 @@ def kernel_of(hidden_size: int, itemsize: int, has_clusters: bool) -> str:
     """What a layer that is served is, in words."""
     if itemsize > 2 or all(hidden_size != clusters.hidden_size for clusters in CLUSTERS):
         return "one kernel"
-    return "one kernel, of clusters where they are faster" if has_clusters else "one kernel, not of clusters: NVRTC is not installed"
+    without = "one kernel, not of clusters: NVRTC is not installed"
+    return "one kernel, of clusters where they are faster" if has_clusters else without
 
 
 def runs_as(implementation: str, refused: str, library: str, kernel: str) -> str:

@@ -130,7 +130,7 @@ def _backward_of_all(size: int, batched: Sequence[bool], *read: Array) -> tuple[
 
 
 def _folded(size: int, batched: Sequence[bool], arrays: Sequence[Array], axes: Sequence[int | None]) -> list[Array]:
-    """The arrays with their first axis, of a batched call, folded into that of the examples, which weights don't have."""
+    """The arrays with the axis of a batched call, their first, folded into that of the examples, if they have one."""
     found = []
     for array, is_batched, axis in zip(arrays, batched, axes, strict=True):
         if axis is not None:

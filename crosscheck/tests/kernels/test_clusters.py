@@ -1,5 +1,6 @@
 """The kernels of clusters on a CPU, in an emulation that a C++ compiler makes of their source."""
 
+import math
 import re
 
 import jax
@@ -80,7 +81,7 @@ def test_rows_take_turns_only_where_not_all_clusters_run_at_once(clusters):
     at_once = 15 * clusters.resident
     assert turns[:at_once] == [1] * at_once
     assert turns[at_once:] == sorted(turns[at_once:])
-    assert turns[at_once] == (2 if clusters.most > 16 * at_once else 0)  # or Triton's
+    assert turns[at_once] == (2 if math.isinf(clusters.most) else 0)  # Triton's
     assert not plan_for("forward", 1, 9, 1, size, 4, 132, True).cut.is_cluster
     assert not plan_for("forward", 1, 9, 1, size, 2, 132, False).cut.is_cluster
 
