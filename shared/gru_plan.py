@@ -1,5 +1,6 @@
 """How a launch of the kernels of a GRU layer is cut into programs; this file needs neither Triton nor a GPU."""
 
+import math
 from dataclasses import dataclass, replace
 
 ALIGNED = 16  # bytes that programs read at a time
@@ -102,17 +103,18 @@ STREAMED = {
 @dataclass(frozen=True)
 class Clusters:
     """Cuts of layers of `hidden_size` units, the rows of which take turns from the second cut on; a multiprocessor runs
-    so many `resident` programs at a time.
+    so many `resident` programs at a time. Of more rows than `most`, in all directions, Triton's kernels are faster.
     """
 
     hidden_size: int
     cuts: tuple[Cut, ...]
     resident: int
+    most: float
 
 
 CLUSTERS = (
-    Clusters(256, tuple(Cut(16 * turns, 32, 8, is_cluster=True) for turns in range(1, 5)), 2),
-    Clusters(512, tuple(Cut(16 * turns, 64, 8, is_cluster=True) for turns in range(1, 6)), 1),
+    Clusters(256, tuple(Cut(16 * turns, 32, 8, is_cluster=True) for turns in range(1, 5)), 2, 480),
+    Clusters(512, tuple(Cut(16 * turns, 64, 8, is_cluster=True) for turns in range(1, 6)), 1, math.inf),
 )
 
 
@@ -131,7 +133,8 @@ def plan_for(
     `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
     for clusters in CLUSTERS:
-        if has_clusters and itemsize == 2 and hidden_size == clusters.hidden_size:
+        is_faster = hidden_size == clusters.hidden_size and directions * batch_size <= clusters.most
+        if has_clusters and itemsize == 2 and is_faster:
             plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in clusters.cuts]
             at_once = clusters.resident * clusters_at_once(plans[0].slices, processors)
             return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
@@ -175,7 +178,8 @@ def kernel_of(hidden_size: int, itemsize: int, has_clusters: bool) -> str:
     """What a layer that is served is, in words."""
     if itemsize > 2 or all(hidden_size != clusters.hidden_size for clusters in CLUSTERS):
         return "one kernel"
-    return "one kernel, of clusters" if has_clusters else "one kernel, not of clusters: NVRTC is not installed"
+    without = "one kernel, not of clusters: NVRTC is not installed"
+    return "one kernel, of clusters where they are faster" if has_clusters else without
 
 
 def runs_as(implementation: str, refused: str, library: str, kernel: str) -> str:

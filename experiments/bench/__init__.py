@@ -6,6 +6,7 @@ from experiments.bench.dropout import bench_dropout
 from experiments.bench.generation import bench_generation
 from experiments.bench.gru import bench_gru
 from experiments.bench.gru_figure import gru_figure
+from experiments.bench.gru_parts import bench_gru_parts
 from experiments.bench.loading import bench_loading
 from experiments.bench.options import Options
 from experiments.bench.runner import bench_runner
@@ -19,11 +20,12 @@ BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "runner": bench_runner,
     "dropout": bench_dropout,
     "gru": bench_gru,
+    "gru-parts": bench_gru_parts,
     "loading": bench_loading,
     "generation": bench_generation,
     "streaming": bench_streaming,
 }
-ONLY_BY_NAME = ("streaming",)  # 12 GB of disk
+ONLY_BY_NAME = ("streaming", "gru-parts")  # 12 GB of disk; a GPU
 FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 
 __all__ = ["BENCHMARKS", "FIGURES", "ONLY_BY_NAME", "Options"]

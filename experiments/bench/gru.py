@@ -67,7 +67,7 @@ def bench_gru(options: Options) -> Iterator[Row]:
     for layer, ways, names in planned:
         options.tell(f"{layer}: capturing")
         _wait_for_late_threads()
-        sides = _torch_sides(layer, ways, names, options)
+        sides = torch_sides(layer, ways, names, options)
         options.tell(f"{layer}: compiling")
         sides |= _compiled(_jax_sides(layer, ways, names, options), options)
         options.tell(f"{layer}: timing {', '.join(sides)}")
@@ -95,7 +95,7 @@ def _wait_for_late_threads() -> None:
 def _rows(layer: Layer, sides: dict[str, Side], ways: tuple[str, ...], options: Options) -> Iterator[Row]:
     exact = _in_float64(layer, options)
     for way in ways:
-        blocks = {name: _block_of(side.ways[way], side.wait) for name, side in sides.items()}
+        blocks = {name: block_of(side.ways[way], side.wait) for name, side in sides.items()}
         for row in rows_of(in_turn(blocks, options.rounds), BASE[options.device]):
             side = sides[row["side"]]
             has_goal = row["side"] in OURS and options.device == "cuda"
@@ -128,7 +128,7 @@ def _arrays(layer: Layer) -> dict[str, np.ndarray]:
     }
 
 
-def _block_of(work: Work, wait: Callable[[Any], object]) -> Callable[[], Cost]:
+def block_of(work: Work, wait: Callable[[Any], object]) -> Callable[[], Cost]:
     """Blocks of calls that wait for the last; the first ones, which compile and warm up, are made here."""
 
     def run(times: int) -> None:
@@ -218,13 +218,12 @@ def _torch_work(module: Any, arrays: dict[str, np.ndarray], device: Any, dtype: 
     return work
 
 
-def _torch_sides(
+def torch_sides(
     layer: Layer, ways: tuple[str, ...], names: tuple[str, ...] | None, options: Options
 ) -> dict[str, Side]:
     import torch
 
     from torch_impl.precision import use_exact_matmul
-    from torch_impl.recorded import Recording
 
     use_exact_matmul()
     arrays = _arrays(layer)
@@ -235,7 +234,7 @@ def _torch_sides(
         work = _torch_work(module, arrays, device, dtype)
         launches: dict[str, Work] = {way: partial(work, way == "both") for way in ways}
         if replayed:
-            launches = {way: Recording(launch, ()) for way, launch in launches.items()}
+            launches = {way: as_graph(launch) for way, launch in launches.items()}
         return Side(launches, lambda _: torch.cuda.synchronize() if on_gpu else None)
 
     made = {"isograd in torch": (_torch_twin, on_gpu), "nn.GRU": (_nn_gru, False)}
@@ -245,6 +244,19 @@ def _torch_sides(
         for name, (module, replayed) in made.items()
         if _wanted(names, name)
     }
+
+
+def as_graph(work: Work) -> Work:
+    """The work as a CUDA graph, which gives the same memory each time, without a copy."""
+    from torch_impl.recorded import Recording
+
+    recording = Recording(work, ())
+
+    def launch() -> Any:
+        recording.graph.replay()
+        return recording.results
+
+    return launch
 
 
 def _jax_sides(

@@ -3,18 +3,25 @@
 The kernels, the same for both frameworks, are in shared/kernels/gru.py; products that need no order are left to cuBLAS.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.custom_batching import custom_vmap
 from jaxtyping import Float, Int
 
+from jax_impl.precision import at_least_float32
 from jax_impl.triton_call import capability, kernel_call, triton_call
 from shared.cuda.gru_clusters import cluster_kernel
 from shared.cuda.nvrtc import compiler
 from shared.gru_plan import NO_SECOND, Plan, kernel_of, plan_for, refusal
+
+FORWARD_AXES = 0, 1, None, None, 0  # of the examples, in each array that the kernel reads
+BACKWARD_AXES = None, 0, 0, 0, 0, 1
 
 
 def serves(inputs: Float[Array, "B T I"], hidden_size: int) -> bool:
@@ -47,39 +54,56 @@ def persistent_gru(
     The biases, in float32, are b_ir + b_hr, b_iz + b_hz, b_in and b_hn. The second direction starts at the end; steps
     from an example's length on keep the state and put out zero.
     """
-    outputs, final, _, _ = _forward(projected, initial, weight, bias, lengths, trains=False)
+    outputs, final = _forward(projected, initial, weight, bias, lengths, trains=False)
     return outputs, final
 
 
 def _forward(
     projected: Array, initial: Array, weight: Array, bias: Array, lengths: Array, trains: bool
-) -> tuple[Array, Array, Array, Array]:
-    """Outputs and final states, and what the backward pass needs: the states before each step, and the gates."""
-    plan = _plan("forward", projected, initial)
-    dtype, hidden_size = projected.dtype, initial.shape[-1]
-    kept = projected.shape[:3] if trains else (1, 1, 1)
-    results = [
-        jax.ShapeDtypeStruct((*projected.shape[:3], hidden_size), dtype),
-        jax.ShapeDtypeStruct(initial.shape, dtype),
-        jax.ShapeDtypeStruct((*kept, hidden_size), dtype),
-        jax.ShapeDtypeStruct((*kept, 4 * hidden_size), dtype),
-        jax.ShapeDtypeStruct(plan.states, dtype),
-    ]
-    read = (projected, initial, weight, bias, lengths.astype(jnp.int32))
-    outputs, final, before, gates, *_ = _launch("forward", plan, read, results, trains)
-    return outputs, final, before, gates
+) -> tuple[Array, ...]:
+    """Outputs and final states; if it trains, also the states before each step and the gates.
+
+    A batched call (`jax.vmap`) is one launch of all its examples, unless weights are batched: then one after the other.
+    """
+
+    @custom_vmap
+    def forward(*read: Array) -> tuple[Array, ...]:
+        projected, initial, *_ = read
+        plan = _plan("forward", projected, initial)
+        dtype, hidden_size = projected.dtype, initial.shape[-1]
+        kept = projected.shape[:3] if trains else (1, 1, 1)
+        results = [
+            jax.ShapeDtypeStruct((*projected.shape[:3], hidden_size), dtype),
+            jax.ShapeDtypeStruct(initial.shape, dtype),
+            jax.ShapeDtypeStruct((*kept, hidden_size), dtype),
+            jax.ShapeDtypeStruct((*kept, 4 * hidden_size), dtype),
+            jax.ShapeDtypeStruct(plan.states, dtype),
+        ]
+        return tuple(_launch("forward", plan, read, results, trains)[: 4 if trains else 2])
+
+    @forward.def_vmap
+    def all_examples(size: int, batched: Sequence[bool], *read: Array) -> tuple[Any, Any]:
+        if batched[2] or batched[3]:
+            return _one_by_one(forward, batched, read)
+        made = forward(*_folded(size, batched, read, FORWARD_AXES))
+        axes = (0, 1, 0, 0)[: len(made)]
+        return tuple(map(partial(_unfolded, size), made, axes)), (True,) * len(made)
+
+    return forward(projected, initial, weight, bias, lengths.astype(jnp.int32))
 
 
 def _forward_and_saved(
     projected: Array, initial: Array, weight: Array, bias: Array, lengths: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
     outputs, final, before, gates = _forward(projected, initial, weight, bias, lengths, trains=True)
-    return (outputs, final), (weight, lengths, before, gates)
+    return (outputs, final), (weight, lengths.astype(jnp.int32), before, gates)
 
 
-def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Array | None, ...]:
-    weight, lengths, before, gates = saved
-    d_outputs, d_final = given
+@custom_vmap
+def _backward(
+    weight: Array, lengths: Array, before: Array, gates: Array, d_outputs: Array, d_final: Array
+) -> tuple[Array, ...]:
+    """Gradients of W_i x, of W_hn h + b_hn, of the initial states and of the biases."""
     plan = _plan("backward", gates, d_final)
     dtype, hidden_size = gates.dtype, weight.shape[-1]
     results = [
@@ -89,15 +113,62 @@ def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Ar
         jax.ShapeDtypeStruct(d_final.shape, dtype),
         jax.ShapeDtypeStruct(plan.partial_sums, dtype),
     ]
-    read = (weight, lengths.astype(jnp.int32), before, gates, d_outputs, d_final)
+    read = weight, lengths, before, gates, d_outputs, d_final
     d_projected, d_recurrent, d_bias, d_initial, *_ = _launch("backward", plan, read, results)
+    return d_projected, d_recurrent, d_initial, d_bias.sum(1)
+
+
+@_backward.def_vmap
+def _backward_of_all(size: int, batched: Sequence[bool], *read: Array) -> tuple[Any, Any]:
+    """As forward; the kernel's sums for the biases are of all examples, so each gets its own from its gradients."""
+    if batched[0]:
+        return _one_by_one(_backward, batched, read)
+    *made, _ = _backward(*_folded(size, batched, read, BACKWARD_AXES))
+    d_projected, d_recurrent, d_initial = map(partial(_unfolded, size), made, (0, 0, 1))
+    d_bias = at_least_float32(jnp.concatenate([d_projected, d_recurrent], axis=-1)).sum((1, 2))
+    return (d_projected, d_recurrent, d_initial, d_bias), (True,) * 4
+
+
+def _folded(size: int, batched: Sequence[bool], arrays: Sequence[Array], axes: Sequence[int | None]) -> list[Array]:
+    """The arrays with the axis of a batched call, their first, folded into that of the examples, if they have one."""
+    found = []
+    for array, is_batched, axis in zip(arrays, batched, axes, strict=True):
+        if axis is not None:
+            whole = array if is_batched else jnp.broadcast_to(array, (size, *array.shape))
+            whole = jnp.moveaxis(whole, 0, axis)
+            array = whole.reshape(*whole.shape[:axis], -1, *whole.shape[axis + 2 :])
+        found.append(array)
+    return found
+
+
+def _unfolded(size: int, array: Array, axis: int) -> Array:
+    return jnp.moveaxis(array.reshape(*array.shape[:axis], size, -1, *array.shape[axis + 1 :]), axis, 0)
+
+
+def _one_by_one(
+    function: Callable[..., tuple[Array, ...]], batched: Sequence[bool], arrays: Sequence[Array]
+) -> tuple[Any, Any]:
+    """The function of each of a batched call."""
+
+    def one(some: list[Array]) -> tuple[Array, ...]:
+        rest = iter(some)
+        return function(*(next(rest) if each else array for array, each in zip(arrays, batched, strict=True)))
+
+    made = jax.lax.map(one, [array for array, each in zip(arrays, batched, strict=True) if each])
+    return made, (True,) * len(made)
+
+
+def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Array | None, ...]:
+    weight, lengths, before, gates = saved
+    d_projected, d_recurrent, d_initial, d_bias = _backward(weight, lengths, before, gates, *given)
+    hidden_size = weight.shape[-1]
     d_weight = []
     for d in range(len(weight)):
         steps = before[:, :, d].reshape(-1, hidden_size)
         d_gates = d_projected[:, :, d].reshape(-1, 3 * hidden_size)
         d_candidate = d_recurrent[:, :, d].reshape(-1, hidden_size)
         d_weight.append(jnp.concatenate([(d_gates.T @ steps)[: 2 * hidden_size], d_candidate.T @ steps]))
-    return d_projected, d_initial, jnp.stack(d_weight), d_bias.sum(1), None
+    return d_projected, d_initial, jnp.stack(d_weight), d_bias, None
 
 
 persistent_gru.defvjp(_forward_and_saved, _gradients)

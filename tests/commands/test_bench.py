@@ -14,13 +14,25 @@ from bounds import roundings_of_a_recurrent_layer
 from places import ROOT
 
 from experiments import cli
-from experiments.bench import BENCHMARKS, Options, dropout, generation, gru, steps, streaming, timing, workload
+from experiments.bench import (
+    BENCHMARKS,
+    Options,
+    dropout,
+    generation,
+    gru,
+    gru_parts,
+    steps,
+    streaming,
+    timing,
+    workload,
+)
 from experiments.bench.runner import RunnerSteps, bench_runner
 from experiments.catalogue import find_experiment
-from experiments.exit_codes import INTERRUPTED
+from experiments.exit_codes import BAD_INPUT, INTERRUPTED
 from experiments.training import runner
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
+from shared.cuda import gru_clusters
 from shared.errors import IsogradError
 
 LAYER = gru.Layer(2, 3, 4, 2)
@@ -190,6 +202,15 @@ def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(mon
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
         assert all(row[name] < roundings_of_a_recurrent_layer(LAYER.steps) for name in compared)
+
+
+def test_parts_of_the_kernels_of_clusters_that_can_be_left_out_occur_once():
+    source = gru_clusters.kernels()
+    made = {name: gru_parts.changed(source, changes) for name, changes in gru_parts.LEFT_OUT.items()}
+    assert [name for name, each in made.items() if each == source] == ["the kernels alone"]
+    with pytest.raises(ValueError, match="occurs 0 times"):
+        gru_parts.changed("", gru_parts.PRODUCTS)
+    assert cli.main(["bench", "gru-parts", "--dtype", "bfloat16"]) == BAD_INPUT
 
 
 def test_the_implementation_of_a_benchmark_is_that_of_its_layers():

@@ -56,8 +56,9 @@ def _kernel(
     batch_size, steps, _ = inputs.shape
     projected = F.linear(inputs, _stack([x.weight for x, _ in cells]).flatten(0, 1)).unflatten(-1, (len(cells), -1))
     b_i, b_h = (_stack([part.bias for part in each]).float() for each in zip(*cells, strict=True))
-    kept = 2 * h.shape[-1]  # the candidate's biases stay apart
-    bias = torch.cat([b_i[:, :kept] + b_h[:, :kept], b_i[:, kept:], b_h[:, kept:]], dim=1)
+    gates = 2 * h.shape[-1], h.shape[-1]  # the candidate's biases stay apart
+    (b_i, b_in), (b_h, b_hn) = b_i.split(gates, 1), b_h.split(gates, 1)
+    bias = torch.cat([b_i + b_h, b_in, b_hn], dim=1)
     if lengths is None:
         lengths = torch.full((batch_size,), steps, dtype=torch.int32, device=inputs.device)
     weight = _stack([hidden.weight for _, hidden in cells])

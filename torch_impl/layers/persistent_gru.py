@@ -104,16 +104,19 @@ def _backward_shapes(
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, _, weight, _, lengths, _ = inputs
     ctx.save_for_backward(weight, lengths, *output[2:])
+    ctx.set_materialize_grads(False)  # zeros as large as the gates, whose gradients nobody asks for
 
 
-def _gradients(ctx: Any, d_outputs: Tensor, d_final: Tensor, *others: Any) -> tuple[Any, ...]:
+def _gradients(ctx: Any, d_outputs: Tensor | None, d_final: Tensor | None, *others: Any) -> tuple[Any, ...]:
     weight, lengths, before, gates = ctx.saved_tensors
+    batch_size, _, directions, size = before.shape
+    d_outputs = torch.zeros_like(before) if d_outputs is None else d_outputs
+    d_final = before.new_zeros(directions, batch_size, size) if d_final is None else d_final
     d_projected, d_recurrent, d_bias, d_initial = _backward(weight, lengths, before, gates, d_outputs, d_final)
-    hidden_size = weight.shape[-1]
     d_weight = []
-    for d in range(len(weight)):
+    for d in range(directions):
         steps = before[:, :, d].flatten(0, 1)
-        d_gates, d_candidate = d_projected[:, :, d, : 2 * hidden_size].flatten(0, 1), d_recurrent[:, :, d].flatten(0, 1)
+        d_gates, d_candidate = d_projected[:, :, d, : 2 * size].flatten(0, 1), d_recurrent[:, :, d].flatten(0, 1)
         d_weight.append(torch.cat([d_gates.T @ steps, d_candidate.T @ steps]))
     return d_projected, d_initial, torch.stack(d_weight), d_bias.sum(1), None, None
 

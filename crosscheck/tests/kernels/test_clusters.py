@@ -1,5 +1,6 @@
 """The kernels of clusters on a CPU, in an emulation that a C++ compiler makes of their source."""
 
+import math
 import re
 
 import jax
@@ -76,10 +77,11 @@ def test_the_faults_of_clusters_are_those_of_the_docs():
 def test_rows_take_turns_only_where_not_all_clusters_run_at_once(clusters):
     size, one_turn = clusters.hidden_size, clusters.cuts[0]
     cuts = [plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1200, 16)]
-    turns = [cut.rows // one_turn.rows for cut in cuts]
-    assert turns == sorted(turns)
-    assert turns[: 15 * clusters.resident] == [1] * (15 * clusters.resident)
-    assert turns[15 * clusters.resident] == 2
+    turns = [cut.rows // one_turn.rows if cut.is_cluster else 0 for cut in cuts]
+    at_once = 15 * clusters.resident
+    assert turns[:at_once] == [1] * at_once
+    assert turns[at_once:] == sorted(turns[at_once:])
+    assert turns[at_once] == (2 if math.isinf(clusters.most) else 0)  # Triton's
     assert not plan_for("forward", 1, 9, 1, size, 4, 132, True).cut.is_cluster
     assert not plan_for("forward", 1, 9, 1, size, 2, 132, False).cut.is_cluster
 
@@ -94,7 +96,7 @@ def test_shared_memory_fits_as_often_as_blocks_run_at_a_time():
 
 
 def test_what_serves_is_told():
-    assert kernel_of(512, 2, True) == "one kernel, of clusters"
+    assert kernel_of(512, 2, True) == "one kernel, of clusters where they are faster"
     assert kernel_of(512, 2, False).startswith("one kernel, not of clusters: ")
     assert kernel_of(512, 4, True) == kernel_of(300, 2, True) == "one kernel"
 

@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bounds import roundings
 from places import ROOT, child_environment
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from crosscheck.kernels.interpreted import programs_at_once
 from crosscheck.kernels.layers import ARGUMENTS, Sizes, random_layer
@@ -105,6 +107,32 @@ def test_both_frameworks_launch_it_with_the_same_bits(layer):
     same([to_numpy(each.detach()) for each in (*results, *gradients)], found)
 
 
+@pytest.mark.parametrize("used", [0, 1], ids=("outputs", "final"))
+def test_a_result_that_is_not_used_has_a_gradient_of_zeros(layer, used):
+    arguments = in_torch(layer)
+    results = persistent_gru.persistent_gru(*arguments, layer.lengths)
+    upstream = [torch.full_like(each, number == used) for number, each in enumerate(results)]
+    expected = torch.autograd.grad(results, arguments, upstream, retain_graph=True)
+    with Filled() as filled:
+        found = torch.autograd.grad(results[used], arguments, upstream[used])
+    assert [torch.equal(a, b) for a, b in zip(found, expected, strict=True)] == [True] * len(arguments)
+    assert max(filled.sizes) <= results[0].numel()  # and not those of the gates, which are larger
+
+
+class Filled(TorchDispatchMode):
+    """The sizes of all tensors that are filled with zeros meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = [0]
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if "zero" in function.__name__:
+            self.sizes.append(made.numel())
+        return made
+
+
 @pytest.mark.filterwarnings("ignore:Some donated buffers were not usable")
 def test_in_jax_it_stands_jit_remat_scan_donation_and_vmap(layer):
     arrays, function = in_jax(layer)
@@ -117,6 +145,31 @@ def test_in_jax_it_stands_jit_remat_scan_donation_and_vmap(layer):
     for each in (jax.vmap(lambda *given: gradients_of(function, given)), scanned(function)):
         for number in range(2):
             same([result[number] for result in each(*twice)], expected)
+
+
+def test_vmap_over_examples_is_one_launch(layer):
+    """With the bits of a launch each; the gradients of weights that all share are summed."""
+    arrays, function = in_jax(layer)
+    *states, weight, bias = arrays
+    stacked = [jnp.stack([each, -each]) for each in states]
+    batched = jax.vmap(lambda *given: gradients_of(function, [*given, weight, bias]))
+    assert "scan" not in str(jax.make_jaxpr(batched)(*stacked))  # over launches, one after the other
+    found = batched(*stacked)
+    for number in range(2):
+        expected = gradients_of(function, [*(each[number] for each in stacked), weight, bias])
+        same([each[number] for each in found], expected)
+        alike(found[4][number], expected[4])
+        alike(found[5][number], expected[5])
+    shared = gradients_of(jax.vmap(function, in_axes=(0, 0, None, None)), [*stacked, weight, bias])
+    same(shared, found)
+    alike(shared[4], found[4].sum(0))
+    alike(shared[5], found[5].sum(0))
+
+
+def alike(ours, theirs):
+    """Apart by no more than roundings of the layer's dtype."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    assert np.linalg.norm(ours - theirs) <= roundings(2, SIZES.dtype) * np.linalg.norm(theirs)
 
 
 def scanned(function):

@@ -1,0 +1,85 @@
+"""What the time of a GRU layer on a GPU goes to: its kernels are timed alone, and with parts of them left out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from experiments.bench.gru import BASE, CENTRE, OURS, Layer, as_graph, block_of, torch_sides
+from experiments.bench.options import Options
+from experiments.bench.timing import Row, in_turn, rows_of
+from shared.cuda import gru_clusters
+from shared.cuda.nvrtc import compiler
+from shared.errors import IsogradError
+
+LAYERS = (CENTRE, CENTRE._replace(hidden_size=256), CENTRE._replace(hidden_size=256, directions=2))
+NEVER = "if (directions > 2) "  # which no compiler knows
+# Of gru_cluster.cu; each text occurs once.
+PRODUCTS = (
+    ("multiply_32(sums[gate][pair], upper", f"{NEVER}multiply_32(sums[gate][pair], upper"),
+    ("multiply_32(sums[tile], upper", f"{NEVER}multiply_32(sums[tile], upper"),
+)
+SWAPPING = (
+    ("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),
+    ("send(in_block(to, other)", f"{NEVER}send(in_block(to, other)"),
+    ("    wait(barriers + turn * 16 + step % 2 * 8, step / 2 % 2);\n", ""),
+    ("send(places[part]", f"{NEVER}send(places[part]"),
+)
+LEFT_OUT = {
+    "the kernels alone": (),
+    "without products": PRODUCTS,
+    "without swapping": SWAPPING,
+    "without both": PRODUCTS + SWAPPING,
+}
+
+
+def bench_gru_parts(options: Options) -> Iterator[Row]:
+    """Rows of each layer with gradients; what is computed with parts left out is wrong.
+
+    Raises IsogradError where layers do not run as clusters.
+    """
+    if options.device != "cuda" or options.dtype not in gru_clusters.DTYPES or compiler() is None:
+        raise IsogradError("isograd bench gru-parts needs NVRTC, --device cuda and --dtype bfloat16")
+    base = BASE[options.device]
+    for layer in LAYERS:
+        sides = torch_sides(layer, ("both",), (OURS[0], base), options)
+        blocks = {name: block_of(side.ways["both"], side.wait) for name, side in sides.items()}
+        for name, changes in LEFT_OUT.items():
+            blocks[name] = block_of(_kernels(layer, changes, options), sides[base].wait)
+        for row in rows_of(in_turn(blocks, options.rounds), base):
+            yield {"case": f"{layer}, {options.dtype}", **row}
+
+
+def _kernels(layer: Layer, changes: Sequence[tuple[str, str]], options: Options) -> Callable[[], Any]:
+    """Launch the two kernels of a layer, from a changed source."""
+    import torch
+
+    from torch_impl.layers import persistent_gru  # noqa: F401, which names the operations
+
+    batch_size, steps, size, directions = layer
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=options.device, dtype=getattr(torch, options.dtype))
+
+    projected, initial = normal(batch_size, steps, directions, 3 * size), normal(directions, batch_size, size)
+    weight, bias = normal(directions, 3 * size, size) * size**-0.5, normal(directions, 4 * size).float()
+    lengths = torch.full((batch_size,), steps, dtype=torch.int32, device=options.device)
+
+    def launch() -> Any:
+        made = torch.ops.isograd.gru_forward(projected, initial, weight, bias, lengths, True)
+        outputs, final, before, gates = made
+        return torch.ops.isograd.gru_backward(weight, lengths, before, gates, outputs, final)
+
+    source = gru_clusters.kernels
+    gru_clusters.kernels = lambda: changed(source(), changes)  # type: ignore[assignment]
+    try:
+        return as_graph(launch)
+    finally:
+        gru_clusters.kernels = source
+
+
+def changed(source: str, changes: Sequence[tuple[str, str]]) -> str:
+    """Raises ValueError where a text does not occur once."""
+    for old, new in changes:
+        if source.count(old) != 1:
+            raise ValueError(f"occurs {source.count(old)} times: {old}")
+        source = source.replace(old, new)
+    return source
