@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from experiments.bench.compiling import bench_compiling
 from experiments.bench.dropout import bench_dropout
 from experiments.bench.generation import bench_generation
 from experiments.bench.gru import bench_gru
@@ -21,9 +22,10 @@ BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "gru": bench_gru,
     "loading": bench_loading,
     "generation": bench_generation,
+    "compiling": bench_compiling,
     "streaming": bench_streaming,
 }
-ONLY_BY_NAME = ("streaming",)  # 12 GB of disk
+ONLY_BY_NAME = ("compiling", "streaming")  # minutes; 12 GB of disk
 FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 
 __all__ = ["BENCHMARKS", "FIGURES", "ONLY_BY_NAME", "Options"]
