@@ -120,7 +120,7 @@ def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarr
 
 
 def _other_form(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> str:
-    """A hint at another form of the layout, one of both directions or of an untied head, if the arrays' names fit it."""
+    """A hint at another form of the layout, of both directions or of an untied head, if the names fit it."""
     for other in LAYOUTS:
         if other != layout and other.partition("(")[0] == layout.partition("(")[0]:
             rows = _rows(other, arrays, foreign)
