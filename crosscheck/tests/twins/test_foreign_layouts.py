@@ -228,9 +228,7 @@ def test_a_head_that_a_layout_lacks_names_the_layout_that_has_it(foreign):
     layout, untied = (f"transformers.GPT2LMHeadModel{form}" for form in ("", "(tie_word_embeddings=False)"))
     arrays = random_canonical(untied)
     arrays = to_foreign(untied, arrays) if foreign else arrays
-    with pytest.raises(
-        WeightsError, match=r"unused lm_head.weight; these .* of .*\(tie_word_embeddings=False\)$"
-    ):
+    with pytest.raises(WeightsError, match=r"unused lm_head.weight; these .* of .*\(tie_word_embeddings=False\)$"):
         (from_foreign if foreign else to_foreign)(layout, arrays)
 
 
