@@ -60,12 +60,12 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def unoptimised_training() -> Iterator[None]:
-    """The same for the steps of training in this process, those of a module's own fixtures, too."""
+    """The same for training and generation in this process, those of a module's own fixtures, too."""
     with pytest.MonkeyPatch.context() as patch:
         if "jax" in sys.modules:
-            from jax_impl import backend
+            from jax_impl import compile_cache
 
-            patch.setitem(backend.OPTIONS, "cpu", UNOPTIMISED)
+            patch.setitem(compile_cache.OPTIONS, "cpu", UNOPTIMISED)
         yield
 
 
@@ -73,9 +73,9 @@ def unoptimised_training() -> Iterator[None]:
 def optimised_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps as users have them, where their rounding is judged."""
     if request.node.get_closest_marker("optimised") and "jax" in sys.modules:
-        from jax_impl import backend
+        from jax_impl import compile_cache
 
-        monkeypatch.delitem(backend.OPTIONS, "cpu")
+        monkeypatch.delitem(compile_cache.OPTIONS, "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jax_impl.compile_cache import compiled_or_loaded, known
+from jax_impl.compile_cache import compiled_or_loaded, options_for
 from jax_impl.layer_keys import layer_keys
 from jax_impl.layers.fused_gru import describe_gru
 from jax_impl.layers.gru import GRU, BidirectionalGRU
@@ -29,9 +29,6 @@ from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
 from shared.process_memory import process_memory
 
-# On a GPU, trying Triton's kernels for matrix products takes most of the time of compiling and gains no speed.
-OPTIONS = {"gpu": {"xla_gpu_enable_triton_gemm": False}}
-
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
     """Compile a method once per shape of the batch and add up the seconds; `donate` gives arguments away by number."""
@@ -45,8 +42,7 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
                 lowered = jitted.lower(tensors, batch, *others)
-                options = known(OPTIONS.get(self.device.platform, {}), self.device)
-                executables[signature] = compiled_or_loaded(lowered, method.__name__, options)
+                executables[signature] = compiled_or_loaded(lowered, method.__name__, options_for(self.device))
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)
 

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 Option = bool | int
+# On a GPU, trying Triton's kernels for matrix products takes most of the time of compiling and gains no speed.
+OPTIONS: dict[str, dict[str, Option]] = {"gpu": {"xla_gpu_enable_triton_gemm": False}}
 
 
 def compiled_or_loaded(lowered: jax.stages.Lowered, name: str, options: dict[str, Any] | None) -> jax.stages.Compiled:
@@ -41,6 +43,11 @@ def _forget(name: str) -> None:
     folder = jax.config.jax_compilation_cache_dir
     for path in Path(folder).glob(f"jit_{name}-*") if folder else ():
         path.unlink(missing_ok=True)
+
+
+def options_for(device: jax.Device) -> dict[str, Option]:
+    """What training and generation are compiled with."""
+    return known(OPTIONS.get(device.platform, {}), device)
 
 
 def known(options: Mapping[str, Option], device: jax.Device) -> dict[str, Option]:

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jax_impl.compile_cache import options_for
 from jax_impl.precision import at_least_float32
 from jax_impl.weights import to_numpy
 from shared.tasks.generation import Decoding, plan
@@ -147,12 +148,15 @@ def _runner(module: nnx.Module) -> Callable[..., State]:
     """Steps of the module in eval mode, compiled once for each structure of a model and each width and size."""
     graph, state = nnx.split(module)
     weights, structure = jax.tree.flatten(state)
-    return functools.partial(_compiled(graph, structure), weights)
+    options = options_for(next(iter(jnp.asarray(weights[0]).devices())))
+    return functools.partial(_compiled(graph, structure, tuple(options.items())), weights)
 
 
 @functools.cache
-def _compiled(graph: Any, structure: Any) -> Callable[..., State]:
-    @functools.partial(jax.jit, static_argnames=("decoding", "keeps", "width", "size"), donate_argnames="state")
+def _compiled(graph: Any, structure: Any, options: tuple[tuple[str, Any], ...]) -> Callable[..., State]:
+    static = ("decoding", "keeps", "width", "size")
+
+    @functools.partial(jax.jit, static_argnames=static, donate_argnames="state", compiler_options=dict(options))
     def run(weights, state, others, *, decoding, keeps, width, size):
         (tokens, finished, past), (first, last, ends, uniforms) = state, others
         module = nnx.merge(graph, jax.tree.unflatten(structure, weights))

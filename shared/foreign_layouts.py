@@ -12,7 +12,7 @@ import numpy as np
 from shared.arrays import Arrays
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError, WeightsError
-from shared.foreign_tables import BOTH_WAYS, LAYOUTS, REFUSED, WHOLE, Block, Row
+from shared.foreign_tables import LAYOUTS, REFUSED, WHOLE, Block, Row
 from shared.weight_rules import KERNEL_AXES
 
 RESET_BEFORE = "hidden_candidate"  # a parameter of a ResetBeforeGRUCell alone
@@ -24,7 +24,7 @@ def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
     Raises one WeightsError that lists every missing and unused name.
     """
     rows = _rows(layout, arrays, foreign=True)
-    _check_names(layout, [row.foreign for row in rows if row.foreign], arrays)
+    _check_names(layout, [row.foreign for row in rows if row.foreign], arrays, foreign=True)
     blocks: dict[str, dict[Block, np.ndarray]] = {}
     for row in rows:
         if row.foreign is not None:
@@ -41,7 +41,7 @@ def from_foreign(layout: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
 def to_foreign(layout: str, canonical: Mapping[str, np.ndarray]) -> Arrays:
     """The inverse of `from_foreign`; raises IsogradError where the layout can't hold the numbers."""
     rows = _rows(layout, canonical, foreign=False)
-    _check_names(layout, [row.canonical for row in rows], canonical)
+    _check_names(layout, [row.canonical for row in rows], canonical, foreign=False)
     blocks: dict[str, dict[Block, np.ndarray]] = {}
     for row in rows:
         piece = _cut(layout, row.canonical, canonical[row.canonical], row.canonical_block)
@@ -104,7 +104,7 @@ def _depth(name: str | None, arrays: set[str]) -> int:
     return layers
 
 
-def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarray]) -> None:
+def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarray], foreign: bool) -> None:
     if any(name.endswith(RESET_BEFORE) for name in arrays):
         raise IsogradError(
             f"{layout} can't hold these weights: their cell resets its state before the product, which no weights of "
@@ -115,15 +115,18 @@ def _check_names(layout: str, expected: list[str], arrays: Mapping[str, np.ndarr
     if missing or unused:
         raise WeightsError(
             f"weights do not fit the layout {layout}: missing {', '.join(missing) or 'none'}; "
-            f"unused {', '.join(unused) or 'none'}{_sibling(layout, arrays)}"
+            f"unused {', '.join(unused) or 'none'}{_other_form(layout, arrays, foreign)}"
         )
 
 
-def _sibling(layout: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """A hint at the layout's other form, unidirectional or bidirectional, if the arrays' names fit that."""
-    other = layout.removesuffix(BOTH_WAYS) if layout.endswith(BOTH_WAYS) else layout + BOTH_WAYS
-    fits = other in LAYOUTS and {row.foreign for row in _rows(other, arrays, foreign=True)} == arrays.keys()
-    return f"; these are the names of {other}" if fits else ""
+def _other_form(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> str:
+    """A hint at another form of the layout, of both directions or of an untied head, if the names fit it."""
+    for other in LAYOUTS:
+        if other != layout and other.partition("(")[0] == layout.partition("(")[0]:
+            rows = _rows(other, arrays, foreign)
+            if {row.foreign if foreign else row.canonical for row in rows} == arrays.keys():
+                return f"; these are the names of {other}"
+    return ""
 
 
 def _cut(layout: str, name: str, array: np.ndarray, block: Block) -> np.ndarray:

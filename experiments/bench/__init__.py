@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from experiments.bench.compiling import bench_compiling
 from experiments.bench.dropout import bench_dropout
 from experiments.bench.generation import bench_generation
 from experiments.bench.gru import bench_gru
@@ -23,9 +24,10 @@ BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "gru-parts": bench_gru_parts,
     "loading": bench_loading,
     "generation": bench_generation,
+    "compiling": bench_compiling,
     "streaming": bench_streaming,
 }
-ONLY_BY_NAME = ("streaming", "gru-parts")  # 12 GB of disk; a GPU
+ONLY_BY_NAME = ("gru-parts", "compiling", "streaming")  # a GPU; minutes; 12 GB of disk
 FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 
 __all__ = ["BENCHMARKS", "FIGURES", "ONLY_BY_NAME", "Options"]

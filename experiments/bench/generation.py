@@ -15,7 +15,7 @@ from experiments.bench.options import Options
 from experiments.bench.timing import Row, in_turn, rows_of, timed
 from experiments.bench.workload import write_model
 from shared.backend import PACKAGES
-from shared.configs.gpt import PRESETS
+from shared.configs.gpt import PRESETS, GPTConfig
 from shared.errors import IsogradError
 
 BASE = "transformers"
@@ -51,17 +51,24 @@ def bench_generation(options: Options) -> Iterator[Row]:
     On a CPU PyTorch has one thread, as `isograd generate` gives a narrow model; JAX manages its own.
     Raises IsogradError without transformers, and if two sides write different tokens.
     """
-    preset, context = MODELS[options.device]
-    config = replace(PRESETS[preset], sequence_length=context)
+    preset, _ = MODELS[options.device]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "gpt"
-        write_model(folder, "GPT", asdict(config), options.dtype)
+        config = write_gpt(folder, options)
         models = _models(folder, options)
     with _one_thread(options.device):
         for case in CASES[options.device]:
             prompts = np.random.default_rng(0).integers(0, config.vocabulary_size, (case.rows, case.prompt))
             sides = {name: partial(WRITERS[name], model, prompts, case) for name, model in models.items()}
             yield from _rows(f"GPT {preset}, {case}", case, sides, options)
+
+
+def write_gpt(folder: Path, options: Options) -> GPTConfig:
+    """The GPT of the device, with random weights, as a folder of Hugging Face."""
+    preset, context = MODELS[options.device]
+    config = replace(PRESETS[preset], sequence_length=context)
+    write_model(folder, "GPT", asdict(config), options.dtype)
+    return config
 
 
 def _rows(label: str, case: Case, sides: Mapping[str, Callable[[], np.ndarray]], options: Options) -> Iterator[Row]:

@@ -267,7 +267,8 @@ def _jax_sides(
     import jax.numpy as jnp
     from flax import nnx
 
-    from jax_impl.backend import OPTIONS, find_device
+    from jax_impl.backend import find_device
+    from jax_impl.compile_cache import options_for
     from jax_impl.layers.gru import GRU, BidirectionalGRU
     from jax_impl.precision import use_exact_matmul
 
@@ -292,7 +293,7 @@ def _jax_sides(
         programs: dict[str, Work] = {}
         for way in ways:
             function, given = works[way]
-            _in_background(jax.jit(function).lower(*given), OPTIONS.get(device.platform), given, programs, way)
+            _in_background(jax.jit(function).lower(*given), options_for(device), given, programs, way)
         made = Side(programs, jax.block_until_ready, is_compared)
         return lambda: made if len(programs) == len(ways) else None
 

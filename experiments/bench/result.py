@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Callable
 from typing import Any
 
 from experiments.bench.options import Options
@@ -13,23 +12,24 @@ from shared.backend import PACKAGES
 
 ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they affect times; the thread count is torch's: JAX uses all cores
 WIDTH = 140  # of the table, with or without a terminal
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "case": lambda row: row["case"],
-    "backend": lambda row: row.get("backend", ""),
-    "side": lambda row: row["side"],
-    "ms": lambda row: f"{row['milliseconds']:.3f}",
-    "ratio": lambda row: f"{row['ratio']:.3f}",
-    "from - to": lambda row: f"{row['lowest_ratio']:.3f} - {row['highest_ratio']:.3f}",
-    "CPU ms": lambda row: f"{row['cpu_milliseconds']:.3f}",
-    "CPU ratio": lambda row: f"{row['cpu_ratio']:.3f}",
-    "goal": lambda row: f"{row['goal']}" if "goal" in row else "",
-    "extra MB": lambda row: f"{row['extra_megabytes']:,.0f}" if "extra_megabytes" in row else "",
-    "goal MB": lambda row: f"{row['goal_megabytes']:,.0f}" if "goal_megabytes" in row else "",
-    "examples/s": lambda row: f"{row['examples_per_second']:,.0f}" if "examples_per_second" in row else "",
-    "tokens/s": lambda row: f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else "",
-    "error": lambda row: f"{row['error']:.1e}" if "error" in row else "",
-    "of gradient": lambda row: f"{row['gradient_error']:.1e}" if "gradient_error" in row else "",
-    "compiled in s": lambda row: f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else "",
+COLUMNS = {  # empty where a row lacks what it needs
+    "case": "{case}",
+    "backend": "{backend}",
+    "side": "{side}",
+    "ms": "{milliseconds:.3f}",
+    "ratio": "{ratio:.3f}",
+    "from - to": "{lowest_ratio:.3f} - {highest_ratio:.3f}",
+    "CPU ms": "{cpu_milliseconds:.3f}",
+    "CPU ratio": "{cpu_ratio:.3f}",
+    "goal": "{goal}",
+    "extra MB": "{extra_megabytes:,.0f}",
+    "goal MB": "{goal_megabytes:,.0f}",
+    "examples/s": "{examples_per_second:,.0f}",
+    "tokens/s": "{tokens_per_second:,.0f}",
+    "error": "{error:.1e}",
+    "of gradient": "{gradient_error:.1e}",
+    "compiled in s": "{compile_seconds:.1f}",
+    "goal in s": "{goal_seconds:g}",
 }
 
 
@@ -59,9 +59,16 @@ def print_table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    cells = {title: [cell(row) for row in rows] for title, cell in COLUMNS.items()}
+    cells = {title: [_cell(text, row) for row in rows] for title, text in COLUMNS.items()}
     filled = {title: column for title, column in cells.items() if any(column)}
     table = Table(*filled, box=None, pad_edge=False)
     for line in zip(*filled.values(), strict=True):
         table.add_row(*line)
     Console(width=WIDTH).print(table)
+
+
+def _cell(text: str, row: Row) -> str:
+    try:
+        return text.format_map(row)
+    except KeyError:
+        return ""

@@ -41,8 +41,9 @@ def bench(
     Args:
         names: steps (JAX's against PyTorch's), runner (against the bare compiled step), dropout (both kinds of masks
             and none), gru (a layer against nn.GRU and nnx.RNN), loading (from_pretrained against safetensors),
-            generation (tokens against transformers'); if omitted, all of these. streaming ports 2 GB there and back,
-            with the memory that it takes; gru-parts leaves out parts of a layer's kernels on a GPU.
+            generation (tokens against transformers'); if omitted, all of these. By name alone: compiling (JAX's time
+            for every experiment, cold and from its cache), streaming (2 GB ported there and back, with the memory that
+            it takes), gru-parts (a layer's kernels on a GPU, with parts left out).
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
         experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of

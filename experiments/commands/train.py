@@ -93,6 +93,8 @@ def _certify(experiment: str, settings: Settings, out: Path | None, progress: Pr
         progress.record({"kind": "certificate", **certificate})
     else:
         print("\n".join([*describe(certificate), f"wrote {folder}"]))
+    if certificate["stopped"]:
+        raise KeyboardInterrupt(f"stopped: the certificate is one of {certificate['steps']} steps")
     return 0 if certificate["certified"] else 1
 
 

@@ -28,7 +28,8 @@ SHOWN = {1, 2, 5}  # steps whose differences the certificate keeps: these times 
 
 
 def certify(name: str, settings: Settings, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Run both backends in lockstep and write the certificate; stops at the step after which the runs have diverged.
+    """Run both backends in lockstep and write the certificate; stops at the step after which the runs have diverged,
+    and at Ctrl-C, which "stopped" tells.
 
     Raises IsogradError for whatever `launch.start` rejects.
     """
@@ -69,18 +70,23 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
     recipe = Recipe(experiment.model, experiment.optimizer, experiment.training, prepared.task.loss, experiment.seed)
     _, dtype, device = settings.place
     sides = [backend_for(experiment, name, dtype, device) for name in ("torch", "jax")]
-    steps, parting, started = [], None, time.perf_counter()
+    steps, parting, stopped, started = [], None, False, time.perf_counter()
     progress.start(f"{experiment.title}, both, {dtype}", 0, total)
     course, initial = _course(prepared, total), initial_arrays(experiment)
     with new_file(folder / LINES) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for step, start in lockstep(*sides, course, _judge(recipe, dtype), initial):
-            steps.append(step)
-            file.write(json.dumps(nonfinite_as_none(asdict(step)), allow_nan=False) + "\n")
-            progress.advance(step.step)
-            progress.record(_record(step))
-            if place := step.beyond:
-                parting = _parting(step.step, place, *find_cause(recipe, start))
-                break
+        try:
+            for step, start in lockstep(*sides, course, _judge(recipe, dtype), initial):
+                steps.append(step)
+                file.write(json.dumps(nonfinite_as_none(asdict(step)), allow_nan=False) + "\n")
+                progress.advance(step.step)
+                progress.record(_record(step))
+                if place := step.beyond:
+                    parting = _parting(step.step, place, *find_cause(recipe, start))
+                    break
+        except KeyboardInterrupt:
+            stopped = True
+            if not steps or steps[-1].beyond:  # nothing to certify, or its cause is not known yet
+                raise
     return {
         "experiment": asdict(experiment),
         "command": _command(experiment.name, settings),
@@ -89,6 +95,7 @@ def _in_lockstep(settings: Settings, prepared: Prepared, folder: Path, progress:
         "versions": {key: text for side in sides for key, text in side.describe().items() if key != "backend"},
         "steps": len(steps),
         "certified": parting is None,
+        "stopped": stopped,
         "parting": parting,
         "one_step": _nearest(steps),
         "largest": _largest(steps),

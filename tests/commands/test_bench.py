@@ -17,6 +17,7 @@ from experiments import cli
 from experiments.bench import (
     BENCHMARKS,
     Options,
+    compiling,
     dropout,
     generation,
     gru,
@@ -260,6 +261,61 @@ def test_generation_is_timed_beside_transformers_on_the_same_weights(monkeypatch
 def test_sides_that_write_different_tokens_are_not_timed():
     with pytest.raises(IsogradError, match=r"^expected the tokens of transformers .* got others from jax$"):
         generation._check_alike("jax", np.arange(1, 4), np.arange(3))
+
+
+LENGTHS = {
+    "reviews-2-small": 1,
+    "sst2-random": 4,
+    "lm-hopkins": 1,
+    "mlm-wikitext": 1,
+    "translate-gru-h32-22k": 3,
+    "scaling-h16": 8,
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_compiling_is_timed_with_batches_like_those_of_a_run(monkeypatch, name):
+    monkeypatch.setattr(workload, "find_experiment", find_experiment)
+    experiment = compiling.fitted(name, Options(batch_size=3))
+    shapes = compiling.batches_of(experiment)
+    assert len(shapes) == LENGTHS[name]
+    for batch in shapes:
+        names = {*experiment.model.inputs, "labels", "weights"}
+        assert {len(batch[each]) for each in names} == {3}
+        assert batch["labels"].shape == batch["weights"].shape
+        assert (batch["labels"].ndim == 1) == (experiment.task == "classification")
+
+
+def test_compiling_is_timed_cold_and_from_the_programs_that_were_kept(monkeypatch):
+    """The second time nothing is compiled: what is kept is as it was."""
+    kept, train = [], compiling._train
+
+    def watched(*given):
+        seconds = train(*given)
+        kept.append({path.name for path in Path(jax.config.jax_compilation_cache_dir).glob("*-cache")})
+        return seconds
+
+    monkeypatch.setattr(compiling, "_train", watched)
+    before = jax.config.jax_compilation_cache_dir
+    rows = list(compiling.bench_compiling(SMALL))
+    assert [row["side"] for row in rows] == ["cold", "warm"]
+    assert rows[0]["compile_seconds"] > rows[1]["compile_seconds"] > 0
+    assert {"jit_update", "jit_evaluate"} <= {name.rsplit("-", 2)[0] for name in kept[0]}
+    assert kept[0] == kept[1]
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_compiling_an_experiment_of_a_checkpoint_is_refused(capsys):
+    assert cli.main(["bench", "compiling", "--experiment", "sst2"]) == 2
+    assert "sst2 takes its model from a checkpoint: name one without" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_compiling_generation_is_timed_unless_experiments_are_named(monkeypatch):
+    monkeypatch.setattr(compiling, "_whole_catalogue", lambda device: ["reviews-1-small"])
+    monkeypatch.setitem(compiling.CASES, "cpu", (generation.Case(3, 9, True),))
+    cases = [row["case"] for row in compiling.bench_compiling(replace(SMALL, experiments=()))]
+    assert cases[::2] == ["GPT nano, 9 tokens with a cache", "reviews-1-small, float32, 1 length"]
 
 
 @pytest.mark.slow

@@ -173,6 +173,12 @@ def test_the_speeds_of_generation_are_those_of_their_benchmark(path):
     assert all(row["ratio"] <= row["goal"] for row in rows if "goal" in row)
 
 
+def test_the_losses_on_two_devices_are_those_that_were_compared():
+    found = (RESULTS / "lm_hopkins_devices_h200.txt").read_text()
+    torch, jax = re.findall(r"^the largest difference is ([\d.e-]+), at step", found, re.M)
+    assert f"by at most {torch} in PyTorch and {jax} in JAX" in PAGES["docs/language-models.md"]
+
+
 def test_the_full_runs_of_language_models_are_those_of_their_table():
     results = (RESULTS / "language_models_h200.md").read_text().replace("*", "")
     page = PAGES["docs/language-models.md"]

@@ -113,6 +113,11 @@ def is_a_first_loss(losses: np.ndarray, vocabulary_size: int, width: int, deviat
     return bool(abs(losses.mean() - expected) <= DEVIATIONS * np.sqrt(variance / losses.size))
 
 
+def is_a_promised_first_loss(loss: float, vocabulary_size: int, width: int, deviation: float) -> bool:
+    """True if the loss before any step is ln V + E s^2 / 2 to 0.05, as the documentation promises."""
+    return bool(abs(loss - np.log(vocabulary_size) - width * deviation**2 / 2) <= 0.05)
+
+
 def is_standard_normal(sample: np.ndarray) -> bool:
     """True if mean and deviation are those of N(0, 1); n draws know them to 1 / sqrt(n) and 1 / sqrt(2 n)."""
     n = sample.size

@@ -1,5 +1,6 @@
 """The lockstep certificate: runs with every feature of an update agree, and where they diverge is named."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -13,11 +14,12 @@ from crosscheck.criterion import PROOF
 from crosscheck.faults.fault import Change, alike, both_sides
 from crosscheck.faults.planting import planted
 from crosscheck.faults.table import FAULTS
-from crosscheck.runs.lockstep import BOUNDS
+from crosscheck.runs.lockstep import BOUNDS, lockstep
 from experiments.catalogue import EXPERIMENTS
 from experiments.catalogue.lockstep import LOCKSTEP, LOCKSTEP_GPT
 from experiments.catalogue.reviews import GRU, TRANSFORMER
 from experiments.cli import main
+from experiments.exit_codes import INTERRUPTED
 from experiments.progress.display import Progress
 from experiments.training import launch
 from experiments.training.certificate import CERTIFICATE, LINES, certify, describe
@@ -202,6 +204,26 @@ def test_a_certificate_that_was_killed_is_started_again(tmp_path):
         (tmp_path / "run" / name).write_text("half of")
     certificate_of(tmp_path / "run", "lockstep-2", steps=1)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", LINES, CERTIFICATE}
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_certificate_that_is_stopped_is_one_of_the_steps_so_far(tmp_path, capsys, monkeypatch, after):
+    def stopped(*given):
+        yield from itertools.islice(lockstep(*given), after)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crosscheck.runs.lockstep.lockstep", stopped)
+    out = tmp_path / "run"
+    line = f"train lockstep-2 --backend both --certify --dtype float64 --steps 9 --out {out}"
+    assert main(line.split()) == INTERRUPTED
+    assert [path.name for path in sorted(out.glob("[!.]*"))] == ([CERTIFICATE, LINES] if after else [])
+    if after:
+        certificate = json.loads((out / CERTIFICATE).read_text())
+        assert (certificate["steps"], certificate["certified"], certificate["stopped"]) == (2, True, True)
+        assert len((out / LINES).read_text().splitlines()) == 2
+        told = capsys.readouterr()
+        assert "agree over 2 steps" in told.out
+        assert "stopped: the certificate is one of 2 steps" in told.err
 
 
 def test_numbers_that_are_not_finite_are_written_as_valid_json(tmp_path, monkeypatch):

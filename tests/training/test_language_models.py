@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from bounds import is_a_first_loss
+from bounds import is_a_first_loss, is_a_promised_first_loss
 
 from experiments.catalogue import EXPERIMENTS, find_experiment
 from shared.backend import load_backend
@@ -67,6 +67,24 @@ def test_the_first_loss_is_that_of_the_initial_weights(backend, tied):
     assert is_a_first_loss(losses, 4001, 96, DEVIATION)
     assert not is_a_first_loss(losses, 4001, 96, 2 * DEVIATION)
     assert not is_a_first_loss(losses, 3800, 96, DEVIATION)
+
+
+OF_THE_DATA = {"lm-hopkins": 50257, "lm-washington": 33281}  # tokens; of Shakespeare 65 characters
+LARGE = {"lm-gpt2-124m"}  # whose weights take ten seconds to draw
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - LARGE))
+def test_the_first_loss_of_every_language_model_is_as_promised(name):
+    experiment = find_experiment(name)
+    sizes = {"vocabulary_size": OF_THE_DATA.get(name, 65), "sequence_length": 64}
+    arguments = {key: sizes[key] if value is None else value for key, value in experiment.model.arguments.items()}
+    vocabulary_size, width = arguments["vocabulary_size"], arguments["embed_dim"]
+    loaded = load_backend("torch", model=replace(experiment.model, arguments=arguments), optimizer=AdamWConfig())
+    ids, labels = np.random.default_rng(0).integers(0, vocabulary_size, (2, 4, 64)).astype(np.int32)
+    batch = {"ids": ids, "labels": labels, "weights": np.ones_like(ids, np.float32)}
+    loss = loaded.fetch(loaded.eval_step(loaded.init_state(), batch))["losses"].mean()
+    assert is_a_promised_first_loss(loss, vocabulary_size, width, DEVIATION)
+    assert not is_a_promised_first_loss(loss, vocabulary_size + vocabulary_size // 4, width, DEVIATION)
 
 
 def test_samples_survive_config_json():

@@ -223,6 +223,15 @@ def two_towers(monkeypatch):
     return {name: normal(2, 3) + number for number, name in enumerate(names)}
 
 
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_head_that_a_layout_lacks_names_the_layout_that_has_it(foreign):
+    layout, untied = (f"transformers.GPT2LMHeadModel{form}" for form in ("", "(tie_word_embeddings=False)"))
+    arrays = random_canonical(untied)
+    arrays = to_foreign(untied, arrays) if foreign else arrays
+    with pytest.raises(WeightsError, match=r"unused lm_head.weight; these .* of .*\(tie_word_embeddings=False\)$"):
+        (from_foreign if foreign else to_foreign)(layout, arrays)
+
+
 def test_layers_are_counted_row_by_row_and_a_row_outside_of_them_stands_once(two_towers):
     foreign = to_foreign("two towers", two_towers)
     assert foreign.keys() == {"words", "head"} | {
