@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from experiments.progress.display import Progress, make_progress, print_json
-from experiments.training.ensemble import check_alike, figures_of, logits_of, means_of, texts_of
+from experiments.training.ensemble import check_alike, check_classifiers, figures_of, logits_of, means_of
 from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for, prepared_from
 from experiments.training.preparation import Prepared
@@ -19,6 +19,7 @@ from shared.backend import Backend, State, find_backend
 from shared.configs.validation import check_choice
 from shared.errors import IsogradError
 from shared.run_folder import OPTIMIZER, WEIGHTS, best_or_newest, latest_checkpoint, load_checkpoint, load_weights
+from shared.tasks.classification import LabelledTexts
 
 SHOWN = 12  # characters of a metric's name
 
@@ -99,11 +100,12 @@ def evaluated(run: Path, config: RunConfig, chosen: Chosen, progress: Progress) 
 
 def _evaluated_together(configs: dict[Path, RunConfig], chosen: Chosen, progress: Progress) -> dict[str, Any]:
     """The figures of the mean logits of several classifiers, of each on its own, and the means of these."""
+    check_classifiers({run: config.experiment.task for run, config in configs.items()})
     members, logits, rows, split = [], [], [], chosen.split
     for run, config in configs.items():
         progress.note(f"evaluating {run}")
         loaded = load(run, config, chosen, progress)
-        texts = texts_of(loaded.prepared, run)
+        texts = cast(LabelledTexts, loaded.prepared.data)
         members.append((texts, run))
         check_alike(*members[0], *members[-1], split)
         logits.append(logits_of(loaded.backend, loaded.state, loaded.prepared, texts, split))

@@ -12,15 +12,17 @@ from shared.errors import IsogradError
 from shared.tasks.classification import LabelledTexts
 from shared.tasks.task import Scored
 
+TASK = "classification"
 
-def texts_of(prepared: Prepared, run: Path) -> LabelledTexts:
-    """The texts that a run classifies; raises IsogradError for a run of another task."""
-    if isinstance(prepared.data, LabelledTexts):
-        return prepared.data
-    raise IsogradError(
-        f"several runs are evaluated together by the mean logits of classifiers, and {run} was trained for "
-        f"{prepared.experiment.task}: evaluate it alone"
-    )
+
+def check_classifiers(tasks: Mapping[Path, str]) -> None:
+    """Raise IsogradError for a run of another task."""
+    for run, task in tasks.items():
+        if task != TASK:
+            raise IsogradError(
+                f"several runs are evaluated together by the mean logits of classifiers, and {run} was trained for "
+                f"{task}: evaluate it alone"
+            )
 
 
 def check_alike(texts: LabelledTexts, run: Path, others: LabelledTexts, other: Path, split: str) -> None:
