@@ -24,12 +24,12 @@ def apply(path: Path, arrays: Mapping[str, LazyArray]) -> LazyArrays:
     table, owner = read_table(path), f"the rules of {path}"
     single = _once(_kept(arrays, table), table)
     rows, is_source, pieces = _written_out(table, single)
-    _check_names(owner, rows, pieces if is_source else single, is_source)
-    _check_parts(owner, rows)
     if is_source:
         named = _axes_by_name(table.axes, pieces)
         turned = {name: named[name].forth(name, array) for name, array in pieces.items() if name in named}
+        _check(owner, rows, pieces, is_source)
         return _tied(lazily_from(owner, rows, {**pieces, **turned}), table)
+    _check(owner, rows, single, is_source)
     moved = lazily_to(owner, rows, single)
     turned = {name: each.back(name, moved[name]) for name, each in _axes_by_name(table.axes, moved).items()}
     return _tied(dict(_stacked({**moved, **turned}, table.stacked)), table)
@@ -112,29 +112,25 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(r"(0|[1-9]\d*)".join(map(re.escape, name.split("{}"))))
 
 
-def _check_names(owner: str, rows: Iterable[Row], arrays: LazyArrays, forth: bool) -> None:
-    """Raise one WeightsError with every name that is missing or unused."""
-    names = list(dict.fromkeys(str(row.foreign) if forth else row.canonical for row in rows))
-    missing = ", ".join(_told(name, WHOLE) for name in names if name not in arrays)
-    unused = ", ".join(sorted({_told(name, WHOLE) for name in arrays.keys() - set(names)}))
+def _check(owner: str, rows: list[Row], arrays: LazyArrays, forth: bool) -> None:
+    """Raise WeightsError unless the rows use every part of every array once, and make every part of every other."""
+    parts: dict[tuple[bool, str], list[Block]] = {}
+    for row in rows:
+        parts.setdefault((forth, str(row.foreign)), []).append(row.foreign_block)
+        parts.setdefault((not forth, row.canonical), []).append(row.canonical_block)
+    read = [name for is_read, name in parts if is_read]
+    missing, unused = (
+        ", ".join(sorted({_told(name, WHOLE) for name in names}))
+        for names in (set(read) - arrays.keys(), arrays.keys() - set(read))
+    )
     if missing or unused:
         hint = ", which a row, tied or left_out must name" if unused else ""
         raise WeightsError(f"weights do not fit {owner}: missing {missing or 'none'}; unused {unused or 'none'}{hint}")
-
-
-def _check_parts(owner: str, rows: Iterable[Row]) -> None:
-    """Raise WeightsError unless the rows use every part of every name once, on both sides."""
-    parts: dict[tuple[str, str], list[Block]] = {}
-    for row in rows:
-        parts.setdefault(("source", _told(row.foreign, WHOLE)), []).append(row.foreign_block)
-        parts.setdefault(("target", _told(row.canonical, WHOLE)), []).append(row.canonical_block)
-    wrong = [
-        name for (_, name), found in parts.items() if sorted(found) != [(n, len(found)) for n in range(len(found))]
-    ]
-    if wrong:
+    whole = {key: [(part, len(found)) for part in range(len(found))] for key, found in parts.items()}
+    if wrong := [_told(name, WHOLE) for (at, name), found in parts.items() if sorted(found) != whole[at, name]]:
         raise WeightsError(
-            f"{owner} must use every part of {', '.join(dict.fromkeys(wrong))} once: name the parts that go elsewhere, "
-            "and the other names of one array in tied"
+            f"{owner} must use every part of {', '.join(wrong)} once: name the parts that go elsewhere, and the other "
+            "names of one array in tied"
         )
 
 

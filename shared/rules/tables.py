@@ -51,7 +51,7 @@ def read_table(path: Path) -> Table:
     rows = content.get("row")
     if not isinstance(rows, list) or not rows or not content.keys() <= {"row", *ABOVE}:
         raise IsogradError(
-            f"{path}: expected [[row]] tables, {' and '.join(ABOVE)}, got {', '.join(content) or 'none'}"
+            f"{path}: expected [[row]] tables, and {' or '.join(ABOVE)} above them, got {', '.join(content) or 'none'}"
         )
     wrong = [f"row {number}: {reason}" for number, row in enumerate(rows, 1) if (reason := _wrong(row))]
     wrong = wrong or [f"axes of {name} differ from row to row" for name in _with_different_axes(rows)]
