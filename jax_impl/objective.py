@@ -12,6 +12,7 @@ from jax_impl.build import build_twin, empty_twin
 from jax_impl.layer_keys import give_keys
 from jax_impl.losses import LOSSES, weighted_mean
 from jax_impl.optimizer import Tensors
+from jax_impl.precision import at_least_float32
 from jax_impl.weights import parameter_shapes, to_numpy, to_tensor
 from shared.backend import Metrics
 from shared.configs.experiment import ModelConfig
@@ -66,6 +67,10 @@ class Objective:
         """Losses and predictions, shaped like the batch's weights, without dropout."""
         losses, predictions, _ = self.score(self.outputs(weights, batch, None), batch)
         return {"losses": losses, "predictions": predictions}
+
+    def logits(self, weights: Tensors, batch: Tensors) -> Float[Array, "*N C"]:
+        """The outputs without dropout, in float32 at least."""
+        return at_least_float32(self.outputs(weights, batch, key=None))
 
     def to_canonical(self, tensors: Tensors) -> dict[str, np.ndarray]:
         """Tensors of the weights' names and shapes as arrays in canonical layouts; a copy."""

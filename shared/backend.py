@@ -50,6 +50,9 @@ class Backend(Protocol):
     def eval_step(self, state: State, batch: Batch) -> Metrics:
         """Losses and predictions, shaped like weights; no dropout, and the averaged weights if there are any."""
 
+    def logits_of(self, state: State, batch: Batch) -> np.ndarray:
+        """The outputs that `eval_step` scores, in float32 at least."""
+
     def fetch(self, metrics: Metrics) -> dict[str, np.ndarray]:
         """Wait for the device and copy metrics to the host."""
 

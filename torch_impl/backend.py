@@ -98,8 +98,11 @@ class Backend:
 
     def eval_step(self, state: State, batch: Batch) -> Metrics:
         """Without dropout, by the averaged weights where there are any: losses and predictions, shaped like weights."""
-        weights = {**state["weights"], **state.get(training_state.AVERAGE, {})}
-        return self.evaluate(weights, self.to_device(batch))
+        return self.evaluate(_evaluated(state), self.to_device(batch))
+
+    def logits_of(self, state: State, batch: Batch) -> np.ndarray:
+        """The outputs that `eval_step` scores, on the host, in float32 at least."""
+        return to_numpy(self.forward(_evaluated(state), self.to_device(batch)))
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
         """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
@@ -143,6 +146,11 @@ class Backend:
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
         """The part of `eval_step` that runs on the device."""
         return self.objective.evaluate(weights, batch)
+
+    @_recorded
+    def forward(self, weights: Tensors, batch: Tensors) -> Tensor:
+        """The part of `logits_of` that runs on the device."""
+        return self.objective.logits(weights, batch)
 
     def to_device(self, batch: Batch) -> Tensors:
         """The entries of a batch that the model and the loss read, on the device; those already there are kept."""
@@ -197,6 +205,11 @@ class Backend:
         grus = [module for module in self.objective.structure.modules() if isinstance(module, GRU | BidirectionalGRU)]
         found = {describe_gru(each.implementation, each.hidden_size, self.dtype, self.device) for each in grus}
         return {"torch_gru": "; ".join(sorted(found))} if found else {}
+
+
+def _evaluated(state: State) -> Tensors:
+    """The weights, or their averages where there are any."""
+    return {**state["weights"], **state.get(training_state.AVERAGE, {})}
 
 
 def _on_its_way(array: np.ndarray, device: torch.device) -> Tensor:

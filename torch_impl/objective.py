@@ -20,6 +20,7 @@ from torch_impl.dropout import seed_dropout
 from torch_impl.layer_keys import give_keys
 from torch_impl.losses import LOSSES, weighted_mean
 from torch_impl.optimizer import Tensors
+from torch_impl.precision import at_least_float32
 from torch_impl.weights import parameter_shapes, to_numpy, to_tensor
 
 Key = rng.Key | Tensor  # the key of a step, or those of its dropout layers (see `layer_keys`) on a GPU
@@ -71,6 +72,11 @@ class Objective:
         """Losses and predictions, shaped like the batch's weights, without dropout."""
         losses, predictions, _ = self.score(self.outputs(weights, batch, None), batch)
         return {"losses": losses, "predictions": predictions}
+
+    @torch.no_grad()
+    def logits(self, weights: Tensors, batch: Tensors) -> Float[Tensor, "*N C"]:
+        """The outputs without dropout, in float32 at least."""
+        return at_least_float32(self.outputs(weights, batch, key=None))
 
     def to_canonical(self, tensors: Tensors) -> dict[str, np.ndarray]:
         """Tensors of the weights' names and shapes as arrays in canonical layouts; a copy."""

@@ -21,7 +21,7 @@ def as_rules(rules: Rules | str | Path) -> Rules:
     """
     if not isinstance(rules, str | Path):
         return rules
-    rows, stacked, axes = read_table(Path(rules))
+    rows, stacked, axes, *_ = read_table(Path(rules))
     packed = [row.canonical for row in rows if (row.foreign_block, row.canonical_block) != (WHOLE, WHOLE)]
     if packed or stacked or axes:
         names = ", ".join(dict.fromkeys([*packed, *sorted(stacked), *axes]))

@@ -1,11 +1,13 @@
-"""`isograd eval`: the metrics of a run's best checkpoint, computed by either backend."""
+"""`isograd eval`: the metrics of a run's best checkpoint, computed by either backend; several runs by mean logits."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from experiments.progress.display import Progress, make_progress, print_json
+from experiments.training.ensemble import check_alike, check_classifiers, figures_of, logits_of, means_of
 from experiments.training.evaluation import evaluate
 from experiments.training.launch import backend_for, prepared_from
 from experiments.training.preparation import Prepared
@@ -13,15 +15,43 @@ from experiments.training.run_config import RunConfig, read_config
 from experiments.training.same_settings import OF_MODEL, check_settings_of
 from experiments.training.threads import choose_threads
 from shared.arrays import Arrays
-from shared.backend import find_backend
+from shared.backend import Backend, State, find_backend
 from shared.configs.validation import check_choice
+from shared.errors import IsogradError
 from shared.run_folder import OPTIMIZER, WEIGHTS, best_or_newest, latest_checkpoint, load_checkpoint, load_weights
+from shared.tasks.classification import LabelledTexts
 
 SHOWN = 12  # characters of a metric's name
 
 
+class Chosen(NamedTuple):
+    """What of a run is evaluated, and where; None = as the run has it."""
+
+    backend: str | None = None
+    data: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    split: str = "validation"
+    newest: bool = False
+
+
+class Loaded(NamedTuple):
+    """A checkpoint on its backend, with the data of its run."""
+
+    checkpoint: Path
+    step: int
+    backend: Backend
+    state: State
+    prepared: Prepared
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the figures of the checkpoint come from."""
+        return {"checkpoint": str(self.checkpoint), "step": self.step, "backend": self.backend.name}
+
+
 def evaluate_command(
-    run: Path,
+    runs: tuple[Path, ...],
     /,
     *,
     backend: str | None = None,
@@ -34,8 +64,10 @@ def evaluate_command(
 ) -> None:
     """Evaluate a run's best checkpoint on a split of its data, with either backend.
 
+    Several runs of classifiers, of either backend, are evaluated together, too: by the mean of their logits.
+
     Args:
-        run: The run folder.
+        runs: The run folder, or several.
         backend: torch or jax; if omitted, the run's.
         data: A folder or hub, instead of the run's data.
         device: cpu or cuda; if omitted, the run's.
@@ -44,45 +76,72 @@ def evaluate_command(
         newest: Evaluate the newest checkpoint instead of the best.
         json: Print JSON.
     """
-    config = read_config(run)
-    config = replace(config, device=device or config.device, dtype=dtype or config.dtype)
-    choose_threads(config.experiment)
+    _check_runs(runs)
+    configs = {run: read_config(run) for run in runs}
+    choose_threads(configs[runs[0]].experiment)
+    chosen = Chosen(backend, data, device, dtype, split, newest)
     with make_progress(quiet=json) as progress:
-        result = evaluated(run, config, backend or config.backend, data, split, newest, progress)
+        if len(runs) == 1:
+            result = evaluated(runs[0], configs[runs[0]], chosen, progress)
+        else:
+            result = _evaluated_together(configs, chosen, progress)
     if json:
         print_json(result)
-        return
-    place = f"{result['data']}, {result['split']}"
-    print(f"{result['checkpoint']}, step {result['step']}, by {result['backend']}, on {place}:")
-    for name, value in result["metrics"].items():
-        print(f"  {name.replace('_', ' '):<{2 * SHOWN}} {value:.6g}")
+    else:
+        _show(result)
 
 
-def evaluated(
-    run: Path, config: RunConfig, backend: str, data: str | None, split: str, newest: bool, progress: Progress
-) -> dict[str, Any]:
+def evaluated(run: Path, config: RunConfig, chosen: Chosen, progress: Progress) -> dict[str, Any]:
     """The figures of a split of the run's data, or of other data, and where they come from."""
-    find_backend(backend, dtype=config.dtype, device=config.device, tell=progress.note)
+    loaded = load(run, config, chosen, progress)
+    metrics = evaluate(loaded.backend, loaded.state, loaded.prepared, chosen.split)
+    return {**loaded.origin, **_of_split(loaded.prepared, chosen.split, metrics)}
+
+
+def _evaluated_together(configs: dict[Path, RunConfig], chosen: Chosen, progress: Progress) -> dict[str, Any]:
+    """The figures of the mean logits of several classifiers, of each on its own, and the means of these."""
+    check_classifiers({run: config.experiment.task for run, config in configs.items()})
+    members, logits, rows, split = [], [], [], chosen.split
+    for run, config in configs.items():
+        progress.note(f"evaluating {run}")
+        loaded = load(run, config, chosen, progress)
+        texts = cast(LabelledTexts, loaded.prepared.data)
+        members.append((texts, run))
+        check_alike(*members[0], *members[-1], split)
+        logits.append(logits_of(loaded.backend, loaded.state, loaded.prepared, texts, split))
+        rows.append({**loaded.origin, "metrics": figures_of(logits[-1], loaded.prepared, texts, split)})
+    together = figures_of(np.mean(logits, axis=0), loaded.prepared, texts, split)
+    means = means_of([row["metrics"] for row in rows])
+    return {**_of_split(loaded.prepared, split, together), "mean_of_runs": means, "runs": rows}
+
+
+def load(run: Path, config: RunConfig, chosen: Chosen, progress: Progress) -> Loaded:
+    """The best checkpoint of a run, or the newest, on its backend."""
+    dtype, device = chosen.dtype or config.dtype, chosen.device or config.device
+    backend = chosen.backend or config.backend
+    find_backend(backend, dtype=dtype, device=device, tell=progress.note)
     is_averaged = config.experiment.training.average_decay is not None
-    load = load_checkpoint if is_averaged else load_weights  # the averages are in the optimiser's file
-    checkpoint = checkpoint_of(run, (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,), newest, progress)
-    arrays, saved = load(checkpoint)
+    read = load_checkpoint if is_averaged else load_weights  # the averages are in the optimiser's file
+    needed = (WEIGHTS, OPTIMIZER) if is_averaged else (WEIGHTS,)
+    checkpoint = checkpoint_of(run, needed, chosen.newest, progress)
+    arrays, saved = read(checkpoint)
     check_settings_of(saved, config.experiment, run, OF_MODEL)
-    prepared = prepared_from(config, run, progress, data)
-    check_choice("split", split, prepared.data.counts)
-    loaded = backend_for(prepared.experiment, backend, config.dtype, config.device)
+    prepared = prepared_from(config, run, progress, chosen.data)
+    check_choice("split", chosen.split, prepared.data.counts)
+    loaded = backend_for(prepared.experiment, backend, dtype, device)
     initial = loaded.state_to_arrays(loaded.init_state())
     whole = arrays if is_averaged else {**initial, **arrays}
-    metrics = evaluate(loaded, loaded.state_from_arrays(_in_dtypes(whole, initial)), prepared, split)
-    metrics |= baselines(prepared, split)
+    state = loaded.state_from_arrays(_in_dtypes(whole, initial))
+    return Loaded(checkpoint, saved["step"], loaded, state, prepared)
+
+
+def _of_split(prepared: Prepared, split: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The split that was evaluated, and the metrics beside what a model must beat there."""
     return {
-        "checkpoint": str(checkpoint),
-        "step": saved["step"],
-        "backend": backend,
         "data": prepared.data.content.origin,
         "split": split,
         prepared.task.unit: prepared.data.counts[split],
-        "metrics": metrics,
+        "metrics": {**metrics, **baselines(prepared, split)},
     }
 
 
@@ -107,3 +166,35 @@ def checkpoint_of(run: Path, needed: Sequence[str], newest: bool, progress: Prog
     for note in notes:
         progress.note(note)
     return found
+
+
+def _check_runs(runs: Sequence[Path]) -> None:
+    if not runs:
+        raise IsogradError("expected a run folder, got none: `isograd eval runs/a`")
+    places = [run.resolve() for run in runs]
+    if twice := [run for run, place in zip(runs, places, strict=True) if places.count(place) > 1]:
+        raise IsogradError(f"expected different runs, got {twice[0]} more than once: name it once")
+
+
+def _show(result: dict[str, Any]) -> None:
+    runs, place = result.get("runs"), f"{result['data']}, {result['split']}"
+    if runs is None:
+        print(f"{_origin(result)}, on {place}:")
+        _show_metrics(result["metrics"])
+        return
+    print(f"the mean logits of {len(runs)} runs, on {place}:")
+    _show_metrics(result["metrics"])
+    print("the mean of their figures:")
+    _show_metrics(result["mean_of_runs"])
+    print("the accuracy of each:")
+    for row in runs:
+        print(f"  {row['metrics']['accuracy']:.6g}  {_origin(row)}")
+
+
+def _show_metrics(metrics: Mapping[str, float]) -> None:
+    for name, value in metrics.items():
+        print(f"  {name.replace('_', ' '):<{2 * SHOWN}} {value:.6g}")
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    return f"{row['checkpoint']}, step {row['step']}, by {row['backend']}"

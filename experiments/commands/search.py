@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.catalogue import find_experiment
-from experiments.commands.evaluate import evaluated
+from experiments.commands.evaluate import Chosen, evaluated
 from experiments.commands.options import command_line
 from experiments.progress.display import Progress, make_progress, print_json
 from experiments.search.outcome import TABLE, as_markdown, write_outcome
@@ -96,7 +96,7 @@ def _outcome(search: Search, progress: Progress) -> dict[str, Any]:
 
 def _of_splits(run: Path, config: RunConfig, progress: Progress) -> dict[str, dict[str, Any]]:
     splits = [split for split in SPLITS if split in config.counts]
-    scored = {split: evaluated(run, config, config.backend, None, split, False, progress) for split in splits}
+    scored = {split: evaluated(run, config, Chosen(split=split), progress) for split in splits}
     return {split: score["metrics"] for split, score in scored.items()}
 
 

@@ -8,7 +8,7 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy, open_safetensors, write_safetensors
 from shared.lazy.msgpack_trees import open_msgpack, write_msgpack
 from shared.pretrained.folder import cast, read_tensors
-from shared.rules.tables import apply, names_of
+from shared.rules.moving import apply, names_of
 
 TARGETS = ("safetensors", "linen", "torch", "orbax", "nnx")
 

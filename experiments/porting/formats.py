@@ -18,7 +18,16 @@ from shared.digests import DIGESTS, with_digests
 from shared.errors import IsogradError
 from shared.json_text import to_json
 from shared.lazy.arrays import LazyArrays, lazy, write_safetensors
-from shared.pretrained.folder import CONFIG, LINEN, PICKLED, PICKLED_INDEX, Pretrained, is_linen, write_folder
+from shared.pretrained.folder import (
+    CONFIG,
+    LINEN,
+    LINEN_INDEX,
+    PICKLED,
+    PICKLED_INDEX,
+    Pretrained,
+    is_linen,
+    write_folder,
+)
 from shared.pretrained.folder import INDEX as SHARDS
 from shared.pretrained.folder import WEIGHTS as THEIR_WEIGHTS
 from shared.registry import Twin
@@ -31,7 +40,8 @@ FILES = {"torch": "weight_files", "orbax": "weight_files", "nnx": "nnx_states"} 
 IN_ORBAX = ("orbax", "nnx")
 PRETRAINED = ("hf", "linen")
 SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".orbax": "orbax"}
-PRETRAINED_FILES = (THEIR_WEIGHTS, SHARDS, PICKLED, PICKLED_INDEX, LINEN)
+PRETRAINED_FILES = (THEIR_WEIGHTS, SHARDS, PICKLED, PICKLED_INDEX, LINEN, LINEN_INDEX)
+TREE = ".msgpack"  # of Flax
 ORBAX_FILES = ("_METADATA", "default/_METADATA")
 IN_VARIABLE = re.compile(rb"'value'\)\"")  # the end of a path in Orbax's list
 
@@ -51,6 +61,10 @@ def recognise(path: Path) -> Source:
         for is_kind, locate in FOLDERS:
             if is_kind(path):
                 return locate(path)
+        if found := [name for name in PRETRAINED_FILES if (path / name).is_file()]:
+            raise IsogradError(
+                f"{path} has {found[0]}, but no {CONFIG} beside it, which tells the model: copy it there"
+            )
         raise IsogradError(
             f"no weights in the folder {path}: expected a folder of transformers ({CONFIG} and its weights), an Orbax "
             f"folder (_METADATA), a checkpoint ({WEIGHTS}) or a run ({BEST}/ or {CHECKPOINTS}/)"
@@ -58,6 +72,8 @@ def recognise(path: Path) -> Source:
     if not path.is_file():
         got = "is not a regular file" if path.exists() else "does not exist"
         raise IsogradError(f"{path} {got}: expected a file or folder of weights")
+    if path.suffix == TREE:
+        return _tree(path)
     return Source("torch" if _is_torch(_first_bytes(path)) else "safetensors", path)
 
 
@@ -191,6 +207,16 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _is_run(path: Path) -> bool:
     return (path / BEST).is_dir() or (path / CHECKPOINTS).is_dir()
+
+
+def _tree(path: Path) -> Source:
+    """The folder of a Flax model's file; a tree alone does not tell its model."""
+    if path.name == LINEN and _is_pretrained(path.parent):
+        return recognise(path.parent)
+    raise IsogradError(
+        f"{path} is a tree of Flax, which does not tell its model: put it as {LINEN} beside its {CONFIG}, or name a "
+        "table with --rules"
+    )
 
 
 def _checkpoint(path: Path) -> Source:

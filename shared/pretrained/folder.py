@@ -20,7 +20,7 @@ from shared.pretrained.table import FAMILIES, family_of
 from shared.weight_rules import FLOATS
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-LINEN = "flax_model.msgpack"
+LINEN, LINEN_INDEX = "flax_model.msgpack", "flax_model.msgpack.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 ReadPickled = Callable[[Path], LazyArrays]
 
@@ -49,7 +49,8 @@ class Pretrained:
 def is_linen(folder: Path) -> bool:
     """Whether the folder holds the weights of a Flax model alone, as transformers 4 wrote them."""
     others = (WEIGHTS, INDEX, PICKLED, PICKLED_INDEX)
-    return (folder / LINEN).is_file() and not any((folder / name).is_file() for name in others)
+    has_linen = any((folder / name).is_file() for name in (LINEN, LINEN_INDEX))
+    return has_linen and not any((folder / name).is_file() for name in others)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -77,11 +78,13 @@ def read_tensors(folder: Path, read_pickled: ReadPickled | None = None) -> LazyA
         return _sharded(folder, INDEX, open_safetensors)
     if (folder / WEIGHTS).is_file():
         return open_safetensors(_inside(folder, WEIGHTS))
-    if is_linen(folder):
+    if is_linen(folder) and (folder / LINEN).is_file():
         return open_msgpack(_inside(folder, LINEN))
+    if is_linen(folder):
+        return _sharded(folder, LINEN_INDEX, open_msgpack)
     pickled = next((name for name in (PICKLED_INDEX, PICKLED) if (folder / name).is_file()), None)
     if pickled is None:
-        raise IsogradError(f"{folder} has no weights: expected {WEIGHTS}, {INDEX} or {PICKLED}")
+        raise IsogradError(f"{folder} has no weights: expected {WEIGHTS}, {INDEX}, {LINEN} or {PICKLED}")
     if read_pickled is None:
         raise IsogradError(f"{folder / pickled} is PyTorch's own format: `isograd port` makes {WEIGHTS} of it")
     if pickled == PICKLED_INDEX:

@@ -2,18 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from shared.errors import IsogradError, WeightsError
-from shared.foreign_layouts import written_out
-from shared.foreign_tables import WHOLE, Block, Row
-from shared.lazy.arrays import LazyArray, LazyArrays
-from shared.lazy.layouts import lazily_from, lazily_to
+from shared.errors import IsogradError
+from shared.foreign_tables import Row
 from shared.rules.axes import Axes, parsed
 
 FIELDS = {
@@ -26,16 +20,23 @@ FIELDS = {
     "axes": str,
     "sizes": dict,
 }
+ABOVE = ("tied", "left_out")  # of the rows
+AROUND = {"source": "target", "target": "source", "source_part": "target_part", "target_part": "source_part"}
 STACK = "#{}"  # the name of one layer of a stacked array
 READY = Path(__file__).parent
 
 
 class Table(NamedTuple):
-    """The rows; the names of the source's arrays whose first axis is the layer; the axes of those that have names."""
+    """The rows; the names of the source's arrays whose first axis is the layer; the axes of those that have names.
+
+    `tied` are names of one array each, of which rows name the first; arrays that are `left_out` are not ported.
+    """
 
     rows: list[Row]
     stacked: set[str]
     axes: dict[str, Axes]
+    tied: list[list[str]]
+    left_out: list[str]
 
 
 def read_table(path: Path) -> Table:
@@ -48,14 +49,19 @@ def read_table(path: Path) -> Table:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise IsogradError(f"{path} is not valid TOML: {error}") from error
     rows = content.get("row")
-    if not isinstance(rows, list) or not rows or content.keys() != {"row"}:
-        raise IsogradError(f"{path}: expected [[row]] tables alone, got {', '.join(content) or 'none'}")
+    if not isinstance(rows, list) or not rows or not content.keys() <= {"row", *ABOVE}:
+        raise IsogradError(
+            f"{path}: expected [[row]] tables, and {' or '.join(ABOVE)} above them, got {', '.join(content) or 'none'}"
+        )
     wrong = [f"row {number}: {reason}" for number, row in enumerate(rows, 1) if (reason := _wrong(row))]
     wrong = wrong or [f"axes of {name} differ from row to row" for name in _with_different_axes(rows)]
+    wrong = wrong or _wrong_above(content)
     if wrong:
         raise IsogradError(f"{path}: {'; '.join(wrong)}")
+    rows = _from_flax(path, rows)
     stacked = {row["source"] for row in rows if row.get("stacked")}
-    return Table([_row(row) for row in rows], stacked, {_foreign(row): _axes(row) for row in rows if "axes" in row})
+    axes = {_foreign(row): _axes(row) for row in rows if "axes" in row}
+    return Table([_row(row) for row in rows], stacked, axes, *(content.get(name, []) for name in ABOVE))
 
 
 def ready() -> list[str]:
@@ -63,62 +69,29 @@ def ready() -> list[str]:
     return sorted(path.stem for path in READY.glob("*.toml"))
 
 
-def apply(path: Path, arrays: Mapping[str, LazyArray]) -> LazyArrays:
-    """The arrays under the names of the targets; or under those of the sources, if they have those of the targets.
-
-    Raises WeightsError unless every array is used, each part once.
-    """
-    rows, stacked, axes = read_table(path)
-    owner = f"the rules of {path}"
-    pieces = dict(_unstacked(arrays, stacked))
-    if _are_sources(rows, pieces, arrays):
-        named = _axes_by_name(axes, pieces)
-        turned = {name: named[name].forth(name, array) for name, array in pieces.items() if name in named}
-        return lazily_from(owner, rows, {**pieces, **turned})
-    moved = lazily_to(owner, rows, arrays)
-    turned = {name: each.back(name, moved[name]) for name, each in _axes_by_name(axes, moved).items()}
-    return dict(_stacked({**moved, **turned}, stacked))
-
-
-def _axes_by_name(axes: Mapping[str, Axes], names: Iterable[str]) -> dict[str, Axes]:
-    """The axes of the arrays of every layer."""
-    layers = {name: re.compile(r"\d+".join(map(re.escape, name.split("{}")))) for name in axes}
-    return {name: axes[row] for name in names for row, pattern in layers.items() if pattern.fullmatch(name)}
-
-
-def names_of(path: Path, arrays: Mapping[str, LazyArray]) -> list[tuple[str, str]]:
-    """Every name of the arrays and what becomes of it, layer by layer, with the part of an array in brackets."""
-    rows, stacked, _ = read_table(path)
-    pieces = dict(_unstacked(arrays, stacked))
-    forth = _are_sources(rows, pieces, arrays)
-    pairs = [
-        (_told(row.foreign, row.foreign_block), _told(row.canonical, row.canonical_block))
-        for row in written_out(rows, pieces if forth else arrays, forth)
-    ]
-    return pairs if forth else [(ours, theirs) for theirs, ours in pairs]
-
-
-def _told(name: str | None, block: Block) -> str:
-    layer = re.sub(r"#(\d+)$", r"[\1]", str(name))
-    return layer if block == WHOLE else f"{layer}[{block[0]}/{block[1]}]"
-
-
-def _are_sources(rows: list[Row], pieces: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether the names are those of the sources rather than of the targets."""
-    return _fitting(rows, pieces, foreign=True) >= _fitting(rows, names, foreign=False)
-
-
-def _fitting(rows: list[Row], names: Iterable[str], foreign: bool) -> int:
-    known = set(names)
-    written = written_out(rows, known, foreign)
-    return sum((row.foreign if foreign else row.canonical) in known for row in written)
-
-
 def _with_different_axes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     told: dict[str, set[str]] = {}
     for row in rows:
         told.setdefault(row["source"], set()).add(f"{row.get('axes')} {row.get('sizes')}")
     return [name for name, each in told.items() if len(each) > 1]
+
+
+def _from_flax(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows from Flax to PyTorch, which transposed kernels tell; parts of a packed kernel lie along its outputs."""
+    kernels = [[_leaf(row[side]) == "kernel" for side in ("source", "target")] for row in rows if row.get("transposed")]
+    if [False, True] not in kernels:
+        return rows
+    if [True, False] in kernels or any(row.get("stacked") for row in rows):
+        raise IsogradError(f"{path}: write all rows from Flax to PyTorch: some have kernels or stacks as sources")
+    return [{AROUND.get(name, name): _around(name, value) for name, value in row.items()} for row in rows]
+
+
+def _leaf(name: str) -> str:
+    return re.split(r"[./]", name)[-1]
+
+
+def _around(name: str, value: Any) -> Any:
+    return " -> ".join(reversed(value.split("->"))) if name == "axes" else value
 
 
 def _foreign(row: Mapping[str, Any]) -> str:
@@ -145,6 +118,8 @@ def _wrong(row: Any) -> str:
     if not isinstance(row, Mapping) or not {"source", "target"} <= row.keys():
         return "expected source and target"
     for name, value in row.items():
+        if name in ABOVE:
+            return f"{name} stands above the first row"
         if name not in FIELDS:
             return f"there is no {name}, only {', '.join(FIELDS)}"
         if not isinstance(value, FIELDS[name]):
@@ -155,6 +130,31 @@ def _wrong(row: Any) -> str:
     if layers not in ((0, 0), (1, 1)):
         return "the layer {} must stand once in source and target, or in neither; a stacked source has none"
     return _wrong_axes(row)
+
+
+def _wrong_above(content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with `tied` and `left_out`."""
+    tied, left_out = (content.get(name, []) for name in ABOVE)
+    if not _is_list(tied, of=lambda names: _is_list(names, of=_is_name) and len(names) > 1):
+        return [f"tied must be lists of the names of one array, got {tied!r}"]
+    if not _is_list(left_out, of=_is_name):
+        return [f"left_out must be a list of names, got {left_out!r}"]
+    moved = {row[side] for row in content["row"] for side in ("source", "target")}
+    first, others = [names[0] for names in tied], [name for names in tied for name in names[1:]] + left_out
+    problems = {
+        "in no row, though the first of tied names": [name for name in first if name not in moved],
+        "in a row, and tied to another or left out": [name for name in others if name in moved],
+        "more than once in tied and left_out": [name for name in others if (first + others).count(name) > 1],
+    }
+    return [f"{', '.join(dict.fromkeys(names))}: {what}" for what, names in problems.items() if names]
+
+
+def _is_list(value: Any, of: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(of, value))
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _wrong_axes(row: Mapping[str, Any]) -> str:
@@ -174,37 +174,3 @@ def _wrong_axes(row: Mapping[str, Any]) -> str:
 
 def _is_part(value: Any) -> bool:
     return len(value) == 2 and all(type(number) is int for number in value) and 0 <= value[0] < value[1]
-
-
-def _unstacked(arrays: Mapping[str, LazyArray], stacked: Iterable[str]) -> Iterable[tuple[str, LazyArray]]:
-    for name, array in arrays.items():
-        if name not in stacked:
-            yield name, array
-            continue
-        if not array.shape:
-            raise WeightsError(f"{name} must have the layer as its first axis, but has no axes")
-        for layer in range(array.shape[0]):
-            read = partial(_layer, array, layer)
-            yield name + STACK.format(layer), LazyArray(array.shape[1:], array.dtype, read)
-
-
-def _layer(array: LazyArray, layer: int) -> np.ndarray:
-    return np.asarray(array.read()[layer], order="C")
-
-
-def _stacked(arrays: LazyArrays, stacked: Iterable[str]) -> Iterable[tuple[str, LazyArray]]:
-    for name in stacked:
-        layers = [arrays.pop(name + STACK.format(layer)) for layer in range(_depth(name, arrays))]
-        if len({(array.shape, array.dtype) for array in layers}) != 1:
-            raise WeightsError(f"{name} needs layers of one shape and dtype to be stacked")
-        read = partial(_together, layers)
-        yield name, LazyArray((len(layers), *layers[0].shape), layers[0].dtype, read)
-    yield from arrays.items()
-
-
-def _depth(name: str, arrays: LazyArrays) -> int:
-    return next(layer for layer in range(len(arrays) + 1) if name + STACK.format(layer) not in arrays)
-
-
-def _together(layers: list[LazyArray]) -> np.ndarray:
-    return np.stack([layer.read() for layer in layers])

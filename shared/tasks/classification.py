@@ -42,6 +42,10 @@ class LabelledTexts:
     def epoch(self, experiment: Experiment, split: str, number: int) -> "ExampleOrder":
         return ExampleOrder(experiment, self.examples[split], number, shuffle=split == "train")
 
+    def in_order(self, experiment: Experiment, split: str) -> "ExampleOrder":
+        """One pass over a split in the order of the data, all at the full length."""
+        return ExampleOrder(replace(experiment, bucket_lengths=None), self.examples[split], 0, shuffle=False)
+
 
 @dataclass(frozen=True)
 class ExampleOrder:

@@ -182,8 +182,11 @@ def test_an_evaluation_uses_the_moving_average(package):
         state, _ = step(averaging, state, batch)
     arrays = averaging.state_to_arrays(state)
     found = averaging.fetch(averaging.eval_step(state, batch))["losses"]
+    logits = averaging.logits_of(state, batch)
     for group, agrees in (("average", True), ("weights", False)):
         kept = {name: array for name, array in arrays.items() if name.split("/")[0] not in ("weights", "average")}
         kept |= {f"weights/{name}": arrays[f"{group}/{name}"] for name in plain.shapes}
-        losses = plain.fetch(plain.eval_step(plain.state_from_arrays(kept), batch))["losses"]
+        evaluated = plain.state_from_arrays(kept)
+        losses = plain.fetch(plain.eval_step(evaluated, batch))["losses"]
         assert prove(losses, found, 0.0).agrees == agrees
+        assert prove(plain.logits_of(evaluated, batch), logits, 0.0).agrees == agrees

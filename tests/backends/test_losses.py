@@ -74,7 +74,13 @@ def test_the_losses_of_an_evaluation_are_those_of_the_models_logits(package):
     """The other way round as above: the loss that is minimised is the cross-entropy of SPEC.md, not smoothed."""
     backend, batch = make_backend(package, NO_DROPOUT, dtype="float64"), make_batch(rows=9, steps=LENGTH)
     scored = backend.fetch(backend.eval_step(backend.init_state(), batch))
-    state = backend.init_state()
-    logits = backend.fetch({"logits": backend.objective.outputs(state["weights"], backend.to_device(batch), None)})
-    assert prove(cross_entropy(logits["logits"], batch["labels"]), scored["losses"], 0.0).agrees
-    assert np.array_equal(scored["predictions"], logits["logits"].argmax(-1))
+    logits = backend.logits_of(backend.init_state(), batch)
+    assert prove(cross_entropy(logits, batch["labels"]), scored["losses"], 0.0).agrees
+    assert np.array_equal(scored["predictions"], logits.argmax(-1))
+
+
+@package
+@pytest.mark.parametrize(("dtype", "kept"), [("bfloat16", "float32"), ("float64", "float64")])
+def test_logits_are_given_in_float32_at_least(package, dtype, kept):
+    backend = make_backend(package, NO_DROPOUT, dtype=dtype)
+    assert backend.logits_of(backend.init_state(), make_batch(rows=2)).dtype == np.dtype(kept)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from flax import nnx, serialization
+from flax import nnx, serialization, traverse_util
 from safetensors.numpy import load_file, save_file
 from transformers_models import MODELS, folder_of_transformers
 
@@ -107,6 +107,38 @@ def test_a_checkpoint_of_flax_below_params_and_without_its_prefix_comes_home(tmp
     path.write_bytes(serialization.to_bytes({"params": {"bert": tree}}))
     port(tmp_path / "linen", tmp_path / "home", to="hf")
     assert bytes_of(tmp_path / "home") == bytes_of(tmp_path / "hf")
+
+
+def test_a_checkpoint_of_flax_in_shards_comes_home_and_one_that_lacks_a_shard_does_not(tmp_path):
+    """The shards of transformers 4, which numbers them and names every array by its path."""
+    folder_of_transformers(tmp_path / "hf", "BertModel")
+    port(tmp_path / "hf", tmp_path / "linen", to="linen")
+    path = tmp_path / "linen" / "flax_model.msgpack"
+    flat, shards = traverse_util.flatten_dict(serialization.msgpack_restore(path.read_bytes()), sep="/"), {}
+    for number, name in enumerate(flat):
+        shards.setdefault(f"flax_model-0000{number % 3 + 1}-of-00003.msgpack", {})[name] = flat[name]
+    for shard, arrays in shards.items():
+        content = serialization.to_bytes(traverse_util.unflatten_dict(arrays, sep="/"))
+        (tmp_path / "linen" / shard).write_bytes(content)
+    names = {name: shard for shard, arrays in shards.items() for name in arrays}
+    (tmp_path / "linen" / f"{path.name}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    path.unlink()
+    assert port(tmp_path / "linen", tmp_path / "home", to="hf").source_format == "linen"
+    assert bytes_of(tmp_path / "home") == bytes_of(tmp_path / "hf")
+    (tmp_path / "linen" / shard).unlink()
+    with pytest.raises(IsogradError, match="flax_model-00003-of-00003.msgpack', which flax_model.msgpack.index.json"):
+        port(tmp_path / "linen", tmp_path / "out", to="hf")
+
+
+def test_the_file_of_a_flax_model_is_named_for_its_folder_and_refused_without_its_config(tmp_path):
+    folder_of_transformers(tmp_path / "hf", "BertModel")
+    port(tmp_path / "hf", tmp_path / "linen", to="linen")
+    port(tmp_path / "linen" / "flax_model.msgpack", tmp_path / "home", to="hf")
+    assert bytes_of(tmp_path / "home") == bytes_of(tmp_path / "hf")
+    (tmp_path / "linen" / "config.json").unlink()
+    for source, sentence in (("", "no config.json beside it"), ("flax_model.msgpack", "which does not tell its model")):
+        with pytest.raises(IsogradError, match=sentence):
+            port(tmp_path / "linen" / source, tmp_path / "out", to="hf")
 
 
 def test_a_dry_run_names_every_array_in_both_formats_and_writes_nothing(tmp_path):

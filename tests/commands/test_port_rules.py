@@ -1,5 +1,6 @@
 """`isograd port --rules`: any weights by a table of the user's own, in both directions, without losing a byte."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +172,86 @@ def test_axes_by_name_part_and_join_heads_there_and_back(tmp_path, capsys):
     assert "bias.1 -> biases[1]\n" in told
 
 
+def rows_of(names, **settings):
+    """A table that renames, each row with the same settings."""
+    more = "".join(f"{name} = {value}\n" for name, value in settings.items())
+    return "".join(f"[[row]]\nsource = '{source}'\ntarget = '{target}'\n{more}" for source, target in names.items())
+
+
+def moved(tmp_path, arrays, rules):
+    """The arrays after a table, which then takes them back to the byte; those left out stay away."""
+    save_file(arrays, tmp_path / "a.safetensors")
+    port_by_rules(tmp_path / "a.safetensors", tmp_path / "b.safetensors", rules)
+    port_by_rules(tmp_path / "b.safetensors", tmp_path / "c.safetensors", rules)
+    back = contents(load_file(tmp_path / "c.safetensors"))
+    assert back == {name: each for name, each in contents(arrays).items() if name in back}
+    return load_file(tmp_path / "b.safetensors"), arrays.keys() - back.keys()
+
+
+def drawn(**shapes):
+    return {name: np.random.default_rng(len(name)).standard_normal(shape) for name, shape in shapes.items()}
+
+
+def test_layers_keep_the_numbers_that_their_names_have_and_every_list_its_length(tmp_path):
+    names = ["conv.1.w", "conv.2.w", "conv.10.w", "enc.0.w", "enc.1.w", "dec.0.w", "dec.1.w", "dec.2.w"]
+    rules = written(
+        tmp_path / "r.toml", rows_of({f"{part}.{{}}.w": f"{part}_{{}}/w" for part in ("conv", "enc", "dec")})
+    )
+    found, lost = moved(tmp_path, drawn(**dict.fromkeys(names, (2, 3))), rules)
+    assert (found.keys(), lost) == ({re.sub(r"\.(\d+)\.", r"_\1/", name) for name in names}, set())
+
+
+def test_tied_arrays_are_ported_once_and_come_back_under_all_of_their_names(tmp_path, capsys):
+    table = written(tmp_path / "r.toml", "tied = [['embed', 'encoder.embed', 'head']]\n" + rows_of({"embed": "e"}))
+    (embed,) = drawn(embed=(5, 2)).values()
+    found, lost = moved(tmp_path, {"embed": embed, "encoder.embed": embed, "head": embed}, table)
+    assert (contents(found), lost) == (contents({"e": embed}), set())
+    save_file({"head": embed}, tmp_path / "one.safetensors")  # as files are that keep one of tied names
+    port_by_rules(tmp_path / "one.safetensors", tmp_path / "two.safetensors", table)
+    assert contents(load_file(tmp_path / "two.safetensors")) == contents(found)
+    save_file({"embed": embed, "encoder.embed": embed, "head": -embed}, tmp_path / "untied.safetensors")
+    assert (
+        main(["port", str(tmp_path / "untied.safetensors"), str(tmp_path / "d.safetensors"), "--rules", str(table)])
+        == 2
+    )
+    assert "ties head to embed, but their numbers differ" in capsys.readouterr().err
+
+
+def test_what_a_table_leaves_out_is_told_and_stays_away(tmp_path, capsys):
+    table = written(tmp_path / "r.toml", "left_out = ['bn{}.count']\n" + rows_of({"bn{}.weight": "bn{}/scale"}))
+    arrays = {**drawn(**{"bn1.weight": (3,)}), "bn1.count": np.array(7)}
+    found, lost = moved(tmp_path, arrays, table)
+    assert (found.keys(), lost) == ({"bn1/scale"}, {"bn1.count"})
+    assert (
+        main(
+            [
+                "port",
+                str(tmp_path / "a.safetensors"),
+                str(tmp_path / "d.safetensors"),
+                "--rules",
+                str(table),
+                "--dry-run",
+            ]
+        )
+        == 0
+    )
+    assert "bn1.count -> left out\n" in capsys.readouterr().out
+
+
+def test_a_table_may_go_from_pytorch_to_flax_with_kernels_of_convolutions_and_packed_ones(tmp_path):
+    names = {"conv.weight": "conv/kernel"}
+    packed = "".join(
+        rows_of({name: "qkv/kernel"}, transposed="true", target_part=f"[{part}, 3]") for part, name in enumerate("qkv")
+    )
+    table = written(tmp_path / "r.toml", rows_of(names, transposed="true") + packed)
+    arrays = drawn(**{"conv.weight": (7, 3, 2, 5), "q": (4, 6), "k": (4, 6), "v": (4, 6)})
+    found, _ = moved(tmp_path, arrays, table)
+    assert np.array_equal(found["conv/kernel"], arrays["conv.weight"].transpose(2, 3, 1, 0))
+    assert np.array_equal(found["qkv/kernel"], np.concatenate([arrays[name].T for name in "qkv"], axis=1))
+
+
 ROW = "[[row]]\nsource = 'q'\ntarget = 'r'\n"
+REST = rows_of({"embed/embedding": "e", "k": "l", "layers/attention/kernel": "m"})
 BAD = [
     ("[[row]]\nsource = 'a'\n", "row 1: expected source and target"),
     ("[[row]]\nsource = 'a'\ntarget = 'b'\nsum = true\n", "row 1: there is no sum, only source, target"),
@@ -190,6 +270,18 @@ BAD = [
     (f"{ROW}axes = 'a (b c) -> a b c'\n", "q: (b c) can be parted if sizes tells b or c"),
     (f"{ROW}axes = 'a (b c) -> a b c'\nsizes = {{ b = 3 }}\n", "which a (b c) with {'b': 3} is not"),
     ("row = 3\n", "expected [[row]] tables"),
+    ("tied = ['q']\n" + ROW, "tied must be lists of the names of one array, got ['q']"),
+    ("tied = [['q']]\n" + ROW, "tied must be lists of the names of one array"),
+    ("tied = [['x', 'y']]\n" + ROW, "x: in no row, though the first of tied names"),
+    ("tied = [['q', 'r']]\n" + ROW, "r: in a row, and tied to another or left out"),
+    ("left_out = ['k', 'k']\n" + ROW, "k: more than once in tied and left_out"),
+    ("left_out = 'k'\n" + ROW, "left_out must be a list of names, got 'k'"),
+    (ROW + "left_out = ['k']\n", "row 1: left_out stands above the first row"),
+    ("part = 2\n" + ROW, "and tied or left_out above them, got part, row"),
+    (rows_of({"q": "r", "embed/embedding": "r", "k": "l", "layers/attention/kernel": "m"}), "every part of r once"),
+    (REST + ROW + ROW.replace("'r'", "'s'"), "every part of q once"),
+    (REST + ROW + "source_part = [0, 2]\n", "every part of q once"),
+    (REST + rows_of({"q": "a.kernel", "r.kernel": "s"}, transposed="true"), "write all rows from Flax to PyTorch"),
     ("[[row]\n", "is not valid TOML"),
     ("[[row]]\nsource = 'embed/embedding'\ntarget = 'b'\n", "unused k, layers/attention/kernel, q"),
     ("[[row]]\nsource = 'x'\ntarget = 'b'\n", "missing x"),

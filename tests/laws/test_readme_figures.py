@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from pages import PAGES
 from places import ROOT
@@ -247,10 +248,23 @@ def test_the_optimisers_and_the_frozen_encoder_are_those_of_their_tables():
         assert (cells[-3], cells[-1].removesuffix(" |")) == expected
 
 
-def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_table():
+def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_evaluations():
+    """What a single run has in the mean is told apart from what their ensemble has."""
     page, table = PAGES["docs/fine-tuning.md"], (RESULTS / "arithmetic.md").read_text()
-    both, mean = re.search(r"seed 0 has a test accuracy of ([\d.]+) in .*\nJAX the mean is ([\d.]+) ", page).groups()
-    found = {(side, seed): score for side, seed, score in re.findall(r"\| (\w+) \| (\d) \| 1.0000 \| (.+) \|", table)}
-    assert {found["torch", "0"], found["jax", "0"]} == {both}
-    assert f"the mean of the three seeds in JAX is {mean}" in table
-    assert f"{sum(float(found['jax', seed]) for seed in '012') / 3:.4f}" == mean
+    found = json.loads((RESULTS / "arithmetic.json").read_text())
+    scored = found["test"]
+    for seed in range(5):
+        alone = [f"{scored[side]['runs'][seed]['metrics']['accuracy']:.4f}" for side in ("jax", "torch")]
+        assert f"| seed {seed} | {' | '.join(alone)} |" in table
+    for side, name in {"jax": "JAX", "torch": "PyTorch"}.items():
+        runs = [run["metrics"]["accuracy"] for run in scored[side]["runs"]]
+        mean, together = scored[side]["mean_of_runs"]["accuracy"], scored[side]["metrics"]["accuracy"]
+        assert [run["backend"] for run in scored[side]["runs"]] == [side] * 5
+        assert mean == np.mean(runs)
+        assert f"| {name} | {mean:.4f} | {together:.4f} | 0.6937 |" in page
+        assert {f"{mean:.4f}", f"{together:.4f}"} <= set(re.findall(r"0\.\d{4}", table))
+    folds = [fold["last"]["accuracy"] for fold in found["folds"]]
+    assert folds == [fold["metrics"]["accuracy"] for fold in found["folds"]]
+    first, *others = (f"{accuracy:.4f}" for accuracy in folds)
+    assert f"{', '.join([first, *others[:-1]])} and {others[-1]} at their last steps" in table
+    assert f"{np.mean(folds):.4f} in the mean" in table

@@ -1,0 +1,141 @@
+"""Several runs are evaluated as one classifier by the mean of their logits, whatever framework each is of."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_backend import FakeBackend
+
+from crosscheck.criterion import prove
+from experiments import cli
+from experiments.progress.display import Progress
+from experiments.training import launch
+from experiments.training.launch import prepared_from
+from experiments.training.run_config import read_config
+from shared.run_folder import best_checkpoint, load_weights
+
+SPLITS = ("train", "validation")
+BUCKETED = ("reviews-1-small", "--bucketing")  # batches of up to four lengths: their order is not that of the data
+SECOND = ("--seed", "1", "--batch-size", "32")
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def numpy_backend(monkeypatch):
+    monkeypatch.setattr(launch, "load_backend", lambda name, **given: FakeBackend(**given))
+
+
+def train(run, experiment, *options):
+    assert cli.main(["train", experiment, "--out", run, "--steps", "9", "--quiet", *options]) == 0
+
+
+def two_labels(folder):
+    folder.mkdir()
+    for name in ("train", "test"):
+        (folder / f"{name}.csv").write_text('"1","the food was awful"\n"2","the food was great"\n' * 8, "utf-8")
+
+
+def evaluated(capsys, *arguments):
+    capsys.readouterr()
+    assert cli.main(["eval", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def logits_of(run, split, tmp_path):
+    """What the numpy model gives for every text, in the order of the data; and the labels."""
+    prepared = prepared_from(read_config(tmp_path / run), tmp_path / run, Progress())
+    table = load_weights(best_checkpoint(tmp_path / run))[0]["weights/table"]
+    examples = prepared.data.examples[split]
+    texts = np.split(examples.ids, examples.offsets[1:-1])
+    return np.array([table[ids].sum(0) for ids in texts]), examples.labels
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_figures_are_those_of_the_mean_logits(numpy_backend, split, capsys, tmp_path):
+    train("a", *BUCKETED)
+    train("b", *BUCKETED, *SECOND)
+    found = evaluated(capsys, "a", "b", "--split", split)
+    (first, labels), (second, _) = (logits_of(run, split, tmp_path) for run in "ab")
+    mean = (first + second) / 2
+    right = mean.argmax(1) == labels
+    assert (found["metrics"]["accuracy"], found["examples"]) == (right.mean(), len(labels))
+    losses = np.log(np.exp(mean).sum(1)) - mean[np.arange(len(labels)), labels]
+    assert prove(losses.mean(), np.float64(found["metrics"]["loss"]), 0.0).agrees
+    assert not np.array_equal(first.argmax(1), second.argmax(1))  # two different models
+    assert (first.argmax(1) == labels).mean() != right.mean() or (second.argmax(1) == labels).mean() != right.mean()
+
+
+def test_each_run_has_the_figures_that_it_has_alone(numpy_backend, capsys):
+    train("a", *BUCKETED)
+    train("b", *BUCKETED, *SECOND)
+    found = evaluated(capsys, "a", "b")
+    alone = [evaluated(capsys, run) for run in "ab"]
+    for together, single in zip(found["runs"], alone, strict=True):
+        assert {name: together[name] for name in ("checkpoint", "step", "backend")}.items() <= single.items()
+        assert together["metrics"]["accuracy"] == single["metrics"]["accuracy"]
+        assert prove(np.float64(single["metrics"]["loss"]), np.float64(together["metrics"]["loss"]), 0.0).agrees
+    accuracies = [single["metrics"]["accuracy"] for single in alone]
+    assert found["mean_of_runs"]["accuracy"] == np.mean(accuracies)
+    assert found["metrics"]["baseline_accuracy"] == alone[0]["metrics"]["baseline_accuracy"]
+
+
+def test_the_text_names_every_run_and_its_accuracy(numpy_backend, capsys):
+    train("a", *BUCKETED)
+    train("b", *BUCKETED, *SECOND)
+    found = evaluated(capsys, "a", "b")
+    assert cli.main(["eval", "a", "b"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("the mean logits of 2 runs, on ")
+    for row in found["runs"]:
+        assert f"{row['metrics']['accuracy']:.6g}  {row['checkpoint']}, step {row['step']}, by torch\n" in printed
+
+
+RUNS = {
+    "none": ((), "expected a run folder, got none"),
+    "the same twice": (("a", "./a"), "expected different runs, got a more than once"),
+    "no run": (("a", "nowhere"), "expected a run folder with config.json, got nowhere"),
+    "another validation": (("a", "fold"), "expected runs with the same validation examples, got "),
+    "other labels": (("a", "reviews"), "expected runs with the same labels, got "),
+    "another task": (("a", "words"), "words was trained for language_modelling: evaluate it alone"),
+    "an unknown split": (("a", "b", "--split", "held"), "unknown split 'held'"),
+}
+
+
+@pytest.mark.parametrize(("runs", "sentence"), RUNS.values(), ids=RUNS)
+def test_runs_that_are_no_ensemble_are_refused(numpy_backend, runs, sentence, capsys, tmp_path):
+    two_labels(tmp_path / "two")
+    trained = {
+        "a": BUCKETED,
+        "b": (*BUCKETED, *SECOND),
+        "fold": (*BUCKETED, "--fold", "1", "3"),
+        "reviews": (*BUCKETED, "--data", "two", "--batch-size", "8"),
+        "words": BUCKETED,
+    }
+    for run in [run for run in trained if run in runs]:
+        train(run, *trained[run])
+    if "words" in runs:
+        config = tmp_path / "words" / "config.json"
+        config.write_text(config.read_text("utf-8").replace('"classification"', '"language_modelling"'), "utf-8")
+    capsys.readouterr()
+    assert cli.main(["eval", *runs]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("settings_of_jax")
+def test_runs_of_two_frameworks_are_one_ensemble_in_either(capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    train("a", "arithmetic-small", "--backend", "torch")
+    train("b", "arithmetic-small", "--backend", "jax", "--average-decay", "0.9", "--seed", "1")
+    mixed = evaluated(capsys, "a", "b", "--dtype", "float64")
+    assert [row["backend"] for row in mixed["runs"]] == ["torch", "jax"]
+    for side in ("torch", "jax"):
+        found = evaluated(capsys, "a", "b", "--dtype", "float64", "--backend", side)
+        assert found["metrics"]["accuracy"] == mixed["metrics"]["accuracy"]
+        assert prove(np.float64(found["metrics"]["loss"]), np.float64(mixed["metrics"]["loss"]), 0.0).agrees
