@@ -1,6 +1,6 @@
 """Decides what noise or casts to float32 leave open, by running the same pair once more, with all of it in float64."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from crosscheck.judging.judge import judge
@@ -8,6 +8,7 @@ from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.recording import record
 from crosscheck.recording.recording import Recording
+from crosscheck.report import Report
 from shared.errors import IsogradError
 
 # derived: half of float32's digits; rounding to float32 leaves more of them in all but hopeless computations
@@ -15,16 +16,17 @@ FLOAT32_GAP = 2.0**-12
 AGREES = "agrees in all tensors"
 
 
-def decided(rows: Sequence[Row], comparison: Comparison) -> tuple[list[Row], str]:
-    """The rows with those of the float64 run in place of undecided ones, and why there are none if it can't be made."""
-    if not any(row.undecided for row in rows):
-        return list(rows), ""
+def decided(report: Report, proven: Callable[[], Sequence[Row]]) -> Report:
+    """The report with those rows of the pair's float64 run, `proven`, in place of undecided ones, and why there are none
+    if it can't be made."""
+    if not any(row.undecided for row in report.rows):
+        return report
     try:
-        proven = judge(*comparison.in_float64().recordings())
+        found = {(row.kind, row.tensor): replace(row, decided_in="float64") for row in proven()}
     except IsogradError as error:
-        return list(rows), str(error)
-    found = {(row.kind, row.tensor): replace(row, decided_in="float64") for row in proven}
-    return [found.get((row.kind, row.tensor), row) if row.undecided else row for row in rows], ""
+        return replace(report, undecided_because=str(error))
+    rows = [found.get((row.kind, row.tensor), row) if row.undecided else row for row in report.rows]
+    return replace(report, rows=rows)
 
 
 def offered(comparison: Comparison) -> tuple[str, tuple[Recording, Recording] | None]:
