@@ -17,8 +17,8 @@ AGREES = "agrees in all tensors"
 
 
 def decided(report: Report, proven: Callable[[], Sequence[Row]]) -> Report:
-    """The report with those rows of the pair's float64 run, `proven`, in place of undecided ones, and why there are none
-    if it can't be made."""
+    """The report with rows of the pair's float64 run, `proven`, in place of undecided ones, and why there are none if
+    it can't be made."""
     if not any(row.undecided for row in report.rows):
         return report
     try:

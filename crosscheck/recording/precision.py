@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from crosscheck.criterion import SPREAD, unit_roundoff
-
 
 @contextmanager
 def full_precision(float64: bool = True) -> Iterator[None]:
@@ -57,9 +55,11 @@ def xla_compiles(dtype: str) -> bool:
 
 @functools.cache
 def roundings_of_a_product(dtype: str) -> float:
-    """How far XLA's gradients of a linear map are off on the CPU, in roundings of one number: the most over few and many
-    steps, compiled quickly and as users' are; 0 without JAX. Some products add up a short dtype in float32, others in
-    itself, term by term: which they are depends on the version, the processor, the sizes and the compiler's options.
+    """How far XLA's gradients of a linear map are off on the CPU, by the error of rounding them once: the most over few
+    and many steps, compiled quickly and as users' are; 0 without JAX.
+
+    Some products add up a short dtype in float32, others in itself, term by term: which they are depends on the
+    version, the processor, the sizes and the compiler's options.
     """
     if not importlib.util.find_spec("jax") or not xla_compiles(dtype):
         return 0.0
@@ -86,4 +86,5 @@ def _roundings(dtype: np.dtype, steps: int, options: Mapping[str, Any] | None) -
         compiled = jax.jit(pulled_back, compiler_options=known(options, device) if options else None)
         found = np.asarray(compiled(weight, x, gradient)).astype(np.float64)
     exact = np.einsum("bti,bto->oi", x.astype(np.float64), gradient.astype(np.float64))
-    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact) / (SPREAD * unit_roundoff(dtype)))
+    rounded_once = exact.astype(dtype).astype(np.float64)
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(rounded_once - exact))

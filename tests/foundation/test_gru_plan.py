@@ -5,7 +5,16 @@ import itertools
 import pytest
 
 from shared.gru_plan import (
-    CLUSTERS, COUNTERS_APART, KEPT, ON_CHIP, RESERVED_BYTES, SHARED_BYTES, STREAMED, Plan, plan_for, runs_as
+    CLUSTERS,
+    COUNTERS_APART,
+    KEPT,
+    ON_CHIP,
+    RESERVED_BYTES,
+    SHARED_BYTES,
+    STREAMED,
+    Plan,
+    plan_for,
+    runs_as,
 )  # fmt: skip
 
 MANY = 10**9  # multiprocessors
@@ -80,7 +89,7 @@ def test_triton_takes_powers_of_two_and_products_of_16(cut):
 @pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
 @pytest.mark.parametrize("processors", [132, 16])
 def test_a_cluster_is_eight_blocks_of_256_threads_that_swap_nothing_in_memory(clusters, processors):
-    """As the kernels' source says it; the multiprocessors of a GPU hold one cluster in eight, and one part holds fewer."""
+    """As the kernels' source says it; a GPU holds a cluster in eight multiprocessors, less one."""
     plans = [plan_for("forward", rows, 9, 2, clusters.hidden_size, 2, processors, True) for rows in range(1, 800, 16)]
     for plan in plans:
         assert (plan.batch_size, plan.steps, plan.directions, plan.slices) == (plan.numbers[0], 9, 2, 8)

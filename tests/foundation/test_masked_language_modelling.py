@@ -58,7 +58,9 @@ def test_every_epoch_hides_other_tokens_of_the_same_window():
 
 
 def test_every_window_hides_at_least_one_token_and_shows_the_others_as_they_are():
-    rows = {name: np.concatenate([joined(name, number) for number in range(10)]) for name in ("ids", "labels", "weights")}
+    rows = {
+        name: np.concatenate([joined(name, number) for number in range(10)]) for name in ("ids", "labels", "weights")
+    }
     hidden = rows["weights"] > 0
     assert hidden.any(1).all()
     assert hidden.sum() / (hidden.size - hidden.shape[0] * ENDS) < 1 / 4
