@@ -84,7 +84,8 @@ def compare(
     if comparison.ours.recorded is None and are_open(report.rows, options.dtype):
         ours = replace(ours, noise=comparison.noise_of(MORE_DRAWS))
         report = _judged(ours, theirs, comparison)
-    report = decided(report, lambda: judge(*comparison.in_float64().recordings()))
+    rows, because = decided(report.rows, lambda: judge(*comparison.in_float64().recordings()))
+    report = replace(report, rows=rows, undecided_because=because)
     report = replace(report, rows=ill_conditioned(report.rows, comparison, ours, theirs))
     unlike = differing_buffers(*(side.module for side in sides), comparison.rules)
     if report.agrees:

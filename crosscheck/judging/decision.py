@@ -8,7 +8,6 @@ from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.recording import record
 from crosscheck.recording.recording import Recording
-from crosscheck.report import Report
 from shared.errors import IsogradError
 
 # derived: half of float32's digits; rounding to float32 leaves more of them in all but hopeless computations
@@ -16,17 +15,16 @@ FLOAT32_GAP = 2.0**-12
 AGREES = "agrees in all tensors"
 
 
-def decided(report: Report, proven: Callable[[], Sequence[Row]]) -> Report:
-    """The report with rows of the pair's float64 run, `proven`, in place of undecided ones, and why there are none if
-    it can't be made."""
-    if not any(row.undecided for row in report.rows):
-        return report
+def decided(rows: Sequence[Row], proven: Callable[[], Sequence[Row]]) -> tuple[list[Row], str]:
+    """The rows with those of the pair's float64 run, `proven`, in place of undecided ones, and why there are none if it
+    can't be made."""
+    if not any(row.undecided for row in rows):
+        return list(rows), ""
     try:
         found = {(row.kind, row.tensor): replace(row, decided_in="float64") for row in proven()}
     except IsogradError as error:
-        return replace(report, undecided_because=str(error))
-    rows = [found.get((row.kind, row.tensor), row) if row.undecided else row for row in report.rows]
-    return replace(report, rows=rows)
+        return list(rows), str(error)
+    return [found.get((row.kind, row.tensor), row) if row.undecided else row for row in rows], ""
 
 
 def offered(comparison: Comparison) -> tuple[str, tuple[Recording, Recording] | None]:

@@ -119,7 +119,8 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
         if are_open(report.rows, ours.options.dtype):
             ours.noise = _noise(twin, steps, replace(ours.options, noise_runs=criterion.MORE_DRAWS), seed)
             report = compare_recorded_runs(ours, theirs)
-    report = _located(decided(report, lambda: compare_runs(twin, steps=steps, device=device, seed=seed).rows))
+    rows, because = decided(report.rows, lambda: compare_runs(twin, steps=steps, device=device, seed=seed).rows)
+    report = _located(replace(report, rows=rows, undecided_because=because))
     return replace(report, mode=f"run of {steps} steps", dtype=dtype, device=device)
 
 

@@ -63,7 +63,6 @@ def test_every_window_hides_at_least_one_token_and_shows_the_others_as_they_are(
     }
     hidden = rows["weights"] > 0
     assert hidden.any(1).all()
-    assert hidden.sum() / (hidden.size - hidden.shape[0] * ENDS) < 1 / 4
     shown = ~hidden[:, 1:-1]
     assert np.array_equal(rows["ids"][:, 1:-1][shown], rows["labels"][:, 1:-1][shown])
 

@@ -147,11 +147,11 @@ def test_how_xla_adds_up_is_measured(dtype):
 
 @pytest.mark.parametrize("short", [(steps, is_quick) for steps in (11, 51) for is_quick in (False, True)], ids=str)
 def test_one_product_that_is_added_up_short_is_enough_whatever_its_size_and_its_compilation(monkeypatch, short):
-    def roundings(dtype, steps, options):
-        return 9.0 if (steps, bool(options)) == short else 1.0
+    def tried(dtype, steps, options):
+        return 9 if (steps, bool(options)) == short else 1
 
-    monkeypatch.setattr(precision, "_roundings", roundings)
-    assert precision.roundings_of_a_product.__wrapped__("bfloat16") == 9.0
+    monkeypatch.setattr(precision, "_roundings", tried)
+    assert precision.roundings_of_a_product.__wrapped__("bfloat16") == 9
 
 
 def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():
