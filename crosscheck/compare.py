@@ -84,7 +84,8 @@ def compare(
     if comparison.ours.recorded is None and are_open(report.rows, options.dtype):
         ours = replace(ours, noise=comparison.noise_of(MORE_DRAWS))
         report = _judged(ours, theirs, comparison)
-    report = _decided(report, comparison)
+    rows, because = decided(report.rows, lambda: judge(*comparison.in_float64().recordings()))
+    report = replace(report, rows=rows, undecided_because=because)
     report = replace(report, rows=ill_conditioned(report.rows, comparison, ours, theirs))
     unlike = differing_buffers(*(side.module for side in sides), comparison.rules)
     if report.agrees:
@@ -122,12 +123,6 @@ def _notes(ours: Recording, comparison: Comparison) -> list[str]:
         ),
     }
     return [words for words, is_so in notes.items() if is_so]
-
-
-def _decided(report: Report, comparison: Comparison) -> Report:
-    """The report with what the noise leaves undecided decided in float64."""
-    rows, reason = decided(report.rows, comparison)
-    return replace(report, rows=rows, undecided_because=reason)
 
 
 def _past_rounding(report: Report, comparison: Comparison) -> Report:

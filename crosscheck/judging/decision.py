@@ -1,6 +1,6 @@
 """Decides what noise or casts to float32 leave open, by running the same pair once more, with all of it in float64."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from crosscheck.judging.judge import judge
@@ -15,15 +15,15 @@ FLOAT32_GAP = 2.0**-12
 AGREES = "agrees in all tensors"
 
 
-def decided(rows: Sequence[Row], comparison: Comparison) -> tuple[list[Row], str]:
-    """The rows with those of the float64 run in place of undecided ones, and why there are none if it can't be made."""
+def decided(rows: Sequence[Row], proven: Callable[[], Sequence[Row]]) -> tuple[list[Row], str]:
+    """The rows with those of the pair's float64 run, `proven`, in place of undecided ones, and why there are none if it
+    can't be made."""
     if not any(row.undecided for row in rows):
         return list(rows), ""
     try:
-        proven = judge(*comparison.in_float64().recordings())
+        found = {(row.kind, row.tensor): replace(row, decided_in="float64") for row in proven()}
     except IsogradError as error:
         return list(rows), str(error)
-    found = {(row.kind, row.tensor): replace(row, decided_in="float64") for row in proven}
     return [found.get((row.kind, row.tensor), row) if row.undecided else row for row in rows], ""
 
 

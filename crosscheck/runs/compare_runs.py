@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from crosscheck import criterion
+from crosscheck.judging.decision import decided
 from crosscheck.judging.false_alarms import are_open
 from crosscheck.judging.judge import Scale, row_of, verdict_of
 from crosscheck.judging.rows import KIND, Divergence, Row
@@ -118,24 +119,23 @@ def compare_runs(twin: str, *, steps: int = 4, dtype: str = "float64", device: s
         if are_open(report.rows, ours.options.dtype):
             ours.noise = _noise(twin, steps, replace(ours.options, noise_runs=criterion.MORE_DRAWS), seed)
             report = compare_recorded_runs(ours, theirs)
+    rows, because = decided(report.rows, lambda: compare_runs(twin, steps=steps, device=device, seed=seed).rows)
+    report = _located(replace(report, rows=rows, undecided_because=because))
     return replace(report, mode=f"run of {steps} steps", dtype=dtype, device=device)
 
 
 def compare_recorded_runs(ours: Recording, theirs: Recording) -> Report:
     """The comparison of two runs with the same number of steps."""
-    rows, twin = _rows(ours, theirs), ours.name
-    first = next((row for row in rows if not row.agrees), None)
-    return Report(
-        name=twin,
+    report = Report(
+        name=ours.name,
         dtype=str(ours.options.dtype),
         mode="run",
         device=ours.options.device,
-        rows=rows,
-        first_divergence=_divergence(twin, first),
-        first_row=first,
+        rows=_rows(ours, theirs),
         versions={**ours.versions, **theirs.versions},
         recordings=(ours, theirs),
     )
+    return _located(report)
 
 
 def record_run(
@@ -196,7 +196,10 @@ def _rows(ours: Recording, theirs: Recording) -> list[Row]:
     return rows
 
 
-def _divergence(twin: str, row: Row | None) -> Divergence | None:
+def _located(report: Report) -> Report:
+    """The report with the first row that differs."""
+    row = next((row for row in report.rows if not row.agrees), None)
     if row is None:
-        return None
-    return Divergence(f"{twin}.optimizer" if row.kind == "update" else twin, row.phase, row.tensor)
+        return replace(report, first_divergence=None, first_row=None)
+    module = f"{report.name}.optimizer" if row.kind == "update" else report.name
+    return replace(report, first_divergence=Divergence(module, row.phase, row.tensor), first_row=row)

@@ -36,7 +36,7 @@ class Outcome:
     expected: str
     caught_by: tuple[str, ...]
     explained: str | None = None
-    divergence: str | None = None
+    divergence: str | None = None  # of a fault that is to be named: the row that it should be named by
     dtype: str = "float64"
 
 
@@ -52,15 +52,16 @@ def score(
     """The score as data: killed, located and explained faults, false alarms, and what published criteria catch.
 
     `faults` are names or patterns (default: all); `seeds` is the number of unchanged pairs. Each fault and equivalent
-    is judged in its own dtype, or in all of `dtypes` that its check can be made in. Outcomes are kept in the journal
-    and taken from there; "of" is the number of all, also of those that Ctrl-C has kept from being judged.
+    is judged in its own dtype, or in all of `dtypes` that its check can be made in; names are asked for in its own.
+    Outcomes are kept in the journal and taken from there; "of" is the number of all, also of those that Ctrl-C has
+    kept from being judged.
     Raises IsogradError for an unknown fault or dtype.
     """
     for dtype in dtypes:
         check_choice("dtype", dtype, DTYPES)
     names = dict.fromkeys(name for pattern in faults or ["*"] for name in matching(pattern))
     jobs = [
-        Job(group, name, explained and group == "fault", dtype)
+        Job(group, name, explained and group == "fault" and dtype == table[name].dtype, dtype)  # type: ignore[index]
         for group, table, wanted in (
             ("fault", FAULTS, names),
             ("equivalent", EQUIVALENTS, () if faults else EQUIVALENTS),
@@ -152,17 +153,16 @@ def _in_dtype(planted: Planted, dtype: str) -> Planted:
 def try_fault(fault: Fault, explained: bool = False) -> Outcome:
     """Plant one fault and run its check."""
     expected = f"{fault.module or '(the twin itself)'}, {fault.phase}"
+    row = fault.divergence if explained else None
     with planted(fault.changes):
         try:
             report = check_of(fault).run()
-            named = _explanation(fault, report) if explained and fault.divergence else None
+            named = _explanation(fault, report) if row else None
         except WeightsError as error:  # a broken weight rule is refused before anything runs: that counts
             is_located, found = fault.phase == "parameters", f"refused: {error}"
-            return Outcome(
-                fault.name, fault.kind, True, is_located, found, expected, (), None, fault.divergence, fault.dtype
-            )
+            return Outcome(fault.name, fault.kind, True, is_located, found, expected, (), None, row, fault.dtype)
     outcome = _outcome(fault.name, fault.kind, report, expected)
-    return replace(outcome, located=_is_located(fault, report), explained=named, divergence=fault.divergence)
+    return replace(outcome, located=_is_located(fault, report), explained=named, divergence=row)
 
 
 def check_of(fault: Fault | Equivalent) -> Check:
@@ -205,12 +205,9 @@ def _is_located(fault: Fault, report: Report) -> bool:
 
 
 def _explanation(fault: Fault, report: Report) -> str | None:
-    from crosscheck.causes.flips.search import Budget
-    from crosscheck.explain import SECONDS, explain_check
+    from crosscheck.explain import explain_check
 
-    is_proof = fault.dtype == FAULTS[fault.name].dtype  # names are promised there, however long the search
-    budget = None if is_proof else Budget(SECONDS)
-    found = explain_check(check_of(fault), report, without=fault.name, budget=budget).divergence
+    found = explain_check(check_of(fault), report, without=fault.name).divergence
     return found.id if found else None
 
 

@@ -40,11 +40,11 @@ def unfinished(scores: dict[str, Any]) -> str:
 
 def summary(scores: dict[str, Any]) -> str:
     """The score in sentences."""
-    total, seeds, equal = scores["total"], scores["seeds"], scores["equivalents"]
+    total, known, seeds, equal = scores["total"], scores["known"], scores["seeds"], scores["equivalents"]
     lines = [
         *filter(None, [unfinished(scores)]),
         f"{scores['killed']} of {total} faults are caught, {scores['located']} at the right module and phase",
-        f"{scores['named']} of {scores['known']} faults that the catalogue knows are named right",
+        *([f"{scores['named']} of {known} faults that the catalogue knows are named right"] if known else []),
         f"{equal['alarms']} false alarms in {equal['checked']} equivalent variants, "
         f"{seeds['alarms']} in {seeds['checked']} unchanged pairs with different seeds",
     ]

@@ -128,6 +128,24 @@ def test_rates_are_drawn_by_their_logarithm(tmp_path):
     assert trial.distributions["learning_rate"].log
 
 
+def test_of_trials_alike_in_their_figure_the_lowest_loss_is_best_and_then_the_first(tmp_path, monkeypatch):
+    losses = (0.3, 0.2, 0.2, 0.4)
+    rows = [{"trial": n, "state": "complete", "accuracy": 0.5, "loss": loss} for n, loss in enumerate(losses)]
+    space = Space("reviews-1-small", {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=0)
+    monkeypatch.setattr(Search, "rows", lambda self: iter(rows))
+    assert Search(tmp_path, space, "torch", None).best() == 1
+
+
+def test_the_values_depend_on_the_seed_of_the_search_and_on_the_number_of_the_trial(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(Search, "_finish", lambda self, number, values, progress: found.append(values["learning_rate"]))
+    for seed in (0, 7):
+        space = Space("reviews-1-small", {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=seed)
+        (tmp_path / str(seed)).mkdir()
+        Search(tmp_path / str(seed), space, "torch", None).run(2, None)
+    assert len(set(found)) == len(found) == 4
+
+
 def test_with_folds_a_trial_is_the_mean_of_runs_that_validate_every_example_once(capsys, tmp_path):
     found = searched(capsys, 2, "--folds", "3")
     (row, *_) = found["trials"]

@@ -77,6 +77,10 @@ def test_built_in_arithmetic_is_split_by_a_seeded_shuffle_of_all_expressions(tmp
 def test_folds_part_the_training_examples_and_leave_the_test_alone():
     folds = [load_reviews("verbal_arithmetic_70_30", fold=(number, 5)) for number in range(1, 6)]
     whole = load_reviews("verbal_arithmetic_refit")
+    for label in set(whole.train.labels):  # which no fold takes by every fifth in the order of the file
+        own = [text for text, its in zip(whole.train.texts, whole.train.labels, strict=True) if its == label]
+        held = [place for place, text in enumerate(own) if text in folds[0].validation.texts]
+        assert set(np.diff(held)) != {5}
     held = [text for fold in folds for text in fold.validation.texts]
     assert sorted(held) == sorted(whole.train.texts)
     for fold in folds:

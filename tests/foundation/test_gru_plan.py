@@ -4,10 +4,22 @@ import itertools
 
 import pytest
 
-from shared.gru_plan import KEPT, ON_CHIP, STREAMED, Plan, plan_for
+from shared.gru_plan import (
+    CLUSTERS,
+    COUNTERS_APART,
+    KEPT,
+    ON_CHIP,
+    RESERVED_BYTES,
+    SHARED_BYTES,
+    STREAMED,
+    Plan,
+    plan_for,
+    runs_as,
+)  # fmt: skip
 
 MANY = 10**9  # multiprocessors
 SIZES = (1, 15, 16, 17, 100, 256, 257, 512, 513, 1500, 2048)
+IN_TRITON = [cut for way in KEPT for cuts in (*KEPT[way].values(), STREAMED[way]) for cut in cuts]
 CASES = list(itertools.product(("forward", "backward"), (1, 16, 33, 200), (1, 2), SIZES, (2, 4)))
 
 
@@ -23,12 +35,14 @@ def test_every_row_and_column_has_one_program(case):
     assert plan.programs == plan.directions * plan.groups * plan.slices
     whole = 1 << (plan.hidden_size - 1).bit_length()
     assert plan.width == (-(-plan.hidden_size // chunk) * chunk if (chunk := plan.cut.chunk) else max(32, whole))
+    assert plan.cut.chunk <= max(16, whole)
 
 
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
 def test_what_programs_swap_has_its_memory(case):
     plan = made(*case)
     all_groups = plan.directions * plan.groups
+    assert (plan.batch_size, plan.steps, plan.directions, plan.hidden_size) == (case[1], 7, case[2], case[3])
     assert plan.counters == 32 * (1 + all_groups)  # the ticket, then a counter a group, 128 bytes apart
     assert plan.states == (2, all_groups, plan.cut.rows, plan.width)
     assert plan.partial_sums == (2, all_groups, plan.slices, plan.cut.rows, plan.width)
@@ -61,3 +75,38 @@ def test_numbers_of_64_bits_count_what_32_bits_can_not():
     assert plan.constants["WIDE"]
     assert not Plan(2**10, 2**10 - 1, 1, 2**9, 2**9, plan.cut).constants["WIDE"]
     assert Plan(2**10, 2**9, 2, 2**9, 2**9, plan.cut).constants["WIDE"]
+
+
+@pytest.mark.parametrize("cut", IN_TRITON, ids=str)
+def test_triton_takes_powers_of_two_and_products_of_16(cut):
+    sizes = cut.rows, cut.columns, cut.warps, *([cut.chunk] if cut.chunk else [])
+    assert [size for size in sizes if size.bit_count() != 1] == []
+    assert {cut.rows, cut.columns, cut.chunk or 16}.isdisjoint({1, 2, 4, 8})
+    assert cut.warps in (4, 8)
+    assert not cut.is_cluster
+
+
+@pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
+@pytest.mark.parametrize("processors", [132, 16])
+def test_a_cluster_is_eight_blocks_of_256_threads_that_swap_nothing_in_memory(clusters, processors):
+    """As the kernels' source says it; a GPU holds a cluster in eight multiprocessors, less one."""
+    plans = [plan_for("forward", rows, 9, 2, clusters.hidden_size, 2, processors, True) for rows in range(1, 800, 16)]
+    for plan in plans:
+        assert (plan.batch_size, plan.steps, plan.directions, plan.slices) == (plan.numbers[0], 9, 2, 8)
+        assert (plan.hidden_size, plan.width) == (clusters.hidden_size,) * 2
+        assert (plan.cut.rows % 16, plan.cut.warps, plan.cut.chunk) == (0, 8, 0)
+        assert (plan.counters, plan.states, plan.partial_sums) == (0, (0,), (0,))
+    at_once = clusters.resident * (processors // 8 - 1)
+    cut = next((cut for cut in clusters.cuts if 2 * -(-33 // cut.rows) in range(at_once + 1)), clusters.cuts[-1])
+    assert plan_for("forward", 33, 9, 2, clusters.hidden_size, 2, processors, True).cut == cut
+    assert [cut.rows for cut in clusters.cuts] == [16 * turns for turns in range(1, len(clusters.cuts) + 1)]
+
+
+def test_memory_is_that_of_the_gpu_that_is_served():
+    assert (SHARED_BYTES, RESERVED_BYTES) == (233472, 1024)  # CUDA's programming guide, compute capability 9.0
+    assert COUNTERS_APART * 4 == 128  # bytes of a line of the cache
+
+
+def test_what_a_layer_runs_as_names_the_setting_that_asks_for_it():
+    assert runs_as("reference", "", "cuDNN", "one kernel") == "step by step, by --implementation reference"
+    assert runs_as("library", "", "cuDNN", "one kernel") == "cuDNN, by --implementation library"

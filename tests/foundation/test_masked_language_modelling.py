@@ -57,6 +57,16 @@ def test_every_epoch_hides_other_tokens_of_the_same_window():
     assert not np.array_equal(joined("weights", 0), joined("weights", 1))
 
 
+def test_every_window_hides_at_least_one_token_and_shows_the_others_as_they_are():
+    rows = {
+        name: np.concatenate([joined(name, number) for number in range(10)]) for name in ("ids", "labels", "weights")
+    }
+    hidden = rows["weights"] > 0
+    assert hidden.any(1).all()
+    shown = ~hidden[:, 1:-1]
+    assert np.array_equal(rows["ids"][:, 1:-1][shown], rows["labels"][:, 1:-1][shown])
+
+
 def test_training_reads_all_windows_in_an_order_of_each_epoch_and_validation_in_theirs():
     rows = IDS.reshape(WINDOWS, -1).tolist()
     orders = [joined("labels", number, shuffle)[:, 1:-1].tolist() for number in (0, 1) for shuffle in (False, True)]

@@ -9,6 +9,8 @@ from mutants.pairs import pairs
 
 ROOT = Path(__file__).parents[2]
 TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
+COMMANDS = "tests/commands"
+KERNELS = "crosscheck/tests/kernels/test_clusters.py"
 LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
 QKV = "test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides"
 LAYER = (
@@ -48,7 +50,12 @@ TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: plante
     "backend.py": STEPS,
     "weights.py": (f"{TWINS}/test_weights.py", f"{BACKENDS}/test_backend_states.py"),
 }
-SHARED_FILES: dict[str, tuple[str, ...]] = {
+SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code, or what only one framework has
+    "torch_impl/one_token.py": (
+        f"{TWINS}/test_generation.py::test_a_step_in_few_calls_gives_the_logits_and_the_cache_of_the_model",
+        f"{TWINS}/test_generation.py::test_a_model_with_ablations_or_other_layers_or_hooks_is_read_as_it_is_written",
+    ),
+    "torch_impl/ordered_embedding.py": (f"{BACKENDS}/test_ordered_embedding.py",),
     "shared/schedules.py": (f"{DATA}/test_schedules.py",),
     "shared/initial_weights.py": (f"{DATA}/test_initial_weights.py",),
     "shared/weight_rules.py": (f"{DATA}/test_weight_rules.py", f"{TWINS}/test_weights.py"),
@@ -63,7 +70,24 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {
     "shared/data/words.py": (f"{DATA}/test_words_and_characters.py",),
     "shared/data/characters.py": (f"{DATA}/test_words_and_characters.py",),
     "shared/tasks/generation.py": (f"{TWINS}/test_generation.py",),
-    "shared/gru_plan.py": (f"{DATA}/test_gru_plan.py", f"{BACKENDS}/test_implementations.py"),
+    "shared/gru_plan.py": (
+        f"{DATA}/test_gru_plan.py",
+        f"{BACKENDS}/test_implementations.py::test_the_kernel_says_why_it_does_not_serve",
+        f"{BACKENDS}/test_implementations.py::test_the_kernel_serves_a_whole_gpu",
+        f"{KERNELS}::test_rows_take_turns_only_where_not_all_clusters_run_at_once",
+        f"{KERNELS}::test_shared_memory_fits_as_often_as_blocks_run_at_a_time",
+        f"{KERNELS}::test_what_serves_is_told",
+    ),
+    "shared/cuda/gru_clusters.py": (KERNELS,),
+    "shared/foreign_layouts.py": (f"{TWINS}/test_foreign_layouts.py",),
+    "shared/rules/axes.py": (f"{COMMANDS}/test_port_rules.py",),
+    "shared/rules/tables.py": (f"{COMMANDS}/test_port_rules.py",),
+    "shared/example_inputs.py": (f"{DATA}/test_example_inputs.py",),
+    "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
+    "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
+    "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
+    "experiments/search/space.py": (f"{COMMANDS}/test_search.py",),
+    "experiments/search/trials.py": (f"{COMMANDS}/test_search.py",),
     "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),
     "shared/data/batches.py": (f"{DATA}/test_data_batches.py",),
     "shared/data/bpe.py": (f"{DATA}/test_bpe.py",),

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from bounds import roundings
 
 from crosscheck import criterion, recording
+from crosscheck.recording import precision
 from crosscheck.recording.noise import measure_noise
 from crosscheck.recording.precision import roundings_of_a_product, xla_compiles
 from crosscheck.recording.shadows import Shadows, read
@@ -142,6 +143,15 @@ def test_a_product_has_the_roundings_of_its_partial_sums_where_xla_adds_up_in_th
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_how_xla_adds_up_is_measured(dtype):
     assert roundings_of_a_product(dtype) > 0 or not xla_compiles(dtype)
+
+
+@pytest.mark.parametrize("short", [(steps, is_quick) for steps in (11, 51) for is_quick in (False, True)], ids=str)
+def test_one_product_that_is_added_up_short_is_enough_whatever_its_size_and_its_compilation(monkeypatch, short):
+    def tried(dtype, steps, options):
+        return 9 if (steps, bool(options)) == short else 1
+
+    monkeypatch.setattr(precision, "_roundings", tried)
+    assert precision.roundings_of_a_product.__wrapped__("bfloat16") == 9
 
 
 def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():

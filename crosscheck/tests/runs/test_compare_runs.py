@@ -103,6 +103,14 @@ def test_runs_that_sum_gradients_agree_in_float64(accumulated):
 
 
 @pytest.mark.slow
+def test_weights_that_are_all_alike_are_decided_in_float64_where_their_order_is_noise():
+    report = compare_runs("ReviewClassifierTransformer", dtype="float32", steps=1)  # after a step norms are 1 - rate
+    assert report.agrees, str(report)
+    assert {row.decided_in for row in report.rows} == {"", "float64"}
+    assert report.first_divergence is None
+
+
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_a_run_below_float64_is_held_to_the_noise_rule():
     report = compare_runs(ACCUMULATING, dtype="float32")

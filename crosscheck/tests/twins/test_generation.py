@@ -189,6 +189,8 @@ def test_limits_keep_what_transformers_keeps(side):
     for p in (0.05, 0.5, 0.9):
         expected = TopPLogitsWarper(p)(None, torch.tensor(scores)).numpy()
         assert np.array_equal(STEPS_OF[side].keep_top_p(TO_SIDE[side](scores), p), expected)
+    quarters = STEPS_OF[side].keep_top_p(TO_SIDE[side](np.zeros((1, 4))), 0.5)  # two add up to it exactly
+    assert np.isfinite(np.asarray(quarters)).tolist() == [[True, True, False, False]]
 
 
 @pytest.mark.parametrize("side", GENERATE)
