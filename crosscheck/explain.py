@@ -24,6 +24,7 @@ from crosscheck.judging.decision import AGREES
 from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
+from crosscheck.pairing.options import known_options
 from crosscheck.pairing.preconditions import sides_of
 from crosscheck.pairing.renaming import Rules
 from crosscheck.pairing.rule_files import as_rules
@@ -118,6 +119,7 @@ class Explanation:
         ]
 
 
+@known_options(compare)
 def explain(
     torch_module: Any,
     jax_module: Any,
@@ -146,9 +148,7 @@ def explain(
     return replace(found, tried=left.tried or found.tried, noted="; ".join(filter(None, (noted, found.noted))))
 
 
-def _searched(
-    sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts, budget: Budget
-) -> Explanation:
+def _searched(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts, budget: Budget) -> Explanation:
     """The causes that flips within the budget show; else what only the size of the gap, or its numbers, show."""
     ours = sides[0]
     phase = report.first_divergence.phase if report.first_divergence else ""
@@ -187,9 +187,7 @@ def _searched(
     return found or Explanation(report, None, noted=begins.words)
 
 
-def _elsewhere(
-    sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts
-) -> Callable[[Flipped, Row], bool]:
+def _elsewhere(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts) -> Callable[[Flipped, Row], bool]:
     """Whether a flip closes a row's gap on other inputs."""
     recorded = report.recordings[0] if report.recordings else None
     if recorded is None or any(side.recorded is not None for side in sides):

@@ -18,8 +18,8 @@ import numpy as np
 
 from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
 from crosscheck.causes.flips.flip import Flip
-from crosscheck.causes.flips.narrowing import narrowed, sites_at
 from crosscheck.causes.flips.narrowing import in_words as place_in_words
+from crosscheck.causes.flips.narrowing import narrowed, sites_at
 from crosscheck.causes.operations.candidates import candidates, exchanged
 from crosscheck.causes.operations.region import Region, sites_in
 from crosscheck.causes.operations.written_out import SAYS, in_words
@@ -111,20 +111,26 @@ def causes_of(
             _in_region(everywhere, region, telling(report), budget, closing),
             _places(everywhere, report, budget),
         )
-        new = _next(places, report, is_gone, closing, lambda at, row: holds(at, row) and _is_supposed(at.flip, region()))
+        new = _next(places, report, is_gone, closing, functools.partial(_holds, holds, region))
         if new is None:
             break
         cause, flipped = new
-        found.append(cause._replace(formulas=next((each.flip.what for each in closing if each.flip.what.startswith(SAYS)), "")))
+        found.append(
+            cause._replace(formulas=next((each.flip.what for each in closing if each.flip.what.startswith(SAYS)), ""))
+        )
         applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
         if report.first_row is not None and report.first_row.error <= ROUNDING:
             break
     return found
 
 
-def _is_supposed(flip: Flip, region: Region | None) -> bool:
-    """False of a flip that supposes what JAX makes nowhere in the region."""
-    return not flip.supposes or region is None or any(each.name in flip.supposes for each in region.theirs)
+def _holds(
+    holds: Callable[[Flipped, Row], bool], region: Callable[[], Region | None], flipped: Flipped, row: Row
+) -> bool:
+    """False of a flip that does not close the gap on other inputs, or that supposes what JAX makes nowhere there."""
+    supposes = flipped.flip.supposes
+    found = region() if supposes else None
+    return holds(flipped, row) and (found is None or any(each.name in supposes for each in found.theirs))
 
 
 def _nearest(flips: Sequence[Flip], calls: Mapping[Any, set[str]], report: Report) -> list[Flip]:

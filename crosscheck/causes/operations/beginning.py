@@ -82,7 +82,17 @@ class Beginning:
 def _with_names(operations: Sequence[Operation], inputs: Arrays) -> list[Operation]:
     """The operations with the names of inputs where the code has no variable for them."""
     return [
-        replace(each, variable=next((f"input {name}" if name.isdigit() else name for name, array in inputs.items() if np.array_equal(array, each.result)), ""))
+        replace(
+            each,
+            variable=next(
+                (
+                    f"input {name}" if name.isdigit() else name
+                    for name, array in inputs.items()
+                    if np.array_equal(array, each.result)
+                ),
+                "",
+            ),
+        )
         if not (each.inputs or each.line or each.variable)
         else each
         for each in operations

@@ -9,6 +9,7 @@ BINDS = {"**": 5, "*": 4, "/": 4, "@": 4, "+": 3, "-": 3}  # the other infixes b
 COMMUTES = ("add", "mul", "max", "min", "and", "or", "eq", "ne")
 MOVES = ("reshape", "transpose")
 FUNCTION, LEAST = 6, 2
+BOUNDS = ("0", "-inf")  # of which the larger number is a known function
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,34 @@ def _innermost(ours: Formula, theirs: Formula) -> tuple[Formula, Formula]:
 
 def _unlike(ours: Formula, theirs: Formula) -> int:
     return sum(mine != other for mine, other in zip(ours.parts, theirs.parts, strict=True))
+
+
+def simplified(formula: Formula, terms: str) -> Formula:
+    """What JAX writes out by the name of what it computes, such as a mean, a softmax or an activation."""
+    first, *more = formula.parts or (formula,)
+    if formula.name == "div" and first.name == "sum" and [str(each) for each in more] == [terms]:
+        return Formula("mean", first.parts, first.settings)
+    if formula.name == "div" and first.name == "exp" and more[0].name == "sum" and more[0].parts == (first,):
+        return Formula("softmax", (_unshifted(first.parts[0]),), more[0].settings)
+    if formula.name == "add" and first.name == "log" and first.parts[0].name in ("abs", "sum"):
+        inner = first.parts[0].parts[0] if first.parts[0].name == "abs" else first.parts[0]
+        if inner.name == "sum" and inner.parts[0].name == "exp" and _is_shifted(inner.parts[0].parts[0]):
+            return Formula("logsumexp", (_unshifted(inner.parts[0].parts[0]),), inner.settings)
+    if formula.name == "max" and len(formula.parts) == 2 and (known := [p for p in formula.parts if p.name in BOUNDS]):
+        other = tuple(each for each in formula.parts if each not in known)
+        return other[0] if known[0].name == "-inf" else Formula("relu", other)
+    if formula.name == "where" and first.name == "lt" and first.parts == (more[-1], Formula("0")):
+        return more[-1]  # an index counted from the front
+    if formula.name == "mul" and any(each == Formula("sigmoid", (first,)) for each in more):
+        return Formula("silu", (first,))
+    return formula
+
+
+def _is_shifted(formula: Formula) -> bool:
+    """True of what its largest number is taken from."""
+    x, *other = formula.parts or (formula,)
+    return formula.name == "sub" and any("amax" in str(each) for each in other)
+
+
+def _unshifted(formula: Formula) -> Formula:
+    return formula.parts[0] if _is_shifted(formula) else formula

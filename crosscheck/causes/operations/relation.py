@@ -52,7 +52,10 @@ def _in_order(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
             yield f"JAX's is torch's reversed along axis {axis}", np.flip(a, axis)
             for shift in (1, -1):
                 yield f"JAX's is torch's rolled by {shift:+d} along axis {axis}", np.roll(a, shift, axis)
-                yield f"JAX's is torch's moved by {shift:+d} along axis {axis}, with zeros behind", _moved(a, shift, axis)
+                yield (
+                    f"JAX's is torch's moved by {shift:+d} along axis {axis}, with zeros behind",
+                    _moved(a, shift, axis),
+                )
             for parts in range(2, size // 2 + 1):
                 if size % parts == 0:
                     yield (f"JAX's is torch's with axis {axis} read as ({size // parts}, {parts}), not "

@@ -27,7 +27,9 @@ def slices(operations: Sequence[Operation]) -> Iterator[tuple[list[Operation], s
     for pair in itertools.combinations(reads[:MOST], 2):
         if pair[0].place != pair[1].place:
             for both in itertools.product(*(_others(each.args[1], each.args[0]) for each in pair)):
-                said = " and ".join(f"{each.words} {index_in_words(index)}" for each, index in zip(pair, both, strict=True))
+                said = " and ".join(
+                    f"{each.words} {index_in_words(index)}" for each, index in zip(pair, both, strict=True)
+                )
                 yield [*pair], "D99", f"other parts read: {said}", _reads(pair, both)
 
 
