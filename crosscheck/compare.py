@@ -16,6 +16,7 @@ from crosscheck.judging.rows import Row
 from crosscheck.pairing.buffers import differing_buffers
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
+from crosscheck.pairing.options import known_options
 from crosscheck.pairing.preconditions import (
     arguments_of,
     check_dtypes,
@@ -32,6 +33,7 @@ from crosscheck.report import Report
 from shared.errors import IsogradError
 
 
+@known_options()
 def compare(
     torch_module: Any,
     jax_module: Any,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from crosscheck import criterion
-from crosscheck.causes.flips.attempts import Attempt, flips_of
+from crosscheck.causes.flips.attempts import Attempt, Flipped, flips_of
+from crosscheck.causes.flips.elsewhere import Elsewhere
 from crosscheck.causes.flips.mistakes.table import MISTAKE_FLIPS
 from crosscheck.causes.flips.optimizers import OptimizerFlip, optimizer_flips
-from crosscheck.causes.flips.search import Budget, Cause, causes_of
+from crosscheck.causes.flips.search import Budget, Cause, causes_of, telling
 from crosscheck.causes.flips.table import FLIPS
 from crosscheck.causes.operations.beginning import Beginning
 from crosscheck.compare import compare
@@ -21,8 +22,12 @@ from crosscheck.divergences.divergence import KnownDivergence
 from crosscheck.divergences.table import DIVERGENCES
 from crosscheck.judging.decision import AGREES
 from crosscheck.judging.rows import KIND, Row, nonfinite_as_text
+from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
+from crosscheck.pairing.options import known_options
 from crosscheck.pairing.preconditions import sides_of
+from crosscheck.pairing.renaming import Rules
+from crosscheck.pairing.rule_files import as_rules
 from crosscheck.recording import record
 from crosscheck.recording.nesting import is_float, named_arrays
 from crosscheck.recording.recording import SIDES, Recording
@@ -32,6 +37,7 @@ from crosscheck.report import Report
 from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
 
+LONGEST = 240  # letters of two formulas that are a name
 SECONDS = 20.0  # that the search for a cause may take
 LARGEST_ROUNDING = 2.0**-12  # derived: half of float32's digits
 # Rows that lose digits: each framework loses different ones, so the gap can't close, but a flip can match its size.
@@ -113,6 +119,7 @@ class Explanation:
         ]
 
 
+@known_options(compare)
 def explain(
     torch_module: Any,
     jax_module: Any,
@@ -137,11 +144,11 @@ def explain(
     if call is not None:
         return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))
     noted = _unlike_arguments(sides) or _first_step(sides, inputs, report, left, options)
-    found = _searched(sides, report, options.get("layouts") or {}, left)
+    found = _searched(sides, report, as_rules(options.get("rules") or {}), options.get("layouts") or {}, left)
     return replace(found, tried=left.tried or found.tried, noted="; ".join(filter(None, (noted, found.noted))))
 
 
-def _searched(sides: Sequence[Side], report: Report, layouts: Layouts, budget: Budget) -> Explanation:
+def _searched(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts, budget: Budget) -> Explanation:
     """The causes that flips within the budget show; else what only the size of the gap, or its numbers, show."""
     ours = sides[0]
     phase = report.first_divergence.phase if report.first_divergence else ""
@@ -156,14 +163,20 @@ def _searched(sides: Sequence[Side], report: Report, layouts: Layouts, budget: B
     begins = Beginning(*sides, report)
     causes = causes_of(
         (*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, functools.partial(_is_gone, before=report),
-        begins,
+        begins, _elsewhere(sides, report, rules, layouts),
     )  # fmt: skip
     if causes:
-        return _named(report, causes)
+        if not causes[0].formulas and not budget.is_spent:
+            begins(telling(report))
+        words = causes[0].formulas or (begins.formulas or [""])[0]
+        return _named(report, causes, words)
     if phase.endswith("gradient") and (found := _nan_behind(report)):
         return found
-    if report.dtype == "float64" and (report.first_row is None or report.first_row.error > LARGEST_ROUNDING):
-        return Explanation(report, None, noted=begins.words)
+    if report.first_row is None or report.first_row.error > LARGEST_ROUNDING:
+        if begins.formulas is not None:
+            return _of_formulas(report, *begins.formulas)
+        if report.dtype == "float64":
+            return Explanation(report, None, noted=begins.words)
     is_small = report.first_row is not None and report.first_row.error <= FLOAT32_GAP
     if report.offer and not only_jax and is_small:
         words = f"the gap has the size of float32's rounding; {report.offer}"
@@ -174,15 +187,37 @@ def _searched(sides: Sequence[Side], report: Report, layouts: Layouts, budget: B
     return found or Explanation(report, None, noted=begins.words)
 
 
-def _named(report: Report, causes: Sequence[Cause]) -> Explanation:
-    """The causes as one explanation: the first with the others, each with what it leaves."""
+def _elsewhere(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts) -> Callable[[Flipped, Row], bool]:
+    """Whether a flip closes a row's gap on other inputs."""
+    recorded = report.recordings[0] if report.recordings else None
+    if recorded is None or any(side.recorded is not None for side in sides):
+        return lambda flipped, row: True
+    given = recorded.arguments or ((), {})
+    return Elsewhere(Comparison(*sides, given, recorded.options, rules, layouts)).bears_out
+
+
+def _of_formulas(report: Report, words: str, fix: tuple[str, str]) -> Explanation:
+    """D99 by what each side computes of what both have."""
+    left = "all that it is computed from agrees"
+    return Explanation(report, DIVERGENCES["D99"], words, left=left, fix=fix)
+
+
+def _named(report: Report, causes: Sequence[Cause], formulas: str) -> Explanation:
+    """The causes as one explanation: the first with the others, each with what it leaves; a change made for the code
+    is named by what each side computes there, since another change may come to the same."""
     found = [
         Explanation(
             report, DIVERGENCES[cause.flip.divergence], cause.what, left=_left(report, cause), fix=cause.flip.fix
         )
         for cause in causes
     ]
-    return replace(found[0], more=tuple(found[1:]))
+    first, flip = replace(found[0], more=tuple(found[1:])), causes[0].flip
+    if not formulas or formulas == flip.what:
+        return first
+    if not flip.is_placed or len(formulas) > LONGEST:
+        return replace(first, noted=formulas)
+    row = "D99" if flip.divergence == "D85" else flip.divergence
+    return replace(first, divergence=DIVERGENCES[row], flipped=f"{formulas}, as if {flip.what}")
 
 
 def _left(report: Report, cause: Cause) -> str:

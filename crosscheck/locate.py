@@ -14,6 +14,7 @@ from crosscheck.judging.guilty import Guilty, guilty_of
 from crosscheck.judging.isolation import Alone, innermost, isolate
 from crosscheck.judging.rows import Divergence, Row, nonfinite_as_text, share_of_bound
 from crosscheck.pairing.comparison import Comparison
+from crosscheck.pairing.options import known_options
 from crosscheck.pairing.preconditions import sides_of
 from crosscheck.pairing.renaming import Rules
 from crosscheck.recording.tracing import end_of
@@ -90,6 +91,7 @@ class Location:
         )
 
 
+@known_options(compare)
 def locate(torch_module: Any, jax_module: Any, inputs: Any, *, rules: Rules | None = None, **options: Any) -> Location:
     """Compare two modules as `compare` does (same options), then every submodule in isolation.
 

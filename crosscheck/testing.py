@@ -7,11 +7,13 @@ from crosscheck.compare import compare
 from crosscheck.explain import SECONDS, Explanation
 from crosscheck.explain import explain as explained
 from crosscheck.judging.rows import KIND
+from crosscheck.pairing.options import known_options
 from crosscheck.report import Report
 
 SHOWN = 5  # how many other disagreeing tensors to list
 
 
+@known_options(compare)
 def assert_twins_agree(
     torch_module: Any,
     jax_module: Any,

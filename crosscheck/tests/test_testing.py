@@ -94,7 +94,7 @@ HINTS = {  # a pair, its inputs, and words from its hint
     "an unknown mistake": (
         lambda: pair_of(power=jnp.array([1, 1.01, 0.99, 1.02, 1])),
         X,
-        "everything before this tensor agrees: check the code",
+        "JAX gelu(norm(...)) * table",
     ),
     "a gradient stopped": (
         lambda: pair_of(stop=jax.lax.stop_gradient),
@@ -104,7 +104,7 @@ HINTS = {  # a pair, its inputs, and words from its hint
     "other weights": (fresh, X, "load the same weights on both sides"),
     "a weight transposed": (transposed, X, "D01 linear-transpose|one is the transpose of the other"),
     "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN never equals itself"),
-    "NaN on one side": (functions(torch.log, lambda x: jnp.log(jnp.abs(x))), X, "only one side is not finite"),
+    "NaN on one side": (functions(torch.log, lambda x: jnp.log(jnp.abs(x))), X, "JAX abs(input 0)"),
     "shapes": (functions(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True)), X, "the shapes differ"),
     "float32 in between": (
         functions(torch.sin, lambda x: jnp.sin(x.astype("float32")).astype("float64")),
@@ -114,7 +114,7 @@ HINTS = {  # a pair, its inputs, and words from its hint
     "integers cut": (
         functions(lambda i: i % 7, lambda i: (i % 7).astype("int32") + 1),
         np.arange(4),
-        "everything before",
+        "JAX input 0 + 1",
     ),
 }
 

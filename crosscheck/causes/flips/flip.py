@@ -28,7 +28,9 @@ class Flip:
     name if they pass `fits`, and `undo` permutes their gradients back; `inputs` changes one array of the call by name.
     `only` decides from a call's arguments whether to replace its function. `fix` are the changes of the JAX side and of
     torch's with the flip's own values, where those of the catalogue are another case's. `is_placed` means that `what`
-    says where already, and `is_numbered` that replacements take the module's path and the number of the call there.
+    says where already, `is_numbered` that replacements take the module's path and the number of the call there, and
+    `holds_numbers` that they hold numbers of the run that they were made for. `supposes` are primitives of which JAX
+    has one where the gap begins, if this is its cause.
     """
 
     divergence: str
@@ -43,6 +45,8 @@ class Flip:
     fix: tuple[str, str] | None = None
     is_placed: bool = False
     is_numbered: bool = False
+    holds_numbers: bool = False
+    supposes: tuple[str, ...] = ()
 
 
 # path of a module, and the number of a call below it (None: all calls); "@path" counts calls of its own code alone

@@ -18,9 +18,11 @@ import numpy as np
 
 from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
 from crosscheck.causes.flips.flip import Flip
-from crosscheck.causes.flips.narrowing import in_words, narrowed, sites_at
+from crosscheck.causes.flips.narrowing import in_words as place_in_words
+from crosscheck.causes.flips.narrowing import narrowed, sites_at
 from crosscheck.causes.operations.candidates import candidates, exchanged
 from crosscheck.causes.operations.region import Region, sites_in
+from crosscheck.causes.operations.written_out import SAYS, in_words
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
@@ -43,12 +45,14 @@ CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share
 
 
 class Cause(NamedTuple):
-    """A flip that closes a gap, in which places (empty: everywhere), the gap's error, and the report of the rest."""
+    """A flip that closes a gap, in which places (empty: everywhere), the gap's error, the report of the rest, and what
+    each side computes there, if that is known."""
 
     flip: Flip
     places: str
     error: float
     left: Report
+    formulas: str = ""
 
     @property
     def what(self) -> str:
@@ -89,9 +93,10 @@ def causes_of(
     budget: Budget,
     is_gone: Callable[[Report], bool],
     begins: Callable[[Row], Region | None] = lambda row: None,
+    holds: Callable[[Flipped, Row], bool] = lambda flipped, row: True,
 ) -> list[Cause]:
     """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap. `begins`
-    says with which operations a row's gap begins.
+    says with which operations a row's gap begins, and `holds` whether a flip closes a row's gap on other inputs, too.
     """
     found: list[Cause] = []
     applied: tuple[Flipped, ...] = ()
@@ -99,22 +104,33 @@ def causes_of(
     while len(found) < MOST_CAUSES and not is_gone(report) and report.first_row is not None:
         near = _nearest(flips, calls, report)
         everywhere = [replace(each, before=applied) for each in flipped_by(near, side, report, layouts)]
-        region = functools.cache(functools.partial(begins, _telling(report))) if not applied else lambda: None
+        region = functools.cache(functools.partial(begins, telling(report))) if not applied else lambda: None
         closing: list[Flipped] = []
         places = itertools.chain(
             _everywhere(everywhere, budget),
-            _in_region(everywhere, region, _telling(report), budget, closing),
+            _in_region(everywhere, region, telling(report), budget, closing),
             _places(everywhere, report, budget),
         )
-        new = _next(places, report, is_gone, closing)
+        new = _next(places, report, is_gone, closing, functools.partial(_holds, holds, region))
         if new is None:
             break
         cause, flipped = new
-        found.append(cause)
+        found.append(
+            cause._replace(formulas=next((each.flip.what for each in closing if each.flip.what.startswith(SAYS)), ""))
+        )
         applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
         if report.first_row is not None and report.first_row.error <= ROUNDING:
             break
     return found
+
+
+def _holds(
+    holds: Callable[[Flipped, Row], bool], region: Callable[[], Region | None], flipped: Flipped, row: Row
+) -> bool:
+    """False of a flip that does not close the gap on other inputs, or that supposes what JAX makes nowhere there."""
+    supposes = flipped.flip.supposes
+    found = region() if supposes else None
+    return holds(flipped, row) and (found is None or any(each.name in supposes for each in found.theirs))
 
 
 def _nearest(flips: Sequence[Flip], calls: Mapping[Any, set[str]], report: Report) -> list[Flip]:
@@ -137,10 +153,11 @@ def _next(
     report: Report,
     is_gone: Callable[[Report], bool],
     closing: Sequence[Flipped],
+    holds: Callable[[Flipped, Row], bool],
 ) -> tuple[Cause, Flipped] | None:
     """The flip that closes the first gap: everywhere, else in places; exactly, else but for rounding; else one of those
     found `closing` meanwhile. One that leaves something waits a little for one that leaves nothing."""
-    row = _telling(report)
+    row = telling(report)
     nearly: list[tuple[float, Flipped]] = []
     waiting: list[tuple[Cause, Flipped]] = []
     until = math.inf
@@ -150,7 +167,7 @@ def _next(
         with contextlib.suppress(*FAILURES):
             error = _error(at, row)
             if error <= _least(row):
-                cause = _cause(at, flipped, report, row, is_gone)
+                cause = _cause(at, flipped, report, row, is_gone) if holds(at, row) else None
                 if cause is not None and is_gone(cause[0].left):
                     return cause
                 if cause is not None:
@@ -162,12 +179,12 @@ def _next(
         return waiting[0]
     for at in [*(at for _, at in sorted(nearly, key=lambda each: each[0])), *closing]:
         left = at.compared()
-        if not _breaks(left, report, row):
+        if not _breaks(left, report, row) and holds(at, row):
             return Cause(at.flip, _words(at, report), row.error, left), at
     return None
 
 
-def _telling(report: Report) -> Row:
+def telling(report: Report) -> Row:
     """The row that a flip has to close: the first of floats, since ids and masks that differ may be made up for; an
     output where the first was only seen by running a module alone, as of layers that JAX stacks."""
     rows = report.rows
@@ -220,12 +237,15 @@ def _made_for(
 ) -> Iterator[tuple[Flipped, Flipped]]:
     """Flips made for the operations of a region: for those behind the first of torch's tensors that closes the gap if
     it is JAX's, which joins `closing`; for all operations if there is no such tensor."""
-    for operation, (flip, _) in exchanged(region):
+    for operation, theirs, flip in exchanged(region):
         if not budget.take(flip.what):
             return
         flipped = replace(like, flip=flip, calls=Counter())
         with contextlib.suppress(*FAILURES):
             if _error(flipped, row) <= _least(row):
+                said = in_words(region, operation, theirs) if theirs else None
+                if said:
+                    flipped = replace(flipped, flip=replace(flip, what=said[0], fix=said[1]))
                 closing.append(flipped)
                 yield from _tried(region.behind(operation), like, budget)
                 return
@@ -290,4 +310,4 @@ def _breaks(left: Report, before: Report, row: Row) -> bool:
 
 
 def _words(at: Flipped, report: Report) -> str:
-    return ", ".join(in_words(site, report.name) for site in at.where)
+    return ", ".join(place_in_words(site, report.name) for site in at.where)

@@ -1,15 +1,20 @@
 """The operations with which two recorded runs begin to differ."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from crosscheck.causes.operations.in_torch import operations_of_torch
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region, region_of, region_of_gradient
+from crosscheck.causes.operations.written_out import in_words
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
+from shared.arrays import Arrays
 from shared.errors import IsogradError
 
 # of code that no module was ever run by: without what it would find, the search is as it was
@@ -43,6 +48,7 @@ class Beginning:
         if self.found is None and all(each is not None for each in tensors):
             with contextlib.suppress(*FAILURES):
                 mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
+                mine = _with_names(mine, both[0].values.inputs)
                 theirs = operations_of_jax(self.theirs, given, both[1].options)
                 path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
                 if row.kind in GRADIENTS:
@@ -53,13 +59,44 @@ class Beginning:
                     )
         return self.found
 
+    @functools.cached_property
+    def formulas(self) -> tuple[str, tuple[str, str]] | None:
+        """What each side computes of what both have, in words, and how to change either; None if that isn't short."""
+        if self.found is None or self.found.slopes:
+            return None
+        with contextlib.suppress(*FAILURES):
+            return in_words(self.found, self.found.target, self.found.theirs[-1])
+        return None
+
     @property
     def words(self) -> str:
         """With which operation the gap begins on each side; empty if that isn't known."""
         if self.found is None or self.found.slopes:
             return ""
+        if self.formulas is not None:
+            return self.formulas[0]
         ours, theirs = (_first(each) for each in (self.found.ours, self.found.theirs))
         return f"begins with torch's {ours}, where JAX has {theirs}" if ours and theirs else ""
+
+
+def _with_names(operations: Sequence[Operation], inputs: Arrays) -> list[Operation]:
+    """The operations with the names of inputs where the code has no variable for them."""
+    return [
+        replace(
+            each,
+            variable=next(
+                (
+                    f"input {name}" if name.isdigit() else name
+                    for name, array in inputs.items()
+                    if np.array_equal(array, each.result)
+                ),
+                "",
+            ),
+        )
+        if not (each.inputs or each.line or each.variable)
+        else each
+        for each in operations
+    ]
 
 
 def _first(operations: Sequence[Operation]) -> str:

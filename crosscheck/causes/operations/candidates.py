@@ -4,6 +4,7 @@ They are made of what stands in the region of both sides, not of mistakes that a
 makes that call, as in all steps of a loop, and then in one call alone.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,7 +13,15 @@ from crosscheck.causes.flips.flip import Flip, Site
 from crosscheck.causes.operations.changes.attention import attention
 from crosscheck.causes.operations.changes.exchanges import chains, exchanges, omissions
 from crosscheck.causes.operations.changes.gradients import gradients, scaled
-from crosscheck.causes.operations.changes.insertions import complements, entering, insertions, leaving
+from crosscheck.causes.operations.changes.insertions import (
+    complements,
+    entering,
+    insertions,
+    insertions_of_two,
+    leaving,
+    of_one,
+    of_two,
+)
 from crosscheck.causes.operations.changes.modules import other_inputs, other_modules
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
@@ -30,7 +39,7 @@ from crosscheck.causes.operations.region import Region
 
 Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change in words, replacement(function, ...)
 CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
-    omissions, numbers, norms, attention, exchanges, orders, insertions, places,
+    omissions, numbers, norms, attention, exchanges, orders, insertions, insertions_of_two, places,
 )  # fmt: skip
 OF_SHARED = (complements, orders, places)  # what both sides have may be used otherwise
 
@@ -64,11 +73,10 @@ def candidates(region: Region) -> Iterator[Candidate]:
         )
     for calls, row, what, replacement in exchanged_settings(region):
         yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
-    for row, what, layers in entering(region):
-        yield Candidate(_flip(row, what, layers=layers))
-    if not region.tap.rpartition(" in[")[0]:
-        for row, what, layers in leaving(region, region.path):
-            yield Candidate(_flip(row, what, layers=layers))
+    around = (entering,) if region.tap.rpartition(" in[")[0] else (entering, leaving)
+    for ends, made in itertools.product((of_one, of_two), around):
+        for row, what, layers in made(region, ends):
+            yield Candidate(_flip(row, what, layers=layers, holds_numbers=ends is of_two))
     for row, what, how in parameters(region):
         yield Candidate(_flip(row, what, **how))
     shared = replace(region, ours=region.shared)
@@ -76,14 +84,17 @@ def candidates(region: Region) -> Iterator[Candidate]:
         for operation in _first(operations):
             sites = [*_alone(operation, region)]
             for row, what, replacement in changes(operation, region):
-                flip = _flip(row, what, {operation.function: replacement}, only=_at(operation))
+                holds = changes is insertions_of_two
+                flip = _flip(row, what, {operation.function: replacement}, only=_at(operation), holds_numbers=holds)
                 yield Candidate(flip)
                 yield from (Candidate(flip, site) for site in sites)
-                if alike := _alike(operation, operations):
+                if changes is not orders and (alike := _alike(operation, operations)):
                     everywhere = f"{what}, and so the {len(alike) - 1} other calls of it there"
-                    yield Candidate(_flip(row, everywhere, {operation.function: replacement}, only=_at(*alike)))
+                    every = replace(flip, what=everywhere, only=_at(*alike))
+                    yield Candidate(replace(every, fix=_fix(everywhere)))
     for calls, row, what, replacement in exchanged_operands(region):
-        yield Candidate(_flip(row, what, {calls[0].function: replacement}, is_numbered=True))
+        functions = {calls[0].function: replacement}
+        yield Candidate(_flip(row, what, functions, is_numbered=True, holds_numbers=True))
 
 
 def _of_gradients(region: Region) -> Iterator[Candidate]:
@@ -95,16 +106,18 @@ def _of_gradients(region: Region) -> Iterator[Candidate]:
         )
 
 
-def exchanged(region: Region) -> Iterator[tuple[Operation, Candidate]]:
-    """JAX's tensors in place of those of a region's operations, the first operation first; none for gradients."""
+def exchanged(region: Region) -> Iterator[tuple[Operation, Operation | None, Flip]]:
+    """JAX's tensors in place of those of a region's operations, the first operation first, with the operations of both
+    sides that make them, where JAX's is known; none for gradients."""
     if region.slopes:
         return
     for operation, row, what, layers in buffers(region):
-        yield operation, Candidate(_flip(row, what, layers=layers, is_numbered=True))
+        yield operation, None, _flip(row, what, layers=layers, is_numbered=True, holds_numbers=True)
     for operation in _first(region):
-        for row, what, replacement in tensors(operation, region):
+        for (ours, theirs), row, what, replacement in tensors(operation, region):
             functions = {operation.function: replacement}
-            yield operation, Candidate(_flip(row, what, functions, only=_at(operation), is_numbered=True))
+            flip = _flip(row, what, functions, only=_at(operation), is_numbered=True, holds_numbers=True)
+            yield ours, theirs, flip
 
 
 def _first(region: Region) -> list[Operation]:
@@ -123,7 +136,11 @@ def _alike(operation: Operation, region: Region) -> list[Operation]:
 
 
 def _flip(row: str, what: str, functions: Any = None, **how: Any) -> Flip:
-    return Flip(row, what, functions or {}, fix=("make it as torch does there", f"have {what}"), is_placed=True, **how)
+    return Flip(row, what, functions or {}, fix=_fix(what), is_placed=True, **how)
+
+
+def _fix(what: str) -> tuple[str, str]:
+    return "make it as torch does there", f"have {what}"
 
 
 def _at(*operations: Operation) -> Callable[..., bool]:

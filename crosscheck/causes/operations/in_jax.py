@@ -2,7 +2,7 @@
 Sibling: in_torch.py."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from crosscheck.causes.operations.operation import LARGEST, Operation, line_of
+from crosscheck.causes.operations.operation import LARGEST, Given, Operation, line_of
 from crosscheck.recording import record
 from crosscheck.recording.arguments import Arguments
 from crosscheck.recording.jax_modules import as_function
@@ -64,11 +64,12 @@ class _Program:
 
     def __init__(self) -> None:
         self.equations: list[tuple[Any, list[Any], list[int]]] = []
-        self.names: list[tuple[str, tuple[int, ...], tuple[float, ...], str]] = []
+        self.names: list[tuple[str, tuple[int, ...], tuple[float, ...], str, tuple[Any, ...], dict[str, Any]]] = []
+        self.called: dict[int, tuple[Any, ...]] = {}
         self.start = 0
 
     def given(self, name: str, array: Any) -> int:
-        self.names.append((name, (), (), ""))
+        self.names.append((name, (), (), "", (), {}))
         self.start = len(self.names)
         return len(self.names) - 1
 
@@ -86,7 +87,11 @@ class _Program:
             if inner is not None and equation.primitive.name not in LOOPS and _fits(inner, inputs):
                 body = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
                 constants = [_Constant(each) for each in inner.consts] if isinstance(inner, ClosedJaxpr) else []
-                places |= zip(equation.outvars, self.enter(body, inputs, constants), strict=True)
+                found = self.enter(body, inputs, constants)
+                name = equation.params.get("name", "").strip("_")
+                if name and len(found) == 1 and isinstance(found[0], int) and _is_of_a_library(body):
+                    self.called[found[0]] = (name, *_operands(inputs))
+                places |= zip(equation.outvars, found, strict=True)
                 continue
             places |= zip(equation.outvars, self._made(equation, inputs), strict=True)
         return [read(each) for each in program.outvars]
@@ -102,6 +107,8 @@ class _Program:
             before,
             tuple(float(np.real(each)) for each in [*numbers, *own] if not np.imag(each)),
             _line(equation),
+            _operands(inputs),
+            equation.params,
         )
         self.names += [facts] * len(places)
         self.equations.append((equation, inputs, places))
@@ -125,10 +132,41 @@ class _Program:
         )
         place_of = {place: number for number, place in enumerate(kept)}
         return [
-            Operation(name, tuple(place_of[each] for each in inputs if each in place_of), np.asarray(array), *rest)
+            Operation(
+                name,
+                tuple(place_of[each] for each in inputs if each in place_of),
+                np.asarray(array),
+                numbers,
+                line,
+                args=tuple(_moved(each, place_of) for each in operands),
+                kwargs=settings,
+                called=tuple(_moved(each, place_of) for each in self.called.get(place, ())),
+            )
             for place, array in zip(kept, arrays, strict=True)
-            for name, inputs, *rest in [self.names[place]]
-        ]  # fmt: skip
+            for name, inputs, numbers, line, operands, settings in [self.names[place]]
+        ]
+
+
+def _operands(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(Given(each) if isinstance(each, int) else _literal(each.val) for each in inputs)
+
+
+def _is_of_a_library(program: Jaxpr) -> bool:
+    """True of a function that a framework defines, not the user."""
+    where = str(program.debug_info.func_src_info)
+    return any(each in where for each in FRAMEWORKS) and TESTS not in where
+
+
+def _literal(value: Any) -> Any:
+    """Python's number of a literal without axes; any other as it is."""
+    return np.asarray(value).item() if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiub" else value
+
+
+def _moved(operand: Any, place_of: Mapping[int, int]) -> Any:
+    """An operand by the place that it has among the results that are kept; None of one that is not."""
+    if not isinstance(operand, Given):
+        return operand
+    return Given(place_of[operand.place]) if operand.place in place_of else None
 
 
 def _fits(inner: Any, inputs: Sequence[Any]) -> bool:

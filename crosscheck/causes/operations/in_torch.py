@@ -39,7 +39,7 @@ def operations_of_torch(side: Side, arguments: Arguments, options: Options) -> l
     quick = replace(options, gradients=False, updates=0, noise_runs=0)
     with recorder:
         record.run(replace(side, module=module, own={}), arguments, quick)
-    return recorder.operations
+    return [replace(each, variable=recorder.variables.get(n, "")) for n, each in enumerate(recorder.operations)]
 
 
 class _Recorder(Replaced):
@@ -51,6 +51,7 @@ class _Recorder(Replaced):
         self.numbers: Counter[Any] = Counter()
         self.made: dict[int, int] = {}
         self.names: dict[bytes, str] = {}  # of parameters, by their numbers: a run may copy them
+        self.variables: dict[int, str] = {}  # that hold what an operation makes
         self.kept: list[Any] = []  # an id is a tensor's own only as long as the tensor is
 
     def _enter(self, path: str) -> None:
@@ -72,6 +73,7 @@ class _Recorder(Replaced):
         if func is torch.nn.functional.multi_head_attention_forward:
             return super().__torch_function__(func, types, args, kwargs)
         inputs, frame = self._inputs((args, kwargs)), standing()
+        self._call_by_variables(frame)
         line = line_of(frame.f_code.co_filename, frame.f_lineno) if frame else ""
         result = func(*args, **kwargs)
         path = self.open[-1] if self.open else ""
@@ -94,6 +96,12 @@ class _Recorder(Replaced):
                 kind, array = "parameter" if each.requires_grad else "table", _array(each)
                 self._keep(each, Operation(kind, (), array, line=self.names.get(_numbers_of(array), "")))
         return tuple(self.made[id(each)] for each in _tensors(given) if id(each) in self.made)
+
+    def _call_by_variables(self, frame: Any) -> None:
+        """Know tensors by the variables of the code that holds them."""
+        for name, value in frame.f_locals.items() if frame else ():
+            if isinstance(value, Tensor) and id(value) in self.made:
+                self.variables.setdefault(self.made[id(value)], name)
 
     def _keep(self, tensor: Tensor, operation: Operation) -> None:
         self.made[id(tensor)] = len(self.operations)

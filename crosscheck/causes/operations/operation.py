@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,19 @@ from crosscheck.causes.flips.flip import Site
 LARGEST = 2**18  # numbers of a result that is kept: a pairing of larger ones takes too long
 
 
+class Given(NamedTuple):
+    """An operand of JAX's: the place of the operation that makes it."""
+
+    place: int
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operation, with the places of the operations that make its inputs, and the numbers that stand in its call.
 
     A parameter, an input or a table is an operation without inputs. `call` is torch's function with its arguments, at
-    `site`, and `place` is that of the call in the code, which a loop or another layer may run again.
+    `site`, and `place` is that of the call in the code, which a loop or another layer may run again. `variable` is what
+    the code calls the result, and `called` the library's function that returns it, with its operands.
     """
 
     name: str
@@ -31,6 +38,8 @@ class Operation:
     kwargs: dict[str, Any] = field(default_factory=dict)
     site: Site = ("", None)
     place: Any = None
+    variable: str = ""
+    called: tuple[Any, ...] = ()
 
     @property
     def words(self) -> str:

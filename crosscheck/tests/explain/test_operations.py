@@ -150,7 +150,7 @@ MISTAKES = {
         lambda: (torch_returns, Part(returns, shift=1)), lambda: (torch_returns, returns), ADVANTAGES,
         "reads the step +1"),
     "a table": (lambda: (torch_window, Part(window, period=5)), lambda: (torch_window, window), X,
-                "in place of hann_window"),
+                "torch computes hann_window(6)"),
     "a power": (lambda: (torch_window, Part(window, power=3.0)), lambda: (torch_window, window), X, "with 3, not 2"),
     "another function": (
         lambda: (torch_gathered, Part(gathered, how=jnp.cumprod)), lambda: (torch_gathered, gathered), X,

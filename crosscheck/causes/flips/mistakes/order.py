@@ -140,9 +140,11 @@ RECURRENT = tuple(
     getattr(torch, name) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") if hasattr(torch, name)
 )  # what nn.LSTM and its relatives call
 CHUNKS = (torch.chunk, Tensor.chunk, torch.split, Tensor.split, torch.unbind, Tensor.unbind, torch.tensor_split)
+JOINING = ("concatenate", "scatter", "dynamic_update_slice")
 ORDER_FLIPS = (
     Flip("D85", "the parts of a concatenation in the reverse order",
-         dict.fromkeys((torch.cat, torch.concat, torch.concatenate, torch.stack), _reversed), only=_several),
+         dict.fromkeys((torch.cat, torch.concat, torch.concatenate, torch.stack), _reversed), only=_several,
+         supposes=JOINING),
     Flip("D85", "the parts of a split exchanged", dict.fromkeys(CHUNKS, _reversed_result)),
     *(Flip("D85", f"the parts of a split in the order {order}", dict.fromkeys(CHUNKS, _permuted(order)))
       for order in ((1, 0, 2), (0, 2, 1), (1, 2, 0), (2, 0, 1), (1, 0))),

@@ -14,11 +14,22 @@ from crosscheck.causes.operations.region import Region
 
 MOST = 16  # tensors and numbers that are tried as operands
 Change = Callable[[Tensor], Tensor]
+Changes = Callable[[Operation, Region], Iterator[tuple[str, str, Change]]]
 
 
 def insertions(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
     """The operation with one more on its result, then on each of its operands."""
-    changes = list(_changes(operation, region))
+    yield from _inserted(operation, list(of_one(operation, region)))
+
+
+def insertions_of_two(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """The operation with one more on its result, or on an operand, that takes a tensor which both sides have."""
+    yield from _inserted(operation, list(of_two(operation, region)))
+
+
+def _inserted(
+    operation: Operation, changes: list[tuple[str, str, Change]]
+) -> Iterator[tuple[str, str, Callable[..., Any]]]:
     if operation.result.dtype.kind in "fc":
         for row, what, change in changes:
             yield row, f"the result of {operation.words} {what}", _after(change)
@@ -28,7 +39,8 @@ def insertions(operation: Operation, region: Region) -> Iterator[tuple[str, str,
                 yield row, f"operand {number + 1} of {operation.words} {what}", _before(number, change)
 
 
-def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, Change]]:
+def of_one(operation: Operation, region: Region) -> Iterator[tuple[str, str, Change]]:
+    """Changes of a tensor by functions, numbers and sizes."""
     for name in dict.fromkeys(each.name for each in region.theirs if each.name in ONE):
         yield "D99", f"through {name}", ONE[name]
     if any(each.name in ("exp", "reduce_max") for each in region.theirs):
@@ -59,6 +71,10 @@ def _changes(operation: Operation, region: Region) -> Iterator[tuple[str, str, C
     yield "D99", "divided by its sum over the last axis", lambda x: x / x.sum(-1, keepdim=True)
     yield "D99", "divided by its norm over the last axis", lambda x: x / x.norm(dim=-1, keepdim=True)
     yield "D99", "squared", torch.square
+
+
+def of_two(operation: Operation, region: Region) -> Iterator[tuple[str, str, Change]]:
+    """Changes of a tensor by the numbers of another that both sides have."""
     for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
         tensor = torch.tensor(each.result)
         yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
@@ -92,19 +108,19 @@ def _parts(number: float) -> Iterator[tuple[str, str, Change]]:
     yield "D99", f"with its real part times {number:.9g}", lambda x: torch.complex(x.real * number, x.imag)
 
 
-def entering(region: Region) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
+def entering(region: Region, changes: Changes) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
     """What enters the module at the region's tap, with one operation more on it."""
     call, _, place = region.tap.rpartition(" in[")
     if not call or "#" in call:
         return
-    for row, what, change in _changes(region.target, region):
+    for row, what, change in changes(region.target, region):
         yield row, f"what enters {call} {what}", _hooked(call, int(place[:-1]), change)
 
 
-def leaving(region: Region, path: str) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
+def leaving(region: Region, changes: Changes) -> Iterator[tuple[str, str, Callable[[nn.Module], bool]]]:
     """What a module returns, if that is one tensor, with one operation more on it."""
-    for row, what, change in _changes(region.target, region):
-        yield row, f"what {path or 'the module'} returns {what}", _returned(path, change)
+    for row, what, change in changes(region.target, region):
+        yield row, f"what {region.path or 'the module'} returns {what}", _returned(region.path, change)
 
 
 def _returned(path: str, change: Change) -> Callable[[nn.Module], bool]:

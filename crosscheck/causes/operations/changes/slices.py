@@ -21,13 +21,15 @@ def slices(operations: Sequence[Operation]) -> Iterator[tuple[list[Operation], s
             yield (
                 [each],
                 "D99",
-                f"{each.words} reads {_words(index)}, not {_words(each.args[1])}",
+                f"{each.words} reads {index_in_words(index)}, not {index_in_words(each.args[1])}",
                 _reads([each], [index]),
             )
     for pair in itertools.combinations(reads[:MOST], 2):
         if pair[0].place != pair[1].place:
             for both in itertools.product(*(_others(each.args[1], each.args[0]) for each in pair)):
-                said = " and ".join(f"{each.words} {_words(index)}" for each, index in zip(pair, both, strict=True))
+                said = " and ".join(
+                    f"{each.words} {index_in_words(index)}" for each, index in zip(pair, both, strict=True)
+                )
                 yield [*pair], "D99", f"other parts read: {said}", _reads(pair, both)
 
 
@@ -76,7 +78,8 @@ def _is(index: Index, other: Index) -> bool:
     return repr(index) == repr(other)
 
 
-def _words(index: Index) -> str:
+def index_in_words(index: Index) -> str:
+    """An index as it is written."""
     parts = index if isinstance(index, tuple) else (index,)
     return f"[{', '.join(map(_part, parts))}]"
 

@@ -1,0 +1,64 @@
+"""Other inputs, on which a flip that closes a gap has to close it as well: numbers that agree by chance do not."""
+
+import contextlib
+import functools
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crosscheck import criterion
+from crosscheck.causes.flips.attempts import Flipped
+from crosscheck.judging.rows import KIND, Row
+from crosscheck.pairing.comparison import Comparison
+from crosscheck.recording.nesting import is_float, map_arguments
+from crosscheck.recording.recording import Recording
+from shared.errors import IsogradError
+
+FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError)
+SHARE = 0.1  # by which numbers are changed: none changes its sign
+NOISE = 8.0  # honest rounding errors differ by small factors
+CLOSED = 2.0**-12  # derived: half of float32's digits; what is left is another cause's, or rounding
+
+
+@dataclass
+class Elsewhere:
+    """Both sides on inputs whose floats are others, run when first asked."""
+
+    comparison: Comparison
+
+    def bears_out(self, flipped: Flipped, row: Row) -> bool:
+        """False if a flip leaves a row's gap on other inputs; True also where that can't be told, as of gradients, of
+        inputs without floats, or of a flip that holds numbers of the first ones."""
+        if flipped.flip.holds_numbers or row.kind not in ("intermediate", "output") or self.recordings is None:
+            return True
+        ours, theirs = self.recordings
+        field = KIND[row.kind].attribute
+        old, other = (getattr(side.values, field).get(row.tensor) for side in (ours, theirs))
+        if old is None or other is None or old.shape != other.shape:
+            return True
+        gap = criterion.difference(old, other) / (criterion.norm(other) or 1.0)
+        if not np.isfinite(gap) or gap <= CLOSED * min(row.error, 1.0):
+            return True
+        moved = replace(flipped, ours=ours, theirs=theirs, arguments=flipped.side.with_own(ours.arguments or ((), {})))
+        with contextlib.suppress(*FAILURES):
+            return moved.error_of(row) <= max(CLOSED * row.error, NOISE * row.bound)
+        return True
+
+    @functools.cached_property
+    def recordings(self) -> tuple[Recording, Recording] | None:
+        """Both sides' recordings, forward alone; None if no input is changed, or if a side refuses the others."""
+        changed: list[bool] = []
+
+        def other(name: str, array: np.ndarray) -> np.ndarray:
+            if not is_float(array.dtype) or np.isin(array, (0, 1)).all():
+                return array
+            changed.append(True)
+            drawn = np.random.default_rng(zlib.crc32(name.encode())).uniform(-SHARE, SHARE, array.shape)
+            return (array * (1 + drawn)).astype(array.dtype)
+
+        arguments = map_arguments(other, *self.comparison.arguments)
+        options = replace(self.comparison.options, gradients=False, updates=0, noise_runs=0)
+        with contextlib.suppress(*FAILURES):
+            return replace(self.comparison, arguments=arguments, options=options).recordings() if changed else None
+        return None
