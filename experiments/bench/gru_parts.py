@@ -54,7 +54,7 @@ def _kernels(layer: Layer, changes: Sequence[tuple[str, str]], options: Options)
 
     from torch_impl.layers import persistent_gru  # noqa: F401, which names the operations
 
-    batch_size, steps, size, directions = layer
+    batch_size, steps, size, directions, _ = layer
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, device=options.device, dtype=getattr(torch, options.dtype))

@@ -191,18 +191,20 @@ def test_freed_memory_is(code):
     assert ended.returncode == 0, ended.stderr
 
 
-def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch):
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch, layers):
     monkeypatch.setattr(gru, "BLOCK_SECONDS", 0.0)
-    monkeypatch.setitem(gru.LAYERS, "cpu", (LAYER,))
+    monkeypatch.setitem(gru.LAYERS, "cpu", (LAYER._replace(layers=layers),))
     with jax.enable_x64(False):  # whatever a test before has left
         rows = {(row["case"], row["side"]): row for row in gru.bench_gru(SMALL)}
-    sides = ["isograd in torch", "nn.GRU", "isograd in JAX", "nnx.RNN"]
-    cases = [f"B2 T3 H4, both ways, float32, {way}" for way in gru.WAYS.values()]
+    sides = ["isograd in torch", "nn.GRU", "isograd in JAX", *["nnx.RNN"] * (layers == 1)]
+    case = "B2 T3 H4, both ways" if layers == 1 else "B2 T3 H4, both ways, 2 layers"
+    cases = [f"{case}, float32, {way}" for way in gru.WAYS.values()]
     assert list(rows) == [(case, side) for case in cases for side in sides]
     for (case, side), row in rows.items():
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
-        assert all(row[name] < roundings_of_a_recurrent_layer(LAYER.steps) for name in compared)
+        assert all(row[name] < roundings_of_a_recurrent_layer(layers * LAYER.steps) for name in compared)
 
 
 def test_parts_of_the_kernels_of_clusters_that_can_be_left_out_occur_once():
