@@ -1,6 +1,5 @@
 """The kernels of clusters on a CPU, in an emulation that a C++ compiler makes of their source."""
 
-import math
 import re
 
 import jax
@@ -76,14 +75,19 @@ def test_the_faults_of_clusters_are_those_of_the_docs():
 @pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
 def test_rows_take_turns_only_where_not_all_clusters_run_at_once(clusters):
     size, one_turn = clusters.hidden_size, clusters.cuts[0]
-    cuts = [plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1200, 16)]
-    turns = [cut.rows // one_turn.rows if cut.is_cluster else 0 for cut in cuts]
-    at_once = 15 * clusters.resident
-    assert turns[:at_once] == [1] * at_once
-    assert turns[at_once:] == sorted(turns[at_once:])
-    assert turns[at_once] == (2 if math.isinf(clusters.most) else 0)  # Triton's
+    cuts = {batch: plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1200, 16)}
+    assert [batch for batch, cut in cuts.items() if not cut.is_cluster] == [n for n in cuts if n in clusters.slower]
+    turns = [cut.rows // one_turn.rows for cut in cuts.values() if cut.is_cluster]
+    assert turns == sorted(turns)
+    assert turns.count(1) == 15 * clusters.resident
     assert not plan_for("forward", 1, 9, 1, size, 4, 132, True).cut.is_cluster
     assert not plan_for("forward", 1, 9, 1, size, 2, 132, False).cut.is_cluster
+
+
+@pytest.mark.parametrize(("rows", "size"), [(240, 512), (241, 512), (257, 512), (480, 256), (481, 256)])
+def test_both_passes_run_as_the_same_kernels(rows, size):
+    kinds = {plan_for(way, rows, 9, 1, size, 2, 132, True).cut.is_cluster for way in WAYS}
+    assert len(kinds) == 1  # what the forward pass keeps lies in another order
 
 
 def test_shared_memory_fits_as_often_as_blocks_run_at_a_time():
