@@ -134,8 +134,9 @@ def plan_for(
     `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
     for clusters in CLUSTERS:
-        is_faster = hidden_size == clusters.hidden_size and directions * batch_size not in clusters.slower
-        if has_clusters and itemsize == 2 and is_faster:
+        rows, slower = directions * batch_size, clusters.slower
+        is_slower = slower.start <= rows < slower.stop  # a symbolic size would be compared with every number in a range
+        if has_clusters and itemsize == 2 and hidden_size == clusters.hidden_size and not is_slower:
             plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in clusters.cuts]
             at_once = clusters.resident * clusters_at_once(plans[0].slices, processors)
             return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
