@@ -90,7 +90,8 @@ def test_triton_takes_powers_of_two_and_products_of_16(cut):
 @pytest.mark.parametrize("processors", [132, 16])
 def test_a_cluster_is_eight_blocks_of_256_threads_that_swap_nothing_in_memory(clusters, processors):
     """As the kernels' source says it; a GPU holds a cluster in eight multiprocessors, less one."""
-    plans = [plan_for("forward", rows, 9, 2, clusters.hidden_size, 2, processors, True) for rows in range(1, 800, 16)]
+    batches = [batch for batch in range(1, 800, 16) if 2 * batch not in clusters.slower]
+    plans = [plan_for("forward", batch, 9, 2, clusters.hidden_size, 2, processors, True) for batch in batches]
     for plan in plans:
         assert (plan.batch_size, plan.steps, plan.directions, plan.slices) == (plan.numbers[0], 9, 2, 8)
         assert (plan.hidden_size, plan.width) == (clusters.hidden_size,) * 2
