@@ -157,6 +157,14 @@ def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype):
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]
 
 
+def test_the_times_of_compiling_are_those_of_their_benchmark():
+    for path in (RESULTS / "bench").glob("*-compiling/bench.json"):
+        rows = json.loads(path.read_text())["benchmarks"]["compiling"]
+        seconds = {(row["case"], row["side"]): f"{row['compile_seconds']:.1f}" for row in rows}
+        for case in dict.fromkeys(row["case"] for row in rows if row["side"] == "warm"):
+            assert f"| {case} | {seconds[case, 'cold']} | {seconds[case, 'warm']} |" in PAGES["docs/gpu.md"]
+
+
 SIDES = ("transformers", "torch", "jax")
 
 
