@@ -68,7 +68,8 @@ def _whole_catalogue(device: str) -> list[str]:
 
 
 def fitted(name: str, options: Options) -> Experiment:
-    """The experiment with every size filled in; a translator without a ladder has that of the built-in words.
+    """The experiment with every size filled in: 128 tokens where its data have a vocabulary, and the lengths of the
+    built-in words for a translator that has none of its own.
 
     Raises IsogradError for one that starts from a checkpoint.
     """

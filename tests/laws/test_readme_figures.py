@@ -110,8 +110,9 @@ def test_the_differences_of_a_gpt_in_lockstep_are_those_of_its_certificate(path)
     assert found["certified"]
     groups = ("loss", "gradients", "exp_avg", "exp_avg_sq", "weights", "average")
     figures = " | ".join(f"{found['largest'][group]['difference']:.1e}" for group in groups)
-    assert f"| GPT, {found['dtype']}, {found['steps']:,} steps, CPU | {figures} |" in TEXT
-    assert (found["experiment"]["name"], found["device"]) == ("lockstep-gpt", "cpu")
+    device = {"cpu": "CPU", "cuda": "one H200"}[found["device"]]
+    assert f"| GPT, {found['dtype']}, {found['steps']:,} steps, {device} | {figures} |" in TEXT
+    assert found["experiment"]["name"] == "lockstep-gpt"
 
 
 def benchmarks(name):
@@ -155,6 +156,14 @@ def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype):
         torch, jax = (one(steps, case=f"{name}, {dtype}", side=side) for side in ("torch", "jax"))
         speeds = [f"{row['examples_per_second']:,.0f}" for row in (torch, jax)]
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]
+
+
+def test_the_times_of_compiling_are_those_of_their_benchmark():
+    for path in (RESULTS / "bench").glob("*-compiling/bench.json"):
+        rows = json.loads(path.read_text())["benchmarks"]["compiling"]
+        seconds = {(row["case"], row["side"]): f"{row['compile_seconds']:.1f}" for row in rows}
+        for case in dict.fromkeys(row["case"] for row in rows if row["side"] == "warm"):
+            assert f"| {case} | {seconds[case, 'cold']} | {seconds[case, 'warm']} |" in PAGES["docs/gpu.md"]
 
 
 SIDES = ("transformers", "torch", "jax")
