@@ -246,6 +246,10 @@ def test_the_optimisers_and_the_frozen_encoder_are_those_of_their_tables():
     for name, expected in (("sst2-frozen", (speed, memory)), ("sst2", (whole_speed, whole_memory))):
         (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} |")]
         assert (cells[-3], cells[-1].removesuffix(" |")) == expected
+    found = re.search(r"it is ([\d,]+) and ([\d,]+) MiB against ([\d,]+) and ([\d,]+) MiB", page).groups()
+    for name, expected in (("sst2-frozen", found[:2]), ("sst2", found[2:])):
+        (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} in PyTorch |")]
+        assert (cells[-3], cells[-1].removesuffix(" |")) == expected
 
 
 def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_evaluations():
