@@ -1,6 +1,7 @@
 """Several runs are evaluated as one classifier by the mean of their logits, whatever framework each is of."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from experiments.training.run_config import read_config
 from shared.run_folder import best_checkpoint, load_weights
 
 SPLITS = ("train", "validation")
-BUCKETED = ("reviews-1-small", "--bucketing")  # batches of up to four lengths: their order is not that of the data
+# Batches of up to four lengths: their order is not that of the data.
+BUCKETED = ("reviews-1-small", "--bucketing", "--data", "mine")
 SECOND = ("--seed", "1", "--batch-size", "32")
 
 
@@ -23,6 +25,7 @@ SECOND = ("--seed", "1", "--batch-size", "32")
 def here(monkeypatch, tmp_path):
     monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    write_reviews(tmp_path / "mine", ["good", "bad", "food", "soup", "room", "view"])
 
 
 @pytest.fixture
@@ -34,10 +37,14 @@ def train(run, experiment, *options):
     assert cli.main(["train", experiment, "--out", run, "--steps", "9", "--quiet", *options]) == 0
 
 
-def two_labels(folder):
+def write_reviews(folder, words):
+    """Reviews of 1 to 12 words, whose labels depend on some of them."""
     folder.mkdir()
+    draw = random.Random(0)
     for name in ("train", "test"):
-        (folder / f"{name}.csv").write_text('"1","the food was awful"\n"2","the food was great"\n' * 8, "utf-8")
+        texts = [draw.choices(words, k=draw.randint(1, 12)) for _ in range(60)]
+        rows = [f'"{1 + (words[0] in text)}","{" ".join(text)}"\n' for text in texts]
+        (folder / f"{name}.csv").write_text("".join(rows), "utf-8")
 
 
 def evaluated(capsys, *arguments):
@@ -100,7 +107,7 @@ RUNS = {
     "the same twice": (("a", "./a"), "expected different runs, got a more than once"),
     "no run": (("a", "nowhere"), "expected a run folder with config.json, got nowhere"),
     "another validation": (("a", "fold"), "expected runs with the same validation examples, got "),
-    "other labels": (("a", "reviews"), "expected runs with the same labels, got "),
+    "other labels": (("a", "signs"), "expected runs with the same labels, got "),
     "another task": (("a", "words"), "words was trained for language_modelling: evaluate it alone"),
     "an unknown split": (("a", "b", "--split", "held"), "unknown split 'held'"),
 }
@@ -108,12 +115,11 @@ RUNS = {
 
 @pytest.mark.parametrize(("runs", "sentence"), RUNS.values(), ids=RUNS)
 def test_runs_that_are_no_ensemble_are_refused(numpy_backend, runs, sentence, capsys, tmp_path):
-    two_labels(tmp_path / "two")
     trained = {
         "a": BUCKETED,
         "b": (*BUCKETED, *SECOND),
         "fold": (*BUCKETED, "--fold", "1", "3"),
-        "reviews": (*BUCKETED, "--data", "two", "--batch-size", "8"),
+        "signs": ("reviews-1-small",),
         "words": BUCKETED,
     }
     for run in [run for run in trained if run in runs]:

@@ -201,6 +201,13 @@ def test_layers_keep_the_numbers_that_their_names_have_and_every_list_its_length
     assert (found.keys(), lost) == ({re.sub(r"\.(\d+)\.", r"_\1/", name) for name in names}, set())
 
 
+def test_a_stack_lacks_no_layer(tmp_path):
+    rules = written(tmp_path / "r.toml", rows_of({"w": "layers.{}.w"}, stacked="true"))
+    save_file(drawn(**{"layers.0.w": (2,), "layers.2.w": (2,)}), tmp_path / "a.safetensors")
+    with pytest.raises(IsogradError, match=r"missing layers.1.w"):
+        port_by_rules(tmp_path / "a.safetensors", tmp_path / "b.safetensors", rules)
+
+
 def test_tied_arrays_are_ported_once_and_come_back_under_all_of_their_names(tmp_path, capsys):
     table = written(tmp_path / "r.toml", "tied = [['embed', 'encoder.embed', 'head']]\n" + rows_of({"embed": "e"}))
     (embed,) = drawn(embed=(5, 2)).values()

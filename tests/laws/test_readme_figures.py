@@ -255,6 +255,10 @@ def test_the_optimisers_and_the_frozen_encoder_are_those_of_their_tables():
     for name, expected in (("sst2-frozen", (speed, memory)), ("sst2", (whole_speed, whole_memory))):
         (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} |")]
         assert (cells[-3], cells[-1].removesuffix(" |")) == expected
+    found = re.search(r"it is ([\d,]+) and ([\d,]+) MiB against ([\d,]+) and ([\d,]+) MiB", page).groups()
+    for name, expected in (("sst2-frozen", found[:2]), ("sst2", found[2:])):
+        (cells,) = [line.split(" | ") for line in lines if line.startswith(f"| {name} in PyTorch |")]
+        assert (cells[-3], cells[-1].removesuffix(" |")) == expected
 
 
 def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_evaluations():
@@ -277,3 +281,13 @@ def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_evaluations():
     first, *others = (f"{accuracy:.4f}" for accuracy in folds)
     assert f"{', '.join([first, *others[:-1]])} and {others[-1]} at their last steps" in table
     assert f"{np.mean(folds):.4f} in the mean" in table
+
+
+def test_the_times_of_loading_are_those_of_their_benchmark():
+    rows = json.loads((RESULTS / "bench" / "cpu-loading" / "bench.json").read_text())["benchmarks"]["loading"]
+    ratios = {row["backend"]: row["ratio"] for row in rows if row["side"] == "from_pretrained"}
+    sentence = r"268 MB took PyTorch ([\d.]+) times as long\nas safetensors, which copied them, and JAX ([\d.]+) times"
+    assert re.search(sentence, PAGES["docs/pretrained.md"]).groups() == (
+        f"{ratios['torch']:.2f}",
+        f"{ratios['jax']:.1f}",
+    )
