@@ -81,6 +81,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/cuda/gru_clusters.py": (KERNELS,),
     "shared/foreign_layouts.py": (f"{TWINS}/test_foreign_layouts.py",),
     "shared/rules/axes.py": (f"{COMMANDS}/test_port_rules.py",),
+    "shared/rules/moving.py": (f"{COMMANDS}/test_port_rules.py",),
     "shared/rules/tables.py": (f"{COMMANDS}/test_port_rules.py",),
     "shared/example_inputs.py": (f"{DATA}/test_example_inputs.py",),
     "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
