@@ -55,7 +55,7 @@ def xla_compiles(dtype: str) -> bool:
 
 @functools.cache
 def roundings_of_a_product(dtype: str) -> float:
-    """How far XLA is off on the CPU in the gradient that a check of a linear map sees, by the error of rounding it once:
+    """How far XLA is off on the CPU in the gradient that a check of a linear map sees, by the error of rounding once:
     the most over few and many steps, compiled quickly and as users' programs are; 0 without JAX.
 
     Some products add up a short dtype in float32, others in itself, term by term: which they are depends on the
