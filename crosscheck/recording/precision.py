@@ -72,18 +72,27 @@ def _roundings(dtype: np.dtype, steps: int, optimize: bool) -> float:
     from crosscheck.recording.values import Options, cotangent
 
     generator = np.random.default_rng(0)
-    shapes = {"x": (5, steps, 23), "weight": (21, 23), "bias": (21,)}
-    arrays = {name: generator.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+    x, weight, bias = (generator.standard_normal(shape).astype(dtype) for shape in ((5, steps, 23), (21, 23), (21,)))
     options = Options(dtype, optimize=optimize)
     with full_precision():
-        values = evaluate(_linear, as_call(arrays), options)
+        values = evaluate(_linear(weight, bias), as_call({"x": x}), options)
     ((name, output),) = values.outputs.items()
     gradient = cotangent(name, output.shape, output.dtype, options).astype(np.float64)
-    exact = np.einsum("bti,bto->oi", arrays["x"].astype(np.float64), gradient)
-    found = next(array for name, array in values.input_gradients.items() if "weight" in name).astype(np.float64)
+    exact = np.einsum("bti,bto->oi", x.astype(np.float64), gradient)
+    found = values.parameter_gradients["weight"].astype(np.float64)
     rounded_once = exact.astype(dtype).astype(np.float64)
     return float(np.linalg.norm(found - exact) / np.linalg.norm(rounded_once - exact))
 
 
-def _linear(x: Any, weight: Any, bias: Any) -> Any:
-    return x @ weight.T + bias
+def _linear(weight: np.ndarray, bias: np.ndarray) -> Any:
+    """A linear map as a module of Flax that is none of the twins, in which a fault may be planted."""
+    from flax import nnx
+
+    class Linear(nnx.Module):
+        def __init__(self) -> None:
+            self.weight, self.bias = nnx.Param(weight), nnx.Param(bias)
+
+        def __call__(self, x: Any) -> Any:
+            return x @ self.weight[...].T + self.bias[...]
+
+    return Linear()

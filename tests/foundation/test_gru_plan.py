@@ -91,7 +91,7 @@ def test_triton_takes_powers_of_two_and_products_of_16(cut):
 def test_a_cluster_is_eight_blocks_of_256_threads_that_swap_nothing_in_memory(clusters, processors):
     """As the kernels' source says it; a GPU holds a cluster in eight multiprocessors, less one."""
     plans = [plan_for("forward", rows, 9, 2, clusters.hidden_size, 2, processors, True) for rows in range(1, 800, 16)]
-    for plan in plans:
+    for plan in [plan for plan in plans if plan.cut.is_cluster]:  # which are not the fastest everywhere
         assert (plan.batch_size, plan.steps, plan.directions, plan.slices) == (plan.numbers[0], 9, 2, 8)
         assert (plan.hidden_size, plan.width) == (clusters.hidden_size,) * 2
         assert (plan.cut.rows % 16, plan.cut.warps, plan.cut.chunk) == (0, 8, 0)
