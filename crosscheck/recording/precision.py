@@ -2,7 +2,7 @@
 
 import functools
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -55,36 +55,44 @@ def xla_compiles(dtype: str) -> bool:
 
 @functools.cache
 def roundings_of_a_product(dtype: str) -> float:
-    """How far XLA's gradients of a linear map are off on the CPU, by the error of rounding them once: the most over few
-    and many steps, compiled quickly and as users' are; 0 without JAX.
+    """How far XLA is off on the CPU in the gradient that a check of a linear map sees, by the error of rounding once:
+    the most over few and many steps, compiled quickly and as users' programs are; 0 without JAX.
 
     Some products add up a short dtype in float32, others in itself, term by term: which they are depends on the
-    version, the processor, the sizes and the compiler's options.
+    version, the processor, the sizes, the precision asked for and the compiler's options.
     """
     if not importlib.util.find_spec("jax") or not xla_compiles(dtype):
         return 0.0
-    from crosscheck.recording.jax_side import COMPILER_OPTIONS
-
-    ways = None, COMPILER_OPTIONS["cpu"]
-    return max(_roundings(np.dtype(dtype), steps, options) for steps in (11, 51) for options in ways)
+    return max(_roundings(np.dtype(dtype), steps, optimize) for steps in (11, 51) for optimize in (False, True))
 
 
-def _roundings(dtype: np.dtype, steps: int, options: Mapping[str, Any] | None) -> float:
-    import jax
+def _roundings(dtype: np.dtype, steps: int, optimize: bool) -> float:
+    from crosscheck.recording.jax_side import evaluate
+    from crosscheck.recording.nesting import as_call
+    from crosscheck.recording.values import Options, cotangent
 
-    from jax_impl.compile_cache import known
-
-    shapes = (5, steps, 23), (5, steps, 21)
     generator = np.random.default_rng(0)
-    x, gradient = (generator.standard_normal(shape).astype(dtype) for shape in shapes)
-    weight, device = np.zeros((21, 23), dtype), jax.devices("cpu")[0]
-
-    def pulled_back(weight: jax.Array, x: jax.Array, gradient: jax.Array) -> jax.Array:
-        return jax.vjp(lambda weight: x @ weight.T, weight)[1](gradient)[0]
-
-    with jax.default_device(device):
-        compiled = jax.jit(pulled_back, compiler_options=known(options, device) if options else None)
-        found = np.asarray(compiled(weight, x, gradient)).astype(np.float64)
-    exact = np.einsum("bti,bto->oi", x.astype(np.float64), gradient.astype(np.float64))
+    x, weight, bias = (generator.standard_normal(shape).astype(dtype) for shape in ((5, steps, 23), (21, 23), (21,)))
+    options = Options(dtype, optimize=optimize)
+    with full_precision():
+        values = evaluate(_linear(weight, bias), as_call({"x": x}), options)
+    ((name, output),) = values.outputs.items()
+    gradient = cotangent(name, output.shape, output.dtype, options).astype(np.float64)
+    exact = np.einsum("bti,bto->oi", x.astype(np.float64), gradient)
+    found = values.parameter_gradients["weight"].astype(np.float64)
     rounded_once = exact.astype(dtype).astype(np.float64)
     return float(np.linalg.norm(found - exact) / np.linalg.norm(rounded_once - exact))
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> Any:
+    """A linear map as a module of Flax that is none of the twins, in which a fault may be planted."""
+    from flax import nnx
+
+    class Linear(nnx.Module):
+        def __init__(self) -> None:
+            self.weight, self.bias = nnx.Param(weight), nnx.Param(bias)
+
+        def __call__(self, x: Any) -> Any:
+            return x @ self.weight[...].T + self.bias[...]
+
+    return Linear()

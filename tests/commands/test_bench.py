@@ -191,14 +191,16 @@ def test_freed_memory_is(code):
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch, layers):
+@pytest.mark.parametrize(
+    ("layers", "case", "alone"),
+    [(1, "B2 T3 H4, both ways", ["nnx.RNN"]), (2, "B2 T3 H4, both ways, 2 layers", [])],
+)
+def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch, layers, case, alone):
     monkeypatch.setattr(gru, "BLOCK_SECONDS", 0.0)
     monkeypatch.setitem(gru.LAYERS, "cpu", (LAYER._replace(layers=layers),))
     with jax.enable_x64(False):  # whatever a test before has left
         rows = {(row["case"], row["side"]): row for row in gru.bench_gru(SMALL)}
-    sides = ["isograd in torch", "nn.GRU", "isograd in JAX", *["nnx.RNN"] * (layers == 1)]
-    case = "B2 T3 H4, both ways" if layers == 1 else "B2 T3 H4, both ways, 2 layers"
+    sides = ["isograd in torch", "nn.GRU", "isograd in JAX", *alone]
     cases = [f"{case}, float32, {way}" for way in gru.WAYS.values()]
     assert list(rows) == [(case, side) for case in cases for side in sides]
     for (case, side), row in rows.items():

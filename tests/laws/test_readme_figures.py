@@ -8,6 +8,7 @@ import pytest
 from pages import PAGES
 from places import ROOT
 
+from crosscheck.divergences.table import DIVERGENCES
 from experiments.catalogue import EXPERIMENTS
 from experiments.catalogue.ablations import ABLATIONS, PLAIN
 
@@ -58,6 +59,20 @@ def test_the_score_of_the_checks_is_that_of_the_faults():
     ).groups()
     assert f"{equivalents} equivalent variants and {seeds} unchanged pairs" in TEXT
     assert all((words in results) == (words in TEXT) for words in ("in the dtypes that they were published for",))
+
+
+def test_the_score_of_every_dtype_is_that_of_its_result_file():
+    results, page = (RESULTS / "faults_by_dtype.md").read_text(), PAGES["docs/equality.md"]
+    rows = re.findall(r"^\| (?:float32|bfloat16|float16) \| \d+ \| \d+ \| \d+ \|$", results, re.MULTILINE)
+    assert len(rows) == 3
+    assert all(row in page for row in rows)
+    assert "- 0 false alarms in" in results
+
+
+def test_the_known_divergences_are_as_many_as_the_catalogue_has():
+    on_gpu = sum(divergence.device == "cuda" for divergence in DIVERGENCES.values())
+    words = f"{len(DIVERGENCES)} ways in which the two frameworks are known to disagree can be run, {on_gpu} of them"
+    assert words in PAGES["docs/crosscheck.md"]
 
 
 @pytest.mark.skipif(not (RESULTS / "families.md").exists(), reason="no result file: the pages name no such figure yet")

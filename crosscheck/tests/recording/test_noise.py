@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from bounds import roundings
 
 from crosscheck import criterion, recording
-from crosscheck.recording import precision
+from crosscheck.recording import jax_side, precision
 from crosscheck.recording.noise import measure_noise
 from crosscheck.recording.precision import roundings_of_a_product, xla_compiles
 from crosscheck.recording.shadows import Shadows, read
-from crosscheck.recording.values import Options
+from crosscheck.recording.values import Options, cotangent
 
 DTYPES = ("bfloat16", "float16", "float32")
 X = torch.linspace(-2, 3, 12, dtype=torch.float64).reshape(3, 4)
@@ -152,6 +152,23 @@ def test_one_product_that_is_added_up_short_is_enough_whatever_its_size_and_its_
 
     monkeypatch.setattr(precision, "_roundings", tried)
     assert precision.roundings_of_a_product.__wrapped__("bfloat16") == 9
+
+
+def test_a_check_whose_product_is_rounded_after_every_term_is_seen(monkeypatch):
+    def stepwise(module, arguments, options):
+        values = evaluate(module, arguments, options)
+        ((name, output),) = values.outputs.items()
+        rows = [each.reshape(-1, 1, each.shape[-1]) for each in (arguments[1]["x"], output)]
+        drawn = cotangent(name, output.shape, output.dtype, options).reshape(rows[1].shape)
+        total = np.zeros_like(values.parameter_gradients["weight"])
+        for x, gradient in zip(rows[0], drawn, strict=True):
+            total = total + gradient.T * x
+        values.parameter_gradients["weight"] = total
+        return values
+
+    evaluate = jax_side.evaluate
+    monkeypatch.setattr(jax_side, "evaluate", stepwise)
+    assert precision.roundings_of_a_product.__wrapped__("bfloat16") > criterion.NOISE_RATIO
 
 
 def test_a_number_of_python_is_rounded_once_for_all_entries_as_in_jax():

@@ -175,11 +175,13 @@ def test_a_score_says_of_every_fault_whether_it_was_caught_located_and_named():
 
 
 def test_faults_are_judged_in_every_dtype_that_is_asked_for():
-    found = score.score(["linear-bias-dropped/*"], explained=False, dtypes=["bfloat16", "float32"])
+    found = score.score(["mean-without-weights/*"], dtypes=["bfloat16", "float32"])
     assert found["dtypes"] == [
         {"dtype": dtype, "planted": 2, "killed": 2, "located": 2} for dtype in ("bfloat16", "float32")
     ]
     assert found["asked"] == ["bfloat16", "float32"]
+    assert FAULTS["mean-without-weights/jax"].divergence == "D31"
+    assert found["known"] == 0  # names are promised in float64
 
 
 def test_a_fault_of_a_training_run_is_not_judged_where_no_run_is():
