@@ -192,12 +192,12 @@ def test_freed_memory_is(code):
 
 
 @pytest.mark.parametrize(
-    ("layers", "case", "alone"),
-    [(1, "B2 T3 H4, both ways", ["nnx.RNN"]), (2, "B2 T3 H4, both ways, 2 layers", [])],
+    ("layer", "case", "alone"),
+    [(LAYER, "B2 T3 H4, both ways", ["nnx.RNN"]), (LAYER._replace(layers=2), "B2 T3 H4, both ways, 2 layers", [])],
 )
-def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch, layers, case, alone):
+def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(monkeypatch, layer, case, alone):
     monkeypatch.setattr(gru, "BLOCK_SECONDS", 0.0)
-    monkeypatch.setitem(gru.LAYERS, "cpu", (LAYER._replace(layers=layers),))
+    monkeypatch.setitem(gru.LAYERS, "cpu", (layer,))
     with jax.enable_x64(False):  # whatever a test before has left
         rows = {(row["case"], row["side"]): row for row in gru.bench_gru(SMALL)}
     sides = ["isograd in torch", "nn.GRU", "isograd in JAX", *alone]
@@ -206,7 +206,7 @@ def test_a_gru_is_timed_beside_those_of_the_frameworks_with_the_same_weights(mon
     for (case, side), row in rows.items():
         compared = [] if side == "nnx.RNN" else ["error"] if case.endswith("forward") else ["error", "gradient_error"]
         assert [name for name in ("error", "gradient_error") if name in row] == compared
-        assert all(row[name] < roundings_of_a_recurrent_layer(layers * LAYER.steps) for name in compared)
+        assert all(row[name] < roundings_of_a_recurrent_layer(layer.layers * layer.steps) for name in compared)
 
 
 def test_parts_of_the_kernels_of_clusters_that_can_be_left_out_occur_once():
