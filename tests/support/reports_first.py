@@ -262,21 +262,21 @@ def jax_rot(q, p, wrong=False):
     return p + w * t + jnp.cross(u, t)
 
 
-def torch_top(z):
+def torch_top(z, share, hidden):
     """Nucleus sampling: the token that crosses the threshold is dropped."""
     s, i = z.sort(-1, descending=True)
     c = s.softmax(-1).cumsum(-1)
-    drop = c - s.softmax(-1) > 0.7
-    return torch.full_like(z, -1000000000.0).scatter(-1, i, s.masked_fill(drop, -1000000000.0)).log_softmax(-1)
+    drop = c - s.softmax(-1) > share
+    return (0 * z + hidden).scatter(-1, i, torch.where(drop, hidden, s)).log_softmax(-1)
 
 
-def jax_top(z, wrong=False):
+def jax_top(z, share, hidden, wrong=False):
     i = jnp.argsort(-z, -1)
     s = jnp.take_along_axis(z, i, -1)
     p = jax.nn.softmax(s)
     c = jnp.cumsum(p, -1)
-    drop = c > 0.7 if wrong else c - p > 0.7
-    s = jnp.where(drop, -1000000000.0, s)
+    drop = c > share if wrong else c - p > share
+    s = jnp.where(drop, hidden, s)
     return jax.nn.log_softmax(jnp.take_along_axis(s, jnp.argsort(i, -1), -1))
 
 
@@ -351,7 +351,7 @@ REPORTS = {
         {
             "r": drawn(6, 3),
             "v": drawn(6, 3, seed=2),
-            "done": (drawn(6, 3, seed=3) > 0.5) * 1.0,
+            "done": (drawn(6, 3, seed=3) > 0) * 1.0,
             "last": drawn(3, seed=4),
         },
         "torch_gae",
@@ -372,7 +372,10 @@ REPORTS = {
         "rolled by +1 along axis 1",
     ),
     "top-p inclusive": Report(
-        functions_of(torch_top, jax_top), drawn(4, 8), "torch_top", "c - softmax(s, axis=1)|sub ("
+        functions_of(torch_top, jax_top),
+        {"z": drawn(4, 8), "share": np.array(0.7), "hidden": np.array(-1e9)},
+        "torch_top",
+        "c - softmax(s, axis=1)|sub (",
     ),
     "Swin roll sign": Report(wrong_in_torch(TorchSwin, FlaxSwin), IMAGES, "TorchSwin", "with (1, 1), not (-1, -1)"),
     "soft cap": Report(modules_of(TorchCap, FlaxCap), TOKENS, "TorchCap", "D89"),

@@ -337,7 +337,7 @@ REPORTS = {
     "Mamba Euler": Report(wrong_in_torch(TorchSSM, FlaxSSM), TOKENS, "TorchSSM", "B * (exp(dA) - 1) / A"),
     "DETR not normalised": Report(
         modules_of(TorchDetr, FlaxDetr),
-        {"x": drawn(2, 3, 5, 4), "mask": (drawn(2, 5, 4, seed=3) > 1) * 1.0},
+        {"x": drawn(2, 3, 5, 4), "mask": (drawn(2, 5, 4, seed=3) > 0) * 1.0},
         "TorchDetr",
         "JAX n (",
     ),
