@@ -166,9 +166,10 @@ def _searched(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layo
         begins, _elsewhere(sides, report, rules, layouts),
     )  # fmt: skip
     if causes:
-        if not causes[0].formulas and not budget.is_spent:
+        is_default = any(causes[0].flip is each for each in FLIPS)  # of a known function, whose name says all
+        if not causes[0].formulas and not is_default and not budget.is_spent:
             begins(telling(report))
-        words = causes[0].formulas or (begins.formulas or [""])[0]
+        words = "" if is_default else causes[0].formulas or (begins.formulas or [""])[0]
         return _named(report, causes, words)
     if phase.endswith("gradient") and (found := _nan_behind(report)):
         return found

@@ -48,7 +48,6 @@ class Comparison:
             ours = replace(ours, values=replace(ours.values, parameters={}, parameter_gradients={}, updates={}))
         if self.is_inner:
             ours, theirs = _with_shared_outputs(ours, theirs)
-        theirs = _by_place(ours, theirs)
         check_pairing(ours, theirs, self.ours.title)
         return ours, theirs
 
@@ -82,17 +81,6 @@ class Comparison:
         found = replace(found, values=_with_inputs(found.values, self.names)) if is_own else found
         found = canonical(found, self.layouts, self.rules)
         return replace(found, values=without_left_out(found.values, self.rules))
-
-
-def _by_place(ours: Recording, theirs: Recording) -> Recording:
-    """JAX's recording with its outputs under torch's names, by place, if one side returns a plain tuple of as many
-    tensors in the same shapes as the fields of the other."""
-    mine, other = (side.values.outputs for side in (ours, theirs))
-    is_plain = [all(name.endswith("]") for name in side) for side in (mine, other)]
-    shapes = [[array.shape for array in side.values()] for side in (mine, other)]
-    if is_plain[0] == is_plain[1] or shapes[0] != shapes[1]:
-        return theirs
-    return replace(theirs, values=replace(theirs.values, outputs=dict(zip(mine, other.values(), strict=True))))
 
 
 def _with_shared_outputs(ours: Recording, theirs: Recording) -> tuple[Recording, Recording]:

@@ -111,7 +111,6 @@ def rebuilt(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
 
 def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
     """Tensors of nested tuples, lists, dicts and dataclasses, named output[0], output.key, ...; None is skipped.
-    Those of a namedtuple have the names of its fields.
 
     Raises IsogradError for anything else.
     """
@@ -123,9 +122,8 @@ def flatten(output: Any, name: str = "output") -> Iterator[tuple[str, Any]]:
         for key, value in output.items():
             yield from flatten(value, f"{name}.{key}")
     elif isinstance(output, tuple | list):
-        fields = getattr(output, "_fields", None)
         for index, value in enumerate(output):
-            yield from flatten(value, f"{name}.{fields[index]}" if fields else f"{name}[{index}]")
+            yield from flatten(value, f"{name}[{index}]")
     elif dataclasses.is_dataclass(output):
         for field in dataclasses.fields(output):
             yield from flatten(getattr(output, field.name), f"{name}.{field.name}")

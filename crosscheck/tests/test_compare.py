@@ -15,6 +15,7 @@ from crosscheck.explain import explain
 from crosscheck.judging.rows import KINDS
 from crosscheck.locate import locate
 from crosscheck.recording.side import Side
+from crosscheck.testing import assert_twins_agree
 from jax_impl.layers import attention as jax_attention
 from jax_impl.layers import gru as jax_gru
 from jax_impl.layers import layer_norm as jax_layer_norm
@@ -256,3 +257,17 @@ def test_a_masks_fill_value_does_not_drown_the_other_entries(dtype):
     torch_side = filled(1, torch.cat, lambda x: torch.full_like(x[:1], torch.finfo(x.dtype).min))
     jax_side = filled(2, jnp.concatenate, lambda x: jnp.full_like(x[:1], jnp.finfo(x.dtype).min))
     assert not crosscheck.compare(torch_side, jax_side, INPUTS.astype(dtype)).agrees
+
+
+@pytest.mark.parametrize(
+    ("call", "option", "words"),
+    [
+        (crosscheck.compare, {"gradient": False}, "compare has no option gradient: did you mean gradients"),
+        (explain, {"rule": {}}, "explain has no option rule: did you mean rules"),
+        (locate, {"xyz": 1}, "locate has no option xyz: there are "),
+        (assert_twins_agree, {"budgets": 1}, "assert_twins_agree has no option budgets: did you mean budget"),
+    ],
+)
+def test_an_unknown_option_is_refused_in_a_sentence(call, option, words):
+    with pytest.raises(IsogradError, match=words):
+        call(torch.sqrt, jnp.sqrt, np.ones(3), **option)

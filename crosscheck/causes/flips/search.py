@@ -28,6 +28,7 @@ from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from shared.errors import IsogradError
+from shared.training_state import WEIGHTS
 
 MOST_CAUSES = 3
 WAIT = 5.0  # seconds that a cause waits for one that explains more
@@ -303,9 +304,11 @@ def _is_later(left: Report, row: Row) -> bool:
 
 
 def _breaks(left: Report, before: Report, row: Row) -> bool:
-    """True if a flip makes disagree what agreed before: of a gradient's anything, else what is computed forward."""
+    """True if a flip makes disagree what agreed before: of a gradient's anything, else what is computed forward; of an
+    update's weights, since a parameter that is not trained has no moments."""
     agreed = {(each.kind, each.tensor) for each in before.rows if each.agrees}
     new = [each for each in left.disagreements if (each.kind, each.tensor) in agreed]
+    new = [each for each in new if each.phase != "update" or f"/{WEIGHTS}/" in each.tensor]
     return any(row.phase.endswith("gradient") or each.phase == row.phase for each in new)
 
 

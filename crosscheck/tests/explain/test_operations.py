@@ -10,12 +10,22 @@ import torch
 import torch.nn.functional as F
 from flax import nnx
 
+from crosscheck.causes.operations.formula import Formula, difference
 from crosscheck.causes.operations.relation import relation
 from crosscheck.compare import compare
 from crosscheck.explain import explain
 from crosscheck.pairing.copy_weights import copy_weights
 
 Part = functools.partial
+X1, X2, X3 = map(Formula, "abc")
+
+
+def add(*parts):
+    return Formula("add", parts)
+
+
+def mul(*parts):
+    return Formula("mul", parts)
 
 
 def drawn(*shape, seed=0):
@@ -194,9 +204,77 @@ def test_a_norm_over_other_axes_is_named():
         (np.where(np.arange(6) == 5, 0, ROWS), "the last place of axis 1 alone"),
         (np.where(np.arange(6) < 2, 0, ROWS), "places 0 to 1 of axis 1 alone"),
         (np.sort(ROWS, None).reshape(4, 6), "in another order"),
+        (ROWS.astype(np.float32), "rounded to float32"),
+        (ROWS[[2, 0, 3, 1]], "with axis 0 in the order [2, 0, 3, 1]"),
+        (ROWS.reshape(4, 3, 2).swapaxes(1, 2).reshape(4, 6), "with axis 1 read as (2, 3), not (3, 2)"),
+        (ROWS * np.arange(2, 6)[:, None], "times a factor of each place of axis 0: 2, 3, 4, 5"),
+        (ROWS + np.arange(2, 8), "plus a number of each place of axis 1: 2, 3, 4, 5, ..."),
+        (np.tril(ROWS), "above the diagonal of the last two axes alone"),
+        (np.maximum(ROWS, -0.5), "where torch's is below"),
         (drawn(4, 6, seed=9), ""),
     ],
 )
 def test_what_a_tensor_is_of_another_is_said(theirs, words):
     found = relation(ROWS, theirs)
     assert (words in found) if words else not found, found
+
+
+class TorchShares(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.keys, self.shift = torch.nn.Linear(6, 6), torch.nn.Parameter(torch.ones(6))
+
+    def forward(self, x):
+        mixed = torch.tanh(x) * 3 + torch.sin(x)
+        return torch.sigmoid(self.keys(mixed) - self.shift * mixed.cos() ** 2) / (1 + mixed.abs())
+
+
+class FlaxShares(nnx.Module):
+    def __init__(self, rngs, wrong=True):
+        self.keys, self.shift, self.wrong = nnx.Linear(6, 6, rngs=rngs), nnx.Param(jnp.ones(6)), wrong
+
+    def __call__(self, x):
+        mixed = jnp.tanh(x) * 3 + jnp.sin(x)
+        scores = self.keys(mixed) - self.shift[...] * jnp.cos(mixed) ** 2
+        weights = jax.nn.softmax(scores * jnp.abs(self.shift[...] + mixed)) if self.wrong else jax.nn.sigmoid(scores)
+        return weights / (1 + jnp.abs(mixed))
+
+
+def shares(wrong):
+    torch.manual_seed(0)
+    ours = TorchShares().double()
+    return ours, copy_weights(ours, FlaxShares(nnx.Rngs(0), wrong))
+
+
+def test_where_no_change_fits_both_formulas_are_the_name():
+    with jax.enable_x64(True):
+        assert compare(*shares(False), ROWS).agrees
+        found = explain(*shares(True), ROWS)
+    assert found.divergence.id == "D99"
+    ours, theirs = found.flipped.removeprefix("torch computes ").split(", JAX ")
+    assert ours.startswith("sigmoid(keys(...) - shift * pow (test_operations.py:"), str(found)
+    assert theirs.startswith("softmax((keys(...) - shift * pow (test_operations.py:"), str(found)
+    assert " * abs(shift + mixed), axis=1)" in theirs, str(found)
+    assert found.cures[1].startswith("compute softmax(")
+
+
+def test_a_change_that_closes_the_gap_by_chance_is_no_name():
+    """Where all numbers are 2, twice a number is its square."""
+    with jax.enable_x64(True):
+        found = explain(lambda x: x * 3, lambda x: jnp.square(x), {"x": np.full(4, 2.0)}, gradients=False)
+    assert found.flipped.startswith("torch computes x * 3 (test_operations.py:"), str(found)
+    assert "with 2, not 3" not in found.flipped, str(found)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "found"),
+    [
+        (add(X1, add(X2, X3)), add(X1, add(X2, X1)), ("b + c", "b + a")),
+        (mul(X1, X2), mul(X3, X2), ("a * b", "c * b")),
+        (mul(X1, add(X2, X3)), mul(add(X2, X1), X1), ("b + c", "b + a")),
+        (Formula("sub", (X1, Formula("sub", (X2, X3)))), X1, ("a - (b - c)", "a")),
+        (Formula("transpose", (X1,), "axes (1, 0)"), X1, ("transpose(a, axes (1, 0))", "a")),
+    ],
+)
+def test_the_innermost_formulas_that_differ_are_said(ours, theirs, found):
+    assert tuple(map(str, difference(ours, theirs))) == found

@@ -1,8 +1,10 @@
 """Another step of a loop: what a line reads is that of the step before or after, or the last round is left out."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from crosscheck.causes.operations.operation import Operation
@@ -11,15 +13,17 @@ READ = "__getitem__"
 
 
 def steps(run: list[Operation]) -> Iterator[tuple[Operation, str, str, Callable[..., Any]]]:
-    """Lines that read one place of a tensor in each step of a loop, the one before or after; at an end the last."""
+    """Lines that read one place of a tensor in each step of a loop, the one before or after; at an end the last, or
+    zeros."""
     of_line: dict[Any, list[Operation]] = {}
     for each in run:
         if each.name == READ and _numbers(each.args[1]):
             of_line.setdefault(each.place, []).append(each)
     for calls in of_line.values():
         if len({tuple(_numbers(each.args[1])) for each in calls}) > 1:
-            for shift in (1, -1):
-                yield calls[0], "D99", f"{calls[0].words} reads the step {shift:+d}", _shifted(shift)
+            for shift, has_zeros in itertools.product((1, -1), (False, True)):
+                what = f"{calls[0].words} reads the step {shift:+d}{', zeros beyond the end' if has_zeros else ''}"
+                yield calls[0], "D99", what, _shifted(shift, has_zeros)
 
 
 def rounds(run: Sequence[Operation]) -> Iterator[tuple[list[Operation], str, str, Callable[..., Any]]]:
@@ -52,13 +56,15 @@ def _numbers(index: Any) -> list[int]:
     return [each for each in parts if isinstance(each, int) and not isinstance(each, bool)]
 
 
-def _shifted(shift: int) -> Callable[..., Any]:
+def _shifted(shift: int, has_zeros: bool) -> Callable[..., Any]:
     def read(function: Any, x: Tensor, index: Any) -> Tensor:
         parts = index if isinstance(index, tuple) else (index,)
+        wanted = tuple(part + shift if isinstance(part, int) and part >= 0 else part for part in parts)
         moved = tuple(
-            min(max(part + shift, 0), x.shape[axis] - 1) if isinstance(part, int) and part >= 0 else part
-            for axis, part in enumerate(parts)
+            min(max(part, 0), x.shape[axis] - 1) if isinstance(part, int) and parts[axis] >= 0 else part
+            for axis, part in enumerate(wanted)
         )
-        return function(x, moved)
+        found = function(x, moved)
+        return torch.zeros_like(found) if has_zeros and moved != wanted else found
 
     return read

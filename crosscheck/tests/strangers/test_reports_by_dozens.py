@@ -1,0 +1,27 @@
+"""Three dozen mistakes of public reports, of kinds not met before: each is located and named, and the right pair
+agrees."""
+
+import jax
+import pytest
+import reports_first
+import reports_second
+import reports_third
+
+from crosscheck.compare import compare
+from crosscheck.explain import explain
+
+REPORTS = {**reports_first.REPORTS, **reports_second.REPORTS, **reports_third.REPORTS}
+QUICK = ("soft cap", "bucketize right", "gate on the other half", "ESM ratio")  # the others take minutes together
+CASES = [pytest.param(name, marks=[pytest.mark.exhaustive] * (name not in QUICK)) for name in REPORTS]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_of_a_report_is_located_and_named(name):
+    (wrong, right), inputs, module, words = REPORTS[name]
+    with jax.enable_x64(True):
+        assert compare(*right(), inputs, gradients=False).agrees
+        found = explain(*wrong(), inputs, budget=60)
+    assert found.report.first_divergence is not None
+    assert found.report.first_divergence.module == module, str(found)
+    text = f"{found.name} {found.flipped} {found.noted}"
+    assert any(word in text for word in words.split("|")), str(found)
