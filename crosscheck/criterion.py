@@ -16,6 +16,8 @@ import numpy as np
 PROOF = 1e-12
 NOISE_RATIO = 3.0  # two honest implementations round differently, but by the same amount
 DRAWS, MORE_DRAWS = 12, 48  # of random rounding; the latter where an error is near the bound of the former
+FEW_DRAWS = 2  # of a large module: a bound only grows with draws, so that what agrees by few agrees by all
+LARGE = 5_000_000  # entries of parameters
 SPREAD = 3**-0.5  # standard deviation of one rounding, which is off by up to one unit roundoff either way
 
 

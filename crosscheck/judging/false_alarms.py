@@ -22,6 +22,11 @@ def is_open(error: float, bound: float) -> bool:
     return bound < error <= NOISE_RATIO * bound
 
 
+def are_beyond(rows: Sequence[Row], dtype: np.dtype) -> bool:
+    """True if any row does not agree below float64."""
+    return dtype != PROOF_DTYPE and not all(row.agrees for row in rows)
+
+
 def are_open(rows: Sequence[Row], dtype: np.dtype) -> bool:
     """True if rows disagree below float64, and more draws may explain each of them."""
     beyond = [row for row in rows if row.error > row.bound or np.isnan(row.error)]

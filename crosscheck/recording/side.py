@@ -42,6 +42,12 @@ class Side:
         args, kwargs = arguments
         return args, {**kwargs, **self.own}
 
+    @property
+    def size(self) -> int:
+        """The number of entries of a torch module's parameters; 0 of anything else."""
+        parameters = getattr(self.module, "parameters", None)
+        return sum(each.numel() for each in parameters()) if self.name == "torch" and callable(parameters) else 0
+
     def dtype_under_test(self, arguments: Arguments) -> np.dtype:
         """The floating dtype of the first parameter, or else of the first float input."""
         dtypes = [*self.dtypes, *(array.dtype for array in named_arrays(arguments).values())]
