@@ -18,6 +18,13 @@ from shared.registry import Twin
 REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  # of wrong types, signs and sizes
 
 
+class _OneKey(nnx.Rngs):
+    """Every parameter is drawn by the same key: counting draws takes most of a trace, and an abstract module has none."""
+
+    def params(self) -> Array:
+        return self.default.key[...]
+
+
 def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nnx.Module:
     """The module of a twin with these constructor arguments; an abstract one has names and shapes but no values.
 
@@ -26,7 +33,7 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
     constructor = getattr(importlib.import_module(f"jax_impl.{twin.module}"), twin.public_name)
 
     def make() -> nnx.Module:
-        return constructor(**twin.call_with(arguments), rngs=nnx.Rngs(0))
+        return constructor(**twin.call_with(arguments), rngs=_OneKey(0) if abstract else nnx.Rngs(0))
 
     try:
         return nnx.eval_shape(make) if abstract else make()
