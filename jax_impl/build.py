@@ -19,7 +19,7 @@ REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  
 
 
 class _OneKey(nnx.Rngs):
-    """Every parameter is drawn by the same key: counting draws takes most of a trace, and an abstract module has none."""
+    """The same key for every parameter: to count draws takes half of a trace, and an abstract module has no numbers."""
 
     def params(self) -> Array:
         return self.default.key[...]

@@ -65,6 +65,7 @@ class _Program:
     def __init__(self) -> None:
         self.equations: list[tuple[Any, list[Any], list[int]]] = []
         self.names: list[tuple[str, tuple[int, ...], tuple[float, ...], str, tuple[Any, ...], dict[str, Any]]] = []
+        self.outputs: dict[int, int] = {}  # the numbers of results of an equation that has several
         self.called: dict[int, tuple[Any, ...]] = {}
         self.start = 0
 
@@ -111,6 +112,7 @@ class _Program:
             equation.params,
         )
         self.names += [facts] * len(places)
+        self.outputs |= {place: n for n, place in enumerate(places) if len(places) > 1}
         self.equations.append((equation, inputs, places))
         return places
 
@@ -141,6 +143,7 @@ class _Program:
                 args=tuple(_moved(each, place_of) for each in operands),
                 kwargs=settings,
                 called=tuple(_moved(each, place_of) for each in self.called.get(place, ())),
+                output=self.outputs.get(place),
             )
             for place, array in zip(kept, arrays, strict=True)
             for name, inputs, numbers, line, operands, settings in [self.names[place]]

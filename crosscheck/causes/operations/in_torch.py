@@ -85,9 +85,11 @@ class _Recorder(Replaced):
             self.kept.append(made)
             return result
         name = func.__self__.__name__ if name in PROPERTIES else name
-        for each in _tensors(made):
+        results = _tensors(made)
+        for n, each in enumerate(results):
             found = Operation(name, inputs, _array(each), tuple(_numbers((args, kwargs))), line, func, args, kwargs)
-            self._keep(each, replace(found, site=(f"{OWN}{path}", number), place=place_of(frame)))
+            output = n if len(results) > 1 else None
+            self._keep(each, replace(found, site=(f"{OWN}{path}", number), place=place_of(frame), output=output))
         return result
 
     def _inputs(self, given: Any) -> tuple[int, ...]:

@@ -91,6 +91,8 @@ def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
 
 def _said(value: Any) -> str:
     value = value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_said, value))})"
     return f"{value:.6g}" if isinstance(value, float) else str(value).replace("torch.", "")
 
 

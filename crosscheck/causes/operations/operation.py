@@ -25,7 +25,8 @@ class Operation:
 
     A parameter, an input or a table is an operation without inputs. `call` is torch's function with its arguments, at
     `site`, and `place` is that of the call in the code, which a loop or another layer may run again. `variable` is what
-    the code calls the result, and `called` the library's function that returns it, with its operands.
+    the code calls the result, and `called` the library's function that returns it, with its operands. `output` is the
+    result's number where an operation has several.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Operation:
     place: Any = None
     variable: str = ""
     called: tuple[Any, ...] = ()
+    output: int | None = None
 
     @property
     def words(self) -> str:

@@ -102,7 +102,8 @@ class _Side:
         if parts and (name in SAME or (name in RESHAPES and _only_ones_differ(operation, self.run))):
             return parts[0]
         shape = self.run[operation.inputs[0]].result.shape if operation.inputs else ()
-        return simplified(written(operation, name, parts, said, shape), self._terms(operation))
+        found = simplified(written(operation, name, parts, said, shape), self._terms(operation))
+        return found if operation.output is None else Formula("part", (found,), f"[{operation.output}]")
 
     def _operands(self, operation: Operation, inner: Callable[[Operation], Formula]) -> tuple[list[Formula], list[Any]]:
         """The tensors and the first numbers of a call as formulas, and its other arguments."""

@@ -258,6 +258,17 @@ def test_where_no_change_fits_both_formulas_are_the_name():
     assert found.cures[1].startswith("compute softmax(")
 
 
+def test_results_of_one_operation_are_told_apart():
+    def gated(x):
+        value, gate = jnp.split(x, 2, 1)
+        return gate * jax.nn.sigmoid(value) * 1.5
+
+    with jax.enable_x64(True):
+        found = explain(lambda x: F.glu(x, 1) * 1.5, gated, ROWS)
+    both = "split(input 0, sizes=(3, 3), axis=1)"
+    assert f"{both}[1] * sigmoid({both}[0])" in str(found), str(found)
+
+
 def test_a_change_that_closes_the_gap_by_chance_is_no_name():
     """Where all numbers are 2, twice a number is its square."""
     with jax.enable_x64(True):
