@@ -45,8 +45,11 @@ class Side:
     @property
     def size(self) -> int:
         """The number of entries of a torch module's parameters; 0 of anything else."""
-        parameters = getattr(self.module, "parameters", None)
-        return sum(each.numel() for each in parameters()) if self.name == "torch" and callable(parameters) else 0
+        if self.name != "torch" or self.module is None:
+            return 0
+        from crosscheck.recording.torch_side import size_of
+
+        return size_of(self.module)
 
     def dtype_under_test(self, arguments: Arguments) -> np.dtype:
         """The floating dtype of the first parameter, or else of the first float input."""

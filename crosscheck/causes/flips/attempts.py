@@ -30,6 +30,7 @@ from shared.arrays import Arrays
 from shared.errors import IsogradError
 
 FEW_RUNS = 2
+CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share this small is another one's rounding
 
 
 class Attempt(NamedTuple):

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crosscheck import criterion
-from crosscheck.causes.flips.attempts import Flipped
+from crosscheck.causes.flips.attempts import CLOSED, Flipped
+from crosscheck.causes.flips.flip import FAILURES
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.recording.nesting import is_float, map_arguments
 from crosscheck.recording.recording import Recording
-from shared.errors import IsogradError
 
-FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError)
 SHARE = 0.1  # by which numbers are changed: none changes its sign
 NOISE = 8.0  # honest rounding errors differ by small factors
-CLOSED = 2.0**-12  # derived: half of float32's digits; what is left is another cause's, or rounding
 
 
 @dataclass

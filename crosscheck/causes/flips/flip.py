@@ -12,7 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from shared.errors import IsogradError
+
 Functions = dict[Callable[..., Any], Callable[..., Any]]  # torch's function -> replacement(original, *args, **kwargs)
+# of a flip
+FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError)
 EPSILONS = (1e-5, 1e-6, 1e-12, 1e-3, 1e-8)  # defaults of torch, Flax, BERT, Keras, and optimisers
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crosscheck.causes.flips.attempts import Flipped, calls_of, flipped_by
-from crosscheck.causes.flips.flip import Flip
+from crosscheck.causes.flips.attempts import CLOSED, Flipped, calls_of, flipped_by
+from crosscheck.causes.flips.flip import FAILURES, Flip
 from crosscheck.causes.flips.narrowing import in_words as place_in_words
 from crosscheck.causes.flips.narrowing import narrowed, sites_at
 from crosscheck.causes.operations.candidates import candidates, exchanged
@@ -27,22 +27,11 @@ from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.layouts import Layouts
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
-from shared.errors import IsogradError
 from shared.training_state import WEIGHTS
 
 MOST_CAUSES = 3
 WAIT = 5.0  # seconds that a cause waits for one that explains more
-FAILURES = (
-    IsogradError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    LookupError,
-)  # of a flip
 ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth a search for the rest
-CLOSED = 2.0**-12  # derived: half of float32's digits; of a larger gap, a share this small is another one's rounding
 
 
 class Cause(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crosscheck.causes.flips.flip import FAILURES
 from crosscheck.causes.operations.in_torch import operations_of_torch
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region, region_of, region_of_gradient
@@ -15,11 +16,9 @@ from crosscheck.judging.rows import KIND, Row
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from shared.arrays import Arrays
-from shared.errors import IsogradError
 
 # of code that no module was ever run by: without what it would find, the search is as it was
-FAILURES = (IsogradError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, LookupError,
-            NotImplementedError, AssertionError)  # fmt: skip
+FAILED = (*FAILURES, AssertionError)
 MOST_WORDS = 2
 KINDS = ("intermediate", "output")
 GRADIENTS = ("intermediate gradient", "input gradient", "parameter gradient")
@@ -46,7 +45,7 @@ class Beginning:
         tensors = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in both]
         given = both[0].arguments or ((), {})
         if self.found is None and all(each is not None for each in tensors):
-            with contextlib.suppress(*FAILURES):
+            with contextlib.suppress(*FAILED):
                 mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
                 mine = _with_names(mine, both[0].values.inputs)
                 theirs = operations_of_jax(self.theirs, given, both[1].options)
@@ -64,7 +63,7 @@ class Beginning:
         """What each side computes of what both have, in words, and how to change either; None if that isn't short."""
         if self.found is None or self.found.slopes:
             return None
-        with contextlib.suppress(*FAILURES):
+        with contextlib.suppress(*FAILED):
             return in_words(self.found, self.found.target, self.found.theirs[-1])
         return None
 
