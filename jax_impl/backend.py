@@ -42,7 +42,9 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
                 start = time.perf_counter()
                 jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
                 lowered = jitted.lower(tensors, batch, *others)
-                executables[signature] = compiled_or_loaded(lowered, method.__name__, options_for(self.device))
+                executables[signature] = compiled_or_loaded(
+                    lowered, method.__name__, options_for(self.device, self.dtype)
+                )
                 self.compile_seconds += time.perf_counter() - start
             return executables[signature](tensors, batch, *others)
 
