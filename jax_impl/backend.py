@@ -2,7 +2,8 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from typing import Any
 
 import flax
@@ -13,7 +14,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jax_impl.compile_cache import compiled_or_loaded, options_for
+from jax_impl.compile_cache import begin, options_for, side_by_side
 from jax_impl.layer_keys import layer_keys
 from jax_impl.layers.fused_gru import describe_gru
 from jax_impl.layers.gru import GRU, BidirectionalGRU
@@ -31,22 +32,28 @@ from shared.process_memory import process_memory
 
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
-    """Compile a method once per shape of the batch and add up the seconds; `donate` gives arguments away by number."""
+    """Compile a method once per shape of the batch and add up the seconds; `donate` gives arguments away by number.
+
+    With a pool the program is only begun, if it is not there: the call that needs it waits for it.
+    """
 
     def decorate(method: Callable) -> Callable:
         @functools.wraps(method)
-        def run(self: "Backend", tensors: Any, batch: Tensors, *others: Any) -> Any:
+        def run(self: "Backend", tensors: Any, batch: Tensors, *others: Any, pool: Executor | None = None) -> Any:
             executables = vars(self).setdefault("executables", {})
+            begun = vars(self).setdefault("begun", {})
             signature = (method.__name__, *(array.shape for array in batch.values()))
             if signature not in executables:
                 start = time.perf_counter()
-                jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                lowered = jitted.lower(tensors, batch, *others)
-                executables[signature] = compiled_or_loaded(
-                    lowered, method.__name__, options_for(self.device, self.dtype)
-                )
+                if signature not in begun:
+                    jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
+                    lowered = jitted.lower(tensors, batch, *others)
+                    options = options_for(self.device, self.dtype)
+                    begun[signature] = begin(lowered, method.__name__, options, pool)
+                if pool is None:
+                    executables[signature] = begun.pop(signature).result()
                 self.compile_seconds += time.perf_counter() - start
-            return executables[signature](tensors, batch, *others)
+            return None if pool else executables[signature](tensors, batch, *others)
 
         return run
 
@@ -91,6 +98,21 @@ class Backend:
         """The given weights, others by (seed, parameter name), all else zero, step 0."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
         return self.state_from_arrays(training_state.initial_arrays(self.groups, self.seed, dtype, initial))
+
+    def compile_ahead(self, state: State, training: Iterable[Batch], validation: Iterable[Batch]) -> None:
+        """Begin all programs that steps on batches of these shapes need, side by side, unless it is on a CPU.
+
+        A step waits for its own program alone, and `compile_seconds` are those of its wait.
+        """
+        with side_by_side(self.device) as pool:
+            if pool is None:
+                return
+            last = self.training.accumulate - 1
+            for batch in training:
+                for step, run in {0: self.gather, last: self.update}.items():
+                    run(*self.arguments({**state, "step": step}, batch, learning_rate=0.0), pool=pool)
+            for batch in validation:
+                self.evaluate(_evaluated(state), self.to_device(batch), pool=pool)
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""

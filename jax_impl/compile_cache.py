@@ -1,10 +1,14 @@
-"""Compiling with JAX: by options that its version knows; a program kept between runs that is damaged is replaced.
+"""Compiling with JAX: by options that its version knows, on a GPU several programs side by side; one kept between runs
+that is damaged is replaced.
 
-PyTorch has no twin of this file: its compiler checks what it has kept.
+PyTorch has no twin of this file: its compiler checks what it has kept, and a graph is recorded by running it.
 """
 
 import functools
+import os
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,30 +16,81 @@ from typing import Any
 import jax
 import numpy as np
 
+from shared.backend import COMPILING
+from shared.errors import IsogradError
+
+Program = jax.stages.Compiled
+NO_MEMORY = "RESOURCE_EXHAUSTED"  # how XLA's errors of lacking memory begin
 Option = bool | int
 # On a GPU, trying Triton's kernels for matrix products takes most of the time of compiling and gains no speed.
 OPTIONS: dict[str, dict[str, Option]] = {"gpu": {"xla_gpu_enable_triton_gemm": False}}
 
 
-def compiled_or_loaded(lowered: jax.stages.Lowered, name: str, options: dict[str, Any] | None) -> jax.stages.Compiled:
-    """The program of the function `name`, from JAX's cache where it is there and sound."""
+@contextmanager
+def side_by_side(device: jax.Device) -> Iterator[Executor | None]:
+    """Threads that end with the last program begun in the block: one for two cores, since XLA has threads of its own.
+
+    None on a CPU: the first program would be there later than if it were compiled alone.
+    """
+    if device.platform == "cpu":
+        yield None
+        return
+    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), COMPILING)
     try:
-        with _errors_of_the_cache():
+        yield pool
+    finally:
+        pool.shutdown(wait=False)
+
+
+def begin(lowered: jax.stages.Lowered, name: str, options: dict[str, Any], pool: Executor | None) -> "Future[Program]":
+    """The program of the function `name`, compiled by the pool, or at once without one."""
+    if pool is not None:
+        return pool.submit(compiled_or_loaded, lowered, name, options)
+    program: Future[Program] = Future()
+    program.set_result(compiled_or_loaded(lowered, name, options))
+    return program
+
+
+def compiled_or_loaded(lowered: jax.stages.Lowered, name: str, options: dict[str, Any] | None) -> Program:
+    """The program of the function `name`, from JAX's cache where it is there and sound.
+
+    Raises IsogradError for one that XLA can't compile, unless memory runs out.
+    """
+    try:
+        with _errors_of_the_cache:
             return lowered.compile(options)
     except Exception:  # of the cache, whose errors have no class of their own; one of the program comes again below
         _forget(name)
-        return lowered.compile(options)
-
-
-@contextmanager
-def _errors_of_the_cache() -> Iterator[None]:
-    """They are raised within, not told as warnings."""
-    before = jax.config.jax_raise_persistent_cache_errors
-    jax.config.update("jax_raise_persistent_cache_errors", True)
     try:
-        yield
-    finally:
-        jax.config.update("jax_raise_persistent_cache_errors", before)
+        return lowered.compile(options)
+    except jax.errors.JaxRuntimeError as error:
+        if NO_MEMORY in str(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise IsogradError(f"XLA can't compile the {name} of this model on this device: {reason}") from error
+
+
+class _ErrorsOfTheCache:
+    """Within the block, in any number of threads, they are raised, not told as warnings."""
+
+    def __init__(self) -> None:
+        self.lock, self.within, self.before = threading.Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.within == 0:
+                self.before = jax.config.jax_raise_persistent_cache_errors
+                jax.config.update("jax_raise_persistent_cache_errors", True)
+            self.within += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self.lock:
+            self.within -= 1
+            if self.within == 0:
+                jax.config.update("jax_raise_persistent_cache_errors", self.before)
+
+
+_errors_of_the_cache = _ErrorsOfTheCache()
 
 
 def _forget(name: str) -> None:

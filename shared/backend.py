@@ -1,7 +1,7 @@
 """The interface of a backend to the runner, and loading one by name without importing the other framework."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ DTYPES = ("float32", "float64", "bfloat16")  # bfloat16: float32 master weights,
 DEVICES = ("cpu", "cuda")
 DROPOUT_RNGS = ("shared", "native")
 NOTHING_ELSE = TrainingConfig()
+COMPILING = "compiling"  # starts the names of threads that a backend compiles in
 
 
 class Backend(Protocol):
@@ -29,10 +30,13 @@ class Backend(Protocol):
 
     name: str
     device: Any  # of the framework
-    compile_seconds: float  # spent in compilation so far, never counted as training time
+    compile_seconds: float  # that steps have waited for compilation so far, never counted as training time
 
     def init_state(self, initial: Arrays | None = None) -> State:
         """The given weights, others by (seed, parameter name), everything else zero, step 0."""
+
+    def compile_ahead(self, state: State, training: Iterable[Batch], validation: Iterable[Batch]) -> None:
+        """Begin to compile what steps and evaluations of batches of these shapes need; does not wait for it."""
 
     def to_device(self, batch: Batch) -> Batch:
         """Move what the model and the loss need of a batch to the device; from any thread, ahead of its step."""

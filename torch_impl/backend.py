@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,9 @@ class Backend:
         """The given weights, others by (seed, parameter name), all else zero, step 0."""
         dtype = training_state.MASTER_DTYPES[self.dtype]
         return self.state_from_arrays(training_state.initial_arrays(self.groups, self.seed, dtype, initial))
+
+    def compile_ahead(self, state: State, training: Iterable[Batch], validation: Iterable[Batch]) -> None:
+        """Nothing: a graph is recorded by running its step."""
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""

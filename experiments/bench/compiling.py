@@ -107,9 +107,10 @@ def _batch(experiment: Experiment, length: int) -> Batch:
 
 
 def _train(experiment: Experiment, shapes: list[Batch], options: Options) -> float:
-    """Seconds of compiling the training steps and the validation of each shape."""
+    """Seconds that the training steps and the validation of each shape wait until they are compiled."""
     backend = backend_for(experiment, "jax", options.dtype, options.device)
     state = backend.init_state()
+    backend.compile_ahead(state, shapes, shapes)
     for batch in shapes:
         for step in sorted({0, experiment.training.accumulate - 1}):  # the first gathers, the last updates
             state, _ = backend.train_step({**state, "step": step}, batch, experiment.optimizer.learning_rate)

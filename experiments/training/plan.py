@@ -8,6 +8,8 @@ from experiments.training.preparation import Prepared
 from shared.backend import Batch
 from shared.schedules import make_schedule
 
+LOOKED_AT = 64  # batches: a shape that is rarer is compiled when it is met
+
 
 def steps_of_an_epoch(prepared: Prepared) -> int:
     """The number of batches in one pass over the training split."""
@@ -44,3 +46,20 @@ def training_batches(prepared: Prepared, step: int, stop_at: int) -> Iterator[Ba
     epochs = (prepared.data.epoch(prepared.experiment, "train", number) for number in itertools.count(first))
     orders = (epoch.start_at(start if place == 0 else 0) for place, epoch in enumerate(epochs))
     return itertools.islice(itertools.chain.from_iterable(orders), max(0, stop_at - step))
+
+
+def ahead(prepared: Prepared, step: int, stop_at: int) -> tuple[Iterator[Batch], Iterator[Batch]]:
+    """A batch of each shape that training from `step` and then validation will meet soon, in their order."""
+    validation = prepared.data.epoch(prepared.experiment, "validation", 0).start_at(0)
+    return _shapes(prepared, training_batches(prepared, step, stop_at)), _shapes(prepared, validation)
+
+
+def _shapes(prepared: Prepared, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Those of new shapes among the first: of one alone where all are padded to one length."""
+    looked_at = LOOKED_AT if prepared.experiment.bucket_lengths else 1
+    seen = set()
+    for batch in itertools.islice(batches, looked_at):
+        shapes = tuple(array.shape for array in batch.values())
+        if shapes not in seen:
+            seen.add(shapes)
+            yield batch

@@ -13,7 +13,7 @@ from experiments.training.evaluation import evaluate
 from experiments.training.interrupt import Interrupted, Request, on_interrupt
 from experiments.training.patience import Patience
 from experiments.training.pending import Pending
-from experiments.training.plan import rate_by_step, steps_of_an_epoch, total_steps, training_batches
+from experiments.training.plan import ahead, rate_by_step, steps_of_an_epoch, total_steps, training_batches
 from experiments.training.preparation import Prepared
 from experiments.training.run_log import SAMPLES
 from experiments.training.same_settings import SETTINGS, settings_of
@@ -64,16 +64,17 @@ class Runner:
             title = f"{self.experiment.title}, {self.backend.name}"
             self.progress.start(title, step, self.total, self.task)
             self.pending.restart_clock()
+            self.backend.compile_ahead(state, *ahead(self.prepared, step, self.stop_at))
             order = training_batches(self.prepared, step, self.stop_at)
-            ahead = prefetch(self._on_device(batch) for batch in order)
+            prefetched = prefetch(self._on_device(batch) for batch in order)
             try:
-                for batch, units in ahead:
+                for batch, units in prefetched:
                     self._train_on(batch, units)
                     self._at_step(request)
                     if self.patience.is_spent:
                         break
             finally:
-                ahead.close()  # type: ignore[attr-defined]
+                prefetched.close()  # type: ignore[attr-defined]
         if self.patience.is_spent:
             self.progress.note(f"stopped early at step {self.step} of {self.total}: {self.patience}")
         elif self.step < self.total:

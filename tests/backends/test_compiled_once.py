@@ -2,15 +2,22 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from backend_cases import MODEL, VOCABULARY, make_backend, make_batch, step
 from places import child_environment
 
+import jax_impl.backend
 from jax_impl.compile_cache import known
+from shared.backend import PACKAGES
 from shared.configs.experiment import ModelConfig
+from shared.configs.optimizer import TrainingConfig
+from shared.errors import IsogradError
 
 GRU = ModelConfig("ReviewClassifierGRU", {"vocabulary_size": VOCABULARY, "embedding_size": 6, "hidden_size": 7})
 ONE_STEP = """
@@ -41,6 +48,65 @@ def test_nothing_is_compiled_again_once_every_shape_has_been_seen(name, device, 
     for number in range(6):
         state, _ = step(backend, state, make_batch(steps=5 - 2 * (number % 2)))
     assert (programs(backend), backend.compile_seconds) == (compiled, seconds)
+
+
+@contextmanager
+def as_on_a_gpu(device):
+    pool = ThreadPoolExecutor(2)
+    yield pool
+    pool.shutdown(wait=False)
+
+
+SHAPES = [make_batch(steps=5), make_batch(steps=3)]
+REASONS = {  # what the compiler says -> what is raised, and what it says
+    "INTERNAL: too hard\nat length": (
+        IsogradError,
+        "can't compile the update of this model on this device: INTERNAL: too hard$",
+    ),
+    "RESOURCE_EXHAUSTED: Out of memory": (jax.errors.JaxRuntimeError, "Out of memory"),
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_programs_begun_ahead_are_compiled_once_and_have_the_same_bits(monkeypatch, accumulate):
+    plain, ahead = (make_backend("jax", training=TrainingConfig(accumulate=accumulate)) for _ in range(2))
+    monkeypatch.setattr(jax_impl.backend, "side_by_side", as_on_a_gpu)
+    states = [plain.init_state(), ahead.init_state()]
+    ahead.compile_ahead(states[1], SHAPES, SHAPES[:1])
+    names = ["update", "gather"][:accumulate]
+    begun = {(name, batch["ids"].shape) for name in names for batch in SHAPES} | {("evaluate", (6, 5))}
+    assert {signature[:2] for signature in ahead.begun} == begun
+    for number in range(2 * accumulate):
+        batch = SHAPES[number // accumulate]
+        states = [step(each, state, batch)[0] for each, state in zip((plain, ahead), states, strict=True)]
+    both = list(zip((plain, ahead), states, strict=True))
+    arrays = [each.state_to_arrays(state) for each, state in both]
+    assert np.array_equal(*(each.fetch(each.eval_step(state, SHAPES[0]))["losses"] for each, state in both))
+    assert all(np.array_equal(array, arrays[1][name]) for name, array in arrays[0].items())
+    assert ahead.begun == {}
+    assert {signature[:2] for signature in ahead.executables} == begun
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_on_a_cpu_nothing_is_begun_and_no_batch_is_made_for_it(name):
+    backend = make_backend(name)
+    backend.compile_ahead(backend.init_state(), iter(lambda: pytest.fail("a batch was made"), None), iter(()))
+    assert programs(backend) == backend.compile_seconds == 0
+
+
+@pytest.mark.parametrize(("message", "expected"), REASONS.items())
+def test_what_can_not_be_compiled_is_told_at_the_step_that_needs_it(monkeypatch, message, expected):
+    def fail(self, *given):
+        raise jax.errors.JaxRuntimeError(message)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", fail)
+    monkeypatch.setattr(jax_impl.backend, "side_by_side", as_on_a_gpu)
+    backend = make_backend("jax")
+    state = backend.init_state()
+    backend.compile_ahead(state, SHAPES, ())
+    error, words = expected
+    with pytest.raises(error, match=words):
+        step(backend, state, SHAPES[0])
 
 
 def one_step(folder: Path) -> str:

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from shared.backend import Backend, Batch, load_backend
+from shared.backend import NOTHING_ELSE, Backend, Batch, load_backend
 from shared.configs.experiment import ModelConfig
-from shared.configs.optimizer import AdamWConfig
+from shared.configs.optimizer import AdamWConfig, TrainingConfig
 
 VOCABULARY, LENGTH, BATCH = 23, 5, 6
 RATE = 0.01
@@ -26,8 +26,14 @@ NO_DROPOUT = dataclasses.replace(MODEL, arguments={**MODEL.arguments, "dropout":
 OPTIMIZER = AdamWConfig(beta_1=0.85, beta_2=0.97, eps=1e-5, weight_decay=0.2)
 
 
-def make_backend(name: str, model: ModelConfig = MODEL, dtype: str = "float32", device: str = "cpu") -> Backend:
-    return load_backend(name, model=model, optimizer=OPTIMIZER, seed=3, dtype=dtype, device=device)
+def make_backend(
+    name: str,
+    model: ModelConfig = MODEL,
+    dtype: str = "float32",
+    device: str = "cpu",
+    training: TrainingConfig = NOTHING_ELSE,
+) -> Backend:
+    return load_backend(name, model=model, optimizer=OPTIMIZER, training=training, seed=3, dtype=dtype, device=device)
 
 
 def make_batch(rows: int = BATCH, steps: int = LENGTH) -> Batch:

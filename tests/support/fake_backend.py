@@ -19,6 +19,9 @@ class FakeBackend:
         weights = np.random.default_rng(self.seed).standard_normal(self.shape)
         return {"weights": weights, "exp_avg": np.zeros(self.shape), "step": 0}
 
+    def compile_ahead(self, state, training, validation):
+        pass
+
     def to_device(self, batch):
         return batch
 
