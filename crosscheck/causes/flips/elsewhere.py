@@ -12,7 +12,7 @@ from crosscheck.causes.flips.attempts import CLOSED, Flipped
 from crosscheck.causes.flips.flip import FAILURES
 from crosscheck.judging.rows import KIND, Row
 from crosscheck.pairing.comparison import Comparison
-from crosscheck.recording.nesting import is_float, map_arguments
+from crosscheck.recording.nesting import is_float, map_arguments, named_arrays
 from crosscheck.recording.recording import Recording
 
 SHARE = 0.1  # by which numbers are changed: none changes its sign
@@ -46,17 +46,25 @@ class Elsewhere:
     @functools.cached_property
     def recordings(self) -> tuple[Recording, Recording] | None:
         """Both sides' recordings, forward alone; None if no input is changed, or if a side refuses the others."""
-        changed: list[bool] = []
+        changed: dict[bytes, np.ndarray] = {}  # by the numbers before: JAX may take them under another name
 
         def other(name: str, array: np.ndarray) -> np.ndarray:
             if not is_float(array.dtype) or np.isin(array, (0, 1)).all():
                 return array
-            changed.append(True)
             drawn = np.random.default_rng(zlib.crc32(name.encode())).uniform(-SHARE, SHARE, array.shape)
-            return (array * (1 + drawn)).astype(array.dtype)
+            return changed.setdefault(_numbers(array), (array * (1 + drawn)).astype(array.dtype))
 
         arguments = map_arguments(other, *self.comparison.arguments)
+        given = self.comparison.given
+        unknown = [array for array in named_arrays(given).values() if is_float(array.dtype)] if given else []
+        if not changed or any(_numbers(array) not in changed for array in unknown):
+            return None
+        given = given and map_arguments(lambda _, array: changed.get(_numbers(array), array), *given)
         options = replace(self.comparison.options, gradients=False, updates=0, noise_runs=0)
         with contextlib.suppress(*FAILURES):
-            return replace(self.comparison, arguments=arguments, options=options).recordings() if changed else None
+            return replace(self.comparison, arguments=arguments, given=given, options=options).recordings()
         return None
+
+
+def _numbers(array: np.ndarray) -> bytes:
+    return array.tobytes() + str(array.shape).encode()
