@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,17 +18,32 @@ from shared.errors import IsogradError
 from shared.process_memory import keep_freed_memory
 
 LARGEST_CACHE = 4 * 2**30  # bytes of compiled programs of JAX; the least recently used go first
+GPU = "cuda"
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
 ASSERTION = "device-side assert"  # what CUDA says, after the kernel itself has said why
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 (twins disagree), 2 (bad input, named in one sentence) or 128 + signal."""
+    code = _answered(arguments)
+    if arguments is None and threading.active_count() > 1 and _is_compiling():
+        os._exit(code)  # Python would wait for programs that nobody needs any more
+    return code
+
+
+def _is_compiling() -> bool:
+    from shared.backend import COMPILING
+
+    return any(thread.name.startswith(COMPILING) for thread in threading.enumerate())
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     is_program = arguments is None
     try:
         if is_program:
             _hide_what_libraries_say()
-            keep_freed_memory()
+            if not any(GPU in word for word in sys.argv):  # where memory of one arena makes compiling threads wait
+                keep_freed_memory()
             keep_interrupts()
             _open_closed_streams()
         _set_defaults_of_compilers()

@@ -50,7 +50,7 @@ def training_batches(prepared: Prepared, step: int, stop_at: int) -> Iterator[Ba
 
 def ahead(prepared: Prepared, step: int, stop_at: int) -> tuple[Iterator[Batch], Iterator[Batch]]:
     """A batch of each shape that training from `step` and then validation will meet soon, in their order."""
-    validation = prepared.data.epoch(prepared.experiment, "validation", 0).start_at(0)
+    validation = prepared.data.epoch(prepared.experiment, "validation", 0).start_at(0) if step < stop_at else iter(())
     return _shapes(prepared, training_batches(prepared, step, stop_at)), _shapes(prepared, validation)
 
 

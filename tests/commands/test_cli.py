@@ -676,6 +676,29 @@ def test_only_our_own_sentences_reach_the_terminal_unless_the_user_asks_for_more
     assert shown or len(lines) == 1
 
 
+STARTED = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from experiments import cli
+from shared.backend import COMPILING
+
+cli.keep_freed_memory = lambda: print("freed memory is kept")
+cli._run = lambda arguments: ThreadPoolExecutor(1, COMPILING).submit(time.sleep, 3600) and 1
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"), [([], "freed memory is kept\n"), (["--device", "cuda"], ""), (["--device=cuda"], "")]
+)
+def test_a_command_on_a_gpu_compiles_in_threads_and_does_not_wait_for_what_it_no_longer_needs(options, kept):
+    command = [sys.executable, "-c", STARTED, "train", *options]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, kept, "")
+
+
 @pytest.mark.parametrize("name", ["tyro", "jinja2"])
 def test_a_library_that_is_not_installed_is_one_sentence(run, capsys, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)

@@ -56,6 +56,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
         f"{TWINS}/test_generation.py::test_a_model_with_ablations_or_other_layers_or_hooks_is_read_as_it_is_written",
     ),
     "torch_impl/ordered_embedding.py": (f"{BACKENDS}/test_ordered_embedding.py",),
+    "jax_impl/compile_cache.py": (f"{BACKENDS}/test_compiled_once.py",),
     "shared/schedules.py": (f"{DATA}/test_schedules.py",),
     "shared/initial_weights.py": (f"{DATA}/test_initial_weights.py",),
     "shared/weight_rules.py": (f"{DATA}/test_weight_rules.py", f"{TWINS}/test_weights.py"),

@@ -1,10 +1,20 @@
 """The plan of a run, step by step against a loop that counts: updates, learning rates, and the batch of each step."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from experiments.training.plan import rate_by_step, steps_of_an_epoch, total_steps, total_updates, training_batches
+from experiments.training import plan as planning
+from experiments.training.plan import (
+    ahead,
+    rate_by_step,
+    steps_of_an_epoch,
+    total_steps,
+    total_updates,
+    training_batches,
+)
 from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import AdamWConfig, ScheduleConfig, TrainingConfig
 
@@ -80,3 +90,35 @@ def test_the_batches_of_a_run_go_on_from_its_step_through_the_epochs(step):
     every = [f"{epoch}.{batch}" for epoch in range(4) for batch in range(BATCHES)]
     for stop_at in (step, step + 1, 3 * BATCHES):
         assert list(training_batches(prepared(), step, stop_at)) == every[step:stop_at]
+
+
+WIDTHS = {"train": (5, 3, 5, 3, 8, 3, 9), "validation": (3, 3, 5)}
+STARTS = {  # the ladder, from a step up to another -> the widths met ahead, in training and in validation
+    "several lengths": ((3, 5, 8), 0, 21, [5, 3, 8], [3, 5]),
+    "in the middle": ((3, 5, 8), 3, 21, [3, 8, 9, 5], [3, 5]),
+    "one that ends soon": ((3, 5, 8), 1, 2, [3], [3, 5]),
+    "one that has ended": ((3, 5, 8), 7, 7, [], []),
+    "one length": (None, 0, 21, [5], [3]),
+    "as many lengths as there are": ((), 0, 21, [5], [3]),
+}
+
+
+@pytest.mark.parametrize(("ladder", "step", "stop_at", "training", "validation"), STARTS.values(), ids=STARTS)
+def test_a_batch_of_each_shape_that_is_met_soon_is_told(monkeypatch, ladder, step, stop_at, training, validation):
+    monkeypatch.setattr(planning, "LOOKED_AT", 6)
+    plan = prepared()
+    plan.experiment = replace(plan.experiment, bucket_lengths=ladder)
+
+    class Split:
+        def __init__(self, split):
+            self.batches = [{"ids": np.zeros((2, width))} for width in WIDTHS[split]]
+
+        def __len__(self):
+            return len(self.batches)
+
+        def start_at(self, batch):
+            return iter(self.batches[batch:])
+
+    plan.data = SimpleNamespace(epoch=lambda experiment, split, number: Split(split))
+    found = [[batch["ids"].shape[1] for batch in batches] for batches in ahead(plan, step, stop_at)]
+    assert found == [training, validation]
