@@ -277,27 +277,35 @@ NEAR = np.array([[0.0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]])
 ONE = np.array(1.7)
 
 REPORTS = {
-    "scaled residual": Report(modules_of(TorchNext, FlaxNext), IMAGES, "TorchNext", "gamma"),
-    "skip before": Report(modules_of(TorchUnet, FlaxUnet), IMAGES, "TorchUnet", "cat|order"),
-    "shift of exponents": Report(functions_of(torch_times, jax_times), np.array([1.0, 7, 30]), "torch_times", "3|4"),
-    "own neighbour": Report(wrong_in_torch(TorchSage, FlaxSage), {"x": ROWS, "a": NEAR}, "TorchSage", "eye|a"),
-    "cosine from 0": Report(functions_of(torch_warm, jax_warm), np.arange(0.0, 100, 7), "torch_warm", "10|90"),
-    "floor of the batch": Report(
-        functions_of(torch_mel, jax_mel), np.exp(drawn(3, 4, 5) * 5), "torch_mel", "amax|max"
+    "scaled residual": Report(modules_of(TorchNext, FlaxNext), IMAGES, "TorchNext", "gamma * (input 0 + y)"),
+    "skip before": Report(modules_of(TorchUnet, FlaxUnet), IMAGES, "TorchUnet", "concatenation in the reverse order"),
+    "shift of exponents": Report(
+        functions_of(torch_times, jax_times),
+        np.array([1.0, 7, 30]),
+        "torch_times",
+        "divided by their number plus one|/ 4",
     ),
-    "exact buckets": Report(modules_of(TorchBuckets, FlaxBuckets), drawn(2, 9, 6), "TorchBuckets", "far|where|< 2"),
-    "shares exchanged": Report(modules_of(TorchMix, FlaxMix), TOKENS, "TorchMix", "1 - mix"),
+    "own neighbour": Report(wrong_in_torch(TorchSage, FlaxSage), {"x": ROWS, "a": NEAR}, "TorchSage", "a @ x / sum(a"),
+    "cosine from 0": Report(functions_of(torch_warm, jax_warm), np.arange(0.0, 100, 7), "torch_warm", "/ 100"),
+    "floor of the batch": Report(
+        functions_of(torch_mel, jax_mel), np.exp(drawn(3, 4, 5) * 5), "torch_mel", "JAX amax(y) ("
+    ),
+    "exact buckets": Report(modules_of(TorchBuckets, FlaxBuckets), drawn(2, 9, 6), "TorchBuckets", "far < 4"),
+    "shares exchanged": Report(modules_of(TorchMix, FlaxMix), TOKENS, "TorchMix", "mix taken from 1"),
     "normed over the batch": Report(
-        modules_of(TorchTwo, FlaxTwo), {"q": ROWS, "p": drawn(5, 6, seed=3)}, "TorchTwo", "axis|dim"
+        modules_of(TorchTwo, FlaxTwo), {"q": ROWS, "p": drawn(5, 6, seed=3)}, "TorchTwo", "dim=-2, not -1"
     ),
     "target chooses": Report(
         functions_of(torch_double, jax_double),
         {"r": drawn(4), "online": drawn(4, 3, seed=2), "target": drawn(4, 3, seed=4), "done": np.array([0.0, 1, 0, 0])},
-        "torch_double", "argmax",
+        "torch_double",
+        "argmax(target",
     ),
-    "exponential gate": Report(modules_of(TorchX, FlaxX), TOKENS, "TorchX", "logsigmoid|log_sigmoid|softplus"),
+    "exponential gate": Report(modules_of(TorchX, FlaxX), TOKENS, "TorchX", "log_sigmoid"),
     "all pairs": Report(
         functions_of(torch_siglip, jax_siglip),
-        {"a": drawn(4, 3), "b": drawn(4, 3, seed=2), "scale": ONE, "bias": -ONE}, "torch_siglip", "mean(|/ 16|4",
+        {"a": drawn(4, 3), "b": drawn(4, 3, seed=2), "scale": ONE, "bias": -ONE},
+        "torch_siglip",
+        "/ 16",
     ),
-}  # fmt: skip
+}

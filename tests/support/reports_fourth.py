@@ -316,24 +316,32 @@ class FlaxClip(nnx.Module):
 ACTIONS = np.array([0, 2, 1, 2])
 
 REPORTS = {
-    "softmax of the chosen": Report(modules_of(TorchRouter, FlaxRouter), ROWS, "TorchRouter", "topk|top_k"),
-    "channels normed": Report(modules_of(TorchSpeech, FlaxSpeech), drawn(2, 21), "TorchSpeech.norm", "norm"),
-    "entropy of the taken": Report(
-        functions_of(torch_entropy, jax_entropy), {"z": drawn(4, 3), "a": ACTIONS}, "torch_entropy", "taken"
+    "softmax of the chosen": Report(modules_of(TorchRouter, FlaxRouter), ROWS, "TorchRouter", "softmax(top_k(router"),
+    "channels normed": Report(
+        modules_of(TorchSpeech, FlaxSpeech), drawn(2, 21), "TorchSpeech.norm", "over axes (1,)|mean(conv"
     ),
-    "norm after rotation": Report(modules_of(TorchQwen, FlaxQwen), TOKENS, "TorchQwen", "q_norm|norm"),
-    "normed head by head": Report(modules_of(TorchOlmo, FlaxOlmo), TOKENS, "TorchOlmo", "mean"),
-    "factor of long waves": Report(functions_of(torch_llama3, jax_llama3), drawn(5), "torch_llama3", "32"),
+    "entropy of the taken": Report(
+        functions_of(torch_entropy, jax_entropy), {"z": drawn(4, 3), "a": ACTIONS}, "torch_entropy", "exp(gather("
+    ),
+    "norm after rotation": Report(modules_of(TorchQwen, FlaxQwen), TOKENS, "TorchQwen", "reshape(q(...)"),
+    "normed head by head": Report(modules_of(TorchOlmo, FlaxOlmo), TOKENS, "TorchOlmo", "mean(q ** 2, axis=3)"),
+    "factor of long waves": Report(functions_of(torch_llama3, jax_llama3), drawn(5), "torch_llama3", "with 8, not 32"),
     "steps from one": Report(
         functions_of(torch_offset, jax_offset),
-        {"x": drawn(3, 4), "e": drawn(3, 4, seed=2), "t": np.array([0, 3, 8])}, "torch_offset", "t + 1|1",
+        {"x": drawn(3, 4), "e": drawn(3, 4, seed=2), "t": np.array([0, 3, 8])},
+        "torch_offset",
+        "t + 1",
     ),
-    "kernel not flipped": Report(modules_of(TorchUp, FlaxUp), drawn(2, 3, 7), "TorchUp", "flip|reversed"),
+    "kernel not flipped": Report(modules_of(TorchUp, FlaxUp), drawn(2, 3, 7), "TorchUp", "flipped along its axes"),
     "mean of densities": Report(
         functions_of(torch_density, jax_density),
-        {"x": drawn(4, 3), "mean": drawn(4, 3, seed=2), "logs": drawn(4, 3, seed=3)}, "torch_density", "mean(",
+        {"x": drawn(4, 3), "mean": drawn(4, 3, seed=2), "logs": drawn(4, 3, seed=3)},
+        "torch_density",
+        "mean in place of sum",
     ),
-    "index transposed": Report(modules_of(TorchWindow, FlaxWindow), drawn(3, 4, 6), "TorchWindow", "index|transpos"),
-    "bias twice": Report(wrong_in_torch(TorchDelta, FlaxDelta), TOKENS, "TorchDelta", "dt.bias|bias"),
-    "temperature's exponential": Report(modules_of(TorchClip, FlaxClip), ROWS, "TorchClip", "exp"),
-}  # fmt: skip
+    "index transposed": Report(
+        modules_of(TorchWindow, FlaxWindow), drawn(3, 4, 6), "TorchWindow", "axes 1 and 2 exchanged"
+    ),
+    "bias twice": Report(wrong_in_torch(TorchDelta, FlaxDelta), TOKENS, "TorchDelta", "torch computes dt + dt.bias"),
+    "temperature's exponential": Report(modules_of(TorchClip, FlaxClip), ROWS, "TorchClip", "torch computes exp("),
+}
