@@ -21,7 +21,7 @@ from shared.errors import IsogradError
 
 Program = jax.stages.Compiled
 NO_MEMORY = "RESOURCE_EXHAUSTED"  # how XLA's errors of lacking memory begin
-Option = bool | int
+Option = bool | int | str
 # On a GPU, trying Triton's kernels for matrix products takes most of the time of compiling and gains no speed.
 OPTIONS: dict[str, dict[str, Option]] = {"gpu": {"xla_gpu_enable_triton_gemm": False}}
 

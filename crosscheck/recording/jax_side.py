@@ -19,7 +19,7 @@ from crosscheck.recording.stopwatch import timed
 from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.unrolling import unrolled
 from crosscheck.recording.values import Options, Values, cotangent
-from jax_impl.compile_cache import known
+from jax_impl.compile_cache import Option, known
 from jax_impl.weights import to_numpy
 from shared.arrays import Arrays
 
@@ -28,7 +28,7 @@ Taps = dict[str, jax.Array]
 # Each program runs once, so compile time dominates: on a CPU the machine code can stay unoptimised, by XLA's older
 # emitters, which take a quarter of the time, and on a GPU autotuning can be skipped. The float64 proof needs no more;
 # where rounding is judged, programs compile as users' do.
-COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
+COMPILER_OPTIONS: dict[str, dict[str, Option]] = {
     "cpu": {
         "xla_backend_optimization_level": 0,
         "xla_cpu_parallel_codegen_split_count": 1,
@@ -36,12 +36,16 @@ COMPILER_OPTIONS: dict[str, dict[str, bool | int]] = {
     },
     "cuda": {"xla_gpu_autotune_level": 0},
 }
+# With YNNPACK, products of some layouts in bfloat16 are added up in bfloat16, term by term (D101), not rounded once.
+ONE_ROUNDING: dict[str, dict[str, Option]] = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": ""}, "cuda": {}}
 
 
-def compiler_options(options: Options) -> dict[str, bool | int] | None:
+def compiler_options(options: Options) -> dict[str, Option]:
     """XLA options that differ from its defaults."""
     is_quick = options.device == "cuda" or options.dtype == np.float64 or not options.optimize
-    return known(COMPILER_OPTIONS[options.device], jax.devices(options.device)[0]) if is_quick else None
+    is_short = options.dtype.itemsize < np.dtype(np.float32).itemsize
+    asked = (COMPILER_OPTIONS[options.device] if is_quick else {}) | (ONE_ROUNDING[options.device] if is_short else {})
+    return known(asked, jax.devices(options.device)[0])
 
 
 def evaluate(module: Any, arguments: Arguments, options: Options, optimizer: Any = None) -> Values:
