@@ -97,6 +97,15 @@ def compare(
     return _past_rounding(_located(report, ours, theirs, comparison), comparison)
 
 
+def as_judged(comparison: Comparison) -> Report:
+    """The report of a comparison by its first draws of the noise, with the first divergence.
+
+    Raises IsogradError as `compare` does.
+    """
+    ours, theirs = comparison.recordings()
+    return _located(_judged(ours, theirs, comparison), ours, theirs, comparison)
+
+
 def _judged_by_enough_draws(ours: Recording, theirs: Recording, comparison: Comparison) -> tuple[Recording, Report]:
     """The report, and our recording with the noise that it was judged by."""
     options, report = comparison.options, _judged(ours, theirs, comparison)

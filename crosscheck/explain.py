@@ -4,17 +4,18 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from crosscheck import criterion
+from crosscheck.causes.alone import after, first_alone, in_outputs
 from crosscheck.causes.flips.attempts import Attempt, Flipped, flips_of
 from crosscheck.causes.flips.elsewhere import Elsewhere
 from crosscheck.causes.flips.mistakes.table import MISTAKE_FLIPS
 from crosscheck.causes.flips.optimizers import OptimizerFlip, optimizer_flips
-from crosscheck.causes.flips.search import Budget, Cause, causes_of, telling
+from crosscheck.causes.flips.search import MOST_CAUSES, Budget, Cause, causes_of, telling
 from crosscheck.causes.flips.table import FLIPS
 from crosscheck.causes.operations.beginning import Beginning
 from crosscheck.compare import compare
@@ -30,9 +31,10 @@ from crosscheck.pairing.renaming import Rules
 from crosscheck.pairing.rule_files import as_rules
 from crosscheck.recording import record
 from crosscheck.recording.nesting import is_float, named_arrays
-from crosscheck.recording.recording import SIDES, Recording
+from crosscheck.recording.recording import PROOF_DTYPE, SIDES, Recording
 from crosscheck.recording.side import Side
 from crosscheck.recording.tracing import call_of
+from crosscheck.recording.values import Options
 from crosscheck.report import Report
 from crosscheck.twins.suite import Check, check_arguments
 from shared.errors import IsogradError
@@ -53,6 +55,7 @@ class Explanation:
     `is_closed` is False if the flip only matches the size of the gap: it can't close when each side loses other digits.
     `more` are further causes, each of what those before it leave; `left` is what this one leaves. `fix` are the changes
     of the two sides with this pair's values, where the catalogue's are another case's. `noted` says what else is known.
+    `causes` are what flips show.
     """
 
     report: Report
@@ -64,6 +67,7 @@ class Explanation:
     left: str = ""
     fix: tuple[str, str] | None = None
     noted: str = ""
+    causes: tuple[Cause, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def evidence(self) -> str:
@@ -144,13 +148,48 @@ def explain(
     if call is not None:
         return replace(_of_kept_values(report, call) or Explanation(report, None), noted=_is_random(report, call))
     noted = _unlike_arguments(sides) or _first_step(sides, inputs, report, left, options)
-    found = _searched(sides, report, as_rules(options.get("rules") or {}), options.get("layouts") or {}, left)
+    whole = _comparison(sides, report, as_rules(options.get("rules") or {}), options.get("layouts") or {})
+    found = _searched_alone(whole, report, left) or _searched(whole, report, left)
     return replace(found, tried=left.tried or found.tried, noted="; ".join(filter(None, (noted, found.noted))))
 
 
-def _searched(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts, budget: Budget) -> Explanation:
+def _comparison(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts) -> Comparison:
+    """The comparison that a report is of."""
+    recorded = report.recordings[0] if report.recordings else None
+    options = recorded.options if recorded else Options(PROOF_DTYPE)
+    return Comparison(*sides, (recorded and recorded.arguments) or ((), {}), options, rules, layouts)
+
+
+def _searched_alone(whole: Comparison, report: Report, budget: Budget) -> Explanation | None:
+    """The causes in the modules where large sides first differ, each searched for alone; None if that can't be."""
+    before, found, flips = report, [], []
+    while len(found) < MOST_CAUSES and (part := first_alone(whole, before)) is not None:
+        new = _searched(*part, budget)
+        alone = f"in {part[1].name} alone"
+        if new.divergence is None:
+            words = new.noted or f"nothing found in {budget.tried} attempts"
+            found += [] if found else [replace(new, report=report, noted=f"{alone}: {words}")]
+            break
+        known = [cause.flip in flips for cause in new.causes] or [False]
+        flips += [cause.flip for cause in new.causes if cause.flip not in flips]
+        then = after(flips, whole, report) if new.causes and not budget.is_spent else None
+        words = f"; {in_outputs(report, *then)}" if then else ""
+        said = [
+            replace(each, report=report, more=(), left=f"{alone} {each.left or 'the gap is gone'}{words}".rstrip("; "))
+            for each, is_known in zip((new, *new.more), known, strict=True)
+            if not is_known
+        ]
+        found += said
+        if not said or then is None or then[0].first_divergence == before.first_divergence or budget.is_spent:
+            break
+        before = then[0]
+    return replace(found[0], more=tuple(found[1:])) if found else None
+
+
+def _searched(whole: Comparison, report: Report, budget: Budget) -> Explanation:
     """The causes that flips within the budget show; else what only the size of the gap, or its numbers, show."""
-    ours = sides[0]
+    sides, layouts = (whole.ours, whole.theirs), whole.layouts
+    ours = whole.ours
     phase = report.first_divergence.phase if report.first_divergence else ""
     if phase == "parameters" or ours.recorded is not None:
         return _first_that_helps(report, flips_of(ours, report, layouts))
@@ -163,7 +202,7 @@ def _searched(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layo
     begins = Beginning(*sides, report)
     causes = causes_of(
         (*FLIPS, *MISTAKE_FLIPS), ours, report, layouts, budget, functools.partial(_is_gone, before=report),
-        begins, _elsewhere(sides, report, rules, layouts),
+        begins, _elsewhere(whole),
     )  # fmt: skip
     if causes:
         is_default = any(causes[0].flip is each for each in FLIPS)  # of a known function, whose name says all
@@ -188,13 +227,11 @@ def _searched(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layo
     return found or Explanation(report, None, noted=begins.words)
 
 
-def _elsewhere(sides: Sequence[Side], report: Report, rules: Rules, layouts: Layouts) -> Callable[[Flipped, Row], bool]:
+def _elsewhere(whole: Comparison) -> Callable[[Flipped, Row], bool]:
     """Whether a flip closes a row's gap on other inputs."""
-    recorded = report.recordings[0] if report.recordings else None
-    if recorded is None or any(side.recorded is not None for side in sides):
+    if any(side.recorded is not None for side in (whole.ours, whole.theirs)):
         return lambda flipped, row: True
-    given = recorded.arguments or ((), {})
-    return Elsewhere(Comparison(*sides, given, recorded.options, rules, layouts)).bears_out
+    return Elsewhere(whole).bears_out
 
 
 def _of_formulas(report: Report, words: str, fix: tuple[str, str]) -> Explanation:
@@ -212,7 +249,7 @@ def _named(report: Report, causes: Sequence[Cause], formulas: str) -> Explanatio
         )
         for cause in causes
     ]
-    first, flip = replace(found[0], more=tuple(found[1:])), causes[0].flip
+    first, flip = replace(found[0], more=tuple(found[1:]), causes=tuple(causes)), causes[0].flip
     if not formulas or formulas == flip.what:
         return first
     if not flip.is_placed or len(formulas) > LONGEST:

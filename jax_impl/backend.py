@@ -48,7 +48,8 @@ def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
                 if signature not in begun:
                     jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
                     lowered = jitted.lower(tensors, batch, *others)
-                    begun[signature] = begin(lowered, method.__name__, options_for(self.device), pool)
+                    options = options_for(self.device, self.dtype)
+                    begun[signature] = begin(lowered, method.__name__, options, pool)
                 if pool is None:
                     executables[signature] = begun.pop(signature).result()
                 self.compile_seconds += time.perf_counter() - start

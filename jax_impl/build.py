@@ -18,11 +18,20 @@ from shared.registry import Twin
 REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  # of wrong types, signs and sizes
 
 
-class _OneKey(nnx.Rngs):
-    """The same key for every parameter: to count draws takes half of a trace, and an abstract module has no numbers."""
+class _OneKey(nnx.RngStream):
+    """The same key for every draw: to count draws takes most of a trace, and an abstract module has no numbers."""
 
-    def params(self) -> Array:
-        return self.default.key[...]
+    def __call__(self) -> Array:
+        return self.key[...]
+
+    def fork(self, **_: Any) -> nnx.RngStream:
+        return nnx.RngStream(self.key[...], tag=self.tag)
+
+
+def _one_key() -> nnx.Rngs:
+    rngs = nnx.Rngs()
+    rngs.default = _OneKey(0, tag="default")
+    return rngs
 
 
 def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nnx.Module:
@@ -33,7 +42,7 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
     constructor = getattr(importlib.import_module(f"jax_impl.{twin.module}"), twin.public_name)
 
     def make() -> nnx.Module:
-        return constructor(**twin.call_with(arguments), rngs=_OneKey(0) if abstract else nnx.Rngs(0))
+        return constructor(**twin.call_with(arguments), rngs=_one_key() if abstract else nnx.Rngs(0))
 
     try:
         return nnx.eval_shape(make) if abstract else make()
@@ -48,11 +57,11 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
 
 def empty_twin(twin: Twin, arguments: Mapping[str, Any], device: jax.Device | str = "cpu") -> nnx.Module:
     """The module with parameters that have no values yet, for weights to be loaded into."""
-    place = jax.devices(device)[0] if isinstance(device, str) else device
+    place, key = jax.devices(device)[0] if isinstance(device, str) else device, jax.random.key(0)
 
     def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key(0) if is_key else jax.device_put(np.zeros(leaf.shape, leaf.dtype), place)
+        return key if is_key else jax.device_put(np.zeros(leaf.shape, leaf.dtype), place)
 
     graph, parameters, others = nnx.split(build_twin(twin, arguments, abstract=True), nnx.Param, ...)
     return nnx.merge(graph, parameters, jax.tree.map(zeros, others))

@@ -100,9 +100,9 @@ def _forget(name: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def options_for(device: jax.Device) -> dict[str, Option]:
-    """What training and generation are compiled with."""
-    return known(OPTIONS.get(device.platform, {}), device)
+def options_for(device: jax.Device, dtype: str) -> dict[str, Option]:
+    """What training and generation in a dtype are compiled with; in float64, which must be exact, nothing (D100)."""
+    return {} if dtype == "float64" else known(OPTIONS.get(device.platform, {}), device)
 
 
 def known(options: Mapping[str, Option], device: jax.Device) -> dict[str, Option]:

@@ -148,7 +148,8 @@ def _runner(module: nnx.Module) -> Callable[..., State]:
     """Steps of the module in eval mode, compiled once for each structure of a model and each width and size."""
     graph, state = nnx.split(module)
     weights, structure = jax.tree.flatten(state)
-    options = options_for(next(iter(jnp.asarray(weights[0]).devices())))
+    first = jnp.asarray(weights[0])
+    options = options_for(next(iter(first.devices())), first.dtype.name)
     return functools.partial(_compiled(graph, structure, tuple(options.items())), weights)
 
 

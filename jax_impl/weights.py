@@ -11,6 +11,7 @@ from jax import Array
 
 from shared.errors import WeightsError
 from shared.lazy.arrays import LazyArray
+from shared.lazy.begun import begun
 from shared.weight_rules import canonical_name, canonical_shape, check_arrays, from_canonical, to_canonical
 
 ALIGNMENT = 64  # bytes
@@ -30,8 +31,10 @@ def load_arrays(module: nnx.Module, arrays: Mapping[str, np.ndarray | LazyArray]
     """
     check_arrays(parameter_shapes(module), arrays, type(module).__name__)
     state = nnx.state(module, nnx.Param)
-    for path, variable in nnx.to_flat_state(state):
-        variable.set_value(to_tensor(from_canonical(path, np.asarray(arrays[canonical_name(path)]))))
+    variables = dict(nnx.to_flat_state(state))
+    with begun(_turned, {path: arrays[canonical_name(path)] for path in variables}) as copies:
+        for path, variable in variables.items():
+            variable.set_value(_placed(copies.pop(path).result()))
     nnx.update(module, state)
 
 
@@ -47,12 +50,21 @@ def to_numpy(tensor: Array) -> np.ndarray:
 
 def to_tensor(array: np.ndarray, device: jax.Device | None = None) -> Array:
     """A jax array that shares no memory with the array; bfloat16 stays bfloat16, float64 needs x64 on."""
-    if array.dtype.itemsize == 8 and not jax.config.jax_enable_x64:
+    return _placed(_copied(array), device)
+
+
+def _turned(path: tuple[str | int, ...], array: np.ndarray) -> np.ndarray:
+    return _copied(from_canonical(path, array))
+
+
+def _placed(copy: np.ndarray, device: jax.Device | None = None) -> Array:
+    """On a CPU the memory of the copy itself."""
+    if copy.dtype.itemsize == 8 and not jax.config.jax_enable_x64:
         raise WeightsError(
-            f"JAX would silently turn {array.dtype} weights into 32 bits: call "
+            f"JAX would silently turn {copy.dtype} weights into 32 bits: call "
             'jax.config.update("jax_enable_x64", True) first, or cast the arrays to float32'
         )
-    return jax.device_put(_copied(array), device)
+    return jax.device_put(copy, device)
 
 
 def _copied(array: np.ndarray) -> np.ndarray:

@@ -9,11 +9,25 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from shared.errors import IsogradError
 from shared.registry import Twin
 
 REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  # of wrong types, signs and sizes
+DRAWS = ("uniform_", "normal_", "kaiming_uniform_", "zero_", "fill_")  # what initial values are made by
+
+
+class _NoDraws(TorchFunctionMode):
+    """An abstract module has no numbers: its initial values, which are two thirds of building it, are not drawn."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = {} if kwargs is None else kwargs
+        if getattr(function, "__name__", None) in DRAWS:
+            return args[0] if args else given["tensor"]
+        return function(*args, **given)
 
 
 def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False) -> nn.Module:
@@ -23,7 +37,9 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
     """
     constructor = getattr(importlib.import_module(f"torch_impl.{twin.module}"), twin.public_name)
     try:
-        with torch.device("meta") if abstract else contextlib.nullcontext():
+        with contextlib.ExitStack() as modes:
+            for mode in (torch.device("meta"), _NoDraws()) if abstract else ():
+                modes.enter_context(mode)
             return constructor(**twin.call_with(arguments))
     except IsogradError:
         raise
@@ -36,7 +52,5 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
 
 def empty_twin(twin: Twin, arguments: Mapping[str, Any], device: torch.device | str = "cpu") -> nn.Module:
     """The module with parameters of zeros, made without drawing initial values, for weights to be loaded into."""
-    module = build_twin(twin, arguments, abstract=True).to_empty(device=device)
-    for parameter in module.parameters():
-        parameter.data = parameter.new_zeros(()).expand(parameter.shape)  # one zero each: weights take their place
-    return module
+    module = build_twin(twin, arguments, abstract=True)
+    return module._apply(lambda tensor: torch.zeros((), dtype=tensor.dtype, device=device).expand(tensor.shape))

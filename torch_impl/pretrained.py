@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy
+from shared.lazy.begun import begun
 from shared.pretrained.folder import Pretrained, cast, write_folder
 from shared.registry import TWINS
 from shared.weight_rules import check_arrays
-from torch_impl.build import build_twin, empty_twin
+from torch_impl.build import empty_twin
 from torch_impl.weight_files import read_tensors
-from torch_impl.weights import load_arrays, parameter_shapes, to_arrays
+from torch_impl.weights import parameter_shapes, to_arrays, to_tensor
 
 
 def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: str | None = None) -> nn.Module:
@@ -22,11 +24,16 @@ def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: 
     the encoder of a model with a head. Raises IsogradError for anything that is missing, damaged or not supported.
     """
     found = Pretrained(Path(folder), twin, _read_pickled)
-    abstract = build_twin(TWINS[found.twin], found.arguments, abstract=True)
-    check_arrays(parameter_shapes(abstract), found.arrays, found.twin)  # before memory is taken
-    module = empty_twin(TWINS[found.twin], found.arguments)
-    load_arrays(module, cast(found.arrays, dtype))
+    with begun(_copied, cast(found.arrays, dtype)) as tensors:  # while the module is built
+        module = empty_twin(TWINS[found.twin], found.arguments)
+        check_arrays(parameter_shapes(module), found.arrays, found.twin)
+        for name, parameter in module.named_parameters():
+            parameter.data = tensors.pop(name).result()
     return module.eval()
+
+
+def _copied(name: str, array: np.ndarray) -> Tensor:
+    return to_tensor(array)
 
 
 def save_pretrained(module: nn.Module, folder: str | Path) -> None:

@@ -30,7 +30,8 @@ class Recording:
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         pool = others and others.graph.pool()
-        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):  # JAX may work beside it
+        # What JAX or the garbage collector frees meanwhile is no part of the graph, and must not end its capture.
+        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="relaxed"):
             self.results = function(*arguments)
         torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)

@@ -42,8 +42,9 @@ TABLES: list[tuple[KnownDivergence, ...]] = [
 
 
 def index(tables: Iterable[tuple[KnownDivergence, ...]]) -> dict[str, KnownDivergence]:
-    """Every row by its id, ordered by id."""
-    return {row.id: row for row in sorted((row for table in tables for row in table), key=lambda row: row.id)}
+    """Every row by its id, ordered by the number in it."""
+    rows = sorted((row for table in tables for row in table), key=lambda row: int(row.id.removeprefix("D")))
+    return {row.id: row for row in rows}
 
 
 DIVERGENCES: dict[str, KnownDivergence] = index(TABLES)

@@ -52,14 +52,9 @@ def isolate(
 
     `recordings` are those of the full run, if it has been made. `is_pruned` skips what is inside a module that agrees.
     """
-    from crosscheck.recording.jax_modules import submodules
-
     whole = replace(whole, options=replace(whole.options, updates=0))
     ours, theirs = recordings or whole.recordings()
-    given = record.rounded(whole.theirs.with_own(whole.arguments), whole.options.dtype)
-    with record.in_precision(whole.options):
-        found = submodules(whole.theirs.module, given, whole.options)
-    layers = {module_path(path, whole.rules): (path, layer) for path, layer in found.items()}
+    layers = layers_of(whole)
     inner = f"{below}." if below else ""
     results: dict[str, list[Alone]] = {}
     for call, at in ours.values.calls.items():
@@ -67,6 +62,16 @@ def isolate(
         if is_inside and "#" not in call and not (is_pruned and _is_cleared(at.path, results)):
             results.setdefault(at.path, []).append(_alone(call, at.path, whole, ours.values, theirs.values, layers))
     return results
+
+
+def layers_of(whole: Comparison) -> dict[str, tuple[str, Any]]:
+    """JAX's modules with their own paths, by torch's."""
+    from crosscheck.recording.jax_modules import submodules
+
+    given = record.rounded(whole.theirs.with_own(whole.arguments), whole.options.dtype)
+    with record.in_precision(whole.options):
+        found = submodules(whole.theirs.module, given, whole.options)
+    return {module_path(path, whole.rules): (path, layer) for path, layer in found.items()}
 
 
 def _is_cleared(path: str, results: Mapping[str, list[Alone]]) -> bool:
@@ -80,21 +85,28 @@ def _is_cleared(path: str, results: Mapping[str, list[Alone]]) -> bool:
 def _alone(
     call: str, path: str, whole: Comparison, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]
 ) -> Alone:
-    reason = _why_not(call, path, ours, theirs, layers)
-    if reason:
-        return Alone(None, None, reason)
-    kept = ours.captured[call]
     try:
-        arguments = kept.filled(lambda tap: ours.intermediates[tap])
-        number = len(theirs.captured[call].outputs) if call in theirs.captured else len(kept.outputs)
-        part = _part(whole, kept, *layers[path], arguments, _cotangents(call, kept.outputs, number, ours))
-        if call in theirs.calls:
-            given, names = _as_called(call, ours, theirs)
-            orders = frozenset(orders_used(ours.intermediates, theirs.intermediates))
-            part = replace(part, given=given, names=names, orders=orders)
-        return _compare_alone(call, part)
+        return _compare_alone(call, part_of(call, path, whole, ours, theirs, layers))
     except IsogradError as error:
         return Alone(None, None, str(error).partition("\n")[0])
+
+
+def part_of(
+    call: str, path: str, whole: Comparison, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]
+) -> Comparison:
+    """The comparison of one call's module in isolation; raises IsogradError if it can't be made, which says why."""
+    reason = _why_not(call, path, ours, theirs, layers)
+    if reason:
+        raise IsogradError(reason)
+    kept = ours.captured[call]
+    arguments = kept.filled(lambda tap: ours.intermediates[tap])
+    number = len(theirs.captured[call].outputs) if call in theirs.captured else len(kept.outputs)
+    part = _part(whole, kept, *layers[path], arguments, _cotangents(call, kept.outputs, number, ours))
+    if call not in theirs.calls:
+        return part
+    given, names = _as_called(call, ours, theirs)
+    orders = frozenset(orders_used(ours.intermediates, theirs.intermediates))
+    return replace(part, given=given, names=names, orders=orders)
 
 
 def _why_not(call: str, path: str, ours: Values, theirs: Values, layers: Mapping[str, tuple[str, Any]]) -> str:

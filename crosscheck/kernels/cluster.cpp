@@ -25,8 +25,10 @@ typedef unsigned long long u64;
 using std::min;
 struct Index { unsigned x; };
 struct alignas(8) float2 { float x, y; };
+struct alignas(8) uint2 { u32 x, y; };
 struct alignas(16) uint4 { u32 x, y, z, w; };
 static float2 make_float2(float x, float y) { return {x, y}; }
+static uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 
 constexpr int TOGETHER = 8, IN_BLOCK = 256, STACK = 1 << 16, SHARED_BYTES = 1 << 20;
@@ -42,12 +44,18 @@ struct Message {
   u32 to, barrier;
   uint4 data;
 };
+struct Copy {
+  u32 to;
+  const void* from;
+  int bytes;
+};
 struct Thread {
   Index thread, block;
   ucontext_t start;
   jmp_buf going_on;  // costs no call of the system
   bool has_started, has_ended;
   unsigned exchanges;
+  std::vector<Copy> copies;  // that have not arrived
 };
 
 static Thread threads[TOGETHER * IN_BLOCK];
@@ -100,8 +108,14 @@ static Words& exchange(const u32* mine, int words) {  // what all lanes of the w
   meet_at(warps[warp_of_all()], 32);
   return all;
 }
-static void multiply_16(float* sum, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  const u32 mine[6] = {a0, a1, a2, a3, b0, b1};
+static uint4 matrices(u32 here) {
+  const Words& places = exchange(&here, 1);
+  u32 found[4];
+  for (int i = 0; i < 4; i++) memcpy(&found[i], &memories[places[8 * i + me->thread.x % 32 / 4][0] + me->thread.x % 4 * 4], 4);
+  return {found[0], found[1], found[2], found[3]};
+}
+static void multiply(float* sum, uint4 a, uint2 b) {
+  const u32 mine[6] = {a.x, a.y, a.z, a.w, b.x, b.y};
   const Words& words = exchange(mine, 6);
   const int lane = me->thread.x % 32;
   for (int i = 0; i < 4; i++) {
@@ -141,6 +155,12 @@ static bool is_there(u32 barrier, u32 parity) {
 static void meet() { meet_at(cluster_of_blocks, TOGETHER * IN_BLOCK); }
 static void meet_in_pairs(int span) { meet_at(spans[rank() * 4 + span], 64); }
 static void __syncthreads() { meet_at(whole_blocks[rank()], IN_BLOCK); }
+template <int bytes>
+static void copy(u32 to, const void* from) { me->copies.push_back({to, from, bytes}); }
+static void await_copies() {
+  for (const Copy& each : me->copies) memcpy(&memories[each.to], each.from, each.bytes);
+  me->copies.clear();
+}
 static void ask_for(const void*) {}
 
 #include KERNELS
@@ -177,7 +197,7 @@ static void set_up_cluster(int cluster) {
   for (int i = 0; i < TOGETHER * IN_BLOCK; i++) {
     Thread& thread = threads[i];
     thread.thread.x = i % IN_BLOCK, thread.block.x = cluster * TOGETHER + i / IN_BLOCK;
-    thread.has_started = thread.has_ended = false, thread.exchanges = 0;
+    thread.has_started = thread.has_ended = false, thread.exchanges = 0, thread.copies.clear();
     getcontext(&thread.start);
     thread.start.uc_stack.ss_sp = &stacks[(size_t)i * STACK], thread.start.uc_stack.ss_size = STACK;
     thread.start.uc_link = nullptr;

@@ -7,6 +7,7 @@ from crosscheck.kernels.layers import Case, Sizes
 
 PROCESSORS = 16  # so few that the rows of a cluster take turns
 TURNS = Case(Sizes(17, 3, 2, 256, "float16"))
+ONE_TURN = Case(Sizes(3, 3, 1, 256, "float16"))  # while others take turns, what was sent arrives
 # A step moves the state by less than its numbers in two bytes are apart: rounded at each, it stands still.
 LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=8.0, judged=("outputs", "final"))
 
@@ -29,16 +30,18 @@ class ClusterFault:
 # fmt: off
 CLUSTER_FAULTS = (
     ClusterFault("cluster-forward-no-wait", "blocks go on before the states of the others are there",
-                 (("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),), only_on_cpu=True),
+                 (("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),), ONE_TURN, only_on_cpu=True),
     ClusterFault("cluster-forward-old-phase", "blocks wait for the states of two steps before",
                  (("(step - 1) / 2 % 2);", "1 - (step - 1) / 2 % 2);"),), only_on_cpu=True),
     ClusterFault("cluster-forward-one-buffer", "new states overwrite those that are still multiplied",
-                 (("memory.states[turn][step % 2][(half", "memory.states[turn][0][(half"),
+                 (("factors + (turn * 2 + step % 2)", "factors + turn * 2"),
                   ("place + (turn * 2 + next)", "place + (turn * 2)")), only_on_cpu=True),
+    ClusterFault("cluster-inputs-no-wait", "a step's inputs are read before they are there",
+                 (("    await_copies();\n", ""),), only_on_cpu=True),
     ClusterFault("cluster-stale-states", "the states before the last ones are multiplied",
-                 (("memory.states[turn][step % 2][(half", "memory.states[turn][1 - step % 2][(half"),)),
+                 (("factors + (turn * 2 + step % 2)", "factors + (turn * 2 + 1 - step % 2)"),)),
     ClusterFault("cluster-states-of-other-rows", "the rows of the first turn are multiplied at every turn",
-                 (("memory.states[turn][step % 2][(half", "memory.states[0][step % 2][(half"),)),
+                 (("factors + (turn * 2 + step % 2)", "factors + step % 2"),)),
     ClusterFault("cluster-half-dropped", "one half of the products is left out",
                  (("sums[gate][pair][0] + others.x", "sums[gate][pair][0]"),)),
     ClusterFault("cluster-own-half-twice", "a warp adds what it gave away",
@@ -72,7 +75,7 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-partial-sums-in-one-place", "all blocks leave their sums in the place of the first",
                  (("memory.sums[0][0][block][eighth]", "memory.sums[0][0][0][eighth]"),)),
     ClusterFault("cluster-one-buffer-of-slopes", "new slopes overwrite those that other warps still multiply",
-                 (("memory.slopes[TURNS > 1 ? number_of % 2 : 0]", "memory.slopes[0]"),), only_on_cpu=True),
+                 (("of_slopes = TURNS > 1 ? number_of % 2 : 0", "of_slopes = 0"),), only_on_cpu=True),
     ClusterFault("cluster-no-meeting-of-slopes", "a warp multiplies slopes before they are there",
                  (("    __syncthreads();\n    const u32 buffer", "    const u32 buffer"),), only_on_cpu=True),
     ClusterFault("cluster-reset-gate-slope", "the slope of the reset gate lacks 1 - r",
@@ -84,7 +87,13 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-padding-stops-gradients", "no gradient passes through padded steps",
                  (("if (valid) d_h.of[mine] = d_step * z;", "d_h.of[mine] = d_step * z;"),)),
     ClusterFault("cluster-gates-in-wrong-order", "gradients of the reset and the update gate change places",
-                 (("gate < 2 ? gate : 5 - gate;", "gate < 2 ? 1 - gate : 5 - gate;"),)),
+                 (("(d_projected + of_gates + min(gate, 2) * H)",
+                   "(d_projected + of_gates + (gate < 2 ? 1 - gate : 2) * H)"),)),
+    ClusterFault("cluster-candidate-kept-unreset", "the gradient of the candidate is not reset for the weights",
+                 (("gate != 3) *(Owned*)(d_recurrent + of_gates + gate * H)",
+                   "gate != 2) *(Owned*)(d_recurrent + of_gates + min(gate, 2) * H)"),)),
+    ClusterFault("cluster-bias-sums-exchanged", "the biases of the candidate get each other's gradients",
+                 (("gate < 2 ? gate : 5 - gate;", "gate;"),)),
     ClusterFault("cluster-bias-sums-of-one-direction", "both directions leave the sums of their biases in one place",
                  (("d_bias[((size_t)cluster * 4", "d_bias[((size_t)(cluster % groups) * 4"),)),
 )

@@ -103,6 +103,8 @@ ARITHMETIC = (
     KernelFault("candidate-not-reset", "the gradient of the candidate is not reset before its product",
                 (("product = tl.dot(d_hn.to(dtype), w_n, product)\n            tl.store",
                   "product = tl.dot(d_n.to(dtype), w_n, product)\n            tl.store"),)),
+    KernelFault("candidate-kept-unreset", "the gradient of the candidate is not reset for the weights",
+                (("tl.store(d_recurrent + written + 2 * H, d_hn", "tl.store(d_recurrent + written + 2 * H, d_n"),)),
     KernelFault("final-gradient-dropped", "the gradient of the final state is left out",
                 (("d_h = tl.load(d_final + ends, mask=live, other=0.0).to(WORK)",
                   "d_h = tl.zeros((ROWS, COLUMNS), WORK)"),)),

@@ -18,7 +18,7 @@ MOVED = (WEIGHTS, AVERAGE)  # by the rest of the state
 ABSENT = Verdict(inf, 0.0)
 
 Quantities = Mapping[str, Arrays]  # loss, accuracy, gradients, ... -> tensor -> array
-Rule = Callable[[str, str, np.ndarray, np.ndarray, float], Verdict]  # quantity, tensor, both arrays, the largest norm
+Rule = Callable[[str, str, np.ndarray, np.ndarray, float], Verdict]  # quantity, tensor, both arrays, the norm to go by
 
 
 class Start(NamedTuple):
@@ -44,7 +44,9 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """The tensor of a quantity that is largest against its bound, with both relative to the quantity's largest norm."""
+    """The tensor of a quantity that is largest against its bound, with both relative to the quantity's largest norm, or
+    of an evaluation to the tensor's own: losses and classes have no common size.
+    """
 
     tensor: str
     error: float
@@ -106,7 +108,8 @@ def _worst(quantity: str, ours: Arrays, theirs: Arrays, rule: Rule) -> Judged:
     verdicts = dict.fromkeys({**ours, **theirs}, ABSENT)
     for name in ours.keys() & theirs.keys():
         if ours[name].shape == theirs[name].shape:
-            verdicts[name] = rule(quantity, name, ours[name], theirs[name], largest)
+            size = norm(ours[name]) if quantity == EVALUATION else largest
+            verdicts[name] = rule(quantity, name, ours[name], theirs[name], size)
     return max((Judged(name, verdict.error, verdict.bound) for name, verdict in verdicts.items()), key=_part)
 
 

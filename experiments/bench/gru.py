@@ -304,7 +304,7 @@ def _jax_sides(
         programs: dict[str, Work] = {}
         for way in ways:
             function, given = works[way]
-            _in_background(jax.jit(function).lower(*given), options_for(device), given, programs, way)
+            _in_background(jax.jit(function).lower(*given), options_for(device, options.dtype), given, programs, way)
         made = Side(programs, jax.block_until_ready, is_compared)
         return lambda: made if len(programs) == len(ways) else None
 

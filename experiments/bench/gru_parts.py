@@ -14,8 +14,8 @@ LAYERS = (CENTRE, CENTRE._replace(hidden_size=256), CENTRE._replace(hidden_size=
 NEVER = "if (directions > 2) "  # which no compiler knows
 # Of gru_cluster.cu; each text occurs once.
 PRODUCTS = (
-    ("multiply_32(sums[gate][pair], upper", f"{NEVER}multiply_32(sums[gate][pair], upper"),
-    ("multiply_32(sums[tile], upper", f"{NEVER}multiply_32(sums[tile], upper"),
+    ("multiply(sums[gate][pair]", f"{NEVER}multiply(sums[gate][pair]"),
+    ("multiply(sums[tile]", f"{NEVER}multiply(sums[tile]"),
 )
 SWAPPING = (
     ("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),

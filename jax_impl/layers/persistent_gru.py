@@ -103,12 +103,11 @@ def _forward_and_saved(
 def _backward(
     weight: Array, lengths: Array, before: Array, gates: Array, d_outputs: Array, d_final: Array
 ) -> tuple[Array, ...]:
-    """Gradients of W_i x, of W_hn h + b_hn, of the initial states and of the biases."""
+    """Gradients of W_i x, of W_h h + b_h, of the initial states and of the biases."""
     plan = _plan("backward", gates, d_final)
     dtype, hidden_size = gates.dtype, weight.shape[-1]
     results = [
-        jax.ShapeDtypeStruct((*before.shape[:3], 3 * hidden_size), dtype),
-        jax.ShapeDtypeStruct(before.shape, dtype),
+        *[jax.ShapeDtypeStruct((*before.shape[:3], 3 * hidden_size), dtype)] * 2,
         jax.ShapeDtypeStruct((len(weight), plan.groups, 4 * hidden_size), jnp.promote_types(dtype, jnp.float32)),
         jax.ShapeDtypeStruct(d_final.shape, dtype),
         jax.ShapeDtypeStruct(plan.partial_sums, dtype),
@@ -125,7 +124,8 @@ def _backward_of_all(size: int, batched: Sequence[bool], *read: Array) -> tuple[
         return _one_by_one(_backward, batched, read)
     *made, _ = _backward(*_folded(size, batched, read, BACKWARD_AXES))
     d_projected, d_recurrent, d_initial = map(partial(_unfolded, size), made, (0, 0, 1))
-    d_bias = at_least_float32(jnp.concatenate([d_projected, d_recurrent], axis=-1)).sum((1, 2))
+    d_candidate = d_recurrent[..., -d_initial.shape[-1] :]
+    d_bias = at_least_float32(jnp.concatenate([d_projected, d_candidate], axis=-1)).sum((1, 2))
     return (d_projected, d_recurrent, d_initial, d_bias), (True,) * 4
 
 
@@ -161,14 +161,8 @@ def _one_by_one(
 def _gradients(saved: tuple[Array, ...], given: tuple[Array, Array]) -> tuple[Array | None, ...]:
     weight, lengths, before, gates = saved
     d_projected, d_recurrent, d_initial, d_bias = _backward(weight, lengths, before, gates, *given)
-    hidden_size = weight.shape[-1]
-    d_weight = []
-    for d in range(len(weight)):
-        steps = before[:, :, d].reshape(-1, hidden_size)
-        d_gates = d_projected[:, :, d].reshape(-1, 3 * hidden_size)
-        d_candidate = d_recurrent[:, :, d].reshape(-1, hidden_size)
-        d_weight.append(jnp.concatenate([(d_gates.T @ steps)[: 2 * hidden_size], d_candidate.T @ steps]))
-    return d_projected, d_initial, jnp.stack(d_weight), d_bias, None
+    d_weight = jnp.einsum("btdg,btdh->dgh", d_recurrent, before)
+    return d_projected, d_initial, d_weight, d_bias, None
 
 
 persistent_gru.defvjp(_forward_and_saved, _gradients)

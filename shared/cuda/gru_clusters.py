@@ -45,5 +45,5 @@ def shared_bytes(way: str, plan: Plan) -> int:
     units, turns = plan.cut.columns, plan.cut.rows // ROWS
     buffers, turn = min(turns, 2), 4 * ROWS * units + 16  # a float a unit, two barriers
     if way == "forward":
-        return turns * (turn + 72 * plan.hidden_size) + buffers * 192 * units + 16 * units
-    return turns * (turn + 64 * plan.hidden_size) + buffers * 128 * units + 256 * units
+        return turns * (turn + 64 + 68 * plan.hidden_size) + buffers * 192 * units + 112 * units
+    return turns * (turn + 64 * plan.hidden_size) + buffers * 136 * units + 256 * units

@@ -217,7 +217,7 @@ def gru_backward(
     BOUNDED: tl.constexpr,
 ):
     """Gradients of what `gru_forward` read, from those of outputs and final: d_projected (B, T, D, 3H); d_recurrent
-    (B, T, D, H), of W_hn h + b_hn; d_bias (D, groups, 4H), the sums of a group; d_initial (D, B, H).
+    (B, T, D, 3H), of W_h h + b_h; d_bias (D, groups, 4H), the sums of a group; d_initial (D, B, H).
 
     A program multiplies its own gates' gradients by its own rows of W_h, and leaves a partial sum for every column;
     the owner of a column adds up those of the group, always in the same order.
@@ -295,11 +295,13 @@ def gru_backward(
                 product = tl.dot(d_hn.to(dtype), w_n, product, input_precision=PRECISION, out_dtype=WORK)
                 tl.store(left + some, product.to(dtype))
         _arrive(counter)
-        written = d_projected + step * 3 * H + column
-        tl.store(written, d_r.to(dtype), mask=live)
-        tl.store(written + H, d_z.to(dtype), mask=live)
-        tl.store(written + 2 * H, d_n.to(dtype), mask=live)
-        tl.store(d_recurrent + step * H + column, d_hn.to(dtype), mask=live)
+        written = step * 3 * H + column
+        tl.store(d_projected + written, d_r.to(dtype), mask=live)
+        tl.store(d_projected + written + H, d_z.to(dtype), mask=live)
+        tl.store(d_projected + written + 2 * H, d_n.to(dtype), mask=live)
+        tl.store(d_recurrent + written, d_r.to(dtype), mask=live)
+        tl.store(d_recurrent + written + H, d_z.to(dtype), mask=live)
+        tl.store(d_recurrent + written + 2 * H, d_hn.to(dtype), mask=live)
         step += tl.where(number + 1 < steps, stride * DIRECTIONS, 0)
         kept = gates + step * 4 * H + column
         r = tl.load(kept, mask=live, other=0.0).to(WORK)

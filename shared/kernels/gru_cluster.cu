@@ -18,6 +18,7 @@ constexpr int UNITS = H / BLOCKS;       // of a block
 constexpr int PAIRS = UNITS / 32;       // of neighbouring units in one row, that a thread owns
 constexpr int OWN = 2 * PAIRS;          // units of a thread
 constexpr u32 BYTES = ROWS * H * 2;     // that come into a block at every step
+constexpr int EIGHT = ROWS * 8 + 8;     // eight units of all rows, and a gap that spreads them over the banks
 constexpr int RESIDENT = H > 256 ? 1 : 2;  // blocks on a multiprocessor
 
 #define KERNEL extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(THREADS, RESIDENT)
@@ -33,14 +34,6 @@ __device__ float number(const Owned& owned, int unit) { return unit & 1 ? high(o
 
 
 __device__ float tanh_of(float x) { return 2.f * sigmoid(2.f * x) - 1.f; }
-
-// 16 x 8 += (16 x 32) (32 x 8). Lane q of each four holds places 8q to 8q + 7 of the sum, in both factors: it is all
-// the same to a sum, and both are read 16 bytes at a time.
-
-__device__ void multiply_32(float* sum, uint4 upper, uint4 lower, uint4 weights) {
-  multiply_16(sum, upper.x, lower.x, upper.y, lower.y, weights.x, weights.y);
-  multiply_16(sum, upper.z, lower.z, upper.w, lower.w, weights.z, weights.w);
-}
 
 __device__ void wait(u32 barrier, u32 parity) {
   while (!is_there(barrier, parity)) {}
@@ -58,13 +51,14 @@ __device__ void set_up(u32 barriers) {
 
 #if FORWARD
 
-constexpr int EIGHT = ROWS * 8 + 16;    // eight units of all rows, and a gap that spreads them over the banks
-constexpr int PIECES = H / 64;          // of 32 places of the sum, that a warp multiplies: it takes one half of them
+constexpr int PIECES = H / 32;          // of 16 places of the sum, that a warp multiplies: it takes one half of them
 
 struct Memory {
   u16 states[TURNS][2][H / 8][EIGHT];
   float2 halves[TURNS > 1 ? 2 : 1][2][4][3][PAIRS][32];  // sums of one half of the places, for the warp that has the other
   Floats own[TURNS][THREADS];           // each thread's state, unrounded
+  Owned inputs[3][THREADS];             // each thread's, of the next step
+  int lengths[TURNS * ROWS];
   float bias[4][UNITS];
   u64 barriers[TURNS][2];
 };
@@ -81,7 +75,7 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
   const int first = block * UNITS + span * 8 * PAIRS;
   const int local = eighth + 8 * half, unit = first + OWN * q, slot = unit % UNITS;  // this thread's row and units
 
-  uint4 weights[PIECES][3][PAIRS];
+  uint2 weights[PIECES][3][PAIRS];
 #pragma unroll
   for (int piece = 0; piece < PIECES; piece++)
 #pragma unroll
@@ -89,8 +83,8 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
 #pragma unroll
       for (int pair = 0; pair < PAIRS; pair++) {
         const int column = first + OWN * (eighth / 2) + 2 * pair + eighth % 2;
-        weights[piece][gate][pair] =
-            *(const uint4*)(weight + ((size_t)(direction * 3 + gate) * H + column) * H + (half * PIECES + piece) * 32 + q * 8);
+        const u16* w = weight + ((size_t)(direction * 3 + gate) * H + column) * H + (half * PIECES + piece) * 16 + q * 2;
+        weights[piece][gate][pair] = make_uint2(*(const u32*)w, *(const u32*)(w + 8));
       }
   const u16* starts = initial + (size_t)direction * batch_size * H;
   for (int i = threadIdx.x; i < TURNS * ROWS * H / 8; i += THREADS) {
@@ -99,24 +93,24 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
   }
   for (int i = threadIdx.x; i < 4 * UNITS; i += THREADS)
     memory.bias[i / UNITS][i % UNITS] = bias[(direction * 4 + i / UNITS) * H + block * UNITS + i % UNITS];
+  for (int i = threadIdx.x; i < TURNS * ROWS; i += THREADS) memory.lengths[i] = lengths[min(first_row + i, batch_size - 1)];
   auto row_of = [&](int turn) { return min(first_row + turn * ROWS + local, batch_size - 1); };
   for (int turn = 0; turn < TURNS; turn++) {
     const Owned start = read(starts + (size_t)row_of(turn) * H + unit);
     for (int i = 0; i < OWN; i++) memory.own[turn][threadIdx.x].of[i] = number(start, i);
   }
   const u32 place = address(&memory.states[0][0][unit / 8][local * 8]);
+  const u32 factors = address(&memory.states[0][0][half * 2 * PIECES + lane / 16][lane % 16 * 8]);
   const u32 barriers = address(memory.barriers);
   set_up(barriers);
 
-  Owned x[3];
-  int length;
+  const u32 inputs = address(&memory.inputs[0][threadIdx.x]);
   auto place_of = [&](int step, int turn) {
     return ((long long)row_of(turn) * steps + (direction ? steps - 1 - step : step)) * directions + direction;
   };
   auto load = [&](int step, int turn) {
     const u16* from = projected + place_of(step, turn) * 3 * H + unit;
-    for (int gate = 0; gate < 3; gate++) x[gate] = read(from + gate * H);
-    length = lengths[row_of(turn)];
+    for (int gate = 0; gate < 3; gate++) copy<sizeof(Owned)>(inputs + gate * sizeof(memory.inputs[0]), from + gate * H);
   };
   load(0, 0);
   int step = 0, turn = 0;
@@ -128,12 +122,11 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
     float sums[3][PAIRS][4] = {};
 #pragma unroll
     for (int piece = 0; piece < PIECES; piece++) {
-      const u16* from = &memory.states[turn][step % 2][(half * PIECES + piece) * 4 + q][eighth * 8];
-      const uint4 upper = *(const uint4*)from, lower = *(const uint4*)(from + 64);
+      const uint4 states_of_16 = matrices(factors + (turn * 2 + step % 2) * sizeof(memory.states[0][0]) + piece * 4 * EIGHT);
 #pragma unroll
       for (int gate = 0; gate < 3; gate++)
 #pragma unroll
-        for (int pair = 0; pair < PAIRS; pair++) multiply_32(sums[gate][pair], upper, lower, weights[piece][gate][pair]);
+        for (int pair = 0; pair < PAIRS; pair++) multiply(sums[gate][pair], states_of_16, weights[piece][gate][pair]);
     }
     auto& halves = memory.halves[TURNS > 1 ? number_of % 2 : 0];
 #pragma unroll
@@ -144,6 +137,10 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
         halves[half][span][gate][pair][lane] = half ? make_float2(sum[0], sum[1]) : make_float2(sum[2], sum[3]);
         if (half) sum[0] = sum[2], sum[1] = sum[3];
       }
+    await_copies();
+    Owned x[3];
+    for (int gate = 0; gate < 3; gate++) x[gate] = memory.inputs[gate][threadIdx.x];
+    const int length = memory.lengths[turn * ROWS + local];
     meet_in_pairs(span);
 
     const bool valid = (direction ? steps - 1 - step : step) < length;
@@ -214,12 +211,12 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
 #else
 
 constexpr int PARTS = H / 256;          // of 32 columns, that a warp multiplies
-constexpr int PIECES = 3 * PAIRS;       // of 32 gates of this block
+constexpr int PIECES = 3 * UNITS / 16;  // of 16 gates of this block
 constexpr int EARLY = 4;                // steps from asking for a line of the inputs to its use
 
 struct Memory {
   u16 sums[TURNS][2][BLOCKS][ROWS][UNITS];  // what the blocks of the cluster add to this block's units
-  u16 slopes[TURNS > 1 ? 2 : 1][4 * PAIRS][ROWS][32];  // of r, z, W_hn h + b_hn and n
+  u16 slopes[TURNS > 1 ? 2 : 1][4 * UNITS / 8][EIGHT];  // of r, z, W_hn h + b_hn and n
   Floats bias[4][THREADS];              // each thread's sums over the steps
   Floats own[TURNS][THREADS];           // each thread's gradients of the state
   u64 barriers[TURNS][2];
@@ -237,20 +234,17 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
   const int direction = cluster / groups, first_row = cluster % groups * ROWS * TURNS;
   const int local = threadIdx.x / 16, own = OWN * (threadIdx.x % 16), unit = block * UNITS + own;  // this thread's
 
-  uint4 weights[PARTS][4][PIECES];
+  uint2 weights[PARTS][4][PIECES];
 #pragma unroll
   for (int part = 0; part < PARTS; part++)
 #pragma unroll
     for (int tile = 0; tile < 4; tile++)
 #pragma unroll
       for (int piece = 0; piece < PIECES; piece++) {
-        const int gate = piece / PAIRS, from = block * UNITS + piece % PAIRS * 32 + q * 8;
+        const int gate = piece / (UNITS / 16), from = block * UNITS + piece % (UNITS / 16) * 16 + q * 2;
         const int column = (warp * PARTS + part) * 32 + 8 * (eighth / 2) + 2 * tile + eighth % 2;
         const u16* w = weight + ((size_t)(direction * 3 + gate) * H + from) * H + column;
-        u32 pair[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) pair[i] = w[2 * i * H] | (u32)w[(2 * i + 1) * H] << 16;
-        weights[part][tile][piece] = make_uint4(pair[0], pair[1], pair[2], pair[3]);
+        weights[part][tile][piece] = make_uint2(w[0] | (u32)w[H] << 16, w[8 * H] | (u32)w[9 * H] << 16);
       }
 
   auto row_of = [&](int turn) { return min(first_row + turn * ROWS + local, batch_size - 1); };
@@ -260,6 +254,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
     for (int i = 0; i < OWN; i++) memory.own[turn][threadIdx.x].of[i] = number(start, i);
   }
   for (int gate = 0; gate < 4; gate++) memory.bias[gate][threadIdx.x] = Floats();
+  const u32 factors = address(&memory.slopes[0][lane / 16][lane % 16 * 8]);
   u32 places[PARTS], theirs[PARTS];
   const u32 barriers = address(memory.barriers);
   for (int part = 0; part < PARTS; part++) {
@@ -297,7 +292,8 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
   for (int number_of = 0; number_of < steps * TURNS; number_of++) {
     const bool valid = (direction ? step : steps - 1 - step) < length;
     Floats d_h = step ? gather(step - 1, turn) : memory.own[turn][threadIdx.x];
-    auto& slopes = memory.slopes[TURNS > 1 ? number_of % 2 : 0];
+    const int of_slopes = TURNS > 1 ? number_of % 2 : 0;
+    auto& slopes = memory.slopes[of_slopes];
     Owned made[4];
 #pragma unroll
     for (int pair = 0; pair < PAIRS; pair++) {
@@ -317,7 +313,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
       }
       for (int gate = 0; gate < 4; gate++) made[gate].pair[pair] = pack(slope[gate][0], slope[gate][1]);
     }
-    for (int gate = 0; gate < 4; gate++) *(Owned*)&slopes[gate * PAIRS + own / 32][local][own % 32] = made[gate];
+    for (int gate = 0; gate < 4; gate++) *(Owned*)&slopes[(gate * UNITS + own) / 8][local * 8 + own % 8] = made[gate];
     memory.own[turn][threadIdx.x] = d_h;
     __syncthreads();
     const u32 buffer = turn * 2 + step % 2;
@@ -326,10 +322,9 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
       float sums[4][4] = {};
 #pragma unroll
       for (int piece = 0; piece < PIECES; piece++) {
-        const uint4 upper = *(const uint4*)&slopes[piece][eighth][q * 8];
-        const uint4 lower = *(const uint4*)&slopes[piece][eighth + 8][q * 8];
+        const uint4 gates_of_16 = matrices(factors + of_slopes * sizeof(slopes) + piece * 4 * EIGHT);
 #pragma unroll
-        for (int tile = 0; tile < 4; tile++) multiply_32(sums[tile], upper, lower, weights[part][tile][piece]);
+        for (int tile = 0; tile < 4; tile++) multiply(sums[tile], gates_of_16, weights[part][tile][piece]);
       }
 #pragma unroll
       for (int i = 0; i < 2; i++)  // the two rows of this lane, 8 columns each
@@ -338,7 +333,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
                         pack(sums[2][2 * i], sums[2][2 * i + 1]), pack(sums[3][2 * i], sums[3][2 * i + 1])));
     }
     // While the sums are on their way: the next inputs, and all that nobody waits for.
-    const long long at = place_of(step, turn);
+    const long long of_gates = (place_of(step, turn) - unit) * 3 + unit;
     const bool live = is_live(turn);
     if (step + EARLY < steps) {
       const long long early = place_of(step + EARLY, turn);
@@ -349,10 +344,10 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
     if (step < steps) load(step, turn);
 #pragma unroll
     for (int gate = 0; gate < 4; gate++) {
-      const Owned slope = *(const Owned*)&slopes[gate * PAIRS + own / 32][local][own % 32];
+      const Owned slope = *(const Owned*)&slopes[(gate * UNITS + own) / 8][local * 8 + own % 8];
       for (int i = 0; i < OWN; i++) memory.bias[gate][threadIdx.x].of[i] += number(slope, i);
-      u16* to = gate == 2 ? d_recurrent + at : d_projected + (at - unit) * 3 + IN_ORDER(gate) * H + unit;
-      if (live) *(Owned*)to = slope;
+      if (live && gate != 2) *(Owned*)(d_projected + of_gates + min(gate, 2) * H) = slope;
+      if (live && gate != 3) *(Owned*)(d_recurrent + of_gates + gate * H) = slope;
     }
   }
   for (int turn = 0; turn < TURNS; turn++) {

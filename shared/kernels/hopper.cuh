@@ -37,11 +37,18 @@ __device__ float sigmoid(float x) {
   return found;
 }
 
+// 16 x 16 numbers for a product: a lane tells where eight of a row are, lane 0 to 15 the first eight and 16 to 31 the others.
+__device__ uint4 matrices(u32 here) {
+  uint4 found;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(found.x), "=r"(found.y), "=r"(found.z), "=r"(found.w) : "r"(here) : "memory");
+  return found;
+}
 // 16 x 8 += (16 x 16) (16 x 8).
-__device__ void multiply_16(float* sum, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+__device__ void multiply(float* sum, uint4 a, uint2 b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NARROW "." NARROW ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
 }
 // Shared memory of the cluster.
 
@@ -64,7 +71,7 @@ __device__ void expect(u32 barrier, u32 bytes) {
 }
 __device__ bool is_there(u32 barrier, u32 parity) {
   u32 found;
-  asm volatile("{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+  asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
                : "=r"(found) : "r"(barrier), "r"(parity) : "memory");
   return found;
 }
@@ -77,6 +84,11 @@ __device__ void* shared_memory() {
   return raw;
 }
 __device__ u32 of_lane(u32 value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
+template <int bytes>
+__device__ void copy(u32 to, const void* from) {  // that a thread gets while it does something else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(bytes) : "memory");
+}
+__device__ void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }  // of this thread
 __device__ void meet_in_pairs(int span) {  // the two warps of a span, each at a barrier of its own
   if (span == 0) asm volatile("bar.sync 1, 64;" ::: "memory");
   if (span == 1) asm volatile("bar.sync 2, 64;" ::: "memory");

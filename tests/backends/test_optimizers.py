@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bounds import roundings
-from optimizer_cases import CASES, RATES, SHAPES, STEPS, by_formula, drawn, hyperparameters
+from optimizer_cases import CASES, FORMULAS, RATES, SHAPES, STEPS, by_formula, drawn, hyperparameters
 
 from shared.arrays import Arrays
 from shared.backend import PACKAGES
@@ -145,6 +145,14 @@ def test_every_hyperparameter_is_honoured_by_both(name, field):
     for package, weights in ended.items():
         before = by_ours(package, config, steps=3)[0]
         assert not any(criterion.prove(before[leaf], weights[leaf], 0.0).agrees for leaf in SHAPES), package
+
+
+@pytest.mark.parametrize("kind", FORMULAS, ids=lambda kind: kind.__name__)
+def test_the_default_settings_are_those_of_the_formula_whatever_their_size(kind):
+    """An eps of 1e-8 counts beside small gradients alone."""
+    exact = {leaf: weights.astype(np.float64) for leaf, weights in by_formula(kind(), steps=9).items()}
+    for package in PACKAGES:
+        assert_proven(by_ours(package, kind(), steps=9)[0], exact)
 
 
 @pytest.mark.parametrize("strided", ["weights", "gradients"])

@@ -572,10 +572,15 @@ def test_evaluation_repeats_the_validation_of_the_best_checkpoint(run, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--average-decay", "0.5"]], ids=["weights", "averages"])
-def test_a_run_in_float32_is_evaluated_in_float64_by_both_frameworks_alike(settings_of_jax, capsys, options):
+def test_a_run_is_evaluated_as_it_was_validated_and_in_float64_by_both_frameworks_alike(
+    settings_of_jax, capsys, options, tmp_path
+):
     from crosscheck.criterion import PROOF
 
     assert cli.main([*SMALL, "--backend", "torch", "--steps", "2", "--quiet", *options]) == 0
+    assert cli.main(["eval", "new", "--json"]) == 0
+    logged = json.loads((tmp_path / "new" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert json.loads(capsys.readouterr().out)["metrics"]["loss"] == logged["loss"]
     losses = []
     for side in PACKAGES:
         assert cli.main(["eval", "new", "--backend", side, "--dtype", "float64", "--json"]) == 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bounds import is_share
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
@@ -52,6 +53,24 @@ def test_a_hidden_token_is_replaced_by_any_of_the_vocabulary():
     assert set(ids[ids != labels]) - set(SPECIAL.values()) == set(range(SIZE)) - set(SPECIAL.values())
 
 
+def test_fifteen_of_a_hundred_tokens_are_hidden_and_each_has_a_fate_of_its_own():
+    """Devlin et al. 2019: of the hidden ones 80 % become [MASK], 10 % any token of the vocabulary, 10 % stay."""
+    rows = {
+        name: np.concatenate([joined(name, number) for number in range(200)]) for name in ("ids", "labels", "weights")
+    }
+    ids, labels, hidden = (rows[name][:, 1:-1] for name in ("ids", "labels", "weights"))
+    hidden = hidden > 0
+    by_chance = 0.1 / SIZE  # any token may be [MASK] or the one that was there
+    masked, kept, count = ids == SPECIAL["[MASK]"], ids == labels, int(hidden.sum())
+    assert is_share(count, hidden.size, 0.15 + 0.85 ** (LENGTH - ENDS) / (LENGTH - ENDS))  # one where there was none
+    assert is_share(int((masked & hidden).sum()), count, 0.8 + by_chance)
+    assert is_share(int((kept & hidden).sum()), count, 0.1 + by_chance)
+    pairs = hidden.sum(1) == 2
+    assert is_share(
+        int((masked & hidden)[pairs].all(1, where=hidden[pairs]).sum()), int(pairs.sum()), 0.8**2 + by_chance
+    )
+
+
 def test_every_epoch_hides_other_tokens_of_the_same_window():
     assert np.array_equal(joined("labels", 0), joined("labels", 1))
     assert not np.array_equal(joined("weights", 0), joined("weights", 1))
@@ -86,13 +105,16 @@ def test_the_baseline_counts_every_token_once_more():
 
 @pytest.mark.parametrize("is_right", [True, False])
 def test_hidden_tokens_alone_are_scored(is_right):
-    (batch, *_) = HiddenTokens(SMALL, IDS, Codec, 0, False).start_at(0)
-    hidden = batch["weights"] > 0
-    predictions = np.where(hidden == is_right, batch["labels"], 0)
-    losses = np.where(hidden, np.random.default_rng(1).random(hidden.shape), 100.0).astype(np.float32)
-    found = TASK.metrics(SMALL, [Scored(batch, losses, predictions), Scored(batch, losses, predictions)])
+    scored, hidden_losses = [], []
+    for seed, batch in enumerate(HiddenTokens(SMALL, IDS, Codec, 0, False).start_at(0)):  # the last holds two windows
+        hidden = batch["weights"] > 0
+        predictions = np.where(hidden == is_right, batch["labels"], 0)
+        losses = np.where(hidden, seed + np.random.default_rng(seed).random(hidden.shape), 100.0).astype(np.float32)
+        scored.append(Scored(batch, losses, predictions))
+        hidden_losses.append(losses[hidden].astype(float))
+    found = TASK.metrics(SMALL, scored)
     assert found["accuracy"] == is_right
-    assert prove(np.array(found["perplexity"]), np.exp(losses[hidden].astype(float).mean()), 0.0).agrees
+    assert prove(np.array(found["perplexity"]), np.exp(np.concatenate(hidden_losses).mean()), 0.0).agrees
 
 
 def test_the_figures_say_which_is_better():

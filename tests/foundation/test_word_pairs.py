@@ -163,6 +163,12 @@ def test_a_pair_is_a_source_and_a_target_moved_by_one():
     assert batch["labels"][0].tolist() == [*CODEC.encode("ethay"), END]
 
 
+def test_a_row_that_is_filled_in_has_no_source_and_no_weight():
+    (batch,) = order(PAIRS[:1], shuffle=False, batch_size=2).start_at(0)
+    assert batch["source_mask"].any(1).tolist() == [True, False]
+    assert batch["weights"].any(1).tolist() == [True, False]
+
+
 def test_a_decoder_alone_reads_source_and_target_and_is_judged_on_the_target():
     pair = CODEC.encode("the"), CODEC.encode("ethay")
     (batch,) = order([pair], shuffle=False, batch_size=2, joined=True).start_at(0)
@@ -195,6 +201,10 @@ def test_a_word_is_right_if_all_of_its_letters_are():
     found = TASK.metrics(find_experiment("translate-gru-h32-3k"), parts)
     assert (found["word_accuracy"], found["letter_accuracy"]) == (1 / 2, 4 / 5)
     assert found["perplexity"] == np.exp(1.0)
+    one_letter = scored([[1]], [[1]], [[1]])._replace(losses=np.full((1, 1), 6.0, np.float32))
+    found = TASK.metrics(find_experiment("translate-gru-h32-3k"), [*parts, one_letter])  # six letters, not two batches
+    assert found["perplexity"] == np.exp((5 + 6) / 6)
+    assert (found["word_accuracy"], found["letter_accuracy"]) == (2 / 3, 5 / 6)
 
 
 def test_an_experiment_gets_the_length_and_the_ladder_of_its_words():
@@ -220,6 +230,7 @@ def test_the_edit_distance_counts_insertions_deletions_and_replacements(found, e
 
 def test_words_are_scored_as_a_whole_and_by_length():
     assert translation_scores(["ab", "xy"], ["ab", "xx"]) == {"word_accuracy": 0.5, "character_error_rate": 0.25}
+    assert translation_scores(["abcd", "x"], ["ab", "xy"])["character_error_rate"] == 3 / 4  # of what was expected
     by_length = scores_by_length(["a", "bb", "cc"], ["x", "y", "z"], ["x", "y", "w"])
     assert {length: (row["words"], row["word_accuracy"]) for length, row in by_length.items()} == {
         1: (1, 1),

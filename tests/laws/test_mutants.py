@@ -38,7 +38,7 @@ OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
         *("arrays", "backend", "errors", "configs/bert", "configs/clip", "configs/encoder", "configs/experiment"),
         *("configs/gpt", "configs/translation", "configs/validation", "data/texts", "data/stages"),
     ),
-    "only slower or quicker": ("data/prefetch", "data/language/fast_bpe"),
+    "only slower or quicker": ("data/prefetch", "data/language/fast_bpe", "lazy/begun"),
     "kernels, in which `isograd stress` plants mistakes, and their compiler": (
         *("kernels/gru", "kernels/threefry", "cuda/nvrtc"),
     ),

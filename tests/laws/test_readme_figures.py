@@ -173,6 +173,19 @@ def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype):
         assert shown == [*speeds, f"{jax['ratio']:.2f}"]
 
 
+def test_the_steps_with_and_without_the_kernel_are_those_of_their_benchmarks():
+    steps = {kind: benchmarks(f"h200-steps-{kind}")["steps"] for kind in ("fused", "library")}
+    for name in dict.fromkeys(row["case"].partition(",")[0] for row in steps["fused"]):
+        cells = []
+        for side in ("torch", "jax"):
+            ours, theirs = (
+                one(rows, case=f"{name}, bfloat16, {kind}", side=side)["examples_per_second"]
+                for kind, rows in steps.items()
+            )
+            cells += [f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.2f}"]
+        assert f"| `{name}` | {' | '.join(cells)} |" in PAGES["docs/gpu.md"]
+
+
 def test_the_times_of_compiling_are_those_of_their_benchmark():
     for path in (RESULTS / "bench").glob("*-compiling/bench.json"):
         rows = json.loads(path.read_text())["benchmarks"]["compiling"]

@@ -9,7 +9,7 @@ from mutants.pairs import pairs
 
 ROOT = Path(__file__).parents[2]
 TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
-COMMANDS = "tests/commands"
+COMMANDS, EXPLAIN = "tests/commands", "crosscheck/tests/explain"
 KERNELS = "crosscheck/tests/kernels/test_clusters.py"
 LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
 QKV = "test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides"
@@ -88,6 +88,10 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
     "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
     "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
+    "crosscheck/causes/operations/relation.py": (f"{EXPLAIN}/test_relations.py",),
+    "crosscheck/causes/operations/formula.py": (f"{EXPLAIN}/test_formulas.py",),
+    "experiments/training/ensemble.py": (f"{COMMANDS}/test_eval_together.py",),
+    "experiments/studies/scaling_law.py": ("tests/studies/test_scaling_law.py",),
     "experiments/search/space.py": (f"{COMMANDS}/test_search.py",),
     "experiments/search/trials.py": (f"{COMMANDS}/test_search.py",),
     "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),

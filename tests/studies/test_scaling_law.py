@@ -75,6 +75,20 @@ def test_an_extrapolation_says_how_far_outside_it_is_and_holds_its_own_estimate(
     assert extrapolate(profiles, BUDGETS[2], draws=20)[0].decades_outside == 0
 
 
+def test_one_draw_of_forty_lies_beyond_either_end_of_an_interval():
+    profiles = [profile(planted(noise=0.0005), budget) for budget in BUDGETS]
+    far, slopes = extrapolate(profiles, draws=200)
+    low, high = scaling_law.summary(profiles, fit_line(profiles), far, slopes)["slope_interval"]
+    assert (int((slopes < low).sum()), int((slopes > high).sum()), len(slopes)) == (5, 5, 200)
+
+
+def test_residuals_are_as_large_as_the_noise_of_which_a_parabola_takes_three_parts():
+    each = profile(planted(noise=0.002), BUDGETS[1])
+    left = each.losses - np.polyval(each.coefficients, np.log10(each.parameters))
+    variance = (left**2).sum() / (len(SIZES) - len(each.coefficients))
+    assert prove(variance, (scaling_law._residuals(each) ** 2).mean(), 0.0).agrees
+
+
 def test_more_noise_gives_a_wider_interval():
     widths = []
     for noise in (0.0005, 0.003):

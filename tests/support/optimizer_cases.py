@@ -135,7 +135,7 @@ def hyperparameters(config: OptimizerConfig) -> list[str]:
     return [field.name for field in fields(config) if field.init and field.name != "learning_rate"]
 
 
-def by_formula(config: OptimizerConfig) -> Arrays:
+def by_formula(config: OptimizerConfig, steps: int = STEPS) -> Arrays:
     """The weights in numpy's longest floats."""
     start, gradients = drawn()
     formula = FORMULAS[type(config)]
@@ -143,7 +143,7 @@ def by_formula(config: OptimizerConfig) -> Arrays:
     ended = {}
     for name in SHAPES:
         tensors = start[name].astype(np.longdouble), *np.zeros((2, *SHAPES[name]), np.longdouble)
-        for t, (rate, g) in enumerate(zip(RATES, gradients[name], strict=True), 1):
+        for t, (rate, g) in enumerate(zip(RATES[:steps], gradients[name][:steps], strict=True), 1):
             w, *kept = tensors
             tensors = formula(SimpleNamespace(**longer), t, np.longdouble(rate), w, g.astype(np.longdouble), *kept)
         ended[name] = tensors[0]

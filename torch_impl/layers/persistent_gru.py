@@ -80,7 +80,7 @@ def _forward_shapes(
 def _backward(
     weight: Tensor, lengths: Tensor, before: Tensor, gates: Tensor, d_outputs: Tensor, d_final: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of W_i x, of W_hn h + b_hn, of each group's biases and of the initial states."""
+    """Gradients of W_i x, of W_h h + b_h, of each group's biases and of the initial states."""
     plan = _plan("backward", gates, d_final)
     made = _backward_shapes(weight, lengths, before, gates, d_outputs, d_final)
     sums = gates.new_empty(plan.partial_sums)
@@ -94,8 +94,7 @@ def _backward_shapes(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch_size, steps, directions, hidden_size = before.shape
     return (
-        before.new_empty(batch_size, steps, directions, 3 * hidden_size),
-        torch.empty_like(before),
+        *(before.new_empty(batch_size, steps, directions, 3 * hidden_size) for _ in range(2)),
         at_least_float32(before.new_empty(directions, _plan("backward", gates, d_final).groups, 4 * hidden_size)),
         torch.empty_like(d_final, memory_format=torch.contiguous_format),
     )
@@ -113,12 +112,8 @@ def _gradients(ctx: Any, d_outputs: Tensor | None, d_final: Tensor | None, *othe
     d_outputs = torch.zeros_like(before) if d_outputs is None else d_outputs
     d_final = before.new_zeros(directions, batch_size, size) if d_final is None else d_final
     d_projected, d_recurrent, d_bias, d_initial = _backward(weight, lengths, before, gates, d_outputs, d_final)
-    d_weight = []
-    for d in range(directions):
-        steps = before[:, :, d].flatten(0, 1)
-        d_gates, d_candidate = d_projected[:, :, d, : 2 * size].flatten(0, 1), d_recurrent[:, :, d].flatten(0, 1)
-        d_weight.append(torch.cat([d_gates.T @ steps, d_candidate.T @ steps]))
-    return d_projected, d_initial, torch.stack(d_weight), d_bias.sum(1), None, None
+    d_weight = torch.einsum("btdg,btdh->dgh", d_recurrent, before)
+    return d_projected, d_initial, d_weight, d_bias.sum(1), None, None
 
 
 def _refuse(ctx: Any, *given: Any) -> None:

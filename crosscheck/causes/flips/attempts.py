@@ -141,6 +141,10 @@ class Flipped:
             return float("inf")
         return row.error * criterion.difference(new, other) / (criterion.difference(old, other) or 1.0)
 
+    def forward(self) -> Recording:
+        """The recording of the forward pass with the flip."""
+        return self._changed(replace(quick(self.ours), gradients=False, updates=0))
+
     def _changed(self, options: Options | None = None) -> Recording:
         module, arguments = self.side.module, self.arguments
         modes = []

@@ -117,10 +117,15 @@ def causes_of(
 def _holds(
     holds: Callable[[Flipped, Row], bool], region: Callable[[], Region | None], flipped: Flipped, row: Row
 ) -> bool:
-    """False of a flip that does not close the gap on other inputs, or that supposes what JAX makes nowhere there."""
-    supposes = flipped.flip.supposes
-    found = region() if supposes else None
-    return holds(flipped, row) and (found is None or any(each.name in supposes for each in found.theirs))
+    """False of a flip that does not close the gap on other inputs, that supposes what JAX makes nowhere there, or that
+    only changes calls whose results JAX has as they are."""
+    flip = flipped.flip
+    found = region() if flip.supposes or (flip.functions and not flip.is_placed and row.bound) else None
+    if found is not None and flip.supposes and not any(each.name in flip.supposes for each in found.theirs):
+        return False
+    if found is not None and flip.functions and not flip.is_placed and not sites_in(found, flip):
+        return False
+    return holds(flipped, row)
 
 
 def _nearest(flips: Sequence[Flip], calls: Mapping[Any, set[str]], report: Report) -> list[Flip]:

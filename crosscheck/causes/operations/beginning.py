@@ -48,7 +48,7 @@ class Beginning:
             with contextlib.suppress(*FAILED):
                 mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
                 mine = _with_names(mine, both[0].values.inputs)
-                theirs = operations_of_jax(self.theirs, given, both[1].options)
+                theirs = operations_of_jax(self.theirs, both[1].arguments or given, both[1].options)
                 path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
                 if row.kind in GRADIENTS:
                     self.found = region_of_gradient(mine, theirs, tuple(tensors), row.tensor, path)

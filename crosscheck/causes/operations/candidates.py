@@ -41,6 +41,7 @@ Change = tuple[str, str, Callable[..., Any]]  # row of the catalogue, the change
 CHANGES: tuple[Callable[[Operation, Region], Iterator[Change]], ...] = (
     omissions, numbers, norms, attention, exchanges, orders, insertions, insertions_of_two, places,
 )  # fmt: skip
+CHOSEN = "iub"  # what is chosen from numbers may be the same of other numbers
 OF_SHARED = (complements, orders, places)  # what both sides have may be used otherwise
 
 
@@ -82,6 +83,8 @@ def candidates(region: Region) -> Iterator[Candidate]:
     shared = replace(region, ours=region.shared)
     for changes, operations in [*((each, region) for each in CHANGES), *((each, shared) for each in OF_SHARED)]:
         for operation in _first(operations):
+            if changes is insertions_of_two and operation.result.dtype.kind in CHOSEN:
+                continue
             sites = [*_alone(operation, region)]
             for row, what, replacement in changes(operation, region):
                 holds = changes is insertions_of_two

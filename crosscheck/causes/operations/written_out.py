@@ -63,9 +63,10 @@ class _Side:
     def named(self, operation: Operation, depth: int = DEPTH) -> Formula:
         """What both sides have: torch's parameter, input, variable or module; else as a formula of such, or its
         line."""
-        if operation.result.size == 1 and not operation.inputs and operation.result.dtype.kind in "fiub":
-            return Formula(f"{operation.result.item():.6g}")
         mine = self._in_torch(operation)
+        is_number = operation.result.size == 1 and not operation.inputs and operation.result.dtype.kind in "fiub"
+        if is_number and not (mine is not None and mine.name == "parameter" and mine.line):
+            return Formula(f"{operation.result.item():.6g}")
         if mine is None:
             return Formula(f"JAX's {_seen(operation)}")
         if operation.name in RESHAPES and _sizes(operation) != _sizes(mine):

@@ -9,6 +9,7 @@ from crosscheck.faults import planting
 from crosscheck.faults.fault import KINDS, Change, Equivalent, Fault
 from crosscheck.faults.planting import changed_source, planted
 from crosscheck.faults.table import ALL_EQUIVALENTS, ALL_FAULTS, EQUIVALENTS, FAULTS, find_fault
+from crosscheck.twins import suite
 from shared.errors import IsogradError
 from shared.example_inputs import cases
 from shared.registry import TWINS
@@ -67,6 +68,11 @@ def test_every_row_names_a_check_that_can_be_run():
     wrong = [(row.name, field) for row in ROWS for field, known in choices.items() if getattr(row, field) not in known]
     assert not wrong
     assert not [row.name for row in ROWS if row.case not in cases(TWINS[row.twin])]
+
+
+def test_every_row_is_judged_by_a_comparison_that_the_suite_makes():
+    planned = {(check.twin, check.case, check.mode, check.dtype) for check in suite.planned(["*"], list(DTYPES))}
+    assert not [row.name for row in ROWS if (row.twin, row.case, row.mode, row.dtype) not in planned]
 
 
 def test_every_fault_says_where_it_must_be_found():

@@ -8,7 +8,7 @@ import torch
 from flax import nnx
 
 from crosscheck import compare, copy_weights
-from crosscheck.criterion import DRAWS, FEW_DRAWS, LARGE
+from crosscheck.criterion import DRAWS, FEW_DRAWS, LARGE, MORE_DRAWS
 from crosscheck.recording import record
 
 
@@ -23,8 +23,8 @@ def pair(scale):
 
 @pytest.mark.parametrize(
     ("largest", "scale", "draws"),
-    [(LARGE, 1, [DRAWS]), (1, 1, [FEW_DRAWS]), (1, 2, [FEW_DRAWS, DRAWS])],
-    ids=["small", "large", "large and wrong"],
+    [(LARGE, 1, [DRAWS]), (1, 1, [FEW_DRAWS]), (1, 2, [FEW_DRAWS]), (1, 1 + 2e-7, [FEW_DRAWS, DRAWS, MORE_DRAWS])],
+    ids=["small", "large", "large and wrong", "large and wrong by little"],
 )
 def test_noise_is_drawn_as_often_as_the_judgement_needs(monkeypatch, largest, scale, draws):
     drawn, measure = [], record.measure_noise

@@ -37,7 +37,7 @@ def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not():
         for fault in CLUSTER_FAULTS:
             if fault.name in SHOWN:
                 with planted_clusters(fault.changes):
-                    assert trial.problems() != []
+                    assert Trial(fault.case, 0, "cpu").problems() != []
 
 
 @emulated

@@ -158,7 +158,7 @@ def test_a_check_whose_product_is_rounded_after_every_term_is_seen(monkeypatch):
     def stepwise(module, arguments, options):
         values = evaluate(module, arguments, options)
         ((name, output),) = values.outputs.items()
-        rows = [each.reshape(-1, 1, each.shape[-1]) for each in (arguments[1]["x"], output)]
+        rows = [each.reshape(-1, 1, each.shape[-1]) for each in (arguments[1]["inputs"], output)]
         drawn = cotangent(name, output.shape, output.dtype, options).reshape(rows[1].shape)
         total = np.zeros_like(values.parameter_gradients["weight"])
         for x, gradient in zip(rows[0], drawn, strict=True):

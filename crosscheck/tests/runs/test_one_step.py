@@ -36,6 +36,11 @@ def test_errors_are_relative_to_the_largest_tensor_of_the_quantity():
     assert found["gradients"] == Judged("a", 0.5, PROOF)
 
 
+def test_losses_of_an_evaluation_are_not_measured_by_the_size_of_the_predicted_classes():
+    ours, theirs = ({"evaluation": {"losses": size * ONES, "predictions": 99 * ONES}} for size in (1, 1 + 2 * PROOF))
+    assert step_of(ours, theirs).beyond == ("evaluation", "losses")
+
+
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_a_number_that_is_not_finite_on_one_side_is_beyond_every_bound(value):
     broken = {"weights": {"a": 9 * ONES, "b": np.array([1, value, 1, 1])}}

@@ -11,7 +11,7 @@ from crosscheck.criterion import prove
 from jax_impl import build as jax_build
 from jax_impl.weights import load_arrays as load_jax
 from shared.errors import IsogradError, WeightsError
-from shared.foreign_layouts import LAYOUTS, REFUSED, from_foreign, to_foreign
+from shared.foreign_layouts import LAYOUTS, REFUSED, from_foreign, to_foreign, written_out
 from shared.foreign_tables import Row
 from shared.registry import TWINS
 from torch_impl import build as torch_build
@@ -125,6 +125,12 @@ def test_the_weights_of_torch_gru_give_its_outputs_in_both_twins(layout, layers)
     assert_equal_outputs(torch_twin(torch.tensor(inputs), torch.tensor(states)), expected)
     assert_equal_outputs(jax_twin(jax.numpy.array(inputs), jax.numpy.array(states)), expected)
     theirs.load_state_dict({name: torch.tensor(array) for name, array in to_foreign(layout, canonical).items()})
+
+
+def test_a_row_outside_of_the_layers_stands_once():
+    table = Row("scale", "scale"), Row("w{}", "layers.{}.weight"), Row("top.w{}", "top.layers.{}.weight")
+    rows = written_out(table, ["scale", "w0", "w1", "w2", "top.w0", "top.w1"], foreign=True)
+    assert sorted(row.foreign for row in rows) == ["scale", "top.w0", "top.w1", "w0", "w1", "w2"]
 
 
 def test_the_weights_of_torch_attention_give_its_outputs_in_both_twins():

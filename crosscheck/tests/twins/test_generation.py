@@ -213,6 +213,15 @@ def test_a_temperature_divides_the_logits_before_anything_is_left_out(side, temp
     assert np.asarray(drawn).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("side", GENERATE)
+def test_the_likeliest_that_reach_top_p_are_among_the_top_k(side):
+    """Of 4 and 3 tenths, the first is more than half; of all tenths, it is not."""
+    logits, uniforms = np.log([[4.0, 3, 2, 1]] * 64), np.arange(0, 1, 1 / 64, dtype=np.float32)
+    for top_k, expected in ((2, {0}), (None, {0, 1})):
+        drawn = STEPS_OF[side].choose(TO_SIDE[side](logits), TO_SIDE[side](uniforms), Decoding(1.0, top_k, 0.5))
+        assert set(np.asarray(drawn).tolist()) == expected
+
+
 def test_numbers_come_from_the_shared_random_stream(modules):
     """Each row has its own stream: the seed's key, with the number of the row folded in."""
     drawn = generated(modules, "torch", PROMPTS[:, :1], steps=1, temperature=1.0, seed=5)

@@ -17,6 +17,8 @@ LARGER = {  # twin -> the arguments that are larger
     "RelativeAttention": {"sequence_length": STEPS},
     "CausalSelfAttention:rotary": {"sequence_length": STEPS, "dropout": RATE},
     "GPT:sinusoidal": {"sequence_length": STEPS, "dropout": RATE},
+    "BertModel:roberta": {"sequence_length": STEPS + 2},
+    "CLIPTextModel": {"sequence_length": STEPS},
 }
 
 

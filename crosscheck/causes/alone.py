@@ -1,0 +1,100 @@
+"""The module where two large sides first differ, alone on what torch gives it: a search there takes a share of the time
+that one in the whole does."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from crosscheck.causes.flips.attempts import Flipped, flipped_by
+from crosscheck.causes.flips.flip import FAILURES, OWN, Flip, Site
+from crosscheck.compare import as_judged
+from crosscheck.criterion import DRAWS, LARGE
+from crosscheck.judging.first_divergence import as_divergence, find_first
+from crosscheck.judging.isolation import layers_of, part_of
+from crosscheck.judging.judge import decisive, judge, uneven_calls
+from crosscheck.judging.rows import Row
+from crosscheck.pairing.comparison import Comparison
+from crosscheck.recording.tracing import call_of
+from crosscheck.report import Report
+
+PHASES = ("forward", "input gradient", "parameter gradient")
+MOST_SPARED = 3  # modules that agree without a flip: each costs a run
+
+
+def first_alone(whole: Comparison, report: Report) -> tuple[Comparison, Report] | None:
+    """The comparison of the located module alone, and its report; None of small sides, of what the whole's own code
+    computes, and of a module that can't run alone or agrees then."""
+    found = _alone(whole, report) if whole.ours.size >= LARGE else None
+    return found if found is not None and not found[1].agrees else None
+
+
+def _alone(whole: Comparison, report: Report) -> tuple[Comparison, Report] | None:
+    first, row = report.first_divergence, report.first_row
+    if first is None or row is None or report.recordings is None or first.phase not in PHASES:
+        return None
+    if any(side.recorded is not None for side in (whole.ours, whole.theirs)):
+        return None
+    ours, theirs = (side.values for side in report.recordings)
+    path = _path(report)
+    calls = [call for call, at in ours.calls.items() if path and at.path == path]
+    with contextlib.suppress(*FAILURES):
+        call = next((each for each in calls if each == call_of(row.tensor)), calls[0])
+        quick = replace(whole, options=replace(whole.options, updates=0))
+        part = part_of(call, path, quick, ours, theirs, layers_of(quick))
+        options = replace(part.options, noise_runs=DRAWS)
+        part = replace(part, ours=replace(part.ours, title=first.module), options=options)
+        return part, as_judged(part)
+    return None
+
+
+def _path(report: Report) -> str:
+    return report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
+
+
+def after(flips: Sequence[Flip], whole: Comparison, report: Report) -> tuple[Report, tuple[str, ...]] | None:
+    """The report of the forward pass with these flips of the torch side wherever they apply, but in modules that agree
+    alone without; None if they don't apply."""
+    spared: tuple[str, ...] = ()
+    while (left := _forward(flips, whole, report, spared)) is not None:
+        path = _path(left)
+        alone = _alone(whole, left) if path not in spared and len(spared) < MOST_SPARED else None
+        if alone is None or not alone[1].agrees:
+            return left, spared
+        spared = (*spared, path)
+    return None
+
+
+def _forward(flips: Sequence[Flip], whole: Comparison, report: Report, spared: Sequence[str]) -> Report | None:
+    flipped: tuple[Flipped, ...] = ()
+    for each in flipped_by(flips, whole.ours, report, whole.layouts):
+        flipped = (*flipped, replace(each, before=flipped, where=_but_in(whole.ours.module, spared, each.flip)))
+    if not flipped or report.recordings is None or any(flip.holds_numbers for flip in flips):
+        return None
+    with contextlib.suppress(*FAILURES):
+        ours, theirs = flipped[-1].forward(), report.recordings[1]
+        rows, calls = judge(ours, theirs), ours.values.calls
+        found = find_first(decisive(rows, calls), calls, uneven_calls(ours.values, theirs.values))
+        first = as_divergence(found, report.name)
+        return replace(report, rows=rows, first_divergence=first, first_row=found.row if found else None)
+    return None
+
+
+def _but_in(module: Any, spared: Sequence[str], flip: Flip) -> tuple[Site, ...]:
+    """The places of all modules' own code but of some; everywhere if there are none."""
+    layers = [(path, layer) for path, layer in module.named_modules() if spared and path not in spared]
+    return tuple((f"{OWN}{path}", None) for path, layer in layers if flip.layers is None or not any(layer.children()))
+
+
+def in_outputs(before: Report, left: Report, spared: Sequence[str]) -> str:
+    """How far the outputs' largest error falls, in words; empty if it doesn't."""
+    was, now = (max((row.error for row in _outputs(each)), default=0.0) for each in (before, left))
+    if not now < was:
+        return ""
+    where = f"wherever it can be but in {', '.join(spared)}" if spared else "wherever it can be"
+    gone = ", which is noise" if all(row.agrees for row in _outputs(left)) else ""
+    return f"made {where}, the outputs' error falls from {was:.1e} to {now:.1e}{gone}"
+
+
+def _outputs(report: Report) -> list[Row]:
+    return [row for row in report.rows if row.kind == "output"]
