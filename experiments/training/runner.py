@@ -63,8 +63,8 @@ class Runner:
         with on_interrupt(self.progress.note) as request, self.checkpoints:
             title = f"{self.experiment.title}, {self.backend.name}"
             self.progress.start(title, step, self.total, self.task)
-            self.pending.restart_clock()
             self.backend.compile_ahead(state, *ahead(self.prepared, step, self.stop_at))
+            self.pending.restart_clock()
             order = training_batches(self.prepared, step, self.stop_at)
             prefetched = prefetch(self._on_device(batch) for batch in order)
             try:
