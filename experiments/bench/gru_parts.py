@@ -13,9 +13,12 @@ from shared.errors import IsogradError
 LAYERS = (CENTRE, CENTRE._replace(hidden_size=256), CENTRE._replace(hidden_size=256, directions=2))
 NEVER = "if (directions > 2) "  # which no compiler knows
 # Of gru_cluster.cu; each text occurs once.
-PRODUCTS = (
-    ("multiply(sums[gate][pair]", f"{NEVER}multiply(sums[gate][pair]"),
-    ("multiply(sums[tile]", f"{NEVER}multiply(sums[tile]"),
+PRODUCTS = tuple(
+    (loop, f"{NEVER}\n{loop}")
+    for loop in (
+        "#pragma unroll\n    for (int piece = 0; piece < PIECES; piece++) {\n      const uint4 states_of_16",
+        "#pragma unroll\n      for (int piece = 0; piece < PIECES; piece++) {\n        const uint4 gates_of_16",
+    )
 )
 SWAPPING = (
     ("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),

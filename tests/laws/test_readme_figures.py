@@ -186,6 +186,25 @@ def test_the_steps_with_and_without_the_kernel_are_those_of_their_benchmarks():
         assert f"| `{name}` | {' | '.join(cells)} |" in PAGES["docs/gpu.md"]
 
 
+def test_the_layers_of_a_gru_on_a_gpu_are_those_of_their_benchmark():
+    rows = benchmarks("h200-gru-bfloat16")["gru"]
+    for case in dict.fromkeys(row["case"] for row in rows):
+        sides = ("isograd in torch", "isograd in JAX", "nn.GRU, replayed")
+        ours, theirs, base = (one(rows, case=case, side=side) for side in sides)
+        times = " | ".join(f"{row['milliseconds']:.2f}" for row in (ours, theirs, base))
+        name = case.replace(", bfloat16", "")
+        line = f"| {name} | {times} | {ours['ratio']:.2f} | {theirs['ratio']:.2f} | {ours['goal']} |"
+        assert line in PAGES["docs/gpu.md"]
+
+
+def test_the_parts_of_a_gru_on_a_gpu_are_those_of_their_benchmark():
+    rows = benchmarks("h200-gru-parts")["gru-parts"]
+    for case in dict.fromkeys(row["case"] for row in rows):
+        sides = ("isograd in torch", "the kernels alone", "without swapping")
+        times = " | ".join(f"{one(rows, case=case, side=side)['milliseconds']:.2f}" for side in sides)
+        assert f"| {case.replace(', bfloat16', '')} | {times} |" in PAGES["docs/gpu.md"]
+
+
 def test_the_times_of_compiling_are_those_of_their_benchmark():
     for path in (RESULTS / "bench").glob("*-compiling/bench.json"):
         rows = json.loads(path.read_text())["benchmarks"]["compiling"]
