@@ -75,6 +75,13 @@ def test_an_extrapolation_says_how_far_outside_it_is_and_holds_its_own_estimate(
     assert extrapolate(profiles, BUDGETS[2], draws=20)[0].decades_outside == 0
 
 
+def test_without_noise_every_draw_is_the_estimate():
+    far, slopes = extrapolate([profile(planted(), budget) for budget in BUDGETS], draws=9)
+    ends = np.array([far.low, far.high, 10 ** (SLOPE * np.log10(far.flops) + INTERCEPT)])
+    assert prove(np.full(3, far.parameters), ends, 0.0).agrees
+    assert prove(np.full(9, SLOPE), slopes, 0.0).agrees
+
+
 def test_one_draw_of_forty_lies_beyond_either_end_of_an_interval():
     profiles = [profile(planted(noise=0.0005), budget) for budget in BUDGETS]
     far, slopes = extrapolate(profiles, draws=200)
