@@ -1,6 +1,7 @@
 """Copies a torch module's weights and running statistics to a JAX module, the first step of a comparison."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path as File
 from typing import Any
 
 import flax.linen as nn
@@ -9,8 +10,10 @@ import torch
 from flax import nnx, traverse_util
 
 import torch_impl
+from crosscheck.pairing.by_table import as_jax
 from crosscheck.pairing.layouts import Layouts, in_jax_layout
 from crosscheck.pairing.renaming import Rules, fitted, is_left_out, new_name, spread
+from crosscheck.pairing.rule_files import as_rules
 from crosscheck.pairing.suggestions import advice
 from crosscheck.recording.jax_modules import arrays_of, is_pytree, names_of, own_name, with_arrays
 from crosscheck.recording.values import statistic_name
@@ -24,7 +27,10 @@ Path = tuple[str | int, ...]
 
 
 def copy_weights(
-    torch_module: torch.nn.Module, jax_module: Any, rules: Rules | None = None, layouts: Layouts | None = None
+    torch_module: torch.nn.Module,
+    jax_module: Any,
+    rules: Rules | str | File | None = None,
+    layouts: Layouts | None = None,
 ) -> Any:
     """Copy the torch module's parameters and statistics to the JAX module; `rules` and `layouts` as in `compare`.
 
@@ -32,11 +38,12 @@ def copy_weights(
     Linen module, given as (module, variables), a new such pair is returned, and a new module for one of Equinox.
     Raises a single WeightsError that lists every missing, unused or misshapen name.
     """
+    rules = as_rules(rules or {})
     if isinstance(jax_module, nnx.Module):
         state = nnx.state(jax_module, (nnx.Param, nnx.BatchStat))
         flat = dict(nnx.to_flat_state(state))
         shapes = {path: variable.get_value().shape for path, variable in flat.items()}
-        found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+        found = _arrays(torch_module, shapes, rules, layouts or {})
         for path, variable in flat.items():
             if path in found:
                 variable.set_value(to_tensor(found[path]))
@@ -44,12 +51,12 @@ def copy_weights(
         return jax_module
     if is_pytree(jax_module):
         shapes = {tuple(name.split(".")): array.shape for name, array in arrays_of(jax_module).items()}
-        found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+        found = _arrays(torch_module, shapes, rules, layouts or {})
         return with_arrays(jax_module, {".".join(map(str, path)): to_tensor(array) for path, array in found.items()})
     module, variables = _with_variables(jax_module)
     trees = {name: traverse_util.flatten_dict(nn.meta.unbox(dict(variables.get(name, {})))) for name in COLLECTIONS}
     shapes = {path: array.shape for tree in trees.values() for path, array in tree.items()}
-    found = _arrays(torch_module, shapes, rules or {}, layouts or {})
+    found = _arrays(torch_module, shapes, rules, layouts or {})
     filled = {
         name: {path: to_tensor(found[path]) if path in found else array for path, array in tree.items()}
         for name, tree in trees.items()
@@ -74,8 +81,12 @@ def _arrays(
     module: torch.nn.Module, shapes: Mapping[Path, Any], rules: Rules, layouts: Layouts
 ) -> dict[Path, np.ndarray]:
     """The torch module's array for every path of the JAX module, in the JAX module's layout."""
-    ours = in_jax_layout(torch_impl.to_arrays(module), layouts)
     statistics = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
+    parameters = torch_impl.to_arrays(module)
+    placed, left = as_jax({**parameters, **statistics}, shapes, rules)
+    _check_shapes(placed, shapes)
+    shapes = {path: shape for path, shape in shapes.items() if path not in placed}
+    ours = in_jax_layout({name: array for name, array in parameters.items() if name in left}, layouts)
     names = _torch_names(shapes, rules, {**ours, **statistics})
     names = {path: name for path, name in names.items() if not is_left_out(name, rules)}
     wanted = {name: statistics[name] for name in names.values() if name in statistics}
@@ -88,10 +99,19 @@ def _arrays(
              for array in [spread(found[name], shapes[path])] if array is not None}  # fmt: skip
     found |= {names[path]: np.empty(expected[names[path]]) for path in split}
     _check(expected, found, f"the JAX module (from {type(module).__name__})", tied_names(module))
-    return {
+    return placed | {
         path: split[path] if path in split else from_canonical(path, found[name]) if path in usual else found[name]
         for path, name in names.items()
     }
+
+
+def _check_shapes(placed: Mapping[Path, np.ndarray], shapes: Mapping[Path, Any]) -> None:
+    """Raise WeightsError unless what a table makes of torch's arrays has the shapes of JAX's."""
+    check_names(
+        {"/".join(map(str, path)): tuple(shapes[path]) for path in placed},
+        {"/".join(map(str, path)): array for path, array in placed.items()},
+        "the JAX module, by the table of rules",
+    )
 
 
 def tied_names(module: torch.nn.Module) -> dict[str, str]:

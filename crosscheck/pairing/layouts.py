@@ -1,14 +1,15 @@
 """Converts one side's values from the layouts of other libraries' layers, and of stacked layers, to ours."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from crosscheck import criterion
-from crosscheck.pairing.layout_conversions import LAYOUTS, STACKED, unstacked, written
-from crosscheck.pairing.renaming import Rules, renamed, with_calls, with_parameters
+from crosscheck.pairing.by_table import by_table
+from crosscheck.pairing.layout_conversions import LAYOUTS, STACKED, written
+from crosscheck.pairing.renaming import Rules, renamed, with_parameters
+from crosscheck.pairing.stacks import below, prefix_of, with_layers_apart
 from crosscheck.recording.noise import Movement, Noise
 from crosscheck.recording.recording import Recording
 from crosscheck.recording.values import Values
@@ -23,7 +24,7 @@ Layouts = Mapping[str, str | Sequence[str]]
 
 def canonical(found: Recording, layouts: Layouts, rules: Rules | None = None) -> Recording:
     """The recording, including its noise, in our names and layouts; `rules` rename JAX's names."""
-    values = renamed(found.values, rules or {}) if found.side == "jax" else found.values
+    values = renamed(by_table(found.values, rules or {}), rules or {}) if found.side == "jax" else found.values
     values = in_canonical_layout(values, found.side, layouts)
     return replace(found, values=values, noise=found.noise and noise_in_canonical_layout(found.noise, layouts))
 
@@ -39,12 +40,12 @@ def in_canonical_layout(values: Values, side: str, layouts: Layouts) -> Values:
         if layout.startswith("torch." if side == "torch" else "flax."):
             _check_path(path, layout, values.parameters)
             convert = LAYOUTS[layout]
-            values = with_parameters(values, lambda arrays, _, p=path, f=convert: _below(p, arrays, f))
-            values = _with_layers_apart(values, path) if layout == STACKED else values
+            values = with_parameters(values, lambda arrays, _, p=path, f=convert: below(p, arrays, f))
+            values = with_layers_apart(values, path, _layers(path, values.parameters)) if layout == STACKED else values
     for path, layout in _pairs(layouts):
         values = with_parameters(
             values,
-            lambda arrays, weights, p=path, to=layout: _below(p, arrays, lambda inside: _merged(to, inside, weights)),
+            lambda arrays, weights, p=path, to=layout: below(p, arrays, lambda inside: _merged(to, inside, weights)),
         )
     return values
 
@@ -58,11 +59,11 @@ def in_jax_layout(arrays: Arrays, layouts: Layouts) -> Arrays:
         _check_layout(layout)
         if layout.startswith("torch."):
             _check_path(path, layout, arrays)
-            arrays = _below(path, arrays, LAYOUTS[layout])
+            arrays = below(path, arrays, LAYOUTS[layout])
     for path, layout in _pairs(layouts):
         if layout.startswith("flax."):
             _check_path(path, layout, arrays)
-            arrays = _below(path, arrays, lambda inside, to=layout: written(to, _merged(to, inside, True)))
+            arrays = below(path, arrays, lambda inside, to=layout: written(to, _merged(to, inside, True)))
     return arrays
 
 
@@ -99,22 +100,16 @@ def _check_layout(layout: str) -> None:
 
 
 def _check_path(path: str, layout: str, arrays: Arrays) -> None:
-    if not any(name.startswith(_prefix(path)) for name in arrays):
+    if not any(name.startswith(prefix_of(path)) for name in arrays):
         raise IsogradError(
             f"layouts names {path!r} as {layout}, but that side has no parameter below it: got {', '.join(arrays)}"
         )
 
 
-def _prefix(path: str) -> str:
-    return f"{path}." if path else ""
-
-
-def _below(path: str, arrays: Arrays, convert: Callable[[Arrays], Arrays]) -> Arrays:
-    """The arrays, with those below a path converted under their names relative to it."""
-    prefix = _prefix(path)
-    inside = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-    outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
-    return {**outside, **{prefix + name: array for name, array in convert(inside).items()}}
+def _layers(path: str, arrays: Arrays) -> int:
+    """The number of layers of a stack whose arrays are apart."""
+    prefix = prefix_of(path)
+    return 1 + max(int(name[len(prefix) :].partition(".")[0]) for name in arrays if name.startswith(prefix))
 
 
 def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
@@ -130,29 +125,3 @@ def _merged(layout: str, arrays: Arrays, weights: bool) -> Arrays:
             whole += part * weights
             part[...] = 0
     return merged
-
-
-def _with_layers_apart(values: Values, path: str) -> Values:
-    """Running statistics and calls inside a stack, by layer: an unrolled loop repeats each call once per layer, or
-    several times."""
-    prefix = _prefix(path)
-    inside = (name[len(prefix) :] for name in values.parameters if name.startswith(prefix))
-    layers = 1 + max(int(name.partition(".")[0]) for name in inside)
-    times = Counter(name.partition("#")[0] for name in values.calls)
-    names, paths = {}, {}
-    for name, call in values.calls.items():
-        names[name], paths[name] = name, call.path
-        if f"{call.path}.".startswith(prefix):
-            base, _, number = name.partition("#")
-            layer, again = divmod(int(number or 0), max(times[base] // layers, 1))
-            paths[name] = _in_layer(call.path, path, layer)
-            names[name] = _in_layer(base, path, layer) + (f"#{again}" if again else "")
-    hidden = [_in_layer(p, path, n) for p in values.hidden for n in range(layers) if f"{p}.".startswith(prefix)]
-    hidden += [p for p in values.hidden if not f"{p}.".startswith(prefix)]
-    values = replace(values, statistics=_below(path, values.statistics, unstacked))
-    return replace(with_calls(values, names, paths), hidden=hidden)
-
-
-def _in_layer(name: str, path: str, layer: int) -> str:
-    """ "layers.norm" -> "layers.2.norm"."""
-    return f"{path}.{layer}{name[len(path) :]}"

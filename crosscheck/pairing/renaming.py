@@ -11,11 +11,24 @@ from crosscheck.recording.tracing import Slot, call_of
 from crosscheck.recording.values import Values
 from shared.arrays import Arrays
 from shared.errors import IsogradError
+from shared.rules.tables import Table
 from shared.weight_rules import from_canonical
 
 # regular expression on a canonical JAX name -> replacement in torch's name; None: parameters of such names, on either
 # side, are left out
 Rules = Mapping[str, str | None]
+DONE = "\0"  # before a new name, so that no rule changes it again
+
+
+class TableRules(dict[str, str | None]):
+    """The renames of a table whose rows pack, stack or reshape arrays, and the table itself.
+
+    `is_turned` tables name JAX's arrays as targets; `below` is put before JAX's names, which are relative to it.
+    """
+
+    def __init__(self, renames: Rules, table: Table, is_turned: bool, below: str = ""):
+        super().__init__(renames)
+        self.table, self.is_turned, self.below = table, is_turned, below
 
 
 def renamed(values: Values, rules: Rules) -> Values:
@@ -55,7 +68,12 @@ def with_calls(values: Values, names: Mapping[str, str], paths: Mapping[str, str
 
 def inside(rules: Rules, jax_path: str, torch_path: str) -> Rules:
     """The rules as they apply inside the submodule at these two paths."""
-    return {r"\A": f"{jax_path}.", **rules, rf"\A{re.escape(torch_path)}\.": ""} if rules else {}
+    if not rules:
+        return {}
+    found = {rf"\A(?!{DONE})": f"{jax_path}.", **rules, rf"\A{re.escape(torch_path)}\.": ""}
+    if isinstance(rules, TableRules):
+        return TableRules(found, rules.table, rules.is_turned, f"{jax_path}.")
+    return found
 
 
 def with_parameters(values: Values, change: Callable[[Arrays, bool], Arrays]) -> Values:

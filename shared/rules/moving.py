@@ -21,18 +21,22 @@ def apply(path: Path, arrays: Mapping[str, LazyArray]) -> LazyArrays:
 
     Raises WeightsError unless every part of every array is used once.
     """
-    table, owner = read_table(path), f"the rules of {path}"
+    return moved(read_table(path), f"the rules of {path}", arrays)
+
+
+def moved(table: Table, owner: str, arrays: Mapping[str, LazyArray], forth: bool | None = None) -> LazyArrays:
+    """The same by a table that was read; `forth` says whether the arrays are its sources, which names else tell."""
     single = _once(_kept(arrays, table), table)
-    rows, is_source, pieces = _written_out(table, single)
+    rows, is_source, pieces = _written_out(table, single, forth)
     if is_source:
         named = _axes_by_name(table.axes, pieces)
         turned = {name: named[name].forth(name, array) for name, array in pieces.items() if name in named}
         _check(owner, rows, pieces, is_source)
         return _tied(lazily_from(owner, rows, {**pieces, **turned}), table)
     _check(owner, rows, single, is_source)
-    moved = lazily_to(owner, rows, single)
-    turned = {name: each.back(name, moved[name]) for name, each in _axes_by_name(table.axes, moved).items()}
-    return _tied(dict(_stacked({**moved, **turned}, table.stacked)), table)
+    found = lazily_to(owner, rows, single)
+    turned = {name: each.back(name, found[name]) for name, each in _axes_by_name(table.axes, found).items()}
+    return _tied(dict(_stacked({**found, **turned}, table.stacked)), table)
 
 
 def names_of(path: Path, arrays: Mapping[str, LazyArray]) -> list[tuple[str, str]]:
@@ -76,11 +80,12 @@ def _tied(arrays: LazyArrays, table: Table) -> LazyArrays:
     return {**arrays, **others}
 
 
-def _written_out(table: Table, arrays: LazyArrays) -> tuple[list[Row], bool, LazyArrays]:
+def _written_out(table: Table, arrays: LazyArrays, is_source: bool | None = None) -> tuple[list[Row], bool, LazyArrays]:
     """The rows with their layers, whether the arrays are the sources, and the arrays with stacks as layers."""
     pieces = dict(_unstacked(arrays, table.stacked))
     forth, back = _layered(table.rows, pieces, forth=True), _layered(table.rows, arrays, forth=False)
-    is_source = sum(row.foreign in pieces for row in forth) >= sum(row.canonical in arrays for row in back)
+    if is_source is None:
+        is_source = sum(row.foreign in pieces for row in forth) >= sum(row.canonical in arrays for row in back)
     return (forth if is_source else back), is_source, pieces
 
 

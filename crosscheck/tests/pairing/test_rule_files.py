@@ -8,7 +8,7 @@ from flax import nnx
 
 import crosscheck
 from crosscheck.pairing.rule_files import as_rules
-from shared.errors import IsogradError
+from shared.errors import IsogradError, WeightsError
 
 ROWS = [
     ("table/embedding", "words.weight", False),
@@ -109,11 +109,12 @@ def test_names_that_are_exchanged_are_renamed_once(tmp_path):
     assert names == {"a.weight": "b.weight", "b.weight": "a.weight", "gain": "norm.gamma", "c.weight": "c.weight"}
 
 
-def test_what_a_table_can_not_say_to_compare_is_refused(tmp_path):
-    module = torch.nn.Linear(2, 2)
-    other = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
-    (tmp_path / "packed.toml").write_text('[[row]]\nsource = "qkv"\ntarget = "q"\nsource_part = [0, 3]\n')
-    with pytest.raises(IsogradError, match="packs, stacks or reshapes q: compare needs the same parameters"):
-        crosscheck.compare(module, other, rules=tmp_path / "packed.toml")
+def test_a_table_that_is_not_there_or_does_not_fit_is_refused(tmp_path):
+    module, other = torch.nn.Linear(2, 2), nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     with pytest.raises(IsogradError, match="no table of rules at nowhere.toml"):
         crosscheck.compare(module, other, rules="nowhere.toml")
+    (tmp_path / "packed.toml").write_text(
+        '[[row]]\nsource = "kernel"\ntarget = "q"\ntransposed = true\nsource_part = [0, 3]\n'
+    )
+    with pytest.raises(WeightsError, match="must use every part of kernel once"):
+        crosscheck.compare(module, other, torch.ones(1, 2).numpy(), rules=tmp_path / "packed.toml")
