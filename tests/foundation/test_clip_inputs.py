@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from shared.data import clip_texts
 from shared.data.clip_texts import END, PUBLISHED, START, encode_texts, load_clip_tokenizer
 from shared.data.images import Preprocessing, as_pixels, find_images, open_image, read_preprocessing
 from shared.errors import IsogradError
@@ -58,6 +59,16 @@ def published_of_transformers(folder):
     merges = gzip.decompress((folder / PUBLISHED).read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
     tokens = [*LETTER_TOKENS, *(merge.replace(" ", "") for merge in merges), START, END]
     return CLIPTokenizer({token: place for place, token in enumerate(tokens)}, [tuple(each.split()) for each in merges])
+
+
+def test_of_the_published_merges_those_of_the_vocabulary_are_read(tmp_path, monkeypatch):
+    """Their file has a title, and goes on behind them."""
+    monkeypatch.setattr(clip_texts, "PUBLISHED_MERGES", 3)
+    lines = ["a title", "c a", "ca t</w>", "d o", "do g</w>", ""]
+    (tmp_path / PUBLISHED).write_bytes(gzip.compress("\n".join(lines).encode()))
+    tokenizer = load_clip_tokenizer(tmp_path)
+    assert [tokenizer.id_to_token(512 + place) for place in range(6)] == ["ca", "cat</w>", "do", START, END, None]
+    assert tokenizer.encode("cat dog").tokens == [START, "cat</w>", "do", "g</w>", END]
 
 
 @pytest.mark.real_data

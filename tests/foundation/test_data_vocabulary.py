@@ -41,6 +41,18 @@ def test_a_vocab_txt_lowers_case_strips_accents_and_adds_the_special_tokens(tmp_
     assert (tokenizer.vocabulary_size, tokenizer.pad_id) == (12, 0)
 
 
+@pytest.mark.parametrize(
+    ("between", "end"), [("\r\n", "\r\n"), ("\n", "")], ids=["of Windows", "without a last line end"]
+)
+def test_a_vocab_txt_has_one_token_a_line_whatever_its_line_ends(tmp_path, reviews, between, end):
+    path = write_vocabulary(tmp_path / "vocab.txt")
+    plain, tokens = load_tokenizer(path, reviews), path.read_text("utf-8").splitlines()
+    path.write_bytes((between.join(tokens) + end).encode())
+    found = load_tokenizer(path, reviews)
+    assert ids(found, f"The CAFÉS, {tokens[-1]}") == ids(plain, f"The CAFÉS, {tokens[-1]}")
+    assert found.vocabulary_size == plain.vocabulary_size
+
+
 def test_a_long_text_is_cut_with_its_last_token_kept(tmp_path, reviews):
     tokenizer = load_tokenizer(write_vocabulary(tmp_path / "vocab.txt"), reviews)
     assert ids(tokenizer, "the food is good", 4) == [2, 5, 6, 3]

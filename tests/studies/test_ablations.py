@@ -24,6 +24,7 @@ SEEDS = [trained(50.0), trained(60.0)]
         ((49.0, 49.5), "better than all"),
         ((61.0, 60.5), "worse than all"),
         ((50.0, 60.0), "alike"),
+        ((53.0, 54.0), "alike"),
         ((49.0, 61.0), "alike"),
         ((61.0, 55.0), "alike"),
     ],
