@@ -112,8 +112,7 @@ LOADING = (
     *both_sides(
         "backward-cells-not-loaded", "weight rule", "names without a match are silently skipped", WEIGHTS,
         (TAKEN["torch"], 'to_tensor(arrays[name] * ("backward_cells" not in name), parameter.device)'),
-        ("from_canonical(path, np.asarray(arrays[canonical_name(path)]))",
-         f'from_canonical(path, {TAKEN["jax"]} * ("backward_cells" not in path))'),
+        (TAKEN["jax"], f'{TAKEN["jax"]} * ("backward_cells" not in path)'),
         "Encoder", "rnn.backward_cells.0.input_proj", "parameters",
     ),
     *both_sides(
