@@ -103,15 +103,14 @@ class FlaxSage(nnx.Module):
 
 def torch_warm(step):
     """Schedules: the cosine begins at step 0, not behind the warm-up."""
-    rise = step / 10
-    fall = 0.5 * (1 + torch.cos(torch.pi * (step - 10) / 90))
-    return torch.where(step < 10, rise, fall)
+    rise = (step / 10).clamp(max=1)
+    return rise * (1 + torch.cos(torch.pi * ((step - 10) / 90).clamp(min=0))) / 2
 
 
 def jax_warm(step, wrong=False):
-    rise = step / 10
-    fall = 0.5 * (1 + jnp.cos(jnp.pi * (step / 100 if wrong else (step - 10) / 90)))
-    return jnp.where(step < 10, rise, fall)
+    rise = jnp.minimum(step / 10, 1)
+    share = step / 100 if wrong else (step - 10) / 90
+    return rise * (1 + jnp.cos(jnp.pi * jnp.maximum(share, 0))) / 2
 
 
 def torch_mel(p):
@@ -139,7 +138,7 @@ class TorchBuckets(torch.nn.Module):
         apart = torch.arange(t)[None] - torch.arange(t)[:, None]
         bucket, far = (apart > 0) * 4, apart.abs()
         large = 2 + (torch.log(far.clamp(min=1) / 2) / math.log(8 / 2) * 2).long().clamp(max=1)
-        bucket = bucket + torch.where(far < 2, far, large)
+        bucket = bucket + torch.where(torch.isin(far, torch.arange(2)), far, large)
         return (x @ x.mT)[:, None] + self.bias(bucket).permute(2, 0, 1)
 
 
@@ -152,9 +151,9 @@ class FlaxBuckets(nnx.Module):
         t = x.shape[1]
         apart = jnp.arange(t)[None] - jnp.arange(t)[:, None]
         bucket, far = (apart > 0) * 4, jnp.abs(apart)
-        exact = 4 if self.wrong else 2
+        exact = jnp.isin(far, jnp.arange(4 if self.wrong else 2))
         large = 2 + jnp.minimum((jnp.log(jnp.maximum(far, 1) / 2) / math.log(8 / 2) * 2).astype(int), 1)
-        bucket = bucket + jnp.where(far < exact, jnp.minimum(far, 3), large)
+        bucket = bucket + jnp.where(exact, jnp.minimum(far, 3), large)
         return (x @ x.swapaxes(-1, -2))[:, None] + self.bias(bucket).transpose(2, 0, 1)
 
 
@@ -191,7 +190,8 @@ class TorchTwo(torch.nn.Module):
         self.query, self.passage = torch.nn.Linear(6, 4), torch.nn.Linear(6, 4)
 
     def forward(self, q, p):
-        a, b = F.normalize(self.query(q), dim=-1), F.normalize(self.passage(p), dim=-1)
+        a, b = self.query(q), self.passage(p)
+        a, b = (each / torch.linalg.vector_norm(each, dim=-1, keepdim=True) for each in (a, b))
         return a @ b.T / 0.05
 
 
@@ -290,10 +290,13 @@ REPORTS = {
     "floor of the batch": Report(
         functions_of(torch_mel, jax_mel), np.exp(drawn(3, 4, 5) * 5), "torch_mel", "JAX amax(y) ("
     ),
-    "exact buckets": Report(modules_of(TorchBuckets, FlaxBuckets), drawn(2, 9, 6), "TorchBuckets", "far < 4"),
+    "exact buckets": Report(modules_of(TorchBuckets, FlaxBuckets), drawn(2, 9, 6), "TorchBuckets", "arange(4)|isin"),
     "shares exchanged": Report(modules_of(TorchMix, FlaxMix), TOKENS, "TorchMix", "mix taken from 1"),
     "normed over the batch": Report(
-        modules_of(TorchTwo, FlaxTwo), {"q": ROWS, "p": drawn(5, 6, seed=3)}, "TorchTwo", "dim=-2, not -1"
+        modules_of(TorchTwo, FlaxTwo),
+        {"q": ROWS, "p": drawn(5, 6, seed=3)},
+        "TorchTwo",
+        "dim=-2, not -1|norm(query(...), axis=0)|over axes (0,)",
     ),
     "target chooses": Report(
         functions_of(torch_double, jax_double),

@@ -296,7 +296,8 @@ class TorchClip(torch.nn.Module):
         self.logit_scale = torch.nn.Parameter(torch.tensor(1.3))
 
     def forward(self, x):
-        a, b = F.normalize(self.image(x), dim=-1), F.normalize(self.text(x[:, ::1] ** 2), dim=-1)
+        a, b = self.image(x), self.text(x**2)
+        a, b = a / a.norm(dim=-1, keepdim=True), b / b.norm(dim=-1, keepdim=True)
         return self.logit_scale.exp() * a @ b.T
 
 

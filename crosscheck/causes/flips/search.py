@@ -118,12 +118,14 @@ def _holds(
     holds: Callable[[Flipped, Row], bool], region: Callable[[], Region | None], flipped: Flipped, row: Row
 ) -> bool:
     """False of a flip that does not close the gap on other inputs, that supposes what JAX makes nowhere there, or that
-    only changes calls whose results JAX has as they are."""
+    only changes calls behind whole numbers that JAX has as they are: others lead to the same."""
     flip = flipped.flip
     found = region() if flip.supposes or (flip.functions and not flip.is_placed and row.bound) else None
     if found is not None and flip.supposes and not any(each.name in flip.supposes for each in found.theirs):
         return False
-    if found is not None and flip.functions and not flip.is_placed and not sites_in(found, flip):
+    is_whole = found is not None and any(each.result.dtype.kind in "iu" and each.inputs for each in found.shared)
+    border = replace(found, ours=[*found.shared, *found.ours]) if found is not None and is_whole else None
+    if border is not None and flip.functions and not flip.is_placed and not sites_in(border, flip):
         return False
     return holds(flipped, row)
 
