@@ -103,19 +103,21 @@ STREAMED = {
 @dataclass(frozen=True)
 class Clusters:
     """Cuts of layers of `hidden_size` units, the rows of which take turns from the second cut on; a multiprocessor runs
-    so many `resident` programs at a time. Of so many rows in all directions they are `slower` than Triton's groups, as
-    measured on 132 multiprocessors: where those have one turn for all rows and clusters have two.
+    so many `resident` programs at a time. The backward pass takes so many `turns` at most: beyond that, clusters that
+    run one after the other are faster. Of so many rows in all directions they are `slower` than Triton's groups. Both
+    were measured on 132 multiprocessors.
     """
 
     hidden_size: int
     cuts: tuple[Cut, ...]
     resident: int
+    turns: int
     slower: range
 
 
 CLUSTERS = (
-    Clusters(256, tuple(Cut(16 * turns, 32, 8, is_cluster=True) for turns in range(1, 5)), 2, range(481, sys.maxsize)),
-    Clusters(512, tuple(Cut(16 * turns, 64, 8, is_cluster=True) for turns in range(1, 6)), 1, range(241, 257)),
+    Clusters(256, tuple(Cut(16 * n, 32, 8, is_cluster=True) for n in range(1, 5)), 2, 4, range(481, sys.maxsize)),
+    Clusters(512, tuple(Cut(16 * n, 64, 8, is_cluster=True) for n in range(1, 6)), 1, 1, range(0)),
 )
 
 
@@ -136,8 +138,9 @@ def plan_for(
     for clusters in CLUSTERS:
         rows, slower = directions * batch_size, clusters.slower
         is_slower = slower.start <= rows < slower.stop  # a symbolic size would be compared with every number in a range
+        offered = clusters.cuts if way == "forward" else clusters.cuts[: clusters.turns]
         if has_clusters and itemsize == 2 and hidden_size == clusters.hidden_size and not is_slower:
-            plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in clusters.cuts]
+            plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in offered]
             at_once = clusters.resident * clusters_at_once(plans[0].slices, processors)
             return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
