@@ -26,9 +26,9 @@ def _weight_gradient(x: jax.Array, upstream: jax.Array) -> jax.Array:
 
 
 def _adds_in_bfloat16() -> bool:
-    """True if the sum of 512 ones stops at 256, where bfloat16 has no next odd number."""
-    ones = jnp.ones((2, 256, 8), jnp.bfloat16)
-    return float(_weight_gradient(ones, ones).max()) < ones[..., 0].size
+    """True if the sum of 515 ones, 516 as bfloat16, stops at 256, after which bfloat16 has no odd number; of sizes that are measured."""
+    x, upstream = (jnp.ones((5, 103, size), jnp.bfloat16) for size in (23, 21))
+    return float(_weight_gradient(x, upstream).max()) < 512
 
 
 @measurement()
@@ -133,7 +133,7 @@ PRECISION = (
         id="D101",
         name="bf16-product-on-cpu",
         trigger="the gradient of a kernel in bfloat16 on a CPU, with the YNNPACK that jax 0.11 turns on",
-        predicted=8.6e-3,
+        predicted=8.9e-3,
         size_of="relative L2 error of sums of 55 products that are rounded after each (torch rounds once: 1.7e-3)",
         measure=_weight_gradient_in_bfloat16,
         source="measured with jax 0.11.2: the product is one that YNNPACK does not take, and XLA adds it up as it is",
