@@ -26,7 +26,7 @@ def _weight_gradient(x: jax.Array, upstream: jax.Array) -> jax.Array:
 
 
 def _adds_in_bfloat16() -> bool:
-    """True if the sum of 515 ones, 516 as bfloat16, stops at 256, after which bfloat16 has no odd number; of sizes that are measured."""
+    """True if a sum of 515 ones, 516 as bfloat16, stops at 256, after which that has no odd number."""
     x, upstream = (jnp.ones((5, 103, size), jnp.bfloat16) for size in (23, 21))
     return float(_weight_gradient(x, upstream).max()) < 512
 
