@@ -15,8 +15,8 @@ class LayerNorm(nnx.Module):
 
     The variance is biased. It is taken after the mean is subtracted, and the mean after the first entry is (which
     changes neither), so a large mean costs no digits. All leading axes are one: XLA tiles a reduction of three axes
-    badly where the middle one is odd, as in a text with its CLS token. On a GPU the input is computed apart: what to
-    fuse with a norm takes XLA more time than all else that it compiles.
+    badly where the middle one is odd, as in a text with its CLS token. On a GPU the input of sequences is computed
+    apart, not that of one token at a time: what to fuse with a norm takes XLA more time than all else that it compiles.
     """
 
     def __init__(self, hidden_size: int, eps: float = 1e-5, *, rngs: nnx.Rngs):
@@ -25,7 +25,8 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(hidden_size, jnp.float32))
 
     def __call__(self, inputs: Float[Array, "*B H"]) -> Float[Array, "*B H"]:
-        inputs = jax.lax.optimization_barrier(inputs) if on_a_gpu(inputs) else inputs
+        is_sequence = inputs.shape[-2:-1] != (1,)
+        inputs = jax.lax.optimization_barrier(inputs) if is_sequence and on_a_gpu(inputs) else inputs
         x = at_least_float32(inputs).reshape(-1, inputs.shape[-1])
         shifted = x - jax.lax.stop_gradient(x[..., :1])  # exact if the entries are close together
         centred = shifted - shifted.mean(axis=-1, keepdims=True)

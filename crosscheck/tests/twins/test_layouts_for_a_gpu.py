@@ -11,6 +11,7 @@ from flax import nnx
 import jax_impl
 import torch_impl
 from jax_impl.layers import attention as jax_attention
+from jax_impl.layers import layer_norm
 from jax_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers import attention as torch_attention
 
@@ -87,3 +88,16 @@ def test_every_sum_in_a_layer_norm_of_jax_and_in_its_gradient_is_over_a_matrix_a
     sums = [each for each in jax.make_jaxpr(run)(weights, x, x).eqns if each.primitive.name == "reduce_sum"]
     assert sums
     assert all(each.invars[0].aval.ndim <= 2 for each in sums)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (2, 1, 4), (1, 4)], ids=str)
+def test_what_feeds_a_layer_norm_is_computed_apart_on_a_gpu_alone_and_not_for_one_token_at_a_time(shape, monkeypatch):
+    norm, x = LayerNorm(shape[-1], rngs=nnx.Rngs(0)), jnp.arange(float(np.prod(shape))).reshape(shape)
+
+    def program():
+        return {each.primitive.name for each in jax.make_jaxpr(lambda x: norm(x))(x).eqns}
+
+    plain, outputs = program(), norm(x)
+    monkeypatch.setattr(layer_norm, "on_a_gpu", lambda _: True)
+    assert program() - plain == ({"optimization_barrier"} if shape[-2] > 1 else set())
+    assert np.array_equal(norm(x), outputs)
