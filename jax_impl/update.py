@@ -52,6 +52,9 @@ class Update:
         return {**tensors, **moved, AVERAGE: averaged(tensors[AVERAGE], moved[WEIGHTS], self.training.average_decay)}
 
 
+_squared_norm = jax.jit(functools.partial(optax.tree.norm, squared=True))  # traced once for all of a shape
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _moved(rule: Any, parts: tuple[Array, ...], gradient: Array, coefficients: Array) -> tuple[Array, ...]:
     """One weight and its optimiser state after an update: JAX traces it once for all weights of a shape."""
@@ -62,7 +65,7 @@ def _moved(rule: Any, parts: tuple[Array, ...], gradient: Array, coefficients: A
 
 def global_norm(gradients: Tensors) -> Float[Array, ""]:
     """The L2 norm of all gradients together."""
-    return optax.tree.norm(gradients)
+    return jnp.sqrt(sum(map(_squared_norm, gradients.values())))
 
 
 def clipped(gradients: Tensors, norm: Float[Array, ""], clip_norm: float | None) -> Tensors:

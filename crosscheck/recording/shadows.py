@@ -86,7 +86,8 @@ class Shadows(TorchDispatchMode):
         if operation.is_view or _is_random(operation):  # a view's memory has shadows, or gets them when it is read
             self._forget(written)
             return operation(*args, **kwargs)
-        leaves, structure = pytree.tree_flatten((args, kwargs))
+        is_flat = not kwargs and not any(isinstance(each, list | tuple | dict) for each in args)
+        leaves, structure = (list(args), None) if is_flat else pytree.tree_flatten((args, kwargs))
         is_followed = any(map(self._is_followed, leaves))
         changes = [is_followed and any(leaf is each for each in written) for leaf in leaves]
         wide = _Wide(operation, structure)
@@ -262,21 +263,27 @@ LIMITS = {  # for operations that round once here, and more elsewhere
 
 
 class _Wide:
-    """An operation on float64 operands, whose casts and new tensors are float64 too: flat operands -> flat results."""
+    """An operation on float64 operands, whose casts and new tensors are float64 too: flat operands -> flat results.
 
-    def __init__(self, operation: Any, structure: pytree.TreeSpec):
+    Without a structure the operands are its arguments.
+    """
+
+    def __init__(self, operation: Any, structure: pytree.TreeSpec | None):
         name = operation.overloadpacket.__name__
         self.operation = operation
         self.structure = structure
         self.is_fused = any(part in name for part in FUSED)
         sums = _limit_of_sums if name.endswith("backward") and self.is_fused else _limit
         self.limit = LIMITS.get(name, sums)
+        self.takes_dtype = any(each.name == "dtype" and each.kwarg_only for each in operation._schema.arguments)
 
     def __call__(self, leaves: Sequence[Any], makes_floats: bool) -> list[Any]:
-        args, kwargs = pytree.tree_unflatten(map(_widest, leaves), self.structure)
-        if makes_floats and any(each.name == "dtype" and each.kwarg_only for each in self.operation._schema.arguments):
+        wide = list(map(_widest, leaves))
+        args, kwargs = pytree.tree_unflatten(wide, self.structure) if self.structure is not None else (wide, {})
+        if makes_floats and self.takes_dtype:
             kwargs["dtype"] = kwargs.get("dtype") or torch.float64
-        return pytree.tree_leaves(self.operation(*args, **kwargs))
+        results = self.operation(*args, **kwargs)
+        return [results] if isinstance(results, Tensor) else pytree.tree_leaves(results)
 
 
 def _written(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

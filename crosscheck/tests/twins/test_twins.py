@@ -10,7 +10,7 @@ import torch
 from bounds import is_share, is_standard_normal, is_uniform
 from flax import nnx
 from processor import skip_unless_compiled
-from wholes import PROVEN_ONLY, WHOLES
+from wholes import WHOLES
 
 import crosscheck
 import jax_impl
@@ -40,16 +40,12 @@ COUNTS = [  # SPEC.md, section 2
 ]
 
 
-PROVEN = ("float64", "float32")
-
-
 def product_of_twins_and_dtypes():
-    """Below float32 a model or a variant shows what its layers show: their product with the dtypes is exhaustive."""
+    """Below float64 a model or a variant shows what its layers show: their product with the dtypes is exhaustive."""
     for name, dtype in itertools.product(TWINS, suite.DTYPES):
         is_composed = TWINS[name].module.startswith("models.") or name != TWINS[name].public_name
         marks = [pytest.mark.slow] * (not TWINS[name].function)
-        is_known = name in WHOLES or (name in PROVEN_ONLY and dtype != "float64")
-        marks += [pytest.mark.exhaustive] * (is_known or (is_composed and dtype not in PROVEN))
+        marks += [pytest.mark.exhaustive] * (name in WHOLES or (is_composed and dtype != "float64"))
         yield pytest.param(name, dtype, marks=marks)
 
 
