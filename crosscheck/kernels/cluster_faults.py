@@ -37,7 +37,7 @@ CLUSTER_FAULTS = (
                  (("factors + (turn * 2 + step % 2)", "factors + turn * 2"),
                   ("place + (turn * 2 + next)", "place + (turn * 2)")), only_on_cpu=True),
     ClusterFault("cluster-inputs-no-wait", "a step's inputs are read before they are there",
-                 (("    await_copies();\n", ""),), only_on_cpu=True),
+                 (("      await_copies();\n", ""),), only_on_cpu=True),
     ClusterFault("cluster-stale-states", "the states before the last ones are multiplied",
                  (("factors + (turn * 2 + step % 2)", "factors + (turn * 2 + 1 - step % 2)"),)),
     ClusterFault("cluster-states-of-other-rows", "the rows of the first turn are multiplied at every turn",
