@@ -19,6 +19,7 @@ constexpr int PAIRS = UNITS / 32;       // of neighbouring units in one row, tha
 constexpr int OWN = 2 * PAIRS;          // units of a thread
 constexpr u32 BYTES = ROWS * H * 2;     // that come into a block at every step
 constexpr int EIGHT = ROWS * 8 + 8;     // eight units of all rows, and a gap that spreads them over the banks
+constexpr int EARLY = TURNS > 1 ? 1 : 4;  // steps from asking for a line of the inputs to its use
 constexpr int RESIDENT = UNITS > 32 ? 1 : 2;  // blocks on a multiprocessor
 
 #define KERNEL extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(THREADS, RESIDENT)
@@ -69,7 +70,7 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
   static_assert(sizeof(Memory) == SHARED);
   Memory& memory = *(Memory*)shared_memory();
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, eighth = lane / 4, q = lane % 4;
-  const int span = warp % 4, half = warp / 4;  // a warp's 8 x PAIRS units, and its half of the places
+  const int span = warp / 2, half = warp % 2;  // a warp's 8 x PAIRS units, and its half of the places
   const int cluster = blockIdx.x / BLOCKS, block = blockIdx.x % BLOCKS, groups = gridDim.x / BLOCKS / directions;
   const int direction = cluster / groups, first_row = cluster % groups * ROWS * TURNS;
   const int first = block * UNITS + span * 8 * PAIRS;
@@ -108,9 +109,12 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
   auto place_of = [&](int step, int turn) {
     return ((long long)row_of(turn) * steps + (direction ? steps - 1 - step : step)) * directions + direction;
   };
+  Owned x[3];  // of one turn, inputs wait in registers
   auto load = [&](int step, int turn) {
     const u16* from = projected + place_of(step, turn) * 3 * H + unit;
-    for (int gate = 0; gate < 3; gate++) copy<sizeof(Owned)>(inputs + gate * sizeof(memory.inputs[0]), from + gate * H);
+    for (int gate = 0; gate < 3; gate++)
+      if (TURNS == 1) x[gate] = read(from + gate * H);
+      else copy<sizeof(Owned)>(inputs + gate * sizeof(memory.inputs[0]), from + gate * H);
   };
   load(0, 0);
   int step = 0, turn = 0;
@@ -137,9 +141,10 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
         halves[half][span][gate][pair][lane] = half ? make_float2(sum[0], sum[1]) : make_float2(sum[2], sum[3]);
         if (half) sum[0] = sum[2], sum[1] = sum[3];
       }
-    await_copies();
-    Owned x[3];
-    for (int gate = 0; gate < 3; gate++) x[gate] = memory.inputs[gate][threadIdx.x];
+    if (TURNS > 1) {
+      await_copies();
+      for (int gate = 0; gate < 3; gate++) x[gate] = memory.inputs[gate][threadIdx.x];
+    }
     const int length = memory.lengths[turn * ROWS + local];
     meet_in_pairs(span);
 
@@ -186,6 +191,10 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
     memory.own[turn][threadIdx.x] = h;
     const long long at = place_of(step, turn) * H + unit;
     const bool live = first_row + turn * ROWS + local < batch_size;
+    if (step + EARLY < steps && span == 0 && q == 0) {
+      const u16* early = projected + place_of(step + EARLY, turn) * 3 * H + unit;
+      for (int gate = 0; gate < 3; gate++) ask_for(early + gate * H);
+    }
     if (++turn == TURNS) turn = 0, step++;
     if (step < steps) load(step, turn);
     if (!live) continue;
@@ -212,7 +221,7 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
 
 constexpr int PARTS = H / 256;          // of 32 columns, that a warp multiplies
 constexpr int PIECES = 3 * UNITS / 16;  // of 16 gates of this block
-constexpr int EARLY = 4;                // steps from asking for a line of the inputs to its use
+constexpr bool PREPARES_LAST = UNITS > 32;  // a step ends with the next one's slopes: measured faster for 64 units
 
 struct Memory {
   u16 sums[TURNS][2][BLOCKS][ROWS][UNITS];  // what the blocks of the cluster add to this block's units
@@ -286,13 +295,9 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
     }
     return d_h;
   };
-  load(0, 0);
-  int step = 0, turn = 0;
-#pragma unroll 1
-  for (int number_of = 0; number_of < steps * TURNS; number_of++) {
+  auto prepare = [&](int step, int turn, int of_slopes) {  // the slopes of a step
     const bool valid = (direction ? step : steps - 1 - step) < length;
     Floats d_h = step ? gather(step - 1, turn) : memory.own[turn][threadIdx.x];
-    const int of_slopes = TURNS > 1 ? number_of % 2 : 0;
     auto& slopes = memory.slopes[of_slopes];
     Owned made[4];
 #pragma unroll
@@ -316,6 +321,15 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
     for (int gate = 0; gate < 4; gate++) *(Owned*)&slopes[(gate * UNITS + own) / 8][local * 8 + own % 8] = made[gate];
     memory.own[turn][threadIdx.x] = d_h;
     __syncthreads();
+  };
+  load(0, 0);
+  if (PREPARES_LAST) prepare(0, 0, 0);
+  int step = 0, turn = 0;
+#pragma unroll 1
+  for (int number_of = 0; number_of < steps * TURNS; number_of++) {
+    const int of_slopes = TURNS > 1 ? number_of % 2 : 0;
+    auto& slopes = memory.slopes[of_slopes];
+    if (!PREPARES_LAST) prepare(step, turn, of_slopes);
     const u32 buffer = turn * 2 + step % 2;
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
@@ -349,6 +363,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
       if (live && gate != 2) *(Owned*)(d_projected + of_gates + min(gate, 2) * H) = slope;
       if (live && gate != 3) *(Owned*)(d_recurrent + of_gates + gate * H) = slope;
     }
+    if (PREPARES_LAST && step < steps) prepare(step, turn, TURNS > 1 ? 1 - of_slopes : 0);
   }
   for (int turn = 0; turn < TURNS; turn++) {
     const Floats d_h = gather(steps - 1, turn);
