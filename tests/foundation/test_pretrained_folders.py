@@ -350,6 +350,7 @@ def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
         assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in read.items()} == {
             n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
         }
+    assert all(array.flags.aligned for array in again.values())
 
 
 def test_arrays_that_were_read_leave_the_memory_of_the_process(tmp_path):
