@@ -1,9 +1,12 @@
 """How the drift of two runs is measured: the error of each group of tensors, and the project's promise for it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from bounds import roundings_of_a_whole_run
 
+from crosscheck.runs import lockstep as module
 from crosscheck.runs.lockstep import BOUNDS, group_error
 
 ONES = np.ones(4, np.float32)  # norm 2
@@ -45,3 +48,19 @@ def test_a_tensor_that_only_one_side_holds_is_beyond_every_bound_and_is_named():
 def test_nan_on_both_sides_is_beyond_every_bound():
     nan = {"a": np.array([1, np.nan])}
     assert group_error(nan, nan) == (np.inf, "a")
+
+
+def test_the_sides_take_turns_to_make_the_step_of_the_other(monkeypatch):
+    arrays = {"weights/w": np.ones(2)}
+    quantities = {
+        module.LOSS: {module.LOSS: np.zeros(())},
+        "gradients": {"w": np.ones(2)},
+        "weights": {"w": np.ones(2)},
+    }
+    made, followed = module.Made(quantities, arrays, None), []
+    monkeypatch.setattr(module, "make", lambda *_: made)
+    monkeypatch.setattr(module, "make_from", lambda side, start: followed.append(side.name) or made)
+    calls = {"init_state": lambda initial: None, "state_to_arrays": lambda state: arrays}
+    sides = [SimpleNamespace(name=name, **calls) for name in ("torch", "jax")]
+    assert len(list(module.lockstep(*sides, [({}, 0.1)] * 4, judge=lambda *_: {}))) == 4
+    assert followed == ["jax", "torch", "jax", "torch"]
