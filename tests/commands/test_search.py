@@ -149,11 +149,6 @@ def test_of_language_models_the_one_of_the_lowest_perplexity_is_best(tmp_path, m
     assert Search(tmp_path, a_space("lm-pydoc-small"), "torch", None).best() == 1
 
 
-def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path):
-    (tmp_path / f"{JOURNAL}.lock").touch()
-    assert not Search(tmp_path, a_space(), "torch", None).study.trials
-
-
 def test_a_trial_has_the_settings_that_were_given_whatever_a_search_keeps_as_text():
     given = Settings(vocab=Path("words.txt"), patience=3, backend="jax", device="cuda")
     varied = {"batch_sizes": (2,), "learning_rates": (1e-4, 1e-1), "epochs": (1,), "folds": 2}
