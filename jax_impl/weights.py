@@ -15,7 +15,7 @@ from shared.lazy.begun import begun
 from shared.weight_rules import canonical_name, canonical_shape, check_arrays, from_canonical, to_canonical
 
 ALIGNMENT = 64  # bytes
-BLOCK = 32  # rows of a matrix that is turned: they and what they become stay in the cache
+BLOCK = 64  # rows of a matrix that is turned: they and what they become stay in the cache
 
 
 def to_arrays(module: nnx.Module) -> dict[str, np.ndarray]:

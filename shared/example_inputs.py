@@ -20,7 +20,7 @@ def example_inputs(
     """The inputs of one of `cases(twin)`, for different constructor arguments than the registry's if given.
 
     Floats are float64; ids, lengths and labels int64; masks bool, but 1 and 0 in int64 for masked_row, and multiples of
-    1/4 for fractional_mask. One step has T = 1; one example has B = 1 and no optional inputs.
+    1/4 of either sign for fractional_mask. One step has T = 1; one example has B = 1 and no optional inputs.
     """
     own = twin.arguments if arguments is None else arguments
     batch = 1 if case == "one_example" else BATCH
@@ -41,7 +41,7 @@ def cases(twin: Twin) -> list[str]:
         "one_step": bool(twin.inputs),
         "one_example": bool(twin.inputs),
         "masked_row": "mask" in kinds,
-        "fractional_mask": "mask" in kinds,
+        "fractional_mask": bool(kinds & {"mask", "causal mask"}),
         "length_0": "lengths" in kinds,
         "no_real_row": "weights" in kinds,
     }
@@ -95,7 +95,8 @@ def _masked_row(twin: Twin, inputs: Inputs) -> Inputs:
 
 
 def _fractional_mask(twin: Twin, inputs: Inputs) -> Inputs:
-    fractions = 1 - np.arange(inputs["mask"].size).reshape(inputs["mask"].shape) % 4 / 4  # 1, 3/4, 1/2, 1/4
+    numbers = np.arange(inputs["mask"].size).reshape(inputs["mask"].shape)
+    fractions = (1 - numbers % 4 / 4) * (-1) ** numbers  # 1, -3/4, 1/2, -1/4: what is not 0 is seen
     return inputs | {"mask": inputs["mask"] * fractions}
 
 

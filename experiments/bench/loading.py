@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.bench.memory import extra_memory
+from experiments.bench.memory import extra_memory, release
 from experiments.bench.options import Options
-from experiments.bench.timing import Row, in_turn, rows_of, timed
+from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
 from experiments.bench.workload import write_model
 from shared.backend import PACKAGES
 from shared.configs.bert import BertConfig
@@ -24,7 +24,8 @@ LOADERS = {"torch": "safetensors.torch", "jax": "safetensors.flax"}
 def bench_loading(options: Options) -> list[Row]:
     """One row per side and backend, for a BERT with random weights, whose file is in the system's cache.
 
-    safetensors only maps the file for PyTorch: its side copies the tensors, so that every byte is read.
+    safetensors only maps the file for PyTorch: its side copies the tensors, so that every byte is read. Each load
+    begins without memory of those before it, as the first of a process does.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bert"
@@ -42,11 +43,16 @@ def _rows(backend: str, folder: Path, size: int, options: Options) -> list[Row]:
     }
     for side in sides.values():  # what is imported and compiled once
         side()
-    costs = in_turn({name: partial(timed, side, 1) for name, side in sides.items()}, options.rounds)
+    costs = in_turn({name: partial(_timed, side) for name, side in sides.items()}, options.rounds)
     extra = extra_memory("load", backend, str(folder))
     ours = {"goal": GOALS[backend], **({} if extra is None else {"extra_megabytes": extra / 1e6})}
     labels = {"case": f"BERT, {size / 1e6:.0f} MB", "backend": backend}
     return [labels | row | (ours if row["side"] == OURS else {}) for row in rows_of(costs, OWN)]
+
+
+def _timed(side: Callable[[], object]) -> Cost:
+    release()
+    return timed(side, 1)
 
 
 def _ready(backend: str, arrays: Any) -> object:

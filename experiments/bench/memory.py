@@ -3,11 +3,15 @@
 `python -m experiments.bench.memory load BACKEND FOLDER` and `... port SOURCE DESTINATION FORMAT` print bytes.
 """
 
+import ctypes
+import gc
 import importlib
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # Linux alone
 RESIDENT, PEAK = "VmRSS:", "VmHWM:"
@@ -22,8 +26,19 @@ def extra_memory(*words: str) -> int | None:
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
+def release() -> None:
+    """Give memory that was freed back to the system where the C library can: what comes next begins as a process does.
+
+    Otherwise pages of an earlier piece of work are given to a later one or not, as they happen to lie.
+    """
+    gc.collect()
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def _load(backend: str, folder: str) -> Callable[[], object]:
     package = importlib.import_module(f"{backend}_impl")
+    importlib.import_module(f"{backend}_impl.weights").to_tensor(np.zeros(1, np.float32))  # the framework has begun
     return lambda: package.from_pretrained(folder, dtype=None)
 
 

@@ -128,7 +128,10 @@ def _wrong(row: Any) -> str:
             return f"{name} must be [which, of how many], counted from 0, got {value!r}"
     layers = (row["source"] + ("{}" if row.get("stacked") else "")).count("{}"), row["target"].count("{}")
     if layers not in ((0, 0), (1, 1)):
-        return "the layer {} must stand once in source and target, or in neither; a stacked source has none"
+        return (
+            "the layer {} must stand once in source and target, or in neither; where layers are stacked, in the target "
+            "alone: tables are read both ways, so write the side with the stack as the source"
+        )
     return _wrong_axes(row)
 
 

@@ -17,6 +17,7 @@ from shared.configs.optimizer import (
 )
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import initial_weights
+from shared.training_state import groups_of, initial_arrays
 
 EVERY_OPTIMIZER = [*(config() for config in OPTIMIZERS.values()), SGDConfig(momentum=0.9)]
 ACCUMULATING = TrainingConfig(accumulate=3, average_decay=0.9)
@@ -175,3 +176,24 @@ def test_a_state_of_a_run_that_sums_gradients_is_refused_by_one_that_does_not(na
         with_optimizer(name, AdamWConfig()).state_from_arrays(arrays)
     _, _, unused = str(error.value).partition("unused")
     assert all(left in unused for left in ("average/classifier.bias", "gradient_sum/classifier.bias", "gathered"))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_batches_of_one_update_share_its_coefficients_and_have_dropout_masks_of_their_own(name):
+    backend, batch = make_backend(name, training=ACCUMULATING), make_batch()
+    state = backend.init_state()
+    given = [backend.arguments({**state, "step": step}, batch, 0.1)[2:] for step in range(6)]
+    keys, coefficients = ([np.asarray(each).tolist() for each in part] for part in zip(*given, strict=True))
+    updates = [
+        np.asarray(backend.updates.coefficients(update, 0.1), np.float32).tolist() for update in (1, 1, 1, 2, 2, 2)
+    ]
+    assert [np.asarray(each, np.float32).tolist() for each in coefficients] == updates
+    assert all(keys.count(key) == 1 for key in keys)
+
+
+def test_an_average_begins_at_the_weights():
+    groups = groups_of(AdamWConfig(), ACCUMULATING, {"body.weight": (3, 2)})
+    start = initial_arrays(groups, 0, np.float32)
+    assert np.array_equal(start["average/body.weight"], start["weights/body.weight"])
+    assert start["weights/body.weight"].any()
+    assert not start["exp_avg/body.weight"].any()

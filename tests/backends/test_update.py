@@ -10,7 +10,7 @@ from optimizer_cases import CASES, DECAY, MOMENTUM
 from shared.arrays import Arrays
 from shared.backend import PACKAGES
 from shared.configs.optimizer import AdamWConfig, OptimizerConfig, ParameterGroup, TrainingConfig
-from shared.training_state import AVERAGE, WEIGHTS
+from shared.training_state import AVERAGE, GATHERED, GRADIENT_SUM, WEIGHTS
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -175,3 +175,13 @@ def test_a_group_with_one_more_setting_changes_that_and_nothing_else(package):
     for name, array in mixed.items():
         assert np.array_equal(array, (undecayed if name.endswith(".bias") else plain)[name])
         assert not np.array_equal(plain[name], undecayed[name])
+
+
+@package
+def test_a_mean_is_over_the_weights_of_all_rows_even_if_they_are_fewer_than_one(package):
+    module, mean = importlib.import_module(f"{package}_impl.update"), drawn(7)
+    for rows in (0.25, 2.5, 0.0):
+        sums = tensors_of(package, {name: rows * array for name, array in mean.items()})
+        (rows_so_far,) = tensors_of(package, {"rows": np.array(rows)}).values()
+        found = module.mean_gradients({GRADIENT_SUM: sums, GATHERED: rows_so_far})
+        assert_proven(arrays_of(package, found), mean if rows else {name: 0 * array for name, array in mean.items()})

@@ -14,6 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from crosscheck.criterion import difference
 from experiments import cli
+from experiments.commands import clip
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,10 @@ def test_classes_are_the_names_of_folders_and_the_majority_is_beside_the_accurac
     best = np.array(found["probabilities"]["torch"]).argmax(1)
     assert found["accuracy"] == {"torch": float(np.mean(best == [0, 0, 1]))}
     assert found["majority"] == 2 / 3
+
+
+def test_the_name_of_a_class_is_read_in_words():
+    assert clip._filled(clip.TEMPLATE, "hot_air_balloon") == "a photo of a hot air balloon."
 
 
 def test_the_page_shows_every_image_with_its_bars(folders, capsys):

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers_models import folder_of_transformers
 
 from experiments.cli import main
+from experiments.commands.embed import encoded, nearest
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "sat", "barked", "two"]
 TEXTS = ("a cat sat", "two cat sat", "a dog barked")
@@ -44,3 +46,14 @@ def test_what_can_not_be_embedded_is_refused_in_one_sentence(arguments, sentence
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["embed", *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_no_sentence_is_its_own_nearest():
+    vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    assert [index for index, _ in nearest(vectors)] == [1, 0, 1]
+
+
+def test_a_text_is_cut_at_the_tokens_that_minilm_was_published_for(folder):
+    ids, mask = encoded(folder, ["cat " * 300, "a dog"])
+    assert ids.shape == (2, 256)
+    assert mask.sum(1).tolist() == [256, 4]

@@ -2,6 +2,7 @@
 
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fake_backend import FakeBackend
 from crosscheck.criterion import prove
 from experiments import cli
 from experiments.progress.display import Progress
-from experiments.training import launch
+from experiments.training import ensemble, launch
 from experiments.training.launch import prepared_from
 from experiments.training.run_config import read_config
 from shared.run_folder import best_checkpoint, load_weights
@@ -79,6 +80,14 @@ def test_the_figures_are_those_of_the_mean_logits(numpy_backend, split, capsys, 
     assert (first.argmax(1) == labels).mean() != right.mean() or (second.argmax(1) == labels).mean() != right.mean()
 
 
+def test_logits_of_real_rows_are_added_up_in_float64():
+    batches = [{"weights": np.array([1.0, 0.0])}, {"weights": np.array([1.0, 1.0])}]
+    texts = SimpleNamespace(in_order=lambda *_: SimpleNamespace(start_at=lambda first: batches[first:]))
+    backend = SimpleNamespace(logits_of=lambda state, batch: np.ones((2, 5), np.float32))
+    found = ensemble.logits_of(backend, {}, SimpleNamespace(experiment=None), texts, "validation")
+    assert (found.shape, found.dtype) == ((3, 5), np.float64)
+
+
 def test_each_run_has_the_figures_that_it_has_alone(numpy_backend, capsys):
     train("a", *BUCKETED)
     train("b", *BUCKETED, *SECOND)
@@ -110,7 +119,7 @@ RUNS = {
     "the same twice": (("a", "./a"), "expected different runs, got a more than once"),
     "no run": (("a", "nowhere"), "expected a run folder with config.json, got nowhere"),
     "another validation": (("a", "fold"), "expected runs with the same validation examples, got "),
-    "other labels": (("a", "signs"), "expected runs with the same labels, got "),
+    "other labels": (("a", "signs"), "labels, got negative, positive in a and negative, zero, positive in signs"),
     "another task": (("a", "words"), "words was trained for language_modelling: evaluate it alone"),
     "an unknown split": (("a", "b", "--split", "held"), "unknown split 'held'"),
 }

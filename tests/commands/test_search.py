@@ -1,16 +1,18 @@
 """A search is resumed as it began, keeps the best checkpoint, and ends with figures of every split."""
 
 import json
+from pathlib import Path
 
 import pytest
 from fake_backend import FakeBackend
 
 from experiments import cli
 from experiments.search.outcome import TABLE
-from experiments.search.space import Space
+from experiments.search.space import Space, settings_of, space_of
 from experiments.search.trials import JOURNAL, Search
 from experiments.training import launch
 from experiments.training.run_config import read_config
+from experiments.training.settings import Settings
 from shared.run_folder import best_checkpoint, read_state
 
 VALUES = ["--rates", "1e-4", "1e-1", "--epoch-counts", "1", "2"]
@@ -22,6 +24,11 @@ def numpy_backend(monkeypatch, tmp_path):
     monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "load_backend", lambda name, **given: FakeBackend(**given))
+
+
+def a_space(experiment="reviews-1-small", **given):
+    kept = {"batch_sizes": (2,), "learning_rates": (1e-4, 1e-1), "epochs": (1,), "seed": 0}
+    return Space(experiment, {}, **{**kept, **given})
 
 
 def searched(capsys, trials, *options):
@@ -84,6 +91,7 @@ def test_a_trial_that_diverges_counts_as_failed(capsys, monkeypatch):
     monkeypatch.setattr(launch, "load_backend", lambda name, **given: FakeBackend(**given, nan_at=2))
     assert cli.main([*SEARCH, "--trials", "2"]) == 2
     assert "every trial in found diverged" in capsys.readouterr().err
+    assert [row["state"] for row in Search(Path("found"), a_space(), None, None).rows()] == ["fail", "fail"]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +99,7 @@ def test_a_trial_that_diverges_counts_as_failed(capsys, monkeypatch):
     [
         (["--trials", "0"], "--trials: expected at least 1, got 0"),
         (["--batch-size", "8"], "a search varies --batch-size itself: use --batch-sizes"),
+        (["--rates", "1e-2", "inf"], "--learning-rate: expected a finite number"),
         (["--rates", "1e-2", "1e-3"], "--rates: expected two rates above 0, the lower one first"),
         (["--epoch-counts", "0"], "--epochs: expected at least 1, got 0"),
         (["--batch-sizes", "0"], "--batch-size: expected at least 1, got 0"),
@@ -117,12 +126,11 @@ def test_a_search_keeps_its_space(capsys, tmp_path):
 
 @pytest.mark.parametrize(("experiment", "direction"), [("reviews-1-small", "MAXIMIZE"), ("lm-pydoc-small", "MINIMIZE")])
 def test_a_search_learns_towards_the_better_figure(experiment, direction, tmp_path):
-    space = Space(experiment, {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=0)
-    assert Search(tmp_path, space, "torch", None).study.direction.name == direction
+    assert Search(tmp_path, a_space(experiment), "torch", None).study.direction.name == direction
 
 
 def test_rates_are_drawn_by_their_logarithm(tmp_path):
-    space = Space("reviews-1-small", {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=0)
+    space = a_space()
     trial = Search(tmp_path, space, "torch", None).study.ask()
     assert set(space.drawn(trial)) == {"batch_size", "learning_rate", "epochs"}
     assert trial.distributions["learning_rate"].log
@@ -131,27 +139,43 @@ def test_rates_are_drawn_by_their_logarithm(tmp_path):
 def test_of_trials_alike_in_their_figure_the_lowest_loss_is_best_and_then_the_first(tmp_path, monkeypatch):
     losses = (0.3, 0.2, 0.2, 0.4)
     rows = [{"trial": n, "state": "complete", "accuracy": 0.5, "loss": loss} for n, loss in enumerate(losses)]
-    space = Space("reviews-1-small", {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=0)
     monkeypatch.setattr(Search, "rows", lambda self: iter(rows))
-    assert Search(tmp_path, space, "torch", None).best() == 1
+    assert Search(tmp_path, a_space(), "torch", None).best() == 1
+
+
+def test_of_language_models_the_one_of_the_lowest_perplexity_is_best(tmp_path, monkeypatch):
+    rows = [{"trial": n, "state": "complete", "perplexity": each, "loss": 1.0} for n, each in enumerate((9, 7, 8))]
+    monkeypatch.setattr(Search, "rows", lambda self: iter(rows))
+    assert Search(tmp_path, a_space("lm-pydoc-small"), "torch", None).best() == 1
+
+
+def test_a_trial_has_the_settings_that_were_given_whatever_a_search_keeps_as_text():
+    given = Settings(vocab=Path("words.txt"), patience=3, backend="jax", device="cuda")
+    varied = {"batch_sizes": (2,), "learning_rates": (1e-4, 1e-1), "epochs": (1,), "folds": 2}
+    space = space_of(given, "reviews-1-small", varied, seed=0)
+    assert space.settings == {"vocab": "words.txt", "patience": 3}
+    values = {"batch_size": 2, "learning_rate": 1e-2, "epochs": 1}
+    assert settings_of(space, values, "torch", "cpu") == Settings(
+        vocab=Path("words.txt"), patience=3, backend="torch", device="cpu", **values
+    )
 
 
 def test_the_values_depend_on_the_seed_of_the_search_and_on_the_number_of_the_trial(tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(Search, "_finish", lambda self, number, values, progress: found.append(values["learning_rate"]))
     for seed in (0, 7):
-        space = Space("reviews-1-small", {}, batch_sizes=(2,), learning_rates=(1e-4, 1e-1), epochs=(1,), seed=seed)
+        space = a_space(seed=seed)
         (tmp_path / str(seed)).mkdir()
         Search(tmp_path / str(seed), space, "torch", None).run(2, None)
     assert len(set(found)) == len(found) == 4
 
 
 def test_with_folds_a_trial_is_the_mean_of_runs_that_validate_every_example_once(capsys, tmp_path):
-    found = searched(capsys, 2, "--folds", "3")
+    found = searched(capsys, 2, "--folds", "2")
     (row, *_) = found["trials"]
-    runs = [tmp_path / "found" / "trial-000" / f"fold-{fold}" for fold in (1, 2, 3)]
+    runs = [tmp_path / "found" / "trial-000" / f"fold-{fold}" for fold in (1, 2)]
     saved = [read_state(best_checkpoint(run))["validation"] for run in runs]
-    assert row["accuracy"] == sum(each["accuracy"] for each in saved) / 3
+    assert row["accuracy"] == sum(each["accuracy"] for each in saved) / 2
     counts = [read_config(run).counts for run in runs]
     assert sum(each["validation"] for each in counts) == sum(counts[0][split] for split in ("train", "validation"))
     assert found["scores"].keys() == {"validation"}

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from places import ROOT, child_environment
 
-from shared import atomic, checkpoint, run_folder
+from shared import atomic, checkpoint, digests, run_folder
 from shared.errors import IsogradError
 
 DTYPES = ["<f8", "<f4", ">f4", "<f2", "<c8", "?", "<i8", "<i4", ">i2", "|i1", "<u8", "|u1", ml_dtypes.bfloat16]
@@ -157,6 +157,16 @@ def test_a_damaged_number_is_named(tmp_path):
     flip_a_bit(tmp_path / "f", -1)
     with pytest.raises(IsogradError, match="f is damaged: b changed since it was written: write it again"):
         checkpoint.load(tmp_path / "f")
+
+
+@pytest.mark.parametrize("change", [lambda arrays: arrays.pop("b"), lambda arrays: arrays.update(c=np.ones(1))])
+def test_an_array_more_or_less_than_was_written_is_damage(tmp_path, change):
+    arrays = {"a": np.zeros(3), "b": np.ones(3)}
+    metadata = digests.with_digests(arrays, {"twin": "GRU"})
+    digests.check_digests(tmp_path / "f", arrays, metadata)
+    change(arrays)
+    with pytest.raises(IsogradError, match="f is damaged"):
+        digests.check_digests(tmp_path / "f", arrays, metadata)
 
 
 def test_a_file_that_was_written_before_there_were_digests_is_read(tmp_path):

@@ -228,6 +228,9 @@ FIELDS = [
     ("BertForSequenceClassification", {"classifier_dropout": "no"}, "classifier_dropout must be a number, got 'no'"),
     ("BertForSequenceClassification", {"problem_type": "regression"}, "problem_type 'regression' is not supported"),
     ("GPT2LMHeadModel", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx True"),
+    ("GPT2LMHeadModel", {"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn True is not supported"),
+    ("GPT2LMHeadModel", {"scale_attn_weights": False}, "scale_attn_weights False is not supported"),
+    ("GPT2LMHeadModel", {"add_cross_attention": True}, "add_cross_attention True is not supported"),
     ("GPT2LMHeadModel", {"activation_function": "relu"}, "activation_function 'relu' is not supported"),
     ("GPT2LMHeadModel", {"attn_pdrop": 0.3}, "attn_pdrop must equal dropout 0.1, got 0.3"),
     ("GPT2LMHeadModel", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon 1e-06 is not supported"),
@@ -350,6 +353,7 @@ def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
         assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in read.items()} == {
             n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
         }
+    assert all(array.flags.aligned for array in again.values())
 
 
 def test_arrays_that_were_read_leave_the_memory_of_the_process(tmp_path):

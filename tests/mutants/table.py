@@ -88,6 +88,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
     "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
     "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
+    "crosscheck/causes/alone.py": (f"{EXPLAIN}/test_explain_alone.py",),
     "crosscheck/causes/operations/relation.py": (f"{EXPLAIN}/test_relations.py",),
     "crosscheck/causes/operations/formula.py": (f"{EXPLAIN}/test_formulas.py",),
     "experiments/training/ensemble.py": (f"{COMMANDS}/test_eval_together.py",),

@@ -1,10 +1,13 @@
 """The table of lockstep certificates: every quantity under its own name, every run with its settings and versions."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from crosscheck.runs.one_step import Judged
 from experiments.reports.certificate_table import QUANTITIES, STEP, find_certificates, write_certificates
+from experiments.training import certificate as module
 
 GROUPS = {  # group of a certificate -> column of the table, in the order of the table
     "loss": "loss (absolute)",
@@ -81,3 +84,10 @@ def test_a_row_names_the_run_and_its_verdict(tmp_path, parting, verdict):
 def test_the_part_of_the_bound_is_the_largest_of_all_quantities(tmp_path, one_step, shown):
     (row,), _ = table_of(tmp_path, certificate_of(["loss"], one_step=one_step))
     assert row[STEP] == shown
+
+
+def test_the_error_that_is_shown_is_the_one_nearest_to_its_bound():
+    errors = [Judged("w", 8.0, 80.0), Judged("v", 1.0, 2.0), Judged("w", 4.0, 9.0)]
+    steps = [SimpleNamespace(step=number, judged={"weights": each}) for number, each in enumerate(errors, 1)]
+    found = module._nearest(steps)["weights"]
+    assert (found["step"], found["tensor"], found["part"]) == (2, "v", errors[1].part)

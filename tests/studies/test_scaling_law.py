@@ -1,12 +1,14 @@
 """The scaling law: parameters and FLOPs of the course, a planted law that is found again, and what is refused."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from places import ROOT
 
 from crosscheck.criterion import prove
+from experiments.commands import scaling
 from experiments.reports.scaling_figures import write_scaling
 from experiments.studies import scaling_law
 from experiments.studies.scaling_law import (
@@ -46,6 +48,27 @@ def test_the_flops_are_those_of_the_specification():
     assert forward_flops(h, s) == L * (6 * s * h**2 + 4 * s**2 * h + 3 * s**2 + 2 * s * h**2) + 2 * s * V * h
 
 
+def test_the_flops_of_a_mean_length_are_the_mean_of_those_of_the_lengths():
+    h, lengths = 3, np.array([2.0, 5.0, 11.0])
+    of_mean = forward_flops(h, lengths.mean(), s_squared=(lengths**2).mean())
+    assert prove(forward_flops(h, lengths).mean(), of_mean, 0.0).agrees
+
+
+def test_a_run_costs_three_forward_passes_of_every_word_in_each_epoch(monkeypatch):
+    pairs = [([1, 2], [3]), ([1], [2, 3, 4])]  # 5 and 6 letters with the start and the end
+    model = SimpleNamespace(twin="DecoderOnlyTranslator", arguments={"hidden_size": 16, "num_layers": 2})
+    config = SimpleNamespace(experiment=SimpleNamespace(model=model))
+    data = SimpleNamespace(splits={"train": pairs})
+    monkeypatch.setattr(scaling, "prepared_from", lambda *_: SimpleNamespace(data=data))
+    monkeypatch.setattr(scaling, "steps_of_an_epoch", lambda _: 4)
+    records = [{"step": step, "loss": loss} for step, loss in ((0, 3.0), (2, 2.0), (8, 1.0))]
+    curve = scaling._curve(SimpleNamespace(config=config, folder=None, validation=records), None)
+    of_epoch = 3 * (forward_flops(16, 5, 2) + forward_flops(16, 6, 2))
+    assert curve.parameters == parameters(16, 2)
+    assert curve.flops.tolist() == [of_epoch / 2, 2 * of_epoch]
+    assert curve.losses.tolist() == [2.0, 1.0]
+
+
 def test_a_planted_law_is_found_again():
     profiles = [profile(falling(planted()), budget) for budget in BUDGETS]
     line = fit_line(profiles)
@@ -65,6 +88,14 @@ def test_the_best_size_is_where_the_parabola_is_lowest():
     assert dense[np.polyval(p, dense).argmin()] == dense[np.abs(dense - np.log10(scaling_law.lowest(p))).argmin()]
 
 
+def test_a_loss_that_rises_again_counts_for_nothing():
+    """The best so far is what a size reaches within a budget."""
+    worse = [curve._replace(losses=np.r_[curve.losses[:-5], curve.losses[-5:] + 1]) for curve in planted()]
+    kept = [curve._replace(losses=np.r_[curve.losses[:-5], [curve.losses[-6]] * 5]) for curve in planted()]
+    budget = planted()[0].flops[-1]
+    assert np.array_equal(profile(worse, budget).losses, profile(kept, budget).losses)
+
+
 def test_an_extrapolation_says_how_far_outside_it_is_and_holds_its_own_estimate():
     profiles = [profile(planted(noise=0.002), budget) for budget in BUDGETS]
     far, slopes = extrapolate(profiles, 1e15, draws=200)
@@ -72,7 +103,25 @@ def test_an_extrapolation_says_how_far_outside_it_is_and_holds_its_own_estimate(
     assert far.low < far.parameters < far.high
     assert len(slopes) == 200 - far.refused
     assert "3.0 decades beyond the fit" in str(far)
-    assert extrapolate(profiles, BUDGETS[2], draws=20)[0].decades_outside == 0
+    inside, near, below = (extrapolate(profiles, each, draws=20)[0] for each in (BUDGETS[2], 4e12, BUDGETS[0] / 100))
+    assert inside.decades_outside == 0
+    assert prove(np.array(2.0), np.array(below.decades_outside), 0.0).agrees
+    assert str(inside).endswith("inside of the fit")
+    assert str(near).endswith("0.6 decades beyond the fit")
+
+
+def test_draws_without_a_lowest_point_are_left_out_and_counted():
+    far, slopes = extrapolate([profile(planted(noise=0.03), budget) for budget in BUDGETS], draws=60)
+    assert 0 < far.refused == 60 - len(slopes) < 60
+
+
+def test_both_ends_of_an_interval_of_no_draws_are_their_median(monkeypatch):
+    monkeypatch.setattr(scaling_law, "SHARE", 0.0)
+    far, _ = extrapolate([profile(planted(noise=0.002), budget) for budget in BUDGETS], draws=20)
+    assert far.low == far.high
+    monkeypatch.setattr(scaling_law, "SHARE", 1.0)
+    widest, _ = extrapolate([profile(planted(noise=0.002), budget) for budget in BUDGETS], draws=20)
+    assert widest.low < far.low < widest.high
 
 
 def test_without_noise_every_draw_is_the_estimate():
@@ -122,7 +171,18 @@ def test_curves_without_a_fit_are_refused(change, message):
         check_curves(change(planted()))
 
 
+def test_as_few_sizes_and_validations_as_a_fit_needs_are_taken():
+    check_curves([curve._replace(flops=curve.flops[:2], losses=curve.losses[:2]) for curve in planted()[:4]])
+
+
+def test_budgets_are_sorted_and_may_be_those_at_which_runs_begin_and_end():
+    first, last = planted()[0].flops[[0, -1]]
+    found = scaling_law.check_budgets([last, 1e10, first, 1e10], planted())
+    assert np.array_equal(found, [first, 1e10, last])
+
+
 @pytest.mark.parametrize(("budgets", "message"), [
+    ([1e9, 1e14, 1e15], "a budget of 1.00e.14"),
     ([1e9, 1e10], "at least 3 different budgets"), ([1e9, 1e10, 1e14], "says nothing on a budget of 1.00e"),
 ])  # fmt: skip
 def test_budgets_that_runs_did_not_go_through_are_refused(budgets, message):
@@ -136,6 +196,16 @@ def test_runs_without_a_common_budget_are_refused():
     with pytest.raises(IsogradError, match="no budget lies within all runs"):
         scaling_law.budgets_of(apart)
     assert len(scaling_law.budgets_of(curves)) == 6
+
+
+def test_budgets_go_from_where_the_last_run_begins_to_where_the_first_ends():
+    late, short, *others = planted()
+    late, short = (late._replace(flops=late.flops * 10), short._replace(flops=short.flops / 10))
+    found = scaling_law.budgets_of([late, short, *others], 3)
+    ends = np.array([late.flops[0], np.sqrt(late.flops[0] * short.flops[-1]), short.flops[-1]])
+    assert prove(ends, found, 0.0).agrees
+    with pytest.raises(IsogradError, match="no budget lies within all runs"):
+        scaling_law.budgets_of([late, late._replace(flops=late.flops[:1]), *others])
 
 
 def fitted(side):

@@ -186,3 +186,10 @@ def test_the_moment_of_a_gradient_that_is_zero_in_theory_may_be_noise_and_its_we
     for group, agrees in (("exp_avg", True), ("weights", False)):
         verdict = verdict_of(KIND["update"], f"1/{group}/key.bias", ours, theirs, scale, None, np.dtype("f8"))
         assert verdict.agrees == agrees
+
+
+def test_gradients_are_measured_by_the_largest_of_what_a_caller_sees():
+    """Inner gradients, which no caller sees, would widen the bound of all others."""
+    seen = Values(parameter_gradients={"weight": ORACLE}, input_gradients={"x": ORACLE / 4})
+    inner = Values(**vars(seen) | {"intermediate_gradients": {"layer in[0]": 9 * ORACLE}})
+    assert Scale.of(inner).gradients == Scale.of(seen).gradients == criterion.norm(ORACLE)

@@ -1,9 +1,12 @@
 """How the drift of two runs is measured: the error of each group of tensors, and the project's promise for it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from bounds import roundings_of_a_whole_run
 
+from crosscheck.runs import lockstep as module
 from crosscheck.runs.lockstep import BOUNDS, group_error
 
 ONES = np.ones(4, np.float32)  # norm 2
@@ -17,9 +20,9 @@ def test_the_bound_of_a_run_is_the_number_of_roundings_that_is_promised(dtype):
 
 def test_the_error_of_a_group_is_that_of_all_its_tensors_and_the_worst_is_named():
     ours = {"a": ONES, "b": 2 * ONES, "c": 0 * ONES}
-    theirs = {"a": ONES, "b": 3 * ONES, "c": 0 * ONES}
+    theirs = {"a": 1.75 * ONES, "b": 3 * ONES, "c": 0 * ONES}  # 1.5 and 2 off, together 2.5
     error, worst = group_error(ours, theirs)
-    assert (error * 20**0.5, worst) == (2.0, "b")
+    assert (error, worst) == (2.5 / 20**0.5, "b")
     assert group_error(ours, ours)[0] == 0.0
 
 
@@ -45,3 +48,19 @@ def test_a_tensor_that_only_one_side_holds_is_beyond_every_bound_and_is_named():
 def test_nan_on_both_sides_is_beyond_every_bound():
     nan = {"a": np.array([1, np.nan])}
     assert group_error(nan, nan) == (np.inf, "a")
+
+
+def test_the_sides_take_turns_to_make_the_step_of_the_other(monkeypatch):
+    arrays = {"weights/w": np.ones(2)}
+    quantities = {
+        module.LOSS: {module.LOSS: np.zeros(())},
+        "gradients": {"w": np.ones(2)},
+        "weights": {"w": np.ones(2)},
+    }
+    made, followed = module.Made(quantities, arrays, None), []
+    monkeypatch.setattr(module, "make", lambda *_: made)
+    monkeypatch.setattr(module, "make_from", lambda side, start: followed.append(side.name) or made)
+    calls = {"init_state": lambda initial: None, "state_to_arrays": lambda state: arrays}
+    sides = [SimpleNamespace(name=name, **calls) for name in ("torch", "jax")]
+    assert len(list(module.lockstep(*sides, [({}, 0.1)] * 4, judge=lambda *_: {}))) == 4
+    assert followed == ["jax", "torch", "jax", "torch"]
