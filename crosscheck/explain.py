@@ -174,6 +174,8 @@ def _searched_alone(whole: Comparison, report: Report, budget: Budget) -> Explan
     """The causes in the modules where large sides first differ, each searched for alone; None if that can't be."""
     before, found, flips = report, [], []
     while len(found) < MOST_CAUSES and (part := first_alone(whole, before)) is not None:
+        if not found:
+            budget.leave_half()
         new = _searched(*part, budget)
         alone = f"in {part[1].name} alone"
         if new.divergence is None:
