@@ -30,7 +30,7 @@ def differing_buffers(torch_module: Any, jax_module: Any, rules: Rules) -> list[
     names = {path: new_name(".".join(map(str, path)), rules) for path in flat}
     theirs: Arrays = {}
     for path, name in names.items():
-        theirs |= dict.fromkeys((name, statistic_name(name)), np.asarray(flat[path]))  # numpy's own array may be an attribute
+        theirs |= dict.fromkeys((name, statistic_name(name)), np.asarray(flat[path]))  # or numpy's own
     return [name for name, array in ours.items() if name in theirs and _differ(array, theirs[name])]
 
 
