@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from crosscheck import criterion
 from crosscheck.judging.judge import Scale, verdict_of
-from crosscheck.judging.rows import KIND
+from crosscheck.judging.rows import KIND, worst_element
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.values import Values
 
@@ -186,3 +186,27 @@ def test_the_moment_of_a_gradient_that_is_zero_in_theory_may_be_noise_and_its_we
     for group, agrees in (("exp_avg", True), ("weights", False)):
         verdict = verdict_of(KIND["update"], f"1/{group}/key.bias", ours, theirs, scale, None, np.dtype("f8"))
         assert verdict.agrees == agrees
+
+
+@pytest.mark.parametrize("shape", [(), (1, 9), (3, 4, 5), (0, 4)])
+def test_large_arrays_are_judged_in_blocks_of_which_none_is_left_out(monkeypatch, shape):
+    monkeypatch.setattr(criterion, "BLOCK", 4)
+    seen = np.zeros(shape, int)
+    for at in criterion.blocks(shape):
+        seen[at] += 1
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["f8", "c16"])
+def test_blocks_add_up_to_the_whole(monkeypatch, dtype):
+    x, y = (np.random.default_rng(seed).standard_normal((7, 6)).astype(dtype) for seed in (0, 1))
+    y[2, 3] = x[2, 3] + 9
+    whole = [criterion.norm(x), criterion.difference(x, y)]
+    worst = worst_element(x, y)
+    monkeypatch.setattr(criterion, "BLOCK", 5)
+    np.testing.assert_allclose(
+        [criterion.norm(x), criterion.difference(x, y)], whole, rtol=roundings_of_a_deep_gradient()
+    )
+    assert worst_element(x, y) == worst
+    y[4, 1], x[6, 5] = np.nan, np.inf
+    assert not np.isfinite(criterion.difference(x, y))
