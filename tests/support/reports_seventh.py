@@ -95,13 +95,13 @@ class TorchCosine(torch.nn.Module):
     def forward(self, x):
         b, n, _ = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, 2, 3).permute(2, 0, 3, 1, 4)
-        a = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT
+        a = (q / q.norm(dim=-1, keepdim=True)) @ (k / k.norm(dim=-1, keepdim=True)).mT
         a = a * torch.clamp(self.scale + 5, max=np.log(100.0)).exp()
         return self.proj((a.softmax(-1) @ v).transpose(1, 2).reshape(b, n, 6))
 
 
 def _normed(x):
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
 
 
 class FlaxCosine(nnx.Module):
@@ -329,7 +329,8 @@ def torch_box(p, y):
 
 def jax_box(p, y, wrong=False):
     d = jnp.abs(p - y)
-    huber = jnp.where(d < 0.5, 0.5 * d**2, 0.5 * (d - 0.25))
+    near = jnp.minimum(d, 0.5)
+    huber = 0.5 * near**2 + 0.5 * (d - near)
     return (huber if wrong else huber / 0.5).mean()
 
 
