@@ -32,28 +32,29 @@ from shared.process_memory import process_memory
 
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
-    """Compile a method once per shape of the batch and add up the seconds; `donate` gives arguments away by number.
+    """Compile a method once for each shape of its second argument and add up the seconds.
 
-    With a pool the program is only begun, if it is not there: the call that needs it waits for it.
+    `donate` gives arguments away by number. With a pool the program is only begun, if it is not there: the call that
+    needs it waits for it.
     """
 
     def decorate(method: Callable) -> Callable:
         @functools.wraps(method)
-        def run(self: "Backend", tensors: Any, batch: Tensors, *others: Any, pool: Executor | None = None) -> Any:
+        def run(self: "Backend", tensors: Any, named: Tensors, *others: Any, pool: Executor | None = None) -> Any:
             executables = vars(self).setdefault("executables", {})
             begun = vars(self).setdefault("begun", {})
-            signature = (method.__name__, *(array.shape for array in batch.values()))
+            signature = (method.__name__, *(array.shape for array in named.values()))
             if signature not in executables:
                 start = time.perf_counter()
                 if signature not in begun:
                     jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                    lowered = jitted.lower(tensors, batch, *others)
+                    lowered = jitted.lower(tensors, named, *others)
                     options = options_for(self.device, self.dtype)
                     begun[signature] = begin(lowered, method.__name__, options, pool)
                 if pool is None:
                     executables[signature] = begun.pop(signature).result()
                 self.compile_seconds += time.perf_counter() - start
-            return None if pool else executables[signature](tensors, batch, *others)
+            return None if pool else executables[signature](tensors, named, *others)
 
         return run
 
@@ -102,28 +103,43 @@ class Backend:
     def compile_ahead(self, state: State, training: Iterable[Batch], validation: Iterable[Batch]) -> None:
         """Begin all programs that steps on batches of these shapes need, side by side, unless it is on a CPU.
 
-        A step waits for its own program alone, and `compile_seconds` are those of its wait.
+        A step waits for its own programs alone, and `compile_seconds` are those of its wait.
         """
         with side_by_side(self.device) as pool:
             if pool is None:
                 return
-            last = self.training.accumulate - 1
             for batch in training:
-                for step, run in {0: self.gather, last: self.update}.items():
-                    run(*self.arguments({**state, "step": step}, batch, learning_rate=0.0), pool=pool)
+                tensors, batch, key, coefficients = self.arguments(state, batch, learning_rate=0.0)
+                self.differentiate(tensors["weights"], batch, key, pool=pool)
+                gradients = {name: tensors["weights"][name] for name in self.objective.trainable}  # their shapes
+                rows = np.zeros((), batch["weights"].dtype)
+                self.update(tensors, gradients, rows, coefficients, pool=pool)
+                if self.training.accumulate > 1:
+                    self.gather(tensors, gradients, rows, pool=pool)
             for batch in validation:
                 self.evaluate(_evaluated(state), self.to_device(batch), pool=pool)
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""
-        run = self.update if (state["step"] + 1) % self.training.accumulate == 0 else self.gather
-        tensors, metrics = run(*self.arguments(state, batch, learning_rate))
+        last = (state["step"] + 1) % self.training.accumulate == 0
+        tensors, metrics = self.take_step(*self.arguments(state, batch, learning_rate), last=last)
         return {**tensors, "step": state["step"] + 1}, metrics
+
+    def take_step(
+        self, tensors: Groups, batch: Tensors, key: np.ndarray, coefficients: np.ndarray, last: bool = True
+    ) -> tuple[Groups, Metrics]:
+        """The part of a `train_step` that runs on the device: the last of an update, or one before."""
+        gradients, rows, metrics = self.differentiate(tensors["weights"], batch, key)
+        if last:
+            tensors, norm = self.update(tensors, gradients, rows, coefficients)
+        else:
+            tensors, norm = self.gather(tensors, gradients, rows)
+        return tensors, {**metrics, "gradient_norm": norm}
 
     def arguments(
         self, state: State, batch: Batch, learning_rate: float
     ) -> tuple[Groups, Tensors, np.ndarray, np.ndarray]:
-        """The arguments of `update` or `gather` for the state's next step."""
+        """The arguments of `take_step` for the state's next step."""
         coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         coefficients = np.array(coefficients, training_state.MASTER_DTYPES[self.dtype])
         tensors = {group: value for group, value in state.items() if group != "step"}
@@ -139,7 +155,7 @@ class Backend:
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
         """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
-        gradients, _ = self.differentiate(state["weights"], self.to_device(batch), self.key(state))
+        gradients, _, _ = self.differentiate(state["weights"], self.to_device(batch), self.key(state))
         return self.objective.to_canonical(gradients)
 
     def key(self, state: State) -> np.ndarray:
@@ -148,27 +164,26 @@ class Backend:
         return layer_keys(self.objective.structure, key, self.training.dropout_rng)
 
     @_compiled(donate=(0,))
-    def update(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:
-        """The part of a `train_step` that ends an update and runs on the device."""
-        gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
+    def update(self, tensors: Groups, gradients: Tensors, rows: Array, coefficients: Array) -> tuple[Groups, Array]:
+        """The tensors after the update that a batch's mean gradients over `rows` real rows end, and their norm."""
         if self.training.accumulate > 1:
-            tensors = gathered(tensors, gradients, batch["weights"].sum())
+            tensors = gathered(tensors, gradients, rows)
             gradients, tensors = mean_gradients(tensors), emptied(tensors)
         norm = global_norm(gradients)
         gradients = clipped(gradients, norm, self.training.clip_norm)
-        return self.updates.apply(tensors, gradients, coefficients), {**metrics, "gradient_norm": norm}
+        return self.updates.apply(tensors, gradients, coefficients), norm
 
     @_compiled(donate=(0,))
-    def gather(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:
-        """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
-        gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
-        tensors = gathered(tensors, gradients, batch["weights"].sum())
-        return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
+    def gather(self, tensors: Groups, gradients: Tensors, rows: Array) -> tuple[Groups, Array]:
+        """The tensors with a batch's gradients added to the sums, and the norm of the mean so far."""
+        tensors = gathered(tensors, gradients, rows)
+        return tensors, global_norm(mean_gradients(tensors))
 
     @_compiled(donate=())
-    def differentiate(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:
-        """The part of `gradients_of` that runs on the device, and the metrics."""
-        return self.objective.gradients(weights, batch, key)
+    def differentiate(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Array, Metrics]:
+        """Mean gradients over the batch's real rows, the number of these, and the metrics."""
+        gradients, metrics = self.objective.gradients(weights, batch, key)
+        return gradients, batch["weights"].sum(), metrics
 
     @_compiled(donate=())
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:

@@ -67,7 +67,7 @@ def compiled_or_loaded(lowered: jax.stages.Lowered, name: str, options: dict[str
         if NO_MEMORY in str(error):
             raise
         reason = str(error).partition("\n")[0]
-        raise IsogradError(f"XLA can't compile the {name} of this model on this device: {reason}") from error
+        raise IsogradError(f"XLA can't compile `{name}` of this model on this device: {reason}") from error
 
 
 class _ErrorsOfTheCache:

@@ -1,5 +1,6 @@
 """The loss of a model as a function of named weights: what a backend differentiates. Twin: torch_impl/objective.py."""
 
+import functools
 from typing import Any
 
 import jax
@@ -61,7 +62,7 @@ class Objective:
         module.eval() if key is None else module.train()
         if key is not None:
             give_keys(module, key, self.dropout_rng)
-        return module(*inputs)
+        return _tracing_equal_layers_once(module)(*inputs)
 
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:
         """Losses and predictions, shaped like the batch's weights, without dropout."""
@@ -99,3 +100,27 @@ def _with_weights(structure: nnx.Module, weights: Tensors, buffers: Any) -> nnx.
 def _paths(structure: nnx.Module) -> dict[str, tuple[str | int, ...]]:
     flat = nnx.to_flat_state(nnx.state(structure, nnx.Param))
     return {canonical_name(path): path for path, _ in flat}
+
+
+def _tracing_equal_layers_once(module: nnx.Module) -> nnx.Module:
+    """The module, its lists' layers traced once: tracing is most of what a program that is kept between runs costs."""
+    for _, inner in list(nnx.iter_modules(module)):
+        for layers in [value for value in vars(inner).values() if isinstance(value, nnx.List)]:
+            for layer in layers:
+                object.__setattr__(layer, "__class__", _traced_once(type(layer)))
+    return module
+
+
+@functools.cache
+def _traced_once(layer: type) -> type:
+    """The class of layers whose call JAX traces once for all that have the same structure and shapes."""
+
+    class TracedOnce(layer):
+        def __call__(self, *inputs: Any) -> Any:
+            return called(*nnx.split(self), *inputs)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def called(structure: Any, state: Any, *inputs: Any) -> Any:
+        return layer.__call__(nnx.merge(structure, state), *inputs)
+
+    return TracedOnce

@@ -2,9 +2,12 @@
 Twin: torch_impl/update.py.
 """
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -40,13 +43,21 @@ class Update:
         """All tensors after one update by these gradients; consumes the tensors it is given."""
         moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state)}
         for (rule, _, names), row in zip(self.groups, coefficients, strict=True):
-            weights, *state = ({name: tensors[group][name] for name in names} for group in moved)
-            weights, state = rule.update(weights, {name: gradients[name] for name in names}, tuple(state), row)
-            for group, part in zip(moved.values(), (weights, *state), strict=True):
-                group.update(part)
+            for name in names:
+                parts = _moved(rule, tuple(tensors[group][name] for group in moved), gradients[name], row)
+                for group, part in zip(moved.values(), parts, strict=True):
+                    group[name] = part
         if self.training.average_decay is None:
             return {**tensors, **moved}
         return {**tensors, **moved, AVERAGE: averaged(tensors[AVERAGE], moved[WEIGHTS], self.training.average_decay)}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _moved(rule: Any, parts: tuple[Array, ...], gradient: Array, coefficients: Array) -> tuple[Array, ...]:
+    """One weight and its optimiser state after an update: JAX traces it once for all weights of a shape."""
+    weights, *state = ({"": part} for part in parts)
+    weights, state = rule.update(weights, {"": gradient}, tuple(state), coefficients)
+    return tuple(part[""] for part in (weights, *state))
 
 
 def global_norm(gradients: Tensors) -> Float[Array, ""]:

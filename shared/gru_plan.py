@@ -1,6 +1,5 @@
 """How a launch of the kernels of a GRU layer is cut into programs; this file needs neither Triton nor a GPU."""
 
-import sys
 from dataclasses import dataclass, replace
 
 ALIGNED = 16  # bytes that programs read at a time
@@ -100,25 +99,19 @@ STREAMED = {
 }
 
 
-@dataclass(frozen=True)
-class Clusters:
-    """Cuts of layers of `hidden_size` units, the rows of which take turns from the second cut on; a multiprocessor runs
-    so many `resident` programs at a time. The backward pass takes so many `turns` at most: beyond that, clusters that
-    run one after the other are faster. Of so many rows in all directions they are `slower` than Triton's groups. Both
-    were measured on 132 multiprocessors.
-    """
-
-    hidden_size: int
-    cuts: tuple[Cut, ...]
-    resident: int
-    turns: int
-    slower: range
+def _clusters(*sizes: tuple[int, int]) -> tuple[Cut, ...]:
+    """Of so many rows, which take turns beyond 16, and columns a program."""
+    return tuple(Cut(rows, columns, 8, is_cluster=True) for rows, columns in sizes)
 
 
-CLUSTERS = (
-    Clusters(256, tuple(Cut(16 * n, 32, 8, is_cluster=True) for n in range(1, 5)), 2, 4, range(481, sys.maxsize)),
-    Clusters(512, tuple(Cut(16 * n, 64, 8, is_cluster=True) for n in range(1, 6)), 1, 1, range(0)),
-)
+# In the order of the trials, on 132 multiprocessors: the first of which all clusters run at once, or the last.
+CLUSTERS = {
+    "forward": {
+        256: _clusters((16, 32), (16, 64), (32, 64), (48, 64)),
+        512: _clusters((16, 64), (32, 64), (48, 64), (64, 64), (80, 64)),
+    },
+    "backward": {256: _clusters((16, 32)), 512: _clusters((16, 64))},
+}
 
 
 def plan_for(
@@ -135,14 +128,12 @@ def plan_for(
 
     `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
-    for clusters in CLUSTERS:
-        rows, slower = directions * batch_size, clusters.slower
-        is_slower = slower.start <= rows < slower.stop  # a symbolic size would be compared with every number in a range
-        offered = clusters.cuts if way == "forward" else clusters.cuts[: clusters.turns]
-        if has_clusters and itemsize == 2 and hidden_size == clusters.hidden_size and not is_slower:
-            plans = [Plan(batch_size, steps, directions, hidden_size, hidden_size, cut) for cut in offered]
-            at_once = clusters.resident * clusters_at_once(plans[0].slices, processors)
-            return next((plan for plan in plans if directions * plan.groups <= at_once), plans[-1])
+    for size, offered in CLUSTERS[way].items() if has_clusters and itemsize == 2 else ():
+        if size != hidden_size:  # which can be symbolic, for a compiler
+            continue
+        plans = [Plan(batch_size, steps, directions, size, size, cut) for cut in offered]
+        at_once = (plan for plan in plans if directions * plan.groups <= clusters_at_once(plan.slices, processors))
+        return next(at_once, plans[-1])
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
     if itemsize > 2 or hidden_size > ON_CHIP:
         cuts = [replace(cut, chunk=min(cut.chunk, padded)) for cut in STREAMED[way]]
@@ -158,8 +149,8 @@ def plan_for(
 
 
 def clusters_at_once(slices: int, processors: int) -> int:
-    """On a GPU whose multiprocessors come in parts of some 16, one of which has fewer."""
-    return processors // slices - 1
+    """On a GPU whose multiprocessors come in parts of some 16, one of which has fewer, for clusters of 4 or 8."""
+    return 8 // slices * (processors // 8 - 1)
 
 
 def refusal(
@@ -181,7 +172,7 @@ def refusal(
 
 def kernel_of(hidden_size: int, itemsize: int, has_clusters: bool) -> str:
     """What a layer that is served is, in words."""
-    if itemsize > 2 or all(hidden_size != clusters.hidden_size for clusters in CLUSTERS):
+    if itemsize > 2 or hidden_size not in CLUSTERS["forward"]:
         return "one kernel"
     without = "one kernel, not of clusters: NVRTC is not installed"
     return "one kernel, of clusters where they are faster" if has_clusters else without

@@ -87,14 +87,25 @@ class Backend:
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""
-        run = self.update if (state["step"] + 1) % self.training.accumulate == 0 else self.gather
-        tensors, metrics = run(*self.arguments(state, batch, learning_rate))
+        last = (state["step"] + 1) % self.training.accumulate == 0
+        tensors, metrics = self.take_step(*self.arguments(state, batch, learning_rate), last=last)
         return {**tensors, "step": state["step"] + 1}, metrics
+
+    def take_step(
+        self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]], last: bool = True
+    ) -> tuple[Groups, Metrics]:
+        """The part of a `train_step` that runs on the device: the last of an update, or one before."""
+        gradients, rows, metrics = self.differentiate(tensors["weights"], batch, key)
+        if last:
+            tensors, norm = self.update(tensors, gradients, rows, coefficients)
+        else:
+            tensors, norm = self.gather(tensors, gradients, rows)
+        return tensors, {**metrics, "gradient_norm": norm}
 
     def arguments(
         self, state: State, batch: Batch, learning_rate: float
     ) -> tuple[Groups, Tensors, Key, list[tuple[float, ...]]]:
-        """The arguments of `update` or `gather` for the state's next step."""
+        """The arguments of `take_step` for the state's next step."""
         coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         tensors = {group: value for group, value in state.items() if group != "step"}
         return tensors, self.to_device(batch), self.key(state), coefficients
@@ -109,7 +120,7 @@ class Backend:
 
     def gradients_of(self, state: State, batch: Batch) -> dict[str, np.ndarray]:
         """The gradients of trainable parameters, by name, that `train_step` would compute for this batch."""
-        gradients, _ = self.differentiate(state["weights"], self.to_device(batch), self.key(state))
+        gradients, _, _ = self.differentiate(state["weights"], self.to_device(batch), self.key(state))
         return self.objective.to_canonical(gradients)
 
     def key(self, state: State) -> Key:
@@ -121,29 +132,26 @@ class Backend:
         return _on_its_way(keys, self.device)
 
     def update(
-        self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]
-    ) -> tuple[Groups, Metrics]:
-        """The part of a `train_step` that ends an update and runs on the device."""
-        gradients, metrics = self.differentiate(tensors["weights"], batch, key)
+        self, tensors: Groups, gradients: Tensors, rows: Tensor, coefficients: list[tuple[float, ...]]
+    ) -> tuple[Groups, Tensor]:
+        """The tensors after the update that a batch's mean gradients over `rows` real rows end, and their norm."""
         if self.training.accumulate > 1:
-            tensors = gathered(tensors, gradients, batch["weights"].sum())
+            tensors = gathered(tensors, gradients, rows)
             gradients, tensors = mean_gradients(tensors), emptied(tensors)
         norm = global_norm(gradients)
         gradients = clipped(gradients, norm, self.training.clip_norm)
-        return self.updates.apply(tensors, gradients, coefficients), {**metrics, "gradient_norm": norm}
+        return self.updates.apply(tensors, gradients, coefficients), norm
 
-    def gather(
-        self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]
-    ) -> tuple[Groups, Metrics]:
-        """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
-        gradients, metrics = self.differentiate(tensors["weights"], batch, key)
-        tensors = gathered(tensors, gradients, batch["weights"].sum())
-        return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
+    def gather(self, tensors: Groups, gradients: Tensors, rows: Tensor) -> tuple[Groups, Tensor]:
+        """The tensors with a batch's gradients added to the sums, and the norm of the mean so far."""
+        tensors = gathered(tensors, gradients, rows)
+        return tensors, global_norm(mean_gradients(tensors))
 
     @_recorded
-    def differentiate(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Tensors, Metrics]:
-        """The part of `gradients_of` that runs on the device, and the metrics."""
-        return self.objective.gradients(weights, batch, key)
+    def differentiate(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Tensors, Tensor, Metrics]:
+        """Mean gradients over the batch's real rows, the number of these, and the metrics."""
+        gradients, metrics = self.objective.gradients(weights, batch, key)
+        return gradients, batch["weights"].sum(), metrics
 
     @_recorded
     def evaluate(self, weights: Tensors, batch: Tensors) -> Metrics:

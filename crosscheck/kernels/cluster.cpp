@@ -31,7 +31,7 @@ static float2 make_float2(float x, float y) { return {x, y}; }
 static uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 
-constexpr int TOGETHER = 8, IN_BLOCK = 256, STACK = 1 << 16, SHARED_BYTES = 1 << 20;
+constexpr int TOGETHER = H / UNITS, IN_BLOCK = 256, STACK = 1 << 16, SHARED_BYTES = 1 << 20;
 constexpr int PATIENCE = 64;  // rounds, in each of which one warp of four pauses
 
 struct Meeting {  // of a number of threads

@@ -74,8 +74,6 @@ CLUSTER_FAULTS = (
                  (("for (int from = 0; from < BLOCKS; from++)", "for (int from = 1; from < BLOCKS; from++)"),)),
     ClusterFault("cluster-partial-sums-in-one-place", "all blocks leave their sums in the place of the first",
                  (("memory.sums[0][0][block][eighth]", "memory.sums[0][0][0][eighth]"),)),
-    ClusterFault("cluster-one-buffer-of-slopes", "new slopes overwrite those that other warps still multiply",
-                 (("of_slopes = TURNS > 1 ? number_of % 2 : 0", "of_slopes = 0"),), only_on_cpu=True),
     ClusterFault("cluster-no-meeting-of-slopes", "a warp multiplies slopes before they are there",
                  (("    __syncthreads();\n    const u32 buffer", "    const u32 buffer"),), only_on_cpu=True),
     ClusterFault("cluster-reset-gate-slope", "the slope of the reset gate lacks 1 - r",

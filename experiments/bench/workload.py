@@ -58,7 +58,7 @@ def random_data(experiment: Experiment) -> Prepared:
 
 
 class BareStep:
-    """A backend's compiled update in a tight loop, on one batch that is already on the device."""
+    """A backend's compiled steps in a tight loop, on one batch that is already on the device."""
 
     def __init__(self, backend: Any, prepared: Prepared) -> None:
         rate = prepared.experiment.optimizer.learning_rate
@@ -69,7 +69,7 @@ class BareStep:
     def run(self, steps: int) -> None:
         """Take steps and wait for the last."""
         for _ in range(steps):
-            self.tensors, metrics = self.backend.update(self.tensors, *self.others)
+            self.tensors, metrics = self.backend.take_step(self.tensors, *self.others)
         self.backend.fetch(metrics)
 
     def block(self, steps: int) -> Cost:

@@ -114,9 +114,9 @@ def _memory_in_torch(backend: Any, step: Callable[[], object]) -> float:
 
 
 def _memory_in_jax(backend: Any, step: Callable[[], object]) -> float:
-    """Of the compiled updates, one for each shape of a batch, the most."""
-    updates = (program for (name, *_), program in backend.executables.items() if name == "update")
-    return max(float(program.memory_analysis().temp_size_in_bytes) for program in updates)
+    """Of the compiled gradients, one program for each shape of a batch, the most, with its results."""
+    found = [each.memory_analysis() for (name, *_), each in backend.executables.items() if name == "differentiate"]
+    return max(float(each.temp_size_in_bytes + each.output_size_in_bytes) for each in found)
 
 
 MEMORY: dict[str, Callable[[Any, Callable[[], object]], float]] = {"torch": _memory_in_torch, "jax": _memory_in_jax}

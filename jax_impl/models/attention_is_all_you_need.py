@@ -20,18 +20,19 @@ from jax_impl.layers.positions import SinusoidalPositions
 from shared.configs.translation import TranslationConfig
 
 
-def attend(
-    heads: MultiHeadedAttention,
-    x: Float[Array, "B T E"],
-    memory: Float[Array, "B S E"],
-    mask: Shaped[Array, "..."],
-) -> tuple[Float[Array, "B T E"], Float[Array, "B m T S"]]:
-    """Queries of x over keys and values of the memory, where the mask is not 0, and the weights."""
-    queries = heads.split_heads(heads.q_proj(x))
-    keys = heads.split_heads(heads.k_proj(memory))
-    values = heads.split_heads(heads.v_proj(memory))
-    weights = heads.get_attention_weights(queries, keys, mask)
-    return heads.out_proj(heads.merge_heads(attention.compute_outputs(weights, values))), weights
+class _MemoryAttention(MultiHeadedAttention):
+    """Queries of x (B, T, E) over keys and values of a memory (B, S, E), where the mask is not 0: (B, T, E), and the
+    weights (B, m, T, S).
+    """
+
+    def __call__(
+        self, x: Float[Array, "B T E"], memory: Float[Array, "B S E"], mask: Shaped[Array, "..."]
+    ) -> tuple[Float[Array, "B T E"], Float[Array, "B m T S"]]:
+        queries = self.split_heads(self.q_proj(x))
+        keys = self.split_heads(self.k_proj(memory))
+        values = self.split_heads(self.v_proj(memory))
+        weights = self.get_attention_weights(queries, keys, mask)
+        return self.out_proj(self.merge_heads(attention.compute_outputs(weights, values))), weights
 
 
 class PostNormFeedForward(nnx.Module):
@@ -54,7 +55,7 @@ class PostNormEncoder(nnx.Module):
         self, embed_dim: int, hidden_dim: int, num_heads: int, num_layers: int, dropout: float = 0.0, *, rngs: nnx.Rngs
     ):
         layers, sizes = range(num_layers), (embed_dim // num_heads, num_heads)
-        self.self_attentions = nnx.List([MultiHeadedAttention(*sizes, rngs=rngs) for _ in layers])
+        self.self_attentions = nnx.List([_MemoryAttention(*sizes, rngs=rngs) for _ in layers])
         self.dropouts = nnx.List([Dropout(dropout, rngs=rngs) for _ in layers])
         self.norms = nnx.List([LayerNorm(embed_dim, rngs=rngs) for _ in layers])
         self.feed_forwards = nnx.List([PostNormFeedForward(embed_dim, hidden_dim, dropout, rngs=rngs) for _ in layers])
@@ -63,7 +64,7 @@ class PostNormEncoder(nnx.Module):
     def __call__(self, x: Float[Array, "B S E"], source_mask: Bool[Array, "B S"]) -> Float[Array, "B S E"]:
         layers = zip(self.self_attentions, self.dropouts, self.norms, self.feed_forwards, strict=True)
         for heads, dropout, norm, feed_forward in layers:
-            attended, _ = attend(heads, x, x, source_mask)
+            attended, _ = heads(x, x, source_mask)
             x = feed_forward(norm(x + dropout(attended)))
         return self.last_norm(x)
 
@@ -78,10 +79,10 @@ class PostNormDecoder(nnx.Module):
         self, embed_dim: int, hidden_dim: int, num_heads: int, num_layers: int, dropout: float = 0.0, *, rngs: nnx.Rngs
     ):
         layers, sizes = range(num_layers), (embed_dim // num_heads, num_heads)
-        self.self_attentions = nnx.List([MultiHeadedAttention(*sizes, rngs=rngs) for _ in layers])
+        self.self_attentions = nnx.List([_MemoryAttention(*sizes, rngs=rngs) for _ in layers])
         self.self_dropouts = nnx.List([Dropout(dropout, rngs=rngs) for _ in layers])
         self.self_norms = nnx.List([LayerNorm(embed_dim, rngs=rngs) for _ in layers])
-        self.cross_attentions = nnx.List([MultiHeadedAttention(*sizes, rngs=rngs) for _ in layers])
+        self.cross_attentions = nnx.List([_MemoryAttention(*sizes, rngs=rngs) for _ in layers])
         self.cross_dropouts = nnx.List([Dropout(dropout, rngs=rngs) for _ in layers])
         self.cross_norms = nnx.List([LayerNorm(embed_dim, rngs=rngs) for _ in layers])
         self.feed_forwards = nnx.List([PostNormFeedForward(embed_dim, hidden_dim, dropout, rngs=rngs) for _ in layers])
@@ -93,9 +94,9 @@ class PostNormDecoder(nnx.Module):
         places = jnp.arange(x.shape[1])
         visible = places <= places[:, None]
         for layer, feed_forward in enumerate(self.feed_forwards):
-            seen, _ = attend(self.self_attentions[layer], x, x, visible[None])
+            seen, _ = self.self_attentions[layer](x, x, visible[None])
             x = self.self_norms[layer](x + self.self_dropouts[layer](seen))
-            context, weights = attend(self.cross_attentions[layer], x, memory, source_mask)
+            context, weights = self.cross_attentions[layer](x, memory, source_mask)
             x = self.cross_norms[layer](x + self.cross_dropouts[layer](context))
             x = feed_forward(x)
         return self.last_norm(x), weights

@@ -36,7 +36,7 @@ def kernels() -> str:
 def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
     """What the source is compiled for, as options of a compiler."""
     made = {"FORWARD": int(way == "forward"), "TRAINS": int(trains), "H": plan.hidden_size, "HALF": DTYPES[dtype]}
-    made |= {"TURNS": plan.cut.rows // ROWS, "SHARED": shared_bytes(way, plan)}
+    made |= {"UNITS": plan.cut.columns, "TURNS": plan.cut.rows // ROWS, "SHARED": shared_bytes(way, plan)}
     return [f"-D{name}={value}" for name, value in made.items()]
 
 

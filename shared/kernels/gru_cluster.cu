@@ -2,24 +2,24 @@
 // told in gru.py, for whose kernels these stand in; the gates kept for the backward pass lie unit by unit here: r, z, n
 // and W_hn h + b_hn.
 //
-// A cluster owns 16 rows of the batch in one direction, or several times as many that take turns. Each of its 8 blocks
-// owns H / 8 units, whose weights stay in registers. After every step a block writes what the others need into their
+// A cluster owns 16 rows of the batch in one direction, or several times as many that take turns. Each of its blocks owns
+// 32 or 64 units, whose weights stay in registers. After every step a block writes what the others need into their
 // shared memory (st.async), which counts the bytes that arrive on a barrier of theirs: nobody waits for more than the
 // data, and while that of some rows is on its way, others are multiplied. The GPU starts the blocks of a cluster together.
 //
 // Two buffers are enough. Data of a step overwrites that of two steps before; a block sends it after all data of the step
 // between has come, and every warp of the others sent its part of that after its last look at what is overwritten.
 //
-// Compiled FORWARD or not, for H (256 or 512), HALF (1 for float16, 0 for bfloat16), TURNS of 16 rows, TRAINS and SHARED
-// bytes, without contraction of products and sums into one operation, so that every assembler makes the same numbers.
+// Compiled FORWARD or not, for H (256 or 512), the UNITS of a block, HALF (1 for float16, 0 for bfloat16), TURNS of 16
+// rows, TRAINS and SHARED bytes, without contraction of products and sums into one operation, so that every assembler
+// makes the same numbers.
 
-constexpr int BLOCKS = 8, ROWS = 16, THREADS = 256;
-constexpr int UNITS = H / BLOCKS;       // of a block
+constexpr int BLOCKS = H / UNITS, ROWS = 16, THREADS = 256;
 constexpr int PAIRS = UNITS / 32;       // of neighbouring units in one row, that a thread owns
 constexpr int OWN = 2 * PAIRS;          // units of a thread
 constexpr u32 BYTES = ROWS * H * 2;     // that come into a block at every step
 constexpr int EIGHT = ROWS * 8 + 8;     // eight units of all rows, and a gap that spreads them over the banks
-constexpr int RESIDENT = H > 256 ? 1 : 2;  // blocks on a multiprocessor
+constexpr int RESIDENT = UNITS > 32 ? 1 : 2;  // blocks on a multiprocessor
 
 #define KERNEL extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(THREADS, RESIDENT)
 

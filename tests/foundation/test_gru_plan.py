@@ -86,21 +86,30 @@ def test_triton_takes_powers_of_two_and_products_of_16(cut):
     assert not cut.is_cluster
 
 
-@pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
+@pytest.mark.parametrize("way", CLUSTERS)
 @pytest.mark.parametrize("processors", [132, 16])
-def test_a_cluster_is_eight_blocks_of_256_threads_that_swap_nothing_in_memory(clusters, processors):
-    """As the kernels' source says it; a GPU holds a cluster in eight multiprocessors, less one."""
-    batches = [batch for batch in range(1, 800, 16) if 2 * batch not in clusters.slower]
-    plans = [plan_for("forward", batch, 9, 2, clusters.hidden_size, 2, processors, True) for batch in batches]
-    for plan in plans:
-        assert (plan.batch_size, plan.steps, plan.directions, plan.slices) == (plan.numbers[0], 9, 2, 8)
-        assert (plan.hidden_size, plan.width) == (clusters.hidden_size,) * 2
+@pytest.mark.parametrize("hidden_size", [256, 512])
+def test_a_cluster_is_blocks_of_256_threads_that_swap_nothing_in_memory(way, processors, hidden_size):
+    """As the kernels' source says it."""
+    for batch in range(1, 800, 16):
+        plan = plan_for(way, batch, 9, 2, hidden_size, 2, processors, True)
+        assert (plan.batch_size, plan.steps, plan.directions) == (plan.numbers[0], 9, 2)
+        assert (plan.hidden_size, plan.width) == (hidden_size,) * 2
+        assert plan.slices * plan.cut.columns == hidden_size
         assert (plan.cut.rows % 16, plan.cut.warps, plan.cut.chunk) == (0, 8, 0)
         assert (plan.counters, plan.states, plan.partial_sums) == (0, (0,), (0,))
-    at_once = clusters.resident * (processors // 8 - 1)
-    cut = next((cut for cut in clusters.cuts if 2 * -(-33 // cut.rows) in range(at_once + 1)), clusters.cuts[-1])
-    assert plan_for("forward", 33, 9, 2, clusters.hidden_size, 2, processors, True).cut == cut
-    assert [cut.rows for cut in clusters.cuts] == [16 * turns for turns in range(1, len(clusters.cuts) + 1)]
+
+
+@pytest.mark.parametrize("way", CLUSTERS)
+@pytest.mark.parametrize("processors", [132, 16])
+@pytest.mark.parametrize("hidden_size", [256, 512])
+def test_the_first_cut_whose_clusters_run_at_once_is_taken_or_else_the_last(way, processors, hidden_size):
+    """A GPU holds as many clusters of eight as its multiprocessors are, less one, or twice as many of four."""
+    cuts = CLUSTERS[way][hidden_size]
+    for batch in (1, 33, 240, 512):
+        places = {cut: (processors // 8 - 1) * 8 // (hidden_size // cut.columns) for cut in cuts}
+        fitting = [cut for cut in cuts if 2 * -(-batch // cut.rows) <= places[cut]]
+        assert plan_for(way, batch, 9, 2, hidden_size, 2, processors, True).cut == (fitting or cuts[-1:])[0]
 
 
 def test_memory_is_that_of_the_gpu_that_is_served():

@@ -23,6 +23,7 @@ PRIVATE_MAY_DIFFER = {
     "random_bits.py",
     "weight_files.py",
     "weights.py",
+    "update.py",
     "pretrained.py",
 }
 # CUDA graphs and few calls: JAX compiles whole steps; a gradient that torch.compile would add up in any order.

@@ -19,18 +19,19 @@ from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.positions import SinusoidalPositions
 
 
-def attend(
-    heads: MultiHeadedAttention,
-    x: Float[Tensor, "B T E"],
-    memory: Float[Tensor, "B S E"],
-    mask: Shaped[Tensor, "..."],
-) -> tuple[Float[Tensor, "B T E"], Float[Tensor, "B m T S"]]:
-    """Queries of x over keys and values of the memory, where the mask is not 0, and the weights."""
-    queries = heads.split_heads(heads.q_proj(x))
-    keys = heads.split_heads(heads.k_proj(memory))
-    values = heads.split_heads(heads.v_proj(memory))
-    weights = heads.get_attention_weights(queries, keys, mask)
-    return heads.out_proj(heads.merge_heads(attention.compute_outputs(weights, values))), weights
+class _MemoryAttention(MultiHeadedAttention):
+    """Queries of x (B, T, E) over keys and values of a memory (B, S, E), where the mask is not 0: (B, T, E), and the
+    weights (B, m, T, S).
+    """
+
+    def forward(
+        self, x: Float[Tensor, "B T E"], memory: Float[Tensor, "B S E"], mask: Shaped[Tensor, "..."]
+    ) -> tuple[Float[Tensor, "B T E"], Float[Tensor, "B m T S"]]:
+        queries = self.split_heads(self.q_proj(x))
+        keys = self.split_heads(self.k_proj(memory))
+        values = self.split_heads(self.v_proj(memory))
+        weights = self.get_attention_weights(queries, keys, mask)
+        return self.out_proj(self.merge_heads(attention.compute_outputs(weights, values))), weights
 
 
 class PostNormFeedForward(nn.Module):
@@ -53,7 +54,7 @@ class PostNormEncoder(nn.Module):
     def __init__(self, embed_dim: int, hidden_dim: int, num_heads: int, num_layers: int, dropout: float = 0.0):
         super().__init__()
         layers, sizes = range(num_layers), (embed_dim // num_heads, num_heads)
-        self.self_attentions = nn.ModuleList([MultiHeadedAttention(*sizes) for _ in layers])
+        self.self_attentions = nn.ModuleList([_MemoryAttention(*sizes) for _ in layers])
         self.dropouts = nn.ModuleList([Dropout(dropout) for _ in layers])
         self.norms = nn.ModuleList([LayerNorm(embed_dim) for _ in layers])
         self.feed_forwards = nn.ModuleList([PostNormFeedForward(embed_dim, hidden_dim, dropout) for _ in layers])
@@ -62,7 +63,7 @@ class PostNormEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "B S E"], source_mask: Bool[Tensor, "B S"]) -> Float[Tensor, "B S E"]:
         layers = zip(self.self_attentions, self.dropouts, self.norms, self.feed_forwards, strict=True)
         for heads, dropout, norm, feed_forward in layers:
-            attended, _ = attend(heads, x, x, source_mask)
+            attended, _ = heads(x, x, source_mask)
             x = feed_forward(norm(x + dropout(attended)))
         return self.last_norm(x)
 
@@ -76,10 +77,10 @@ class PostNormDecoder(nn.Module):
     def __init__(self, embed_dim: int, hidden_dim: int, num_heads: int, num_layers: int, dropout: float = 0.0):
         super().__init__()
         layers, sizes = range(num_layers), (embed_dim // num_heads, num_heads)
-        self.self_attentions = nn.ModuleList([MultiHeadedAttention(*sizes) for _ in layers])
+        self.self_attentions = nn.ModuleList([_MemoryAttention(*sizes) for _ in layers])
         self.self_dropouts = nn.ModuleList([Dropout(dropout) for _ in layers])
         self.self_norms = nn.ModuleList([LayerNorm(embed_dim) for _ in layers])
-        self.cross_attentions = nn.ModuleList([MultiHeadedAttention(*sizes) for _ in layers])
+        self.cross_attentions = nn.ModuleList([_MemoryAttention(*sizes) for _ in layers])
         self.cross_dropouts = nn.ModuleList([Dropout(dropout) for _ in layers])
         self.cross_norms = nn.ModuleList([LayerNorm(embed_dim) for _ in layers])
         self.feed_forwards = nn.ModuleList([PostNormFeedForward(embed_dim, hidden_dim, dropout) for _ in layers])
@@ -91,9 +92,9 @@ class PostNormDecoder(nn.Module):
         places = torch.arange(x.shape[1], device=x.device)
         visible = places <= places[:, None]
         for layer, feed_forward in enumerate(self.feed_forwards):
-            seen, _ = attend(self.self_attentions[layer], x, x, visible[None])
+            seen, _ = self.self_attentions[layer](x, x, visible[None])
             x = self.self_norms[layer](x + self.self_dropouts[layer](seen))
-            context, weights = attend(self.cross_attentions[layer], x, memory, source_mask)
+            context, weights = self.cross_attentions[layer](x, memory, source_mask)
             x = self.cross_norms[layer](x + self.cross_dropouts[layer](context))
             x = feed_forward(x)
         return self.last_norm(x), weights

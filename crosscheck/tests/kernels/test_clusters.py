@@ -72,31 +72,28 @@ def test_the_faults_of_clusters_are_those_of_the_docs():
     assert f"plants {len(CLUSTER_FAULTS)} mistakes in them" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("clusters", CLUSTERS, ids=lambda clusters: f"H{clusters.hidden_size}")
-def test_rows_take_turns_only_where_not_all_clusters_run_at_once(clusters):
-    size, one_turn = clusters.hidden_size, clusters.cuts[0]
-    cuts = {batch: plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1200, 16)}
-    assert [batch for batch, cut in cuts.items() if not cut.is_cluster] == [n for n in cuts if n in clusters.slower]
-    turns = [cut.rows // one_turn.rows for cut in cuts.values() if cut.is_cluster]
+@pytest.mark.parametrize("size", CLUSTERS["forward"])
+def test_rows_take_turns_only_where_not_all_clusters_run_at_once(size):
+    cuts = [plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1600, 16)]
+    turns = [cut.rows // gru_clusters.ROWS for cut in cuts]
     assert turns == sorted(turns)
-    assert turns.count(1) == 15 * clusters.resident
+    assert turns.count(1) == (132 // 8 - 1) * 8 * CLUSTERS["forward"][size][-1].columns // size
     assert not plan_for("forward", 1, 9, 1, size, 4, 132, True).cut.is_cluster
     assert not plan_for("forward", 1, 9, 1, size, 2, 132, False).cut.is_cluster
 
 
-@pytest.mark.parametrize(("rows", "size"), [(240, 512), (241, 512), (257, 512), (480, 256), (481, 256)])
+@pytest.mark.parametrize("size", CLUSTERS["forward"])
+@pytest.mark.parametrize("rows", [1, 240, 241, 1024, 5000])
 def test_both_passes_run_as_the_same_kernels(rows, size):
-    kinds = {plan_for(way, rows, 9, 1, size, 2, 132, True).cut.is_cluster for way in WAYS}
-    assert len(kinds) == 1  # what the forward pass keeps lies in another order
+    cuts = [plan_for(way, rows, 9, 1, size, 2, 132, True).cut for way in WAYS]
+    assert [cut.is_cluster for cut in cuts] == [True, True]  # what the forward pass keeps lies in another order
 
 
-def test_shared_memory_fits_as_often_as_blocks_run_at_a_time():
-    for clusters in CLUSTERS:
-        for cut in clusters.cuts:
-            plan = Plan(1, 1, 1, clusters.hidden_size, clusters.hidden_size, cut)
-            for way in WAYS:
-                taken = gru_clusters.shared_bytes(way, plan) + RESERVED_BYTES
-                assert clusters.resident * taken <= SHARED_BYTES
+@pytest.mark.parametrize("way", WAYS)
+def test_shared_memory_fits(way):
+    for size, cuts in CLUSTERS[way].items():
+        for cut in cuts:
+            assert gru_clusters.shared_bytes(way, Plan(1, 1, 1, size, size, cut)) + RESERVED_BYTES <= SHARED_BYTES
 
 
 def test_what_serves_is_told():
@@ -108,6 +105,6 @@ def test_what_serves_is_told():
 @pytest.mark.skipif(compiler() is None, reason="needs NVRTC and a driver: pip install nvidia-cuda-nvrtc")
 @pytest.mark.parametrize("way", WAYS)
 def test_the_source_compiles_for_a_gpu(way):
-    for clusters in CLUSTERS:
-        plan = Plan(1, 1, 1, clusters.hidden_size, clusters.hidden_size, clusters.cuts[0])
+    for size, cuts in CLUSTERS[way].items():
+        plan = Plan(1, 1, 1, size, size, cuts[0])
         assert f".entry gru_{way}" in gru_clusters.cluster_kernel(way, plan, "float16", True).code.ptx

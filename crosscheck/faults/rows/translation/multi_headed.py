@@ -48,7 +48,7 @@ STACKS = (
     ),
     *both_sides(
         "heads-source-padding-read", "mask", "the encoder attends to padding", FILE,
-        *alike("attend(heads, x, x, source_mask)", "attend(heads, x, x, source_mask | True)"), "PostNormEncoder",
+        *alike("heads(x, x, source_mask)", "heads(x, x, source_mask | True)"), "PostNormEncoder",
     ),
     *both_sides(
         "heads-source-last-norm-missing", "layer", "the encoder ends without a norm", FILE,
