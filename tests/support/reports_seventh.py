@@ -279,25 +279,25 @@ class TorchIsomorphic(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.eps = torch.nn.Parameter(torch.zeros(1))
-        self.mlp = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 6))
+        self.up, self.down = torch.nn.Linear(6, 8), torch.nn.Linear(8, 6)
         self.head = torch.nn.Linear(6, 2)
 
     def forward(self, x, edges):
         near = torch.zeros_like(x).index_add(0, edges[1], x[edges[0]])
-        return self.head(self.mlp((1 + self.eps) * x + near).sum(0))
+        return self.head(self.down(F.relu(self.up((1 + self.eps) * x + near))).sum(0))
 
 
 class FlaxIsomorphic(nnx.Module):
     def __init__(self, rngs, wrong=False):
         self.eps = nnx.Param(jnp.zeros(1))
-        self.mlp = nnx.Sequential(nnx.Linear(6, 8, rngs=rngs), jax.nn.relu, nnx.Linear(8, 6, rngs=rngs))
+        self.up, self.down = nnx.Linear(6, 8, rngs=rngs), nnx.Linear(8, 6, rngs=rngs)
         self.head = nnx.Linear(6, 2, rngs=rngs)
         self.wrong = wrong
 
     def __call__(self, x, edges):
         near = jax.ops.segment_sum(x[edges[0]], edges[1], len(x))
         own = self.eps[...] * x if self.wrong else (1 + self.eps[...]) * x
-        return self.head(self.mlp(own + near).sum(0))
+        return self.head(self.down(jax.nn.relu(self.up(own + near))).sum(0))
 
 
 class TorchKernel(torch.nn.Module):
@@ -337,22 +337,26 @@ def jax_box(p, y, wrong=False):
 EDGES = np.array([[0, 1, 2, 3, 3, 1], [1, 0, 3, 2, 0, 2]])
 TIMES = np.array([0.2, 0.4, 0.6, 0.8])
 REPORTS = {
-    "one of each pair": Report(modules_of(TorchStates, FlaxStates), TOKENS, "TorchStates", "2 *|factor"),
-    "epsilon on the root": Report(modules_of(TorchGated, FlaxGated), TOKENS, "TorchGated.norm", "sqrt"),
-    "scale not held": Report(modules_of(TorchCosine, FlaxCosine), TOKENS, "TorchCosine", "clamp|minimum"),
-    "determinant of the inverse": Report(modules_of(TorchCoupling, FlaxCoupling), ROWS, "TorchCoupling", "-|sign"),
-    "whole of the pairs": Report(wrong_in_torch(TorchPairs, FlaxPairs), ROWS, "TorchPairs", "0.5|half"),
+    "one of each pair": Report(
+        modules_of(TorchStates, FlaxStates), TOKENS, "TorchStates", "a constant factor left out"
+    ),
+    "epsilon on the root": Report(modules_of(TorchGated, FlaxGated), TOKENS, "TorchGated.norm", "/ (sqrt("),
+    "scale not held": Report(modules_of(TorchCosine, FlaxCosine), TOKENS, "TorchCosine", "clamp"),
+    "determinant of the inverse": Report(modules_of(TorchCoupling, FlaxCoupling), ROWS, "TorchCoupling", "JAX -s"),
+    "whole of the pairs": Report(
+        wrong_in_torch(TorchPairs, FlaxPairs), ROWS, "TorchPairs", "JAX sum(both, axis=1) * 0.5"
+    ),
     "memory not normed": Report(
-        modules_of(TorchMemory, FlaxMemory), (TOKENS, drawn(2, 3, 6, seed=7)), "TorchMemory", "norm|cat"
+        modules_of(TorchMemory, FlaxMemory), (TOKENS, drawn(2, 3, 6, seed=7)), "TorchMemory", "JAX cat("
     ),
-    "gates exchanged": Report(modules_of(TorchHighway, FlaxHighway), TOKENS, "TorchHighway", "1 - |exchanged"),
-    "transitions transposed": Report(modules_of(TorchChain, FlaxChain), TOKENS, "TorchChain", "transpose|axes"),
-    "ratio of deviations": Report(functions_of(torch_snr, jax_snr), (ROWS, TIMES), "torch_snr", "sqrt"),
+    "gates exchanged": Report(modules_of(TorchHighway, FlaxHighway), TOKENS, "TorchHighway", "JAX (1 - g) * relu"),
+    "transitions transposed": Report(modules_of(TorchChain, FlaxChain), TOKENS, "TorchChain", "transposed"),
+    "ratio of deviations": Report(functions_of(torch_snr, jax_snr), (ROWS, TIMES), "torch_snr", "square root"),
     "node not counted": Report(
-        modules_of(TorchIsomorphic, FlaxIsomorphic), (ROWS, EDGES), "TorchIsomorphic", "1 + eps"
+        modules_of(TorchIsomorphic, FlaxIsomorphic), (ROWS, EDGES), "TorchIsomorphic", "a weight itself, not 1 + weight"
     ),
-    "ReLU for ELU": Report(modules_of(TorchKernel, FlaxKernel), TOKENS, "TorchKernel", "elu"),
+    "ReLU for ELU": Report(modules_of(TorchKernel, FlaxKernel), TOKENS, "TorchKernel", "ReLU in place"),
     "not divided by beta": Report(
-        functions_of(torch_box, jax_box), (ROWS, drawn(4, 6, seed=4)), "torch_box", "smooth_l1|huber|beta"
+        functions_of(torch_box, jax_box), (ROWS, drawn(4, 6, seed=4)), "torch_box", "Huber's loss"
     ),
 }
