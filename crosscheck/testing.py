@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from crosscheck.causes.explanation import Explanation
 from crosscheck.causes.hints import hint
 from crosscheck.compare import compare
-from crosscheck.explain import SECONDS, Explanation
+from crosscheck.explain import SECONDS
 from crosscheck.explain import explain as explained
 from crosscheck.judging.rows import KIND
 from crosscheck.pairing.options import known_options

@@ -2,12 +2,14 @@
 that one in the whole does."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from crosscheck.causes.explanation import Explanation
 from crosscheck.causes.flips.attempts import Flipped, flipped_by
 from crosscheck.causes.flips.flip import FAILURES, OWN, Flip, Site
+from crosscheck.causes.flips.search import MOST_CAUSES, Budget
 from crosscheck.compare import as_judged
 from crosscheck.criterion import DRAWS, LARGE
 from crosscheck.judging.first_divergence import as_divergence, find_first
@@ -22,7 +24,37 @@ PHASES = ("forward", "input gradient", "parameter gradient")
 MOST_SPARED = 3  # modules that agree without a flip: each costs a run
 
 
-def first_alone(whole: Comparison, report: Report) -> tuple[Comparison, Report] | None:
+def searched_alone(
+    whole: Comparison, report: Report, budget: Budget, searched: Callable[[Comparison, Report, Budget], Explanation]
+) -> Explanation | None:
+    """The causes in the modules where large sides first differ, each searched for alone; None if that can't be."""
+    before, found, flips = report, [], []
+    while len(found) < MOST_CAUSES and (part := _first_alone(whole, before)) is not None:
+        if not found:
+            budget.leave_half()
+        new = searched(*part, budget)
+        alone = f"in {part[1].name} alone"
+        if new.divergence is None:
+            words = new.noted or f"nothing found in {budget.tried} attempts"
+            found += [] if found else [replace(new, report=report, noted=f"{alone}: {words}")]
+            break
+        known = [cause.flip in flips for cause in new.causes] or [False]
+        flips += [cause.flip for cause in new.causes if cause.flip not in flips]
+        then = _after(flips, whole, report) if new.causes and not budget.is_spent else None
+        words = f"; {_in_outputs(report, *then)}" if then else ""
+        said = [
+            replace(each, report=report, more=(), left=f"{alone} {each.left or 'the gap is gone'}{words}".rstrip("; "))
+            for each, is_known in zip((new, *new.more), known, strict=True)
+            if not is_known
+        ]
+        found += said
+        if not said or then is None or then[0].first_divergence == before.first_divergence or budget.is_spent:
+            break
+        before = then[0]
+    return replace(found[0], more=tuple(found[1:])) if found else None
+
+
+def _first_alone(whole: Comparison, report: Report) -> tuple[Comparison, Report] | None:
     """The comparison of the located module alone, and its report; None of small sides, of what the whole's own code
     computes, and of a module that can't run alone or agrees then."""
     found = _alone(whole, report) if whole.ours.size >= LARGE else None
@@ -52,7 +84,7 @@ def _path(report: Report) -> str:
     return report.first_divergence.module[len(report.name) + 1 :] if report.first_divergence else ""
 
 
-def after(flips: Sequence[Flip], whole: Comparison, report: Report) -> tuple[Report, tuple[str, ...]] | None:
+def _after(flips: Sequence[Flip], whole: Comparison, report: Report) -> tuple[Report, tuple[str, ...]] | None:
     """The report of the forward pass with these flips of the torch side wherever they apply, but in modules that agree
     alone without; None if they don't apply."""
     spared: tuple[str, ...] = ()
@@ -86,7 +118,7 @@ def _but_in(module: Any, spared: Sequence[str], flip: Flip) -> tuple[Site, ...]:
     return tuple((f"{OWN}{path}", None) for path, layer in layers if flip.layers is None or not any(layer.children()))
 
 
-def in_outputs(before: Report, left: Report, spared: Sequence[str]) -> str:
+def _in_outputs(before: Report, left: Report, spared: Sequence[str]) -> str:
     """How far the outputs' largest error falls, in words; empty if it doesn't."""
     was, now = (max((row.error for row in _outputs(each)), default=0.0) for each in (before, left))
     if not now < was:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crosscheck.criterion import as_real, widened
+from crosscheck.criterion import as_real, blocks, widened
 
 
 class Kind(NamedTuple):
@@ -65,7 +65,7 @@ class Statistics(NamedTuple):
     def of(array: np.ndarray) -> "Statistics":
         """The statistics of an array of any dtype."""
         wide = widened(array)
-        finite = wide[np.isfinite(wide)]
+        finite = wide if np.isfinite(wide).all() else wide[np.isfinite(wide)]
         if not finite.size:
             return Statistics(*[float("nan")] * 4, int(wide.size))
         return Statistics(
@@ -163,13 +163,26 @@ def worst_element(torch_array: np.ndarray, jax_array: np.ndarray) -> tuple[tuple
     """
     if torch_array.shape != jax_array.shape or torch_array.size == 0:
         return (), float("nan"), float("nan")
-    ours, theirs = (as_real(array).astype(np.float64) for array in (torch_array, jax_array))
+    found, worst = -1.0, ((), float("nan"), float("nan"))
+    for at in blocks(torch_array.shape):
+        ours, theirs = (as_real(np.asarray(array[at])).astype(np.float64) for array in (torch_array, jax_array))
+        gap = _gap(ours, theirs)
+        index = np.unravel_index(int(gap.argmax()), gap.shape)
+        if gap[index] > found:
+            starts = [each.start or 0 for each in at] + [0] * (gap.ndim - len(at))
+            place = tuple(start + int(i) for start, i in zip(starts, index, strict=True))
+            found, worst = gap[index], (place, float(ours[index]), float(theirs[index]))
+    return worst
+
+
+def _gap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """How far apart entries are: infinitely if only one is a number, almost so if neither is."""
     with np.errstate(invalid="ignore"):
-        gap = np.where(ours == theirs, 0.0, np.nan_to_num(np.abs(ours - theirs), nan=np.inf))
-    nan_in_both = np.isnan(ours) & np.isnan(theirs)
-    gap = np.where(nan_in_both, 0.0, gap) if np.isinf(gap[~nan_in_both]).any() else gap
-    index = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
-    return index, float(ours[index]), float(theirs[index])
+        gap = np.asarray(np.abs(ours - theirs))
+    gap[np.isnan(gap)] = np.inf
+    gap[np.isnan(ours) & np.isnan(theirs)] = np.finfo(np.float64).max
+    gap[ours == theirs] = 0.0
+    return gap
 
 
 def share_of_bound(row: Row) -> float:

@@ -22,7 +22,6 @@ def differing_buffers(torch_module: Any, jax_module: Any, rules: Rules) -> list[
         return []
     from torch.nn import Module
 
-    from jax_impl.weights import to_numpy as from_jax
     from torch_impl.weights import to_numpy as from_torch
 
     buffers = torch_module.named_buffers() if isinstance(torch_module, Module) else ()
@@ -31,7 +30,7 @@ def differing_buffers(torch_module: Any, jax_module: Any, rules: Rules) -> list[
     names = {path: new_name(".".join(map(str, path)), rules) for path in flat}
     theirs: Arrays = {}
     for path, name in names.items():
-        theirs |= dict.fromkeys((name, statistic_name(name)), from_jax(flat[path]))
+        theirs |= dict.fromkeys((name, statistic_name(name)), np.asarray(flat[path]))  # or numpy's own
     return [name for name, array in ours.items() if name in theirs and _differ(array, theirs[name])]
 
 

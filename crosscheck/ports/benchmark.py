@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -131,10 +132,12 @@ def summary(found: list[Line]) -> list[str]:
 def table(found: list[Line], budget: float) -> str:
     """The result file."""
     head = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
-    command = (
-        f"Written by `make ports BUDGET={budget:g}`: Flax models of transformers 4.57.6 against their torch twins."
-    )
-    return "\n".join(["# Public ports", "", command, "", *summary(found), "", *head, *map(str, found), ""])
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "jax", "flax"))
+    command = [
+        f"Written by `make ports BUDGET={budget:g}` with {versions}:",
+        "Flax models of transformers 4.57.6 against their torch twins.",
+    ]
+    return "\n".join(["# Public ports", "", *command, "", *summary(found), "", *head, *map(str, found), ""])
 
 
 def main(words: list[str]) -> None:

@@ -38,10 +38,12 @@ def read(tensor: Tensor) -> np.ndarray:
         with torch._C.DisableTorchFunction():  # a flip replaces functions for the module's own calls alone
             return to_numpy(tensor)
     with _disable_current_modes():
-        shadows = to_numpy(ACTIVE[-1].of(tensor.detach()))
-    if not tensor.is_floating_point():
-        return shadows
-    return np.where(np.abs(shadows) >= torch.finfo(tensor.dtype).max, np.copysign(np.inf, shadows), shadows)
+        kept = ACTIVE[-1].of(tensor.detach())
+        shadows = to_numpy(kept if kept.stride(0) else kept[:1])  # equal ones share their memory
+    if tensor.is_floating_point():
+        is_over = np.abs(shadows) >= torch.finfo(tensor.dtype).max
+        shadows = np.where(is_over, np.copysign(np.inf, shadows), shadows) if is_over.any() else shadows
+    return np.broadcast_to(shadows, kept.shape)
 
 
 def is_float(value: Any) -> bool:

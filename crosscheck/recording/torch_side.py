@@ -127,8 +127,9 @@ def _forward_and_backward(
         floats = {f"input {name}": tensor for name, tensor in inputs.items() if tensor.requires_grad}
         found = _gradients(outputs, {**floats, **parameters, **tapped}, options)
         values.input_gradients = {name: read(found[name]) for name in floats}
-        values.parameter_gradients = {name: read(found[name]) for name in parameters}
-        values.intermediate_gradients = {name: read(found[name]) for name in tapped}
+        values.intermediate_gradients = {name: read(found.pop(name)) for name in tapped}
+        taken = found.__getitem__ if options.updates else found.pop
+        values.parameter_gradients = {name: read(taken(name)) for name in parameters}
     return values, {name: found[name] for name in parameters if name in found}
 
 

@@ -47,7 +47,7 @@ IN_KERNELS = law("triton")  # shared/kernels/*.py also import it, and are themse
 KERNELS = "shared.kernels."
 # The rooms of a package, from the ground up: each imports only rooms to its left, even inside functions.
 FLOORS = {
-    "crosscheck": "criterion recording pairing judging faults pages report compare runs twins causes divergences "
+    "crosscheck": "criterion recording pairing judging faults pages report compare runs twins divergences causes "
     "explain locate scoring ports kernels testing __init__",
     "experiments": "__init__ exit_codes plain_text catalogue progress training reports search porting bench studies "
     "parsing commands cli __main__",

@@ -154,6 +154,13 @@ HIDDEN_ROWS: dict[str, Functions] = {
     "the mean of all values": {**dict.fromkeys(SOFTMAX, _uniform_where_masked), ATTEND: _mean_where_hidden},
     "NaN": {ATTEND: _nan_where_hidden},
 }
+
+
+def _hard_sigmoid(function: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
+    """The same numbers with a slope of 1/6 in x's own dtype: torch's is float32's."""
+    return F.relu6(x + 3) / 6
+
+
 FUNCTION_FLIPS = (
     Flip("D24", "GELU with the other formula (erf or tanh)", {F.gelu: _other_gelu}),
     *(Flip("D18", f"LayerNorm with eps {eps:g}", {F.layer_norm: _with_eps(eps)}) for eps in EPSILONS),
@@ -177,4 +184,5 @@ FUNCTION_FLIPS = (
     Flip("D44", "slope 1 for |x| at 0", dict.fromkeys((torch.abs, Tensor.abs), _abs_from_above)),
     Flip("D47", "gradient of a maximum split among ties", dict.fromkeys((torch.max, Tensor.max), _split_ties)),
     Flip("D32", "half the squared error", {F.mse_loss: _half}),
+    Flip("D102", "a hard sigmoid written out", {F.hardsigmoid: _hard_sigmoid}),
 )  # fmt: skip

@@ -88,7 +88,14 @@ LAYER_FLIPS = (
 
 
 def _square(name: str, array: np.ndarray) -> np.ndarray | None:
-    return array.T if array.ndim == 2 and array.shape[0] == array.shape[1] else None
+    is_square = array.ndim == 2 and array.shape[0] == array.shape[1]
+    return array.T if is_square and "weight" in name.rpartition(".")[2] else None
+
+
+def _square_of_its_own(name: str, array: np.ndarray) -> np.ndarray | None:
+    """For parameters that are no layer's kernel, such as the transitions of a chain."""
+    is_square = array.ndim == 2 and array.shape[0] == array.shape[1]
+    return array.T if is_square and "weight" not in name.rpartition(".")[2] else None
 
 
 ATTENTION = re.compile(r"attn|attention|qkv|in_proj|query|key|value")  # three parts that are not gates
@@ -151,6 +158,13 @@ def _rotary(size: int, is_split: bool) -> Callable[[str, np.ndarray], np.ndarray
 GATE_ORDERS, LSTM_ORDERS = (list(itertools.permutations(range(number)))[1:] for number in (3, 4))
 WEIGHT_FLIPS = (
     Flip("D01", "square kernels transposed", weights=_square, undo=_square),
+    Flip(
+        "D01",
+        "square parameters transposed",
+        weights=_square_of_its_own,
+        undo=_square_of_its_own,
+        fix=("read the parameter as torch does, not its transpose", "read the parameter's transpose, as JAX does"),
+    ),
     *(
         Flip("D03", f"gates stacked in the order {order}", weights=gates(order), undo=gates(_inverse(order)))
         for order in GATE_ORDERS

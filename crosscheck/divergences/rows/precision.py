@@ -1,4 +1,4 @@
-"""Rows D50 to D54 and D101: how a matrix product, a softmax, a compiler and a conversion affect precision."""
+"""Rows D50 to D54, D101, D102: how a product, a softmax, a compiler, a conversion, a constant affect precision."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,14 @@ from crosscheck.divergences.divergence import KnownDivergence, Processors
 from crosscheck.divergences.measurement import as_float64, draw, largest_gap, measurement, relative_gap
 
 EPS = 1e-6
+
+
+@measurement()
+def _slope_of_hard_sigmoid() -> float:
+    """How far the two slopes are apart at 0."""
+    point = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(F.hardsigmoid(point).sum(), point)
+    return largest_gap(slope, jax.grad(lambda x: jax.nn.hard_sigmoid(x).sum())(jnp.zeros(1)))
 
 
 @measurement()
@@ -140,5 +148,16 @@ PRECISION = (
         to_torch='jax.jit(f, compiler_options={"xla_cpu_experimental_ynn_fusion_type": ""})',
         to_jax="nothing to change in torch, which adds up in float32",
         processors=Processors("run a jaxlib that adds up such products in bfloat16", _adds_in_bfloat16, 1.7e-3),
+    ),
+    KnownDivergence(
+        id="D102",
+        name="hard-sigmoid-gradient",
+        trigger="the gradient of a hard sigmoid in float64, whose slope torch holds in float32 (MobileNet 3)",
+        predicted=5.0e-9,
+        size_of="absolute difference of torch's slope from 1/6, which JAX has",
+        measure=_slope_of_hard_sigmoid,
+        source="measured: torch's gradient at 0 is float32's 1/6",
+        to_torch="nothing to change in JAX, whose slope is 1/6",
+        to_jax="F.relu6(x + 3) / 6",
     ),
 )

@@ -34,9 +34,9 @@ class Names(NamedTuple):
 
     flat: Callable[[Any], dict[Path, Any]]
 
-    def to_canonical(self, parameters: Any) -> dict[str, np.ndarray]:
+    def to_canonical(self, parameters: Any, read: Callable[[Any], np.ndarray] = to_numpy) -> dict[str, np.ndarray]:
         """Arrays by canonical name; works for weights and for gradients and moments of the same tree."""
-        found = {path: to_numpy(array) for path, array in self.flat(parameters).items()}
+        found = {path: read(array) for path, array in self.flat(parameters).items()}
         names = names_of(found)
         return {
             names[path]: array if names[path] == own_name(path) else to_canonical(path, array)

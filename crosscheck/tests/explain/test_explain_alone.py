@@ -64,8 +64,8 @@ class FlaxStack(nnx.Module):
 
 @pytest.fixture(autouse=True)
 def small_counts_as_large(monkeypatch):
-    monkeypatch.setattr(alone, "LARGE", 1)
-    monkeypatch.setattr(sys.modules["crosscheck.compare"], "LARGE", 1)
+    for module in (alone, sys.modules["crosscheck.compare"], sys.modules["crosscheck.explain"]):
+        monkeypatch.setattr(module, "LARGE", 1)
 
 
 def explained(**wrong):
@@ -83,6 +83,7 @@ def test_two_causes_in_layers_are_named_and_the_layer_that_agrees_is_spared():
     assert "in TorchStack.blocks.0 alone the gap is gone" in found.more[0].left
     assert "wherever it can be but in norm, the outputs' error falls" in found.more[0].left
     assert "which is noise" in found.more[0].left
+    assert {row.phase for row in found.report.rows} == {"inputs", "parameters", "forward"}
 
 
 def test_a_mistake_without_a_name_is_said_of_the_module_alone():
@@ -99,3 +100,10 @@ def test_a_module_is_searched_in_the_whole_where_its_own_code_is_wrong():
         found = explain(ours, theirs, torch.randn(3, 6, dtype=torch.float64), budget=600)
     assert found.divergence.id == "D24"
     assert "alone" not in found.left
+
+
+@pytest.mark.exhaustive
+def test_a_large_pair_that_agrees_forward_is_compared_backward():
+    found = explained(activation=lambda x: jax.nn.gelu(jax.lax.stop_gradient(x), approximate=False))
+    assert found.report.first_divergence.phase.endswith("gradient")
+    assert found.divergence.id == "D93"

@@ -79,6 +79,7 @@ FUNCTIONS = {  # what differs: row of the catalogue, torch's function, its port,
     ),
     "the slope of |x|": ("D44", lambda x: x.abs().sum(), lambda x: jnp.abs(x).sum(), ZEROS),
     "ties of a maximum": ("D47", lambda x: x.max(-1)[0], lambda x: x.max(-1), np.concatenate([X, X], -1)),
+    "the slope of a hard sigmoid": ("D102", F.hardsigmoid, jax.nn.hard_sigmoid, X),
     "float32 inside": ("D73", torch.tanh, lambda x: jnp.tanh(x.astype("float32")).astype(x.dtype), X),
     "fused attention in float64": ("D69", F.scaled_dot_product_attention, fused_attention, (Q, K, V)),
 }

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from crosscheck import criterion
 from crosscheck.judging.judge import Scale, verdict_of
-from crosscheck.judging.rows import KIND
+from crosscheck.judging.rows import KIND, worst_element
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.values import Values
 
@@ -193,3 +193,26 @@ def test_gradients_are_measured_by_the_largest_of_what_a_caller_sees():
     seen = Values(parameter_gradients={"weight": ORACLE}, input_gradients={"x": ORACLE / 4})
     inner = Values(**vars(seen) | {"intermediate_gradients": {"layer in[0]": 9 * ORACLE}})
     assert Scale.of(inner).gradients == Scale.of(seen).gradients == criterion.norm(ORACLE)
+
+
+@pytest.mark.parametrize("shape", [(), (1, 9), (3, 4, 5), (0, 4)])
+def test_large_arrays_are_judged_in_blocks_of_which_none_is_left_out(monkeypatch, shape):
+    monkeypatch.setattr(criterion, "BLOCK", 4)
+    seen = np.zeros(shape, int)
+    for at in criterion.blocks(shape):
+        seen[at] += 1
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["f8", "c16"])
+def test_blocks_add_up_to_the_whole(monkeypatch, dtype):
+    x, y = (np.random.default_rng(seed).standard_normal((7, 6)).astype(dtype) for seed in (0, 1))
+    y[2, 3] = x[2, 3] + 9
+    whole = [criterion.norm(x), criterion.difference(x, y)]
+    worst = worst_element(x, y)
+    monkeypatch.setattr(criterion, "BLOCK", 5)
+    for found, of_all in zip([criterion.norm(x), criterion.difference(x, y)], whole, strict=True):
+        assert abs(found - of_all) <= roundings_of_a_deep_gradient() * of_all
+    assert worst_element(x, y) == worst
+    y[4, 1], x[6, 5] = np.nan, np.inf
+    assert not np.isfinite(criterion.difference(x, y))

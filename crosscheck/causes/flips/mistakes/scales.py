@@ -143,7 +143,7 @@ SCALE_FLIPS = (
     *(Flip("D81", f"part {place + 1} of a concatenation {what} sqrt(width)",
            dict.fromkeys((torch.cat, torch.concat), _part_times(place, power)), only=_has_two)
       for place in (0, 1) for power, what in ((0.5, "multiplied by"), (-0.5, "divided by"))),
-    Flip("D82", "a norm's weight itself, not 1 + weight", dict.fromkeys(ADD, lambda add, x, one: x.clone()),
+    Flip("D82", "a weight itself, not 1 + weight", dict.fromkeys(ADD, lambda add, x, one: x.clone()),
          only=_adds_one),
     Flip("D82", "1 + weight in place of a norm's weight", dict.fromkeys(MULTIPLY, _one_more), only=_by_weight),
     Flip("D82", "1 + weight in place of a norm's weight",
