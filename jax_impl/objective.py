@@ -104,9 +104,11 @@ def _paths(structure: nnx.Module) -> dict[str, tuple[str | int, ...]]:
 
 def _tracing_equal_layers_once(module: nnx.Module) -> nnx.Module:
     """The module, its lists' layers traced once: tracing is most of what a program that is kept between runs costs."""
+    trace = object()  # part of a layer's structure, so that no other trace is reused, which may be of other code
     for _, inner in list(nnx.iter_modules(module)):
         for layers in [value for value in vars(inner).values() if isinstance(value, nnx.List)]:
             for layer in layers:
+                layer.traced_in = trace
                 object.__setattr__(layer, "__class__", _traced_once(type(layer)))
     return module
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from places import child_environment
 
 import jax_impl.backend
 from jax_impl.compile_cache import known
+from jax_impl.layers.attention_blocks import PreNormAttentionBlock
 from shared.backend import PACKAGES
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import TrainingConfig
@@ -85,6 +87,21 @@ def test_programs_begun_ahead_are_compiled_once_and_have_the_same_bits(monkeypat
     assert all(np.array_equal(array, arrays[1][name]) for name, array in arrays[0].items())
     assert ahead.begun == {}
     assert {signature[:2] for signature in ahead.executables} == begun
+
+
+def test_equal_layers_are_traced_once_in_a_program_and_anew_in_the_next(monkeypatch):
+    traced, plain = [], PreNormAttentionBlock.__call__
+    monkeypatch.setattr(
+        PreNormAttentionBlock, "__call__", lambda self, *inputs: traced.append(self) or plain(self, *inputs)
+    )
+    deep = replace(MODEL, arguments={**MODEL.arguments, "num_layers": 3})
+    for programs in (1, 2):
+        backend = make_backend("jax", deep)
+        state = backend.init_state()
+        jax.eval_shape(
+            backend.objective.gradients, state["weights"], backend.to_device(make_batch()), backend.key(state)
+        )
+        assert len(traced) == programs
 
 
 @pytest.mark.parametrize("name", PACKAGES)

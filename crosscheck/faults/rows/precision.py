@@ -10,6 +10,7 @@ WEIGHTED, COEFFICIENTS = "(weights * values).sum()", "np.array(coefficients, tra
 TORCH_COMPUTE, JAX_COMPUTE = "weight.to(getattr(torch, self.dtype))", "weight.astype(self.dtype)"
 CLIPPED = "gradients = clipped(gradients, norm, self.training.clip_norm)"
 MOVED = "weights, state = rule.update(weights, {name: gradients[name] for name in names}, tuple(state), row)"
+JAX_MOVED = 'weights, state = rule.update(weights, {"": gradient}, tuple(state), coefficients)'
 RUN, UPDATE = {"mode": "run"}, {"module": "optimizer", "phase": "update", "mode": "run"}
 
 # fmt: off
@@ -132,8 +133,8 @@ TRAINING = (
     *both_sides(
         "weights-kept-in-bfloat16", "precision", "updated weights are rounded, losing the change", "update.py",
         (MOVED, f"{MOVED}\n            weights = {{n: w.bfloat16().to(w.dtype) for n, w in weights.items()}}"),
-        (MOVED, f"{MOVED}\n"
-         '            weights = {n: w.astype("bfloat16").astype(w.dtype) for n, w in weights.items()}'),
+        (JAX_MOVED, f"{JAX_MOVED}\n"
+         '    weights = {n: w.astype("bfloat16").astype(w.dtype) for n, w in weights.items()}'),
         "ReviewClassifierGRU", **UPDATE,
     ),
     Fault(

@@ -4,6 +4,7 @@ from crosscheck.faults.fault import Change, Equivalent, Fault, alike, both_sides
 
 FILE, BACKEND = "update.py", "backend.py"
 FACTOR, SCALED = "(norm > clip_norm, clip_norm / norm, 1.0)", "gradient * factor for"
+SQUARES = "sum(map(_squared_norm, gradients.values()))"
 DECAY = "optimizer.weight_decay if group.weight_decay is None else group.weight_decay"
 AVERAGED = "averaged(tensors[AVERAGE], moved[WEIGHTS], self.training.average_decay)}"
 MOVED = "moved = {group: dict(tensors[group]) for group in (WEIGHTS, *self.state)}"
@@ -51,7 +52,7 @@ CLIPPING = (
     *both_sides(
         "gradient-norm-without-root", "optimizer", "the gradient norm is left squared", FILE,
         ("get_total_norm(gradients.values())", "get_total_norm(gradients.values()) ** 2"),
-        ("optax.tree.norm(gradients)", "optax.tree.norm(gradients, squared=True)"), TRANSFORMER, **GRADIENT,
+        (f"jnp.sqrt({SQUARES})", SQUARES), TRANSFORMER, **GRADIENT,
     ),
     *both_sides(
         "gradient-norm-after-clipping", "optimizer", "the norm of the clipped gradients is logged", BACKEND,
@@ -82,7 +83,8 @@ GROUPS = (
     ),
     *both_sides(
         "moments-given-swapped", "optimizer", "the rule receives the moments swapped", FILE,
-        *alike("tuple(state), row)", "tuple(state[::-1]), row)"), GRU, **UPDATE,
+        ("tuple(state), row)", "tuple(state[::-1]), row)"),
+        ("tuple(state), coefficients)", "tuple(state[::-1]), coefficients)"), GRU, **UPDATE,
     ),
     Fault(
         "new-weights-thrown-away/jax", "optimizer", "jax", "the moments are kept and the weights stay as they were",
