@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from flax import nnx
 
+from crosscheck.causes.operations.changes.exchanges import row_of_sum
 from crosscheck.causes.operations.formula import Formula, difference
 from crosscheck.causes.operations.relation import relation
 from crosscheck.compare import compare
@@ -289,3 +290,10 @@ def test_a_change_that_closes_the_gap_by_chance_is_no_name():
 )
 def test_the_innermost_formulas_that_differ_are_said(ours, theirs, found):
     assert tuple(map(str, difference(ours, theirs))) == found
+
+
+def test_a_sum_that_one_side_lacks_is_a_forgotten_mask_where_a_mask_is_added_and_a_residual_elsewhere():
+    hidden = torch.zeros(5, 5, dtype=torch.float64).masked_fill(torch.ones(5, 5).triu(1) > 0, -1e30)
+    assert [row_of_sum(added) for added in ([hidden], [hidden, torch.ones(5, 5)], [torch.ones(5, 5)], [])] == [
+        "D79", "D79", "D88", "D88"
+    ]  # fmt: skip

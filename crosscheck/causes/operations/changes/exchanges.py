@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crosscheck.causes.flips.mistakes.activations import ACTIVATIONS
-from crosscheck.causes.flips.mistakes.functions import ADD, is_floats
+from crosscheck.causes.flips.mistakes.functions import ADD, is_additive_mask, is_floats
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 
@@ -57,13 +57,19 @@ MOST_AXES = 5
 NAMES = {"sub": "sub", "__sub__": "sub", "rsub": "sub", "max": "amax", "min": "amin", "__rsub__": "sub"}
 
 
+def row_of_sum(added: list[Tensor]) -> str:
+    """What is added on one side alone: a mask, or a residual."""
+    return "D79" if any(map(is_additive_mask, added)) else "D88"
+
+
 def omissions(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
     """The operation left out: one of its operands in place of its result."""
     tensors = [each for each in operation.args[:3] if isinstance(each, Tensor)]
     for number, each in enumerate(operation.args[:3]):
         if isinstance(each, Tensor) and each.shape == operation.result.shape and each.dtype.is_floating_point:
+            others = [other for other in tensors if other is not each]
             is_sum = operation.function in ADD and len(tensors) > 1
-            row = "D88" if is_sum else "D89" if operation.function in ACTIVATIONS else ROW
+            row = row_of_sum(others) if is_sum else "D89" if operation.function in ACTIVATIONS else ROW
             kept = f", operand {number + 1} kept" if len(tensors) > 1 else ""
             yield row, f"{operation.words} left out{kept}", _operand(number)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscheck.causes.flips.mistakes.functions import is_floats
-from crosscheck.causes.operations.changes.exchanges import ONE
+from crosscheck.causes.operations.changes.exchanges import ONE, row_of_sum
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region
 
@@ -77,7 +77,7 @@ def of_two(operation: Operation, region: Region) -> Iterator[tuple[str, str, Cha
     """Changes of a tensor by the numbers of another that both sides have."""
     for each in [each for each in region.shared if each.result.dtype.kind in "fb"][:MOST]:
         tensor = torch.tensor(each.result)
-        yield "D88", f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
+        yield row_of_sum([tensor]), f"plus {each.words}", lambda x, y=tensor: x + y.to(x.dtype)
         yield "D99", f"times {each.words}", lambda x, y=tensor: x * y.to(x.dtype)
         yield "D99", f"divided by {each.words}", lambda x, y=tensor: x / y.to(x.dtype)
 
