@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from shared.gru_plan import (
+    ALIGNED,
     CLUSTERS,
     COUNTERS_APART,
     KEPT,
@@ -115,6 +116,7 @@ def test_the_first_cut_whose_clusters_run_at_once_is_taken_or_else_the_last(way,
 def test_memory_is_that_of_the_gpu_that_is_served():
     assert (SHARED_BYTES, RESERVED_BYTES) == (233472, 1024)  # CUDA's programming guide, compute capability 9.0
     assert COUNTERS_APART * 4 == 128  # bytes of a line of the cache
+    assert ALIGNED == 16  # bytes of the widest load of a thread
 
 
 def test_what_a_layer_runs_as_names_the_setting_that_asks_for_it():
