@@ -303,7 +303,7 @@ class TorchSchnet(torch.nn.Module):
     def forward(self, x, r):
         d = torch.sqrt(((r[:, None] - r[None]) ** 2).sum(-1) + 1e-12)
         smeared = torch.exp(-2.0 * (d[..., None] - torch.linspace(0, 3, 4, dtype=d.dtype)) ** 2)
-        cut = 0.5 * (torch.cos(d * torch.pi / 2.0) + 1) * (d < 2.0).to(d.dtype)
+        cut = 0.5 * (torch.cos(d * torch.pi / 2.0) + 1) * torch.sign(2.0 - d).clamp(min=0)
         w = self.filter(smeared) * cut[..., None]
         return self.out(F.softplus((w * self.inp(x)[None]).sum(1)))
 
