@@ -81,9 +81,8 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
     values.parameters = names.to_canonical(parameters)
     values.statistics = {name: to_numpy(array) for name, array in statistics.items()}
     if options.gradients:
-        values.parameter_gradients = _conjugated(
-            names.to_canonical(gradients[0], np.asarray)
-        )  # no copy of what is given to nobody else
+        # without a copy: they are given to nobody else
+        values.parameter_gradients = _conjugated(names.to_canonical(gradients[0], np.asarray))
         values.input_gradients = _conjugated({f"input {name}": to_numpy(gradients[1][name]) for name in floats})
         values.intermediate_gradients = _conjugated({name: to_numpy(array) for name, array in gradients[2].items()})
     if options.updates and values.parameters:
