@@ -12,9 +12,9 @@ from shared.lazy.begun import begun
 from shared.pretrained.folder import Pretrained, cast, write_folder
 from shared.registry import TWINS
 from shared.weight_rules import check_arrays
-from torch_impl.build import empty_twin
+from torch_impl.build import build_twin
 from torch_impl.weight_files import read_tensors
-from torch_impl.weights import parameter_shapes, to_arrays, to_tensor
+from torch_impl.weights import parameter_shapes, taken_over, to_arrays, to_tensor
 
 
 def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: str | None = None) -> nn.Module:
@@ -24,11 +24,16 @@ def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: 
     the encoder of a model with a head. Raises IsogradError for anything that is missing, damaged or not supported.
     """
     found = Pretrained(Path(folder), twin, _read_pickled)
-    with begun(_copied, cast(found.arrays, dtype)) as tensors:  # while the module is built
-        module = empty_twin(TWINS[found.twin], found.arguments)
-        check_arrays(parameter_shapes(module), found.arrays, found.twin)
-        for name, parameter in module.named_parameters():
-            parameter.data = tensors.pop(name).result()
+    arrays = cast(found.arrays, dtype)
+    with begun(_copied, {name: array for name, array in arrays.items() if array.mapped is None}) as copies:
+        module = build_twin(TWINS[found.twin], found.arguments, abstract=True)  # meanwhile
+        check_arrays(parameter_shapes(module), arrays, found.twin)
+        for path, owner in module.named_modules():
+            for own_name in owner._parameters:
+                name = f"{path}.{own_name}" if path else own_name
+                mapped = arrays[name].mapped
+                tensor = copies.pop(name).result() if mapped is None else taken_over(mapped())
+                owner._parameters[own_name] = nn.Parameter(tensor)
     return module.eval()
 
 

@@ -1,5 +1,6 @@
 """Arrays that are read when they are needed, so that weights larger than memory can pass through."""
 
+import functools
 import json
 import mmap
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from shared.arrays import Arrays
 from shared.atomic import new_file
 from shared.errors import IsogradError
 
@@ -29,11 +29,16 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class LazyArray:
-    """The shape and dtype of an array, and how to read it; `np.asarray` does so."""
+    """The shape and dtype of an array, and how to read it; `np.asarray` does so.
+
+    `mapped`, where there is one, gives the numbers without a copy, as memory of one's own: pages of a file that the
+    system copies when they are written to.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[], np.ndarray]
+    mapped: Callable[[], np.ndarray] | None = None
 
     @property
     def size(self) -> int:
@@ -75,19 +80,23 @@ def open_safetensors(path: Path) -> LazyArrays:
     strange = [f"{name} ({kind})" for name, (_, kind) in described.items() if kind not in DTYPES]
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
+    private = functools.cache(lambda: np.asarray(np.memmap(path, np.uint8, mode="c")))
     places, give_back = _places(np.asarray(content)), _giving_back(content)
-    return {
-        name: LazyArray(tuple(shape), DTYPES[kind], partial(_view, places[name], DTYPES[kind], tuple(shape), give_back))
-        for name, (shape, kind) in described.items()
-    }
+    found: LazyArrays = {}
+    for name, (shape, kind) in described.items():
+        form, place = (DTYPES[kind], tuple(shape)), places[name]
+        is_aligned = place.start % form[0].itemsize == 0
+        mapped = partial(_mapped, private, place, *form) if is_aligned else None
+        found[name] = LazyArray(form[1], form[0], partial(_view, content[place], *form, give_back), mapped)
+    return found
 
 
-def _places(content: np.ndarray) -> Arrays:
-    """The bytes of every array of a file that `safe_open` has found sound."""
+def _places(content: np.ndarray) -> dict[str, slice]:
+    """Where the bytes of every array of a file lie that `safe_open` has found sound."""
     start = SIZE_BYTES + int.from_bytes(content[:SIZE_BYTES].tobytes(), "little")
     header = json.loads(content[SIZE_BYTES:start].tobytes())
     header.pop("__metadata__", None)
-    return {name: content[start:][slice(*row["data_offsets"])] for name, row in header.items()}
+    return {name: slice(*(start + offset for offset in row["data_offsets"])) for name, row in header.items()}
 
 
 def _giving_back(content: np.memmap) -> Callable[[], object]:
@@ -100,6 +109,10 @@ def _view(content: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], give_bac
     """The numbers of one array; those that were read before it leave the memory of the process."""
     give_back()
     return content.view(dtype).reshape(shape)
+
+
+def _mapped(private: Callable[[], np.ndarray], place: slice, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    return private()[place].view(dtype).reshape(shape)
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, LazyArray], metadata: Mapping[str, str]) -> None:

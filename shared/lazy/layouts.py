@@ -69,7 +69,9 @@ def _joined(owner: str, name: str, blocks: Mapping[Block, Piece], turn: bool) ->
     if turn:
         axes = np.argsort(KERNEL_AXES.get(len(shape), tuple(range(len(shape)))))
         shape = tuple(shape[axis] for axis in axes)
-    return LazyArray(shape, parts[0].source.dtype, partial(_read, [part.read for part in parts], turn))
+    is_as_it_was = len(parts) == 1 and parts[0].block[1] == 1 and not parts[0].is_turned and not turn
+    mapped = parts[0].source.mapped if is_as_it_was else None
+    return LazyArray(shape, parts[0].source.dtype, partial(_read, [part.read for part in parts], turn), mapped)
 
 
 def _read(readers: list[Callable[[], np.ndarray]], turn: bool) -> np.ndarray:

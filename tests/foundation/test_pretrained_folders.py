@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from safetensors.numpy import load_file, save_file
+from tiny_bert import write_bert
 from transformers_models import MODELS, folder_of_transformers
 
 import torch_impl
@@ -372,3 +373,49 @@ def test_an_array_is_a_view_of_its_file_wherever_it_lies_there(tmp_path):
     assert np.shares_memory(array.read(), array.read())
     assert np.array_equal(array.read(), numbers)
     assert not array.read().flags.writeable
+
+
+def test_a_loaded_model_is_pages_of_its_file_that_no_training_writes_to(tmp_path):
+    write_bert(tmp_path / "bert")
+    before = (tmp_path / "bert" / "model.safetensors").read_bytes()
+    module, again = from_pretrained(tmp_path / "bert"), from_pretrained(tmp_path / "bert")
+    first = torch_impl.to_arrays(again)
+    storages = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    assert all(array.mapped is not None for array in open_safetensors(tmp_path / "bert" / "model.safetensors").values())
+    assert len(storages) == len(list(module.parameters()))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(3.0)
+    assert (tmp_path / "bert" / "model.safetensors").read_bytes() == before
+    assert all(np.array_equal(array, first[name]) for name, array in torch_impl.to_arrays(again).items())
+
+
+def test_a_loaded_model_keeps_its_numbers_when_its_folder_is_written_anew(tmp_path):
+    write_bert(tmp_path / "bert")
+    module = from_pretrained(tmp_path / "bert")
+    before = torch_impl.to_arrays(module)
+    other = from_pretrained(tmp_path / "bert")
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.neg_()
+    save_pretrained(other, tmp_path / "bert")
+    assert {name: array.tobytes() for name, array in torch_impl.to_arrays(module).items()} == {
+        name: array.tobytes() for name, array in before.items()
+    }
+    assert all(np.array_equal(array, -before[name]) for name, array in arrays_of(tmp_path / "bert").items())
+
+
+@pytest.mark.parametrize("shift", [1, 2])
+def test_numbers_at_an_odd_place_of_a_file_are_copied(tmp_path, shift):
+    """A tensor whose address no number of its dtype may have is slow or forbidden, by the processor."""
+    write_bert(tmp_path / "bert")
+    path, expected = tmp_path / "bert" / "model.safetensors", arrays_of(tmp_path / "bert")
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    path.write_bytes(
+        (length + shift).to_bytes(8, "little") + content[8 : 8 + length] + b" " * shift + content[8 + length :]
+    )
+    assert all(array.mapped is None for array in open_safetensors(path).values())
+    assert {n: a.tobytes() for n, a in arrays_of(tmp_path / "bert").items()} == {
+        n: a.tobytes() for n, a in expected.items()
+    }
