@@ -32,28 +32,29 @@ from shared.process_memory import process_memory
 
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:
-    """Compile a method once per shape of the batch and add up the seconds; `donate` gives arguments away by number.
+    """Compile a method once per shape of what follows the tensors and add up the seconds; `donate` numbers what is
+    given away.
 
     With a pool the program is only begun, if it is not there: the call that needs it waits for it.
     """
 
     def decorate(method: Callable) -> Callable:
         @functools.wraps(method)
-        def run(self: "Backend", tensors: Any, batch: Tensors, *others: Any, pool: Executor | None = None) -> Any:
+        def run(self: "Backend", tensors: Any, *others: Any, pool: Executor | None = None) -> Any:
             executables = vars(self).setdefault("executables", {})
             begun = vars(self).setdefault("begun", {})
-            signature = (method.__name__, *(array.shape for array in batch.values()))
+            signature = (method.__name__, *(leaf.shape for leaf in jax.tree.leaves(others)))
             if signature not in executables:
                 start = time.perf_counter()
                 if signature not in begun:
                     jitted = jax.jit(functools.partial(method, self), donate_argnums=donate)
-                    lowered = jitted.lower(tensors, batch, *others)
+                    lowered = jitted.lower(tensors, *others)
                     options = options_for(self.device, self.dtype)
                     begun[signature] = begin(lowered, method.__name__, options, pool)
                 if pool is None:
                     executables[signature] = begun.pop(signature).result()
                 self.compile_seconds += time.perf_counter() - start
-            return None if pool else executables[signature](tensors, batch, *others)
+            return None if pool else executables[signature](tensors, *others)
 
         return run
 
@@ -107,23 +108,31 @@ class Backend:
         with side_by_side(self.device) as pool:
             if pool is None:
                 return
-            last = self.training.accumulate - 1
             for batch in training:
-                for step, run in {0: self.gather, last: self.update}.items():
-                    run(*self.arguments({**state, "step": step}, batch, learning_rate=0.0), pool=pool)
+                tensors, batch, key, coefficients = self.arguments(state, batch, learning_rate=0.0)
+                if self.training.accumulate == 1:
+                    self.update(tensors, batch, key, coefficients, pool=pool)
+                else:
+                    self.gather(tensors, batch, key, pool=pool)
+                    self.apply_gathered(tensors, coefficients, pool=pool)
             for batch in validation:
                 self.evaluate(_evaluated(state), self.to_device(batch), pool=pool)
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""
-        run = self.update if (state["step"] + 1) % self.training.accumulate == 0 else self.gather
-        tensors, metrics = run(*self.arguments(state, batch, learning_rate))
+        tensors, batch, key, coefficients = self.arguments(state, batch, learning_rate)
+        if self.training.accumulate == 1:
+            tensors, metrics = self.update(tensors, batch, key, coefficients)
+        else:
+            tensors, metrics = self.gather(tensors, batch, key)
+            if (state["step"] + 1) % self.training.accumulate == 0:
+                tensors = self.apply_gathered(tensors, coefficients)
         return {**tensors, "step": state["step"] + 1}, metrics
 
     def arguments(
         self, state: State, batch: Batch, learning_rate: float
     ) -> tuple[Groups, Tensors, np.ndarray, np.ndarray]:
-        """The arguments of `update` or `gather` for the state's next step."""
+        """The arguments of `update` for the state's next step."""
         coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         coefficients = np.array(coefficients, training_state.MASTER_DTYPES[self.dtype])
         tensors = {group: value for group, value in state.items() if group != "step"}
@@ -149,21 +158,25 @@ class Backend:
 
     @_compiled(donate=(0,))
     def update(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:
-        """The part of a `train_step` that ends an update and runs on the device."""
+        """The part of a `train_step` without accumulation that runs on the device."""
         gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
-        if self.training.accumulate > 1:
-            tensors = gathered(tensors, gradients, batch["weights"].sum())
-            gradients, tensors = mean_gradients(tensors), emptied(tensors)
         norm = global_norm(gradients)
         gradients = clipped(gradients, norm, self.training.clip_norm)
         return self.updates.apply(tensors, gradients, coefficients), {**metrics, "gradient_norm": norm}
 
     @_compiled(donate=(0,))
-    def gather(self, tensors: Groups, batch: Tensors, key: Array, coefficients: Array) -> tuple[Groups, Metrics]:
-        """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
+    def gather(self, tensors: Groups, batch: Tensors, key: Array) -> tuple[Groups, Metrics]:
+        """The same with accumulation, where gradients are summed and the weights stay as they are."""
         gradients, metrics = self.objective.gradients(tensors["weights"], batch, key)
         tensors = gathered(tensors, gradients, batch["weights"].sum())
         return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
+
+    @_compiled(donate=(0,))
+    def apply_gathered(self, tensors: Groups, coefficients: Array) -> Groups:
+        """The update by the summed gradients, which ends every `accumulate`-th step."""
+        gradients, tensors = mean_gradients(tensors), emptied(tensors)
+        gradients = clipped(gradients, global_norm(gradients), self.training.clip_norm)
+        return self.updates.apply(tensors, gradients, coefficients)
 
     @_compiled(donate=())
     def differentiate(self, weights: Tensors, batch: Tensors, key: Array) -> tuple[Tensors, Metrics]:

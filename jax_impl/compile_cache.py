@@ -5,7 +5,6 @@ PyTorch has no twin of this file: its compiler checks what it has kept, and a gr
 """
 
 import functools
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import jax
 import numpy as np
 
 from shared.backend import COMPILING
+from shared.cores import usable_cores
 from shared.errors import IsogradError
 
 Program = jax.stages.Compiled
@@ -35,7 +35,7 @@ def side_by_side(device: jax.Device) -> Iterator[Executor | None]:
     if device.platform == "cpu":
         yield None
         return
-    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), COMPILING)
+    pool = ThreadPoolExecutor(max(1, usable_cores() // 2), COMPILING)
     try:
         yield pool
     finally:

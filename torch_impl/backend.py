@@ -87,14 +87,19 @@ class Backend:
 
     def train_step(self, state: State, batch: Batch, learning_rate: float) -> tuple[State, Metrics]:
         """One batch, and an update after every `accumulate` of them; consumes the state. For metrics see Backend."""
-        run = self.update if (state["step"] + 1) % self.training.accumulate == 0 else self.gather
-        tensors, metrics = run(*self.arguments(state, batch, learning_rate))
+        tensors, batch, key, coefficients = self.arguments(state, batch, learning_rate)
+        if self.training.accumulate == 1:
+            tensors, metrics = self.update(tensors, batch, key, coefficients)
+        else:
+            tensors, metrics = self.gather(tensors, batch, key)
+            if (state["step"] + 1) % self.training.accumulate == 0:
+                tensors = self.apply_gathered(tensors, coefficients)
         return {**tensors, "step": state["step"] + 1}, metrics
 
     def arguments(
         self, state: State, batch: Batch, learning_rate: float
     ) -> tuple[Groups, Tensors, Key, list[tuple[float, ...]]]:
-        """The arguments of `update` or `gather` for the state's next step."""
+        """The arguments of `update` for the state's next step."""
         coefficients = self.updates.coefficients(state["step"] // self.training.accumulate + 1, learning_rate)
         tensors = {group: value for group, value in state.items() if group != "step"}
         return tensors, self.to_device(batch), self.key(state), coefficients
@@ -123,22 +128,23 @@ class Backend:
     def update(
         self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]
     ) -> tuple[Groups, Metrics]:
-        """The part of a `train_step` that ends an update and runs on the device."""
+        """The part of a `train_step` without accumulation that runs on the device."""
         gradients, metrics = self.differentiate(tensors["weights"], batch, key)
-        if self.training.accumulate > 1:
-            tensors = gathered(tensors, gradients, batch["weights"].sum())
-            gradients, tensors = mean_gradients(tensors), emptied(tensors)
         norm = global_norm(gradients)
         gradients = clipped(gradients, norm, self.training.clip_norm)
         return self.updates.apply(tensors, gradients, coefficients), {**metrics, "gradient_norm": norm}
 
-    def gather(
-        self, tensors: Groups, batch: Tensors, key: Key, coefficients: list[tuple[float, ...]]
-    ) -> tuple[Groups, Metrics]:
-        """The part of any other `train_step`: gradients are summed, the weights stay as they are."""
+    def gather(self, tensors: Groups, batch: Tensors, key: Key) -> tuple[Groups, Metrics]:
+        """The same with accumulation, where gradients are summed and the weights stay as they are."""
         gradients, metrics = self.differentiate(tensors["weights"], batch, key)
         tensors = gathered(tensors, gradients, batch["weights"].sum())
         return tensors, {**metrics, "gradient_norm": global_norm(mean_gradients(tensors))}
+
+    def apply_gathered(self, tensors: Groups, coefficients: list[tuple[float, ...]]) -> Groups:
+        """The update by the summed gradients, which ends every `accumulate`-th step."""
+        gradients, tensors = mean_gradients(tensors), emptied(tensors)
+        gradients = clipped(gradients, global_norm(gradients), self.training.clip_norm)
+        return self.updates.apply(tensors, gradients, coefficients)
 
     @_recorded
     def differentiate(self, weights: Tensors, batch: Tensors, key: Key) -> tuple[Tensors, Metrics]:

@@ -1,6 +1,5 @@
 """Parallel jobs, each worker a separate process: threads would serialise Python's work."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -9,6 +8,7 @@ from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
 
+from shared.cores import usable_cores
 from shared.errors import IsogradError
 
 Job = TypeVar("Job")
@@ -60,7 +60,7 @@ def run_as_done(
 
 def _fitting(jobs: int) -> int:
     """How many workers are worth their start."""
-    return min(os.cpu_count() or 1, MAX_WORKERS, jobs // JOBS_FOR_A_WORKER)
+    return min(usable_cores(), MAX_WORKERS, jobs // JOBS_FOR_A_WORKER)
 
 
 def _begin() -> None:

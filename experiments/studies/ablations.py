@@ -1,6 +1,5 @@
 """Study: what a GPT makes of other similarities, shared projections and other positions, trained by the same budget."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from experiments.training.plan import rate_by_step, training_batches
 from experiments.training.preparation import Prepared, prepare
 from experiments.training.sampling import samples
 from shared.configs.validation import check_choice
+from shared.cores import usable_cores
 
 TIMES = tuple(2**power for power in range(LONGEST.bit_length()))  # the training length, at an evaluation
 SAMPLED = "torch"  # one text is enough to see what a model has learned
@@ -89,7 +89,7 @@ def _all_trained(jobs: Sequence[Prepared], times: Sequence[int]) -> list[Both]:
     from crosscheck.twins.workers import run_all
 
     sides = [(side, job) for job in jobs for side in Both._fields]
-    trained = run_all(partial(_trained, times=times), sides, min(os.cpu_count() or 1, len(jobs)))
+    trained = run_all(partial(_trained, times=times), sides, min(usable_cores(), len(jobs)))
     return [Both(*pair) for pair in zip(trained, trained, strict=True)]
 
 

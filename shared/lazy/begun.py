@@ -1,6 +1,5 @@
 """Work on many arrays in threads, which copying is worth: numpy lets other threads run meanwhile."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,11 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from shared.cores import usable_cores
 from shared.lazy.arrays import LazyArray
 
 K = TypeVar("K")
 T = TypeVar("T")
-THREADS = min(4, os.cpu_count() or 1)  # more of them wait for the same memory
+THREADS = min(4, usable_cores())  # more of them wait for the same memory
 
 
 @contextmanager

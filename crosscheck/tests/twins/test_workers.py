@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from places import child_environment
 
+from crosscheck.twins import workers
 from crosscheck.twins.workers import JOBS_FOR_A_WORKER, run_all, run_as_done
 from shared.errors import IsogradError
 
@@ -42,7 +43,7 @@ def sleep_for_ever(job: int) -> None:
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 2)
 
 
 def test_many_jobs_run_in_other_processes_and_come_back_in_their_order():

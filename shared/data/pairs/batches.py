@@ -10,7 +10,7 @@ import numpy as np
 from shared.data.batches import Batch
 from shared.data.pairs.letters import END, END_OF_PROMPT, START
 
-MOST_SHAPES = 8
+MOST_SHAPES = 4
 Encoded = Sequence[tuple[list[int], list[int]]]  # ids of each source and target, without marks
 EXACT: tuple[int, ...] = ()  # no ladder: every batch holds pairs of equal lengths
 
