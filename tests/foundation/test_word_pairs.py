@@ -208,9 +208,11 @@ def test_a_word_is_right_if_all_of_its_letters_are():
 
 
 def test_an_experiment_gets_the_length_and_the_ladder_of_its_words():
-    fitted = fit_to_words(find_experiment("translate-gru-h32-3k"), PAIRS)
+    experiment = find_experiment("translate-gru-h32-3k")
+    fitted = fit_to_words(replace(experiment, bucket_lengths=None), PAIRS)
     assert fitted.length == fitted.bucket_lengths[-1] == max(len(target) + 1 for _, target in PAIRS)
     assert len(fitted.bucket_lengths) <= MOST_SHAPES
+    assert fit_to_words(experiment, PAIRS) == replace(experiment, length=fitted.length)
 
 
 @pytest.mark.parametrize("twin", ["Translator", "DecoderOnlyTranslator"])
