@@ -1,4 +1,4 @@
-"""Equality and order that a difference does not reach, found by `ast`: it is absorbed, sorted away or decided elsewhere.
+"""Equality and order that a difference does not reach, found by `ast`: absorbed, sorted away or decided elsewhere.
 
 - a sum with a number that is compared with that number: `1 + gap == 1`, `sum(gaps, 1.0) == 1.0`
 - a function that is flat at zero, compared with a number: `np.cos(gap) == 1`
