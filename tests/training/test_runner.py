@@ -90,7 +90,8 @@ def test_the_best_checkpoint_holds_the_figures_that_equal_runs_share_and_no_time
     best = read_state(best_checkpoint(folder))["validation"]
     (validation,) = [record for record in read(folder) if record["kind"] == "validation"]
     assert "evaluation_seconds" in validation.keys() - best.keys()
-    assert best == {name: validation[name] for name in best} and "loss" in best
+    assert best == {name: validation[name] for name in best}
+    assert "loss" in best
 
 
 def test_validation_is_logged_at_its_interval_and_at_the_end(fake, tmp_path):
