@@ -28,12 +28,14 @@ class Verdict:
     """Error and bound, both relative to the same norm, and `size`, the norm of the tensor itself relative to it.
 
     `undecided` if the error meets a bound that numbers with nothing in common with the right ones would meet too.
+    `farther` is what the bound would be if the side nearer to the oracle were the one that is wrong.
     """
 
     error: float
     bound: float
     size: float = 1.0
     undecided: bool = False
+    farther: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -41,11 +43,11 @@ class Verdict:
 
     @property
     def sensitivity(self) -> float:
-        """The smallest error, relative to the tensor itself, that is seen for certain; infinite if it is zero in
-        theory."""
+        """The smallest error of either side, relative to the tensor itself, that is beyond its bound; infinite if the
+        tensor is zero in theory."""
         if self.bound == 0:
             return 0.0
-        return self.bound / self.size if self.size > PROOF else float("inf")
+        return max(self.bound, self.farther) / self.size if self.size > PROOF else float("inf")
 
 
 def unit_roundoff(dtype: np.dtype) -> float:
@@ -130,8 +132,10 @@ def compare_noise(
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
     bound = NOISE_RATIO * max(min(errors), moved, SPREAD * roundoff * size)
     least = max(roundoff * size, PROOF * scale)  # the dtype, or the proof, can't tell numbers apart that are nearer
-    undecided = max(errors) <= bound and any(least < distance <= bound for distance in impostors(oracle))
-    return Verdict(max(errors) / scale, bound / scale, size / scale, undecided)
+    agree = max(errors) <= bound
+    undecided = agree and any(least < distance <= bound for distance in impostors(oracle))
+    farther = NOISE_RATIO * max(errors) if agree else 0.0
+    return Verdict(max(errors) / scale, bound / scale, size / scale, undecided, farther / scale)
 
 
 def impostors(oracle: np.ndarray) -> Iterator[float]:

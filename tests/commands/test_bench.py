@@ -64,6 +64,7 @@ def test_a_ratio_is_the_median_of_those_within_a_round():
     first, second = timing.rows_of({"base": base, "side": side}, "base")
     assert (first["ratio"], first["cpu_ratio"], first["milliseconds"]) == (1, 1, 1000)
     assert (second["ratio"], second["lowest_ratio"], second["highest_ratio"], second["cpu_ratio"]) == (2, 2, 50, 4)
+    assert (second["milliseconds"], second["cpu_milliseconds"]) == (20_000, 40_000)
 
 
 @pytest.mark.parametrize("name", PACKAGES)

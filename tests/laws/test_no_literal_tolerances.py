@@ -233,6 +233,30 @@ MORE_DISGUISES = [
     "assert gap <= (lambda: 1e-3)()",
     "assert gap <= {1e-3}.pop()",
 ]
+# What absorbs a difference, is flat where it is small, leaves out some of them, or is decided outside of the code.
+SWALLOWED = [
+    "assert 1 + gap == 1",
+    "assert 1.0 - gap == 1.0",
+    "assert sum(gaps, 1.0) == 1.0",
+    "assert np.sum([1e16, gap, -1e16]) == 0",
+    "assert math.fsum([1e16, gap, -1e16]) == 0",
+    "assert np.exp(gap) == 1",
+    "assert math.cosh(gap) == 1.0",
+    "assert len(str(int(1 / gap))) > 5",
+    "assert np.argmax([gap, 1e-3]) == 1",
+    "assert np.partition(gaps, 5)[5] == 0",
+    "assert sorted(gaps)[:-3] == [0] * (len(gaps) - 3)",
+    "assert np.linalg.matrix_rank(np.diag(gaps)) == 0",
+    "assert datetime.timedelta(seconds=a) == datetime.timedelta(seconds=b)",
+    "assert Fraction(a).limit_denominator(1000) == Fraction(b).limit_denominator(1000)",
+    "assert torch.equal(torch.quantize_per_tensor(a, 0.01, 0, t), torch.quantize_per_tensor(b, 0.01, 0, t))",
+    "assert np.char.mod('%.3f', a).tolist() == np.char.mod('%.3f', b).tolist()",
+    "assert time.strftime('%S', time.gmtime(a)) == time.strftime('%S', time.gmtime(b))",
+    "assert gap <= np.spacing(np.float32(1))",
+    "assert gap < float(os.environ.get('TOL', '1e-3'))",
+    "assert gap < float(Path('tol.txt').read_text())",
+    "assert gap < config.tolerance",
+]
 NAMES = [
     "TOL: float = 1e-4\nassert gap <= TOL",
     "STEPS, TOL = 5, 1e-4\nassert gap <= TOL",
@@ -256,7 +280,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("source", CALLS + COMPARISONS + BYPASSES + DISGUISES + MORE_DISGUISES + NAMES)
+@pytest.mark.parametrize("source", CALLS + COMPARISONS + BYPASSES + DISGUISES + MORE_DISGUISES + SWALLOWED + NAMES)
 def test_the_checker_reports(source):
     found = literal_tolerances(source)
     assert found
@@ -304,6 +328,9 @@ def test_the_checker_reports(source):
         "assert np.count_nonzero(a != b) > 0",
         "assert int(text) == 3",
         "gap = gap\nassert gap < other",
+        "assert np.exp(0.0) + 1 == np.exp(0.0) + 1.0",
+        "assert name.partition('.')[0] == 'a'",
+        "assert sorted(names)[0] == first and np.argmax(scores) == label",
         "'assert abs(a - b) < 1e-5'",
     ],
 )

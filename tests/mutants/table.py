@@ -10,6 +10,7 @@ from mutants.pairs import pairs
 ROOT = Path(__file__).parents[2]
 TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
 COMMANDS, EXPLAIN = "tests/commands", "crosscheck/tests/explain"
+JUDGING, RUNS_OF_BOTH = "crosscheck/tests/judging", "crosscheck/tests/runs"
 KERNELS = "crosscheck/tests/kernels/test_clusters.py"
 LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
 QKV = "test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides"
@@ -88,6 +89,11 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
     "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
     "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
+    "crosscheck/criterion.py": (f"{JUDGING}/test_criterion.py",),
+    "crosscheck/judging/false_alarms.py": (f"{JUDGING}/test_false_alarms.py", f"{JUDGING}/test_draws.py"),
+    "crosscheck/runs/one_step.py": (f"{RUNS_OF_BOTH}/test_one_step.py", f"{RUNS_OF_BOTH}/test_lockstep_errors.py"),
+    "experiments/bench/timing.py": (f"{COMMANDS}/test_bench.py",),
+    "experiments/reports/summary.py": ("tests/reports/test_report.py",),
     "crosscheck/causes/alone.py": (f"{EXPLAIN}/test_explain_alone.py",),
     "crosscheck/causes/operations/relation.py": (f"{EXPLAIN}/test_relations.py",),
     "crosscheck/causes/operations/formula.py": (f"{EXPLAIN}/test_formulas.py",),

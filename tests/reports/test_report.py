@@ -38,6 +38,9 @@ def test_the_row_of_a_run_has_its_figures(tmp_path):
     assert found["train_loss"] == np.mean([1 / step for step in range(21, 31)])
     assert (found["training_seconds"], found["compile_seconds"], found["evaluation_seconds"]) == (12.5, 3.25, 1.5)
     assert (found["steady_bytes"], found["peak_bytes"]) == (5 * MEBIBYTE, 7 * MEBIBYTE)
+    assert found["per_second"] == np.median([500.0, 640.0, 660.0])
+    norms = [2.0 + step**2 for step in range(1, 31)]
+    assert found["note"].endswith(f"gradient norm: median {np.median(norms):.3g}, largest {norms[-1]:.3g}")
 
 
 def test_the_difference_between_two_backends_is_the_largest_over_the_steps(tmp_path):
@@ -169,6 +172,13 @@ def test_spikes_are_counted(tmp_path):
     calm = note(run)
     run.train[-1]["loss"] = SPIKE * run.train[4]["loss"] + 1
     assert calm.split("; ")[2] == "no loss spikes"
+    assert note(run).split("; ")[2] == "1 loss spike"
+
+
+def test_a_spike_is_told_from_its_neighbours_by_their_median_which_an_earlier_spike_leaves(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+    run.train[10]["loss"] = 1e6
+    run.train[-1]["loss"] = SPIKE * run.train[4]["loss"] + 1
     assert note(run).split("; ")[2] == "1 loss spike"
 
 

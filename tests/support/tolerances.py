@@ -9,6 +9,7 @@ In test code a comparison may hold zero, counts of integers, and names; every ot
 - equality of both sides in a shorter dtype, of a part of their bits or digits, or after a sum that absorbs them
 - a floor of the proof that is written down
 - calls that have a tolerance of their own
+- what `swallowed.py` finds: differences that are absorbed, sorted away or left to a file
 
 Not seen are numbers that functions of other files return.
 """
@@ -33,6 +34,7 @@ from numbers_in_source import (
     numbers,
     reached,
 )
+from swallowed import has_many_digits, said_of_swallowed
 
 CLOSE = re.compile(
     r"(all|is|assert)_?close$|almost_?equal|approx(_equal)?$|gradcheck$|check_grads$|ulp$|set_printoptions$|"
@@ -48,7 +50,6 @@ HOLDING = {"contains", "between"}  # methods that compare with both of their arg
 MIDDLE = {"median", "nanmedian", "mode", "trim_mean"}  # which say nothing of half of the entries
 SHORTENING = {"pack", "reduce_precision", "create_decimal"}  # functions that leave out digits
 PARTS = {"hex", "tobytes", "unpackbits", "frexp", "modf", "decompose"}  # a number in pieces, of which one is compared
-MOST_DIGITS = 6  # of a number that may be added to both sides
 INTEGERS = {"int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "long"}
 DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
 PROOFS = {"prove": 2, "compare_noise": 2}  # functions of the criterion -> place of the floor among their arguments
@@ -88,6 +89,7 @@ def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
     yield from own_tolerance(node, known)
     yield from said_of_orders(node, known)
     yield from said_of_halves(node)
+    yield from said_of_swallowed(node)
     match node:
         case ast.Compare(left=left, comparators=others, ops=signs):
             for sides, sign in zip(pairwise([left, *others]), signs, strict=True):
@@ -193,9 +195,7 @@ def said_of_digits(sides: tuple[ast.expr, ast.expr], known: Bindings) -> Iterato
                 yield "compares some of the bits"
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
                 numbers_added = (number for side in (left, right) if (number := number_of(side)))
-                yield from (
-                    f"absorbs what is smaller than {n}" for n in numbers_added if len(f"{abs(n):.0f}") > MOST_DIGITS
-                )
+                yield from (f"absorbs what is smaller than {n}" for n in numbers_added if has_many_digits(n))
             case ast.BinOp(left=left, op=ast.Mult(), right=right) if any(number_of(side) == 0 for side in sides):
                 found = (n for each in (left, right) for n in numbers(each, known) if not n.isdigit())
                 yield from (f"is lost in a product with {n}" for n in found if is_tiny(n))

@@ -80,6 +80,20 @@ def test_a_run_learns_and_logs_every_step(fake, tmp_path):
     assert [steps[i]["epoch"] for i in (0, 9, 10)] == [1, 1, 2]  # 640 examples are 10 batches of 64
 
 
+def test_what_fills_up_the_last_batch_of_an_epoch_is_counted_as_no_example(fake, tmp_path):
+    steps = [record for record in read(train(tmp_path / "run", steps=7, batch_size=100)) if record["kind"] == "train"]
+    assert [record["examples"] for record in steps] == [*[100] * 6, 40]
+
+
+def test_the_best_checkpoint_holds_the_figures_that_equal_runs_share_and_no_times(fake, tmp_path):
+    folder = train(tmp_path / "run", steps=5)
+    best = read_state(best_checkpoint(folder))["validation"]
+    (validation,) = [record for record in read(folder) if record["kind"] == "validation"]
+    assert "evaluation_seconds" in validation.keys() - best.keys()
+    assert best == {name: validation[name] for name in best}
+    assert "loss" in best
+
+
 def test_validation_is_logged_at_its_interval_and_at_the_end(fake, tmp_path):
     found = [record for record in read(train(tmp_path / "run", steps=13)) if record["kind"] == "validation"]
     assert [record["step"] for record in found] == [5, 10, 13]

@@ -95,6 +95,18 @@ def test_the_sensitivity_is_the_smallest_error_that_is_seen_relative_to_the_tens
     assert criterion.prove(ORACLE, ORACLE, criterion.norm(10 * ORACLE)).sensitivity == 10 * criterion.PROOF
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_error_that_is_larger_than_the_sensitivity_is_seen_on_either_side(swapped):
+    honest = (UNIT, 2 * UNIT)[:: -1 if swapped else 1]
+    distance = rule(*honest).sensitivity * 20
+    for side in (0, 1):
+        at, beyond = (
+            [distance * times if side == each else honest[each] for each in (0, 1)] for times in (1, 1 + UNIT)
+        )
+        assert not rule(*beyond).agrees
+        assert rule(*at).agrees == (honest[side] <= honest[1 - side])
+
+
 @given(scale=SIZES)
 def test_error_and_bound_are_relative_to_the_oracle(scale):
     verdict = rule(2 * scale, scale, oracle=scale * ORACLE)

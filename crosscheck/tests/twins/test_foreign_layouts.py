@@ -269,3 +269,11 @@ def test_parts_that_do_not_pair_up_are_refused():
     foreign["in_proj_weight"] = foreign["in_proj_weight"][:-1]
     with pytest.raises(WeightsError, match="expected the first axis of in_proj_weight to be a multiple of 3"):
         from_foreign("torch.nn.MultiheadAttention", foreign)
+
+
+def test_numbers_of_layers_may_have_two_digits():
+    module = torch_build.build_twin(TWINS["GPT"], {**GPT_SIZES, "num_layers": 12}, abstract=True)
+    arrays = {name: normal(*shape) for name, shape in parameter_shapes(module).items()}
+    foreign = to_foreign("transformers.GPT2Model", arrays)
+    assert np.array_equal(foreign["h.11.ln_1.weight"], arrays["blocks.11.attention_norm.weight"])
+    assert_same(from_foreign("transformers.GPT2Model", foreign), arrays)
