@@ -25,6 +25,7 @@ from crosscheck.causes.sizes import FLOAT32_GAP, LARGEST_ROUNDING
 from crosscheck.compare import compare
 from crosscheck.criterion import LARGE
 from crosscheck.divergences.table import DIVERGENCES
+from crosscheck.judging.drawn_apart import SAID
 from crosscheck.judging.rows import Row
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
@@ -64,6 +65,8 @@ def explain(
     report = _forward_of_a_large_pair(sides, inputs, options) or compare(*sides, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
+    if SAID in report.notes:
+        return Explanation(report, None, noted=SAID)
     left.leave_half()
     call = random_call(sides[0], report)
     if call is not None:

@@ -163,7 +163,7 @@ class Flipped:
             found = record.run(replace(self.side, module=module, own={}), arguments, options or quick(self.ours))
         self.calls.clear()
         self.calls.update(modes[-1].calls)
-        if self.flip.functions and not modes[-1].used:
+        if self.flip.functions and self.flip.layers is None and not modes[-1].used:
             raise IsogradError("this flip does not apply: the module never calls the function that it replaces")
         gradients = found.values.parameter_gradients
         for each in (*self.before, self):
