@@ -130,7 +130,8 @@ def compare_noise(
     errors = difference(torch_array, oracle), difference(jax_array, oracle)
     bound = NOISE_RATIO * max(min(errors), moved, SPREAD * roundoff * size)
     least = max(roundoff * size, PROOF * scale)  # the dtype, or the proof, can't tell numbers apart that are nearer
-    undecided = max(errors) <= bound and any(least < distance <= bound for distance in impostors(oracle))
+    is_exact = not any(errors)  # of equal numbers nothing is left to decide
+    undecided = not is_exact and max(errors) <= bound and any(least < each <= bound for each in impostors(oracle))
     return Verdict(max(errors) / scale, bound / scale, size / scale, undecided)
 
 

@@ -142,8 +142,8 @@ class Flipped:
         return row.error * criterion.difference(new, other) / (criterion.difference(old, other) or 1.0)
 
     def forward(self) -> Recording:
-        """The recording of the forward pass with the flip."""
-        return self._changed(replace(quick(self.ours), gradients=False, updates=0))
+        """The recording of the forward pass with the flip, without its noise."""
+        return self._changed(replace(self.ours.options, gradients=False, updates=0, noise_runs=0))
 
     def _changed(self, options: Options | None = None) -> Recording:
         module, arguments = self.side.module, self.arguments
