@@ -173,7 +173,8 @@ def _left(report: Report, cause: Cause) -> str:
         return "then all outputs agree"
     row, number = cause.left.first_row, len(cause.left.disagreements)
     where = f", first {row.label} with an error of {row.error:.1e}" if row else ""
-    return f"explains an error of {cause.error:.1e}; {number} tensors still disagree{where}"
+    begins = f": {cause.rest}" if cause.rest else ""
+    return f"explains an error of {cause.error:.1e}; {number} tensors still disagree{where}{begins}"
 
 
 def _unlike_arguments(sides: Sequence[Side]) -> str:

@@ -146,7 +146,8 @@ class TorchTowers(torch.nn.Module):
         self.wrong = wrong
 
     def forward(self, image, text):
-        image, text = F.normalize(self.visual(image), dim=-1), F.normalize(self.text(text), dim=-1)
+        image, text = self.visual(image), self.text(text)
+        image, text = image / image.norm(dim=-1, keepdim=True), text / text.norm(dim=-1, keepdim=True)
         logits = self.logit_scale.exp() * image @ text.T
         labels = torch.arange(len(logits))
         if self.wrong:
@@ -183,7 +184,7 @@ def jax_taught(student, teacher, wrong=False):
 
 def torch_supervised(features, labels):
     """SupCon: an example is among its own positives and negatives."""
-    features = F.normalize(features, dim=1)
+    features = features / features.norm(dim=1, keepdim=True)
     logits = features @ features.T / 0.1
     others = 1 - torch.eye(len(features), dtype=features.dtype)
     mask = (labels[:, None] == labels[None]).to(features) * others
