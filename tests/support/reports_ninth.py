@@ -307,7 +307,7 @@ SEALED = {
         "torch_supervised", "eye|diagonal",
     ),
     "bits of the sum": Report(modules_of(TorchBits, FlaxBits), ROWS, "TorchBits", "clamp|sum"),
-    "size less one": Report(modules_of(TorchWarp, FlaxWarp), IMAGES, "TorchWarp", "align_corners|/"),
+    "size less one": Report(modules_of(TorchWarp, FlaxWarp), IMAGES, "TorchWarp", "with 8, not 7"),
     "epsilon and GELU": Report(modules_of(TorchTwice, FlaxTwice), TOKENS, "TorchTwice.norm", "eps"),
 }  # fmt: skip
 REPORTS = {**OPEN, **SEALED}

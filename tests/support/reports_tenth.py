@@ -389,11 +389,11 @@ REPORTS = {
     "order of waves": Report(modules_of(TorchRays, FlaxRays), drawn(4, 3), "TorchRays", "order|concat"),
     "second half in full": Report(modules_of(TorchMacaron, FlaxMacaron), TOKENS, "TorchMacaron", "0.5"),
     "state behind the step": Report(
-        modules_of(TorchAligned, FlaxAligned), (TOKENS, drawn(2, 3, 6, seed=6)), "TorchAligned", "score|query"
+        modules_of(TorchAligned, FlaxAligned), (TOKENS, drawn(2, 3, 6, seed=6)), "TorchAligned", "begins with"
     ),
     "norm of each output": Report(modules_of(TorchHeard, FlaxHeard), TOKENS, "TorchHeard", "dim=|axis="),
     "square forgotten": Report(
-        modules_of(TorchSquashed, FlaxSquashed), (ROWS, drawn(4, 2, seed=2)), "TorchSquashed", "JAX log(1 - tanh"
+        modules_of(TorchSquashed, FlaxSquashed), (ROWS, drawn(4, 2, seed=2)), "TorchSquashed", "torch computes y ** 2"
     ),
     "floor of restarts": Report(
         functions_of(torch_schedule, jax_schedule), np.arange(0.0, 50, 3), "torch_schedule", "0.001|0.0005"

@@ -113,9 +113,14 @@ def causes_of(
             cause._replace(formulas=next((each.flip.what for each in closing if each.flip.what.startswith(SAYS)), ""))
         )
         applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
-        if report.first_row is not None and report.first_row.error <= ROUNDING:
+        if report.first_row is not None and (report.first_row.error <= ROUNDING or _is_of_held(flipped, report)):
             break
     return found
+
+
+def _is_of_held(flipped: Flipped, report: Report) -> bool:
+    """True if what is left are gradients behind numbers that a flip holds: these pass none on."""
+    return flipped.flip.holds_numbers and all(row.phase != "forward" for row in report.disagreements)
 
 
 def _formulas(region: Region | None) -> str:
