@@ -8,6 +8,7 @@ from typing import Any
 from crosscheck.criterion import DRAWS, FEW_DRAWS, LARGE, MORE_DRAWS
 from crosscheck.judging.conditioning import ill_conditioned
 from crosscheck.judging.decision import FLOAT32_GAP, decided, offered
+from crosscheck.judging.drawn_apart import drawn_apart
 from crosscheck.judging.false_alarms import are_beyond, are_open
 from crosscheck.judging.first_divergence import Found, as_divergence, find_first
 from crosscheck.judging.isolation import innermost, isolate
@@ -93,7 +94,8 @@ def compare(
     unlike = differing_buffers(*(side.module for side in sides), comparison.rules)
     if report.agrees:
         return replace(report, idle_buffers=unlike)
-    report = replace(report, notes=[*report.notes, *([f"buffers that differ: {', '.join(unlike)}"] if unlike else [])])
+    more = [drawn_apart(report.rows, (ours, theirs)), f"buffers that differ: {', '.join(unlike)}" if unlike else ""]
+    report = replace(report, notes=[*report.notes, *filter(None, more)])
     return _past_rounding(_located(report, ours, theirs, comparison), comparison)
 
 

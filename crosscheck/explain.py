@@ -25,6 +25,7 @@ from crosscheck.causes.sizes import FLOAT32_GAP, LARGEST_ROUNDING
 from crosscheck.compare import compare
 from crosscheck.criterion import LARGE
 from crosscheck.divergences.table import DIVERGENCES
+from crosscheck.judging.drawn_apart import SAID
 from crosscheck.judging.rows import Row
 from crosscheck.pairing.comparison import Comparison
 from crosscheck.pairing.layouts import Layouts
@@ -64,6 +65,8 @@ def explain(
     report = _forward_of_a_large_pair(sides, inputs, options) or compare(*sides, inputs, **options)
     if report.agrees:
         return Explanation(report, None)
+    if SAID in report.notes:
+        return Explanation(report, None, noted=SAID)
     left.leave_half()
     call = random_call(sides[0], report)
     if call is not None:
@@ -79,7 +82,7 @@ def _forward_of_a_large_pair(sides: Sequence[Side], inputs: Any, options: dict[s
     those that agree forward."""
     if sides[0].size < LARGE or any(side.recorded is not None for side in sides):
         return None
-    report = compare(*sides, inputs, **{**options, "gradients": False, "updates": 0})
+    report = compare(*sides, inputs, **{**options, "gradients": False, "updates": 0, "optimize": False})
     return None if report.agrees else report
 
 
@@ -170,7 +173,8 @@ def _left(report: Report, cause: Cause) -> str:
         return "then all outputs agree"
     row, number = cause.left.first_row, len(cause.left.disagreements)
     where = f", first {row.label} with an error of {row.error:.1e}" if row else ""
-    return f"explains an error of {cause.error:.1e}; {number} tensors still disagree{where}"
+    begins = f": {cause.rest}" if cause.rest else ""
+    return f"explains an error of {cause.error:.1e}; {number} tensors still disagree{where}{begins}"
 
 
 def _unlike_arguments(sides: Sequence[Side]) -> str:

@@ -105,11 +105,17 @@ def _forward(flips: Sequence[Flip], whole: Comparison, report: Report, spared: S
         return None
     with contextlib.suppress(*FAILURES):
         ours, theirs = flipped[-1].forward(), report.recordings[1]
-        rows, calls = judge(ours, theirs), ours.values.calls
+        rows, calls = _by_bounds_of(report, judge(ours, theirs)), ours.values.calls
         found = find_first(decisive(rows, calls), calls, uneven_calls(ours.values, theirs.values))
         first = as_divergence(found, report.name)
         return replace(report, rows=rows, first_divergence=first, first_row=found.row if found else None)
     return None
+
+
+def _by_bounds_of(report: Report, rows: Sequence[Row]) -> list[Row]:
+    """Rows of another run held to a report's bounds: a flip hardly changes the noise, and measuring it takes long."""
+    bounds = {(row.kind, row.tensor): row.bound for row in report.rows}
+    return [replace(row, bound=bounds.get((row.kind, row.tensor), row.bound)) for row in rows]
 
 
 def _but_in(module: Any, spared: Sequence[str], flip: Flip) -> tuple[Site, ...]:

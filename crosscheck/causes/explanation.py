@@ -59,7 +59,8 @@ class Explanation:
         lines = [str(self.report).partition("\n")[0]]
         lines += [f"  {self.noted}"] if self.noted else []
         if self.divergence is None:
-            return "\n".join([*lines, f"  no known divergence explains it: {self.tried} flips tried"])
+            tried = f"  no known divergence explains it: {self.tried} flips tried"
+            return "\n".join([*lines, *([tried] if self.tried or not self.noted else [])])
         for each in (self, *self.more):
             lines += each.lines
         return "\n".join(lines)

@@ -14,7 +14,7 @@ HALF_OF_FLOAT32 = float(np.finfo(np.float32).eps) ** 0.5  # half of the digits: 
 
 PHASES = {
     "inputs": "the two sides receive different numbers: JAX truncates to 32 bits unless jax_enable_x64 is on",
-    "parameters": "load the same weights on both sides before comparing (jax_impl.load_arrays, torch_impl.to_arrays)",
+    "parameters": "give both sides the same weights first: crosscheck.copy_weights(torch_module, jax_module)",
     "forward": "everything before this tensor agrees: check the code and the arguments of {module} (eps, approximate "
     "GELU, softmax axis, mask polarity, a missing bias, unbiased variance)",
     "input gradient": "all outputs agree, so a gradient is stopped or a kink is handled differently: look for detach, "

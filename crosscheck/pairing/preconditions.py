@@ -145,7 +145,7 @@ def check_dtypes(sides: Sequence[Side], options: Options) -> None:
                 raise IsogradError(
                     f"{side.title} is {options.dtype} in {SIDES[_other(side.name)]} but has {dtype} parameters in "
                     f"{SIDES[side.name]}: make both float64 (JAX modules under jax.enable_x64(True), with "
-                    "param_dtype=float64) or neither"
+                    "param_dtype=float64, or by crosscheck.copy_weights, which keeps torch's dtype) or neither"
                 )
 
 

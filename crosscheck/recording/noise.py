@@ -52,8 +52,13 @@ def _add_movement(movement: Movement, exact: Values, moved: Values) -> None:
     for field in ARRAY_FIELDS:
         for name, array in getattr(exact, field).items():
             if is_float(array.dtype):
-                distance = criterion.movement(getattr(moved, field)[name], array)
+                other = getattr(moved, field)[name]  # equal shadows, as of parameters, share their memory
+                distance = 0.0 if _place(other) == _place(array) else criterion.movement(other, array)
                 movement[field][name] = max(movement[field].get(name, 0.0), distance)
+
+
+def _place(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _moments(updates: Arrays) -> Iterator[Arrays]:

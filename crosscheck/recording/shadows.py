@@ -203,9 +203,13 @@ class Shadows(TorchDispatchMode):
             shadows, real, exact = (torch.view_as_real(each.resolve_conj()) for each in (shadows, real, exact))
         error = (real.double() - exact).abs()
         error = error if self._longer(real.dtype) == real.dtype else torch.minimum(error, limit)
+        rounds = (error > 0) & error.isfinite()
+        error, limit = torch.where(rounds, error, 0.0), torch.where(rounds, limit, 0.0)
         random = self._random(shadows[1:])
-        moved = torch.where(error > limit, torch.copysign(error, random), random * limit)
-        shadows[1:] += torch.where((error > 0) & error.isfinite(), moved, 0.0)
+        if (error > limit).any():
+            shadows[1:] += torch.where(error > limit, torch.copysign(error, random), random * limit)
+        else:
+            shadows[1:] += random.mul_(limit)
 
 
 def _limit(dtype: torch.dtype, exact: Tensor, operands: Any = None) -> Tensor:

@@ -101,7 +101,7 @@ HINTS = {  # a pair, its inputs, and words from its hint
         X,
         "D93 stopped-gradient|one side has no gradient here",
     ),
-    "other weights": (fresh, X, "load the same weights on both sides"),
+    "other weights": (fresh, X, "give both sides the same weights first"),
     "a weight transposed": (transposed, X, "D01 linear-transpose|one is the transpose of the other"),
     "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN never equals itself"),
     "NaN on one side": (functions(torch.log, lambda x: jnp.log(jnp.abs(x))), X, "JAX abs(input 0)"),

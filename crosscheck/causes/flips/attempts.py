@@ -142,10 +142,12 @@ class Flipped:
         return row.error * criterion.difference(new, other) / (criterion.difference(old, other) or 1.0)
 
     def forward(self) -> Recording:
-        """The recording of the forward pass with the flip."""
-        return self._changed(replace(quick(self.ours), gradients=False, updates=0))
+        """The recording of the forward pass with the flip, without its noise."""
+        return self._changed(replace(self.ours.options, gradients=False, updates=0, noise_runs=0))
 
-    def _changed(self, options: Options | None = None) -> Recording:
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[tuple[Side, Arguments, list[Replaced]]]:
+        """The torch side and its arguments with this flip and those before, which hold while the context is open."""
         module, arguments = self.side.module, self.arguments
         modes = []
         for each in (*self.before, self):
@@ -160,10 +162,14 @@ class Flipped:
             stack.enter_context(torch.set_grad_enabled(torch.is_grad_enabled()))  # a flip may keep it from being reset
             for mode in modes:
                 stack.enter_context(mode)
-            found = record.run(replace(self.side, module=module, own={}), arguments, options or quick(self.ours))
+            yield replace(self.side, module=module, own={}), arguments, modes
+
+    def _changed(self, options: Options | None = None) -> Recording:
+        with self.applied() as (side, arguments, modes):
+            found = record.run(side, arguments, options or quick(self.ours))
         self.calls.clear()
         self.calls.update(modes[-1].calls)
-        if self.flip.functions and not modes[-1].used:
+        if self.flip.functions and self.flip.layers is None and not modes[-1].used:
             raise IsogradError("this flip does not apply: the module never calls the function that it replaces")
         gradients = found.values.parameter_gradients
         for each in (*self.before, self):

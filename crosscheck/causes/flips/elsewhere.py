@@ -1,6 +1,7 @@
 """Other inputs, on which a flip that closes a gap has to close it as well: numbers that agree by chance do not."""
 
 import contextlib
+import math
 import zlib
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from crosscheck.recording.nesting import is_float, map_arguments, named_arrays
 from crosscheck.recording.recording import Recording
 
 SHARE = 0.1  # by which numbers are changed: none changes its sign
-MORE = 3  # draws
+FEW, MORE = 1000, 3  # numbers, and draws of so few
 NOISE = 8.0  # honest rounding errors differ by small factors
 
 
@@ -31,7 +32,8 @@ class Elsewhere:
         inputs without floats, or of a flip that holds numbers of the first ones."""
         if flipped.flip.holds_numbers or row.kind not in ("intermediate", "output"):
             return True
-        draws = 1 if self.comparison.ours.dtypes else MORE  # a function's few numbers may all be chosen alike by chance
+        is_many = math.prod(row.shape) > FEW  # a function's few numbers may all be chosen alike by chance
+        draws = 1 if self.comparison.ours.dtypes or is_many else MORE
         both = (self.recordings(draw) for draw in range(draws))
         return all(_is_closed(flipped, row, *each) for each in both if each is not None)
 
@@ -58,7 +60,7 @@ class Elsewhere:
         if not changed or any(_numbers(array) not in changed for array in unknown):
             return None
         given = given and map_arguments(lambda _, array: changed.get(_numbers(array), array), *given)
-        options = replace(self.comparison.options, gradients=False, updates=0, noise_runs=0)
+        options = replace(self.comparison.options, gradients=False, updates=0, noise_runs=0, optimize=False)
         with contextlib.suppress(*FAILURES):
             return replace(self.comparison, arguments=arguments, given=given, options=options).recordings()
         return None

@@ -36,13 +36,14 @@ ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth
 
 class Cause(NamedTuple):
     """A flip that closes a gap, in which places (empty: everywhere), the gap's error, the report of the rest, and what
-    each side computes there, if that is known."""
+    each side computes there, and where the rest begins, if that is known."""
 
     flip: Flip
     places: str
     error: float
     left: Report
     formulas: str = ""
+    rest: str = ""
 
     @property
     def what(self) -> str:
@@ -82,11 +83,12 @@ def causes_of(
     layouts: Layouts,
     budget: Budget,
     is_gone: Callable[[Report], bool],
-    begins: Callable[[Row], Region | None] = lambda row: None,
+    begins: Callable[[Row, Sequence[Flipped]], Region | None] = lambda row, applied: None,
     holds: Callable[[Flipped, Row], bool] = lambda flipped, row: True,
 ) -> list[Cause]:
     """The causes of a report's disagreement, the first to show first; empty if no flip closes the first gap. `begins`
-    says with which operations a row's gap begins, and `holds` whether a flip closes a row's gap on other inputs, too.
+    says with which operations a row's gap begins after some flips, and `holds` whether a flip closes a row's gap on
+    other inputs, too.
     """
     found: list[Cause] = []
     applied: tuple[Flipped, ...] = ()
@@ -94,7 +96,7 @@ def causes_of(
     while len(found) < MOST_CAUSES and not is_gone(report) and report.first_row is not None:
         near = _nearest(flips, calls, report)
         everywhere = [replace(each, before=applied) for each in flipped_by(near, side, report, layouts)]
-        region = functools.cache(functools.partial(begins, telling(report))) if not applied else lambda: None
+        region = functools.cache(functools.partial(begins, telling(report), applied))
         closing: list[Flipped] = []
         places = itertools.chain(
             _everywhere(everywhere, budget),
@@ -103,15 +105,30 @@ def causes_of(
         )
         new = _next(places, report, is_gone, closing, functools.partial(_holds, holds, region))
         if new is None:
+            if found and not budget.is_spent:
+                found[-1] = found[-1]._replace(rest=_formulas(region()))
             break
         cause, flipped = new
         found.append(
             cause._replace(formulas=next((each.flip.what for each in closing if each.flip.what.startswith(SAYS)), ""))
         )
         applied, report = (*applied, flipped), replace(cause.left, recordings=report.recordings)
-        if report.first_row is not None and report.first_row.error <= ROUNDING:
+        if report.first_row is not None and (report.first_row.error <= ROUNDING or _is_of_held(flipped, report)):
             break
     return found
+
+
+def _is_of_held(flipped: Flipped, report: Report) -> bool:
+    """True if what is left are gradients behind numbers that a flip holds: these pass none on."""
+    return flipped.flip.holds_numbers and all(row.phase != "forward" for row in report.disagreements)
+
+
+def _formulas(region: Region | None) -> str:
+    """What each side computes where a gap begins, in words; empty if that isn't known."""
+    with contextlib.suppress(*FAILURES, AssertionError):
+        said = in_words(region, region.target, region.theirs[-1]) if region is not None else None
+        return said[0] if said else ""
+    return ""
 
 
 def _holds(

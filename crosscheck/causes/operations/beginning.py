@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crosscheck.causes.flips.attempts import Flipped
 from crosscheck.causes.flips.flip import FAILURES
 from crosscheck.causes.operations.in_torch import operations_of_torch
 from crosscheck.causes.operations.operation import Operation
 from crosscheck.causes.operations.region import Region, region_of, region_of_gradient
 from crosscheck.causes.operations.written_out import in_words
 from crosscheck.judging.rows import KIND, Row
+from crosscheck.recording.recording import Recording
 from crosscheck.recording.side import Side
 from crosscheck.report import Report
 from shared.arrays import Arrays
@@ -36,27 +38,47 @@ class Beginning:
     report: Report
     found: Region | None = None
 
-    def __call__(self, row: Row) -> Region | None:
+    def __call__(self, row: Row, applied: Sequence[Flipped] = ()) -> Region | None:
+        """The region of a row's tensors; of flips that were applied before, what they leave of it."""
         both, sides = self.report.recordings, (self.ours, self.theirs)
         if both is None or row.kind not in (*KINDS, *GRADIENTS) or any(each.recorded is not None for each in sides):
             return None
+        if applied:
+            return self._left_by(applied[-1], row) if row.kind in KINDS else None
+        if self.found is None:
+            with contextlib.suppress(*FAILED):
+                given = self.ours.with_own(both[0].arguments or ((), {}))
+                mine = operations_of_torch(self.ours, given, both[0].options)
+                path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
+                self.found = self._region(_with_names(mine, both[0].values.inputs), *both, row, path)
+        return self.found
+
+    def _left_by(self, flipped: Flipped, row: Row) -> Region | None:
+        with contextlib.suppress(*FAILED):
+            with flipped.applied() as (side, given, _):
+                mine = operations_of_torch(side, given, flipped.ours.options)
+            ours = flipped.forward()
+            return self._region(_with_names(mine, ours.values.inputs), ours, flipped.theirs, row, row.module)
+        return None
+
+    def _region(
+        self, mine: Sequence[Operation], ours: Recording, theirs: Recording, row: Row, path: str
+    ) -> Region | None:
+        tensors = [getattr(each.values, KIND[row.kind].attribute).get(row.tensor) for each in (ours, theirs)]
+        if any(each is None for each in tensors):
+            return None
+        if row.kind in GRADIENTS:
+            return region_of_gradient(mine, self.their_run, tuple(tensors), row.tensor, path)
+        return region_of(mine, self.their_run, *tensors, row.tensor if row.kind == "intermediate" else "", path)
+
+    @functools.cached_property
+    def their_run(self) -> Sequence[Operation]:
+        """The operations of JAX's program."""
         from crosscheck.causes.operations.in_jax import operations_of_jax
 
-        tensors = [getattr(side.values, KIND[row.kind].attribute).get(row.tensor) for side in both]
-        given = both[0].arguments or ((), {})
-        if self.found is None and all(each is not None for each in tensors):
-            with contextlib.suppress(*FAILED):
-                mine = operations_of_torch(self.ours, self.ours.with_own(given), both[0].options)
-                mine = _with_names(mine, both[0].values.inputs)
-                theirs = operations_of_jax(self.theirs, both[1].arguments or given, both[1].options)
-                path = first.module[len(self.report.name) + 1 :] if (first := self.report.first_divergence) else ""
-                if row.kind in GRADIENTS:
-                    self.found = region_of_gradient(mine, theirs, tuple(tensors), row.tensor, path)
-                else:
-                    self.found = region_of(
-                        mine, theirs, *tensors, row.tensor if row.kind == "intermediate" else "", path
-                    )
-        return self.found
+        ours, theirs = self.report.recordings or (None, None)
+        given = theirs and (theirs.arguments or ours.arguments)
+        return operations_of_jax(self.theirs, given or ((), {}), theirs.options) if theirs else ()
 
     @functools.cached_property
     def formulas(self) -> tuple[str, tuple[str, str]] | None:

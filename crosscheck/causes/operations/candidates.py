@@ -23,6 +23,7 @@ from crosscheck.causes.operations.changes.insertions import (
     of_two,
 )
 from crosscheck.causes.operations.changes.modules import other_inputs, other_modules
+from crosscheck.causes.operations.changes.moves import moves
 from crosscheck.causes.operations.changes.norms import norms
 from crosscheck.causes.operations.changes.numbers import numbers
 from crosscheck.causes.operations.changes.operands import exchanged_operands
@@ -57,6 +58,8 @@ def candidates(region: Region) -> Iterator[Candidate]:
     if region.slopes:
         yield from _of_gradients(region)
         return
+    for operation, row, what, replacement, layers in moves(region):
+        yield Candidate(_flip(row, what, {operation.function: replacement}, only=_at(operation), layers=layers))
     for row, what, layers in other_modules(region):
         yield Candidate(_flip(row, what, layers=layers))
     for row, what, layers in other_inputs(region):

@@ -210,6 +210,8 @@ def _near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
 
 
 def _place(side: Sequence[Operation], tensor: np.ndarray, tolerance: float, order: int) -> int | None:
-    """The first operation with these numbers as its result; the last, if the order is -1."""
-    places = range(len(side))[::order]
-    return next((n for n in places if alike(tensor, side[n].result, tolerance)), None)
+    """The first operation with these numbers as its result, in this order if one has it; the last, if `order` is -1."""
+    places, mine = range(len(side))[::order], _numbers(tensor)
+    same = (n for n in places if side[n].result.shape == tensor.shape)
+    found = next((n for n in same if _near(mine, _numbers(side[n].result), tolerance)), None)
+    return next((n for n in places if alike(tensor, side[n].result, tolerance)), None) if found is None else found

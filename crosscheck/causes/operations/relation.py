@@ -19,7 +19,7 @@ def relation(ours: np.ndarray, theirs: np.ndarray) -> str:
     if not all((np.abs(each) < LARGEST).all() for each in (a, b)):
         return _places(~((a == b) | (np.isnan(a) & np.isnan(b))))
     scale = np.abs(a).max() + np.abs(b).max()
-    for kind in KINDS:
+    for kind in KINDS if a.size > 1 else OF_ONE:
         for what, made in kind(a, b):
             if np.abs(b - made).max() <= CLOSE * scale:
                 return what
@@ -36,6 +36,14 @@ def _one_number(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]
     if (a > 0).all() and (b > 0).all() and np.log(a).any():
         power = float((np.log(a) * np.log(b)).sum() / np.square(np.log(a)).sum())
         yield f"JAX's is torch's to the power {power:.6g}", a**power
+
+
+def _whole(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """A multiple by a whole number, or by one's reciprocal: any number is another's times some factor."""
+    if a.any() and b.any():
+        factor = float((b / a).item())
+        nearest = round(factor) if abs(factor) >= 1 else 1 / round(1 / factor)
+        yield f"JAX's is torch's times {nearest:.6g}", a * nearest
 
 
 def _rounded(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -86,6 +94,7 @@ def _along_an_axis(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[str, np.ndarr
 KINDS: tuple[Callable[[np.ndarray, np.ndarray], Iterator[tuple[str, np.ndarray]]], ...] = (
     _one_number, _rounded, _in_order, _along_an_axis,
 )  # fmt: skip
+OF_ONE = (_whole, _rounded)  # of a single number
 
 
 def _moved(a: np.ndarray, shift: int, axis: int) -> np.ndarray:

@@ -90,8 +90,8 @@ MASKS = (
     ),
     KnownDivergence(
         id="D35",
-        name="roberta-positions",
-        trigger="positions with a different start: RoBERTa's from the padding id + 1, BERT's from 0",
+        name="start-of-positions",
+        trigger="another start of positions: RoBERTa's from the padding id + 1, BERT's from 0, a cache's behind it",
         predicted=2.6,
         size_of="largest absolute difference in the normalised embeddings at non-padding tokens",
         measure=_roberta_positions,

@@ -32,7 +32,8 @@ def _run(program: Any, constants: Sequence[Any], arguments: Sequence[Any], gener
     values = dict(zip((*program.constvars, *program.invars), (*constants, *arguments), strict=True))
 
     def read(variable: Any) -> Any:
-        return variable.val if hasattr(variable, "val") else values[variable]
+        is_literal = hasattr(variable, "val")  # a Python number
+        return np.asarray(variable.val, variable.aval.dtype) if is_literal else values[variable]
 
     for step in program.eqns:
         given = [read(variable) for variable in step.invars]

@@ -267,3 +267,59 @@ def test_an_optimizer_of_another_formula_is_named(words):
 
     found = explain(*twice(torch_layers, jax_layers), X, updates=3, optimizers=OPTIMIZERS[words])
     assert words in found.flipped, str(found)
+
+
+class Ordered(torch.nn.Module):
+    """A norm before an activation, or behind it."""
+
+    def __init__(self, norm_first):
+        super().__init__()
+        self.norm, self.head, self.norm_first = torch.nn.LayerNorm(6), torch.nn.Linear(6, 3), norm_first
+
+    def forward(self, x):
+        return self.head(torch.sin(self.norm(x)) if self.norm_first else self.norm(torch.sin(x)))
+
+
+class FlaxOrdered(nnx.Module):
+    def __init__(self, norm_first, rngs):
+        self.norm = nnx.LayerNorm(6, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        self.head, self.norm_first = nnx.Linear(6, 3, rngs=rngs), norm_first
+
+    def __call__(self, x):
+        return self.head(jnp.sin(self.norm(x)) if self.norm_first else self.norm(jnp.sin(x)))
+
+
+@pytest.mark.parametrize("norm_first", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_an_activation_on_the_other_side_of_a_norm_is_named(norm_first):
+    ours = Ordered(norm_first).double()
+    found = explain(ours, copy_weights(ours, FlaxOrdered(not norm_first, nnx.Rngs(0))), X, gradients=False)
+    assert ("before norm, not behind it" if norm_first else "behind norm, not before it") in found.flipped, str(found)
+    assert not found.left
+
+
+class Chained(torch.nn.Module):
+    """A wave, then a sum of what came before."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(6, 6), torch.nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.second(torch.cumsum(self.first(torch.cos(x) * 0.7 + x), 1)).tanh()
+
+
+class FlaxChained(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(6, 6, rngs=rngs), nnx.Linear(6, 6, rngs=rngs)
+
+    def __call__(self, x):
+        return jnp.tanh(self.second(jnp.cumsum(self.first(jnp.sin(x) * 0.7 + x)[:, ::-1], 1)[:, ::-1]))
+
+
+@pytest.mark.exhaustive
+def test_what_a_first_cause_leaves_is_said_where_it_begins():
+    ours = Chained().double()
+    found = explain(ours, copy_weights(ours, FlaxChained(nnx.Rngs(0))), TOKENS, gradients=False)
+    assert "sine and cosine exchanged" in found.flipped, str(found)
+    assert "cumsum" in found.left, str(found)
+    assert "flip(cumsum(flip(" in found.left, str(found)

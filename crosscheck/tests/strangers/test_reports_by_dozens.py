@@ -1,14 +1,18 @@
-"""Seven dozen mistakes of public reports, of kinds not met before: each is located and named, and the right pair
+"""Eleven dozen mistakes of public reports, of kinds not met before: each is located and named, and the right pair
 agrees."""
 
 import jax
 import pytest
+import reports_eighth
+import reports_eleventh
 import reports_fifth
 import reports_first
 import reports_fourth
+import reports_ninth
 import reports_second
 import reports_seventh
 import reports_sixth
+import reports_tenth
 import reports_third
 
 from crosscheck.compare import compare
@@ -16,6 +20,7 @@ from crosscheck.explain import explain
 
 DOZENS = (
     reports_first, reports_second, reports_third, reports_fourth, reports_fifth, reports_sixth, reports_seventh,
+    reports_eighth, reports_ninth, reports_tenth, reports_eleventh,
 )  # fmt: skip
 REPORTS = {name: report for dozen in DOZENS for name, report in dozen.REPORTS.items()}
 QUICK = (  # the others take minutes together

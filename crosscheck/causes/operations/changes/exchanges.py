@@ -87,7 +87,9 @@ def chains(region: Region) -> Iterator[tuple[list[Operation], str, str, Callable
             and _keeps(each)
             and _keeps(before)
         ):
-            yield [before, each], ROW, f"{before.words} and {each.words} left out", _operand(0)
+            added = [other for other in each.args[1:] if isinstance(other, Tensor)] if each.function in ADD else []
+            row = row_of_sum(added) if added else ROW
+            yield [before, each], row, f"{before.words} and {each.words} left out", _operand(0)
 
 
 def _keeps(operation: Operation) -> bool:

@@ -127,17 +127,17 @@ def _returned(path: str, change: Change) -> Callable[[nn.Module], bool]:
     def hook(module: nn.Module, args: tuple[Any, ...], found: Any) -> Any:
         return change(found) if isinstance(found, Tensor) else None
 
-    return _registered(path, lambda module: module.register_forward_hook(hook))
+    return registered(path, lambda module: module.register_forward_hook(hook))
 
 
 def _hooked(path: str, number: int, change: Change) -> Callable[[nn.Module], bool]:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*args[:number], change(args[number]), *args[number + 1 :])
 
-    return _registered(path, lambda module: module.register_forward_pre_hook(hook))
+    return registered(path, lambda module: module.register_forward_pre_hook(hook))
 
 
-def _registered(path: str, register: Callable[[nn.Module], object]) -> Callable[[nn.Module], bool]:
+def registered(path: str, register: Callable[[nn.Module], object]) -> Callable[[nn.Module], bool]:
     """A change of a model that hooks its module at the path; it returns whether there is one."""
 
     def add(root: nn.Module) -> bool:
