@@ -82,7 +82,7 @@ def _forward_of_a_large_pair(sides: Sequence[Side], inputs: Any, options: dict[s
     those that agree forward."""
     if sides[0].size < LARGE or any(side.recorded is not None for side in sides):
         return None
-    report = compare(*sides, inputs, **{**options, "gradients": False, "updates": 0, "optimize": False})
+    report = compare(*sides, inputs, **{**options, "gradients": False, "updates": 0})
     return None if report.agrees else report
 
 

@@ -313,7 +313,7 @@ class FlaxLast(nnx.Module):
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
 THREE = (ROWS, drawn(4, 6, seed=5), drawn(4, 6, seed=6))
 REPORTS = {
-    "target trained": Report(modules_of(TorchOwn, FlaxOwn), (ROWS, drawn(4, 6, seed=3)), "TorchOwn", "gradient"),
+    "target trained": Report(modules_of(TorchOwn, FlaxOwn), (ROWS, drawn(4, 6, seed=3)), "TorchOwn.target", "gradient"),
     "features before, and a sum": Report(modules_of(TorchDense, FlaxDense), IMAGES, "TorchDense", "concatenation"),
     "centre behind": Report(
         functions_of(torch_centred, jax_centred), (ROWS, drawn(4, 6, seed=5), drawn(6, seed=6)),
@@ -322,7 +322,7 @@ REPORTS = {
     "divided by the union": Report(
         functions_of(torch_boxes, jax_boxes), (drawn(5, 4), drawn(5, 4, seed=2)), "torch_boxes", "union"
     ),
-    "x before y": Report(modules_of(TorchPlane, FlaxPlane), IMAGES, "TorchPlane", "cat|order"),
+    "x before y": Report(modules_of(TorchPlane, FlaxPlane), IMAGES, "TorchPlane", "axes 0 and 1 exchanged"),
     "wrong end": Report(modules_of(TorchTrimmed, FlaxTrimmed), drawn(2, 7, 6), "TorchTrimmed", "4:"),
     "multiplied on the way back": Report(
         wrong_in_torch(TorchReversed, FlaxReversed), TOKENS, "TorchReversed", "/ weight|div"

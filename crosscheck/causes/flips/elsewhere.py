@@ -60,7 +60,7 @@ class Elsewhere:
         if not changed or any(_numbers(array) not in changed for array in unknown):
             return None
         given = given and map_arguments(lambda _, array: changed.get(_numbers(array), array), *given)
-        options = replace(self.comparison.options, gradients=False, updates=0, noise_runs=0, optimize=False)
+        options = replace(self.comparison.options, gradients=False, updates=0, noise_runs=0)
         with contextlib.suppress(*FAILURES):
             return replace(self.comparison, arguments=arguments, given=given, options=options).recordings()
         return None
