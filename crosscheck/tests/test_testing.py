@@ -105,7 +105,11 @@ HINTS = {  # a pair, its inputs, and words from its hint
     "a weight transposed": (transposed, X, "D01 linear-transpose|one is the transpose of the other"),
     "NaN on both sides": (functions(torch.log, jnp.log), X, "NaN never equals itself"),
     "NaN on one side": (functions(torch.log, lambda x: jnp.log(jnp.abs(x))), X, "JAX abs(input 0)"),
-    "shapes": (functions(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True)), X, "the shapes differ"),
+    "shapes": (
+        functions(lambda x: x.sum(0), lambda x: x.sum(0, keepdims=True)),
+        X,
+        "over axes (0,), kept as axes of 1",
+    ),
     "float32 in between": (
         functions(torch.sin, lambda x: jnp.sin(x.astype("float32")).astype("float64")),
         X,

@@ -126,10 +126,12 @@ def exchanges(operation: Operation, region: Region) -> Iterator[tuple[str, str, 
 def _over_other_axes(operation: Operation, axes: int) -> Iterator[tuple[str, str, Callable[..., Any]]]:
     if axes > MOST_AXES:
         return
+    is_kept = bool(operation.kwargs.get("keepdim")) or any(each is True for each in operation.args[2:])
     for number in range(axes, 0, -1):
         for chosen in itertools.combinations(range(axes), number):
             for keeps in (True, False):
-                yield ROW, f"{operation.words} over axes {chosen}", _over(chosen, keeps)
+                kept = "" if keeps == is_kept else ", kept as axes of 1" if keeps else ", which are not kept"
+                yield ROW, f"{operation.words} over axes {chosen}{kept}", _over(chosen, keeps)
 
 
 def _over(axes: tuple[int, ...], keeps: bool) -> Callable[..., Any]:
