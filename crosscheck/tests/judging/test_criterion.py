@@ -51,6 +51,12 @@ def test_a_norm_and_a_difference_are_those_of_float64_whatever_the_dtype(dtype):
     assert criterion.norm(array) == criterion.difference(array, 0 * array) == np.linalg.norm(exact)
 
 
+def test_complex_numbers_are_pairs_of_real_ones_along_a_last_axis():
+    array = np.array([[3 + 4j, 0j, 0j], [0j, 0j, 12j]])
+    assert criterion.as_real(array).shape == (*array.shape, 2)
+    assert (criterion.norm(array), criterion.difference(array, array.conj())) == (13.0, 2 * np.hypot(4, 12))
+
+
 def test_a_tensor_that_is_zero_in_theory_shows_no_error_and_one_that_must_be_equal_shows_all():
     assert criterion.prove(0 * ORACLE, 0 * ORACLE, criterion.norm(ORACLE)).sensitivity == np.inf
     assert criterion.Verdict(error=0.0, bound=0.0, size=0.0).sensitivity == 0.0
