@@ -139,6 +139,11 @@ def test_an_error_that_is_larger_than_the_sensitivity_is_seen_on_either_side(swa
         assert rule(*at).agrees == (side == swapped)  # the nearer one
 
 
+def test_an_error_is_not_divided_where_everything_is_zero():
+    assert criterion.prove(0 * ORACLE, ORACLE, 0.0).error == criterion.norm(ORACLE)
+    assert rule(1.0, 2.0, oracle=0 * ORACLE).error == 2.0
+
+
 @given(scale=SIZES)
 def test_error_and_bound_are_relative_to_the_oracle(scale):
     verdict = rule(2 * scale, scale, oracle=scale * ORACLE)
