@@ -139,6 +139,10 @@ def test_an_error_that_is_larger_than_the_sensitivity_is_seen_on_either_side(swa
         assert rule(*at).agrees == (side == swapped)  # the nearer one
 
 
+def test_an_error_beyond_its_bound_is_no_noise_of_the_other_side():
+    assert rule(30 * UNIT, UNIT).sensitivity == criterion.NOISE_RATIO * UNIT / 20
+
+
 def test_an_error_is_not_divided_where_everything_is_zero():
     assert criterion.prove(0 * ORACLE, ORACLE, 0.0).error == criterion.norm(ORACLE)
     assert rule(1.0, 2.0, oracle=0 * ORACLE).error == 2.0
