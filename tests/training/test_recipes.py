@@ -31,6 +31,23 @@ WORDS = {  # model, width, layers, rate, examples per batch, epochs, patience
     "attention-h32-3k": ("additive", 32, None, LONG, 64, 50, None),
     "decoder-only-h128-3k": ("transformer", 128, 4, SHORT, 64, 100, None),
 }
+REVIEWS = {  # what tells the classifiers of reviews apart: encoder alone, attention; or layers, norms
+    1: {"encoder_only": True, "with_attention": False},
+    2: {"encoder_only": True, "with_attention": False},
+    3: {"encoder_only": False, "with_attention": False},
+    4: {"encoder_only": False, "with_attention": True},
+    5: {"num_layers": 2, "block": "prenorm", "num_heads": 4},
+    6: {"num_layers": 4, "block": "prenorm", "num_heads": 4},
+    7: {"num_layers": 2, "block": "postnorm", "num_heads": 4},
+}
+MINILM = {  # as its folder's config.json has it
+    "vocabulary_size": 30522,
+    "sequence_length": 512,
+    "embed_dim": 384,
+    "num_heads": 12,
+    "num_layers": 6,
+    "hidden_dim": 1536,
+}
 PROMPTS = (
     " The best perks of living on the east",
     " It is a truth universally acknowledged",
@@ -86,3 +103,16 @@ def test_words_are_translated_as_in_the_course(name, row):
 def test_the_scaling_law_has_six_widths_of_four_layers():
     found = [each.model.arguments for name, each in EXPERIMENTS.items() if name.startswith("scaling-h")]
     assert [(each["hidden_size"], each["num_layers"]) for each in found] == [(h, 4) for h in (16, 32, 48, 64, 96, 128)]
+
+
+@pytest.mark.parametrize("size", ["", "-small"])
+@pytest.mark.parametrize(("number", "options"), REVIEWS.items())
+def test_a_classifier_of_reviews_is_that_of_its_row(number, options, size):
+    arguments = EXPERIMENTS[f"reviews-{number}{size}"].model.arguments
+    assert {name: arguments[name] for name in options} == options
+
+
+@pytest.mark.parametrize("name", ["sst2-random", "arithmetic-random"])
+def test_a_model_from_scratch_has_the_shape_of_the_pretrained_one(name):
+    assert EXPERIMENTS[name].initial is None
+    assert EXPERIMENTS[name].model.arguments == {**MINILM, "num_classes": None}

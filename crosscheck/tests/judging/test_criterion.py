@@ -31,6 +31,38 @@ def rule(ours: float, theirs: float, *, moved: float = 0.0, roundoff: float = 0.
     return criterion.compare_noise(ours, theirs, floor, oracle, moved, roundoff)
 
 
+def test_the_numbers_of_the_rule_are_those_of_the_page_on_equality():
+    picked = (criterion.PROOF, criterion.NOISE_RATIO, criterion.DRAWS, criterion.MORE_DRAWS, criterion.FEW_DRAWS)
+    assert picked == (1e-12, 3.0, 12, 48, 2)
+    assert criterion.LARGE == 5_000_000
+    variance = np.array([1 / 3])  # of a number between -1 and 1
+    assert criterion.prove(variance, np.array([criterion.SPREAD**2]), 0.0).agrees
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("float64", 53), ("float32", 24), ("float16", 11), ("bfloat16", 8)])
+def test_a_unit_roundoff_is_half_of_the_last_bit_of_one(dtype, bits):
+    assert criterion.unit_roundoff(np.dtype(getattr(ml_dtypes, dtype, dtype))) == 2.0**-bits
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ml_dtypes.bfloat16, np.float64, np.int16])
+def test_a_norm_and_a_difference_are_those_of_float64_whatever_the_dtype(dtype):
+    array = np.full(100, 300).astype(dtype)  # whose squares float16 does not hold, nor their sum bfloat16
+    exact = array.astype(np.float64)
+    assert criterion.norm(array) == criterion.difference(array, 0 * array) == np.linalg.norm(exact)
+
+
+def test_complex_numbers_are_pairs_of_real_ones_along_a_last_axis():
+    array = np.array([[3 + 4j, 0j, 0j], [0j, 0j, 12j]])
+    assert criterion.as_real(array).shape == (*array.shape, 2)
+    assert (criterion.norm(array), criterion.difference(array, array.conj())) == (13.0, 2 * np.hypot(4, 12))
+
+
+def test_a_tensor_that_is_zero_in_theory_shows_no_error_and_one_that_must_be_equal_shows_all():
+    assert criterion.prove(0 * ORACLE, 0 * ORACLE, criterion.norm(ORACLE)).sensitivity == np.inf
+    assert criterion.Verdict(error=0.0, bound=0.0, size=0.0).sensitivity == 0.0
+    assert criterion.Verdict(error=0.0, bound=1.0).sensitivity == 1.0
+
+
 # The noise rule: one side's error against three times the noise.
 
 
@@ -104,7 +136,16 @@ def test_an_error_that_is_larger_than_the_sensitivity_is_seen_on_either_side(swa
             [distance * times if side == each else honest[each] for each in (0, 1)] for times in (1, 1 + UNIT)
         )
         assert not rule(*beyond).agrees
-        assert rule(*at).agrees == (honest[side] <= honest[1 - side])
+        assert rule(*at).agrees == (side == swapped)  # the nearer one
+
+
+def test_an_error_beyond_its_bound_is_no_noise_of_the_other_side():
+    assert rule(30 * UNIT, UNIT).sensitivity == criterion.NOISE_RATIO * UNIT / 20
+
+
+def test_an_error_is_not_divided_where_everything_is_zero():
+    assert criterion.prove(0 * ORACLE, ORACLE, 0.0).error == criterion.norm(ORACLE)
+    assert rule(1.0, 2.0, oracle=0 * ORACLE).error == 2.0
 
 
 @given(scale=SIZES)

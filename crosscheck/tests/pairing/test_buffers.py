@@ -8,7 +8,7 @@ from flax import linen, nnx
 from torch import nn
 
 from crosscheck import compare
-from crosscheck.criterion import PROOF
+from crosscheck.criterion import NOISE_RATIO, PROOF, unit_roundoff
 from crosscheck.pairing.buffers import differing_buffers
 
 pytestmark = pytest.mark.usefixtures("float64_in_jax")
@@ -50,6 +50,14 @@ def test_an_unused_buffer_that_differs_is_said_and_equal_ones_are_not(table, sai
     assert report.agrees
     assert report.to_dict()["idle_buffers"] == said
     assert ("buffers that differ, without an effect on anything compared: table" in str(report)) == bool(said)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("times", "is_said"), [(0.5, False), (2.0, True)])
+def test_buffers_may_differ_by_three_roundings_of_the_shorter_dtype_or_by_three_times_the_proof(dtype, times, is_said):
+    roundings = NOISE_RATIO * (PROOF if dtype == "float64" else unit_roundoff(np.dtype(dtype)))
+    ours, theirs = Torch(TABLE * (1 + times * roundings)), Jax(TABLE.astype(dtype))
+    assert differing_buffers(ours, theirs, {}) == ["table"] * is_said
 
 
 def test_a_used_buffer_that_differs_is_a_disagreement():

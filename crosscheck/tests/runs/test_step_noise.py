@@ -6,7 +6,9 @@ import torch
 
 from crosscheck.criterion import DRAWS, MORE_DRAWS, NOISE_RATIO, PROOF, unit_roundoff
 from crosscheck.runs.lockstep import lockstep
-from crosscheck.runs.step_noise import RUNS, NoiseRule
+from crosscheck.runs.one_step import Start
+from crosscheck.runs.random_rounding import RandomRounding
+from crosscheck.runs.step_noise import RUNS, NoiseRule, _rounded
 
 ROUNDOFF = unit_roundoff(np.dtype(np.float32))
 STEPS = 25
@@ -103,3 +105,12 @@ def test_a_float32_step_is_proven_in_float64_too():
 def test_two_sides_that_both_overflow_do_not_agree():
     sides = [Side(off=1e38, dtype=np.float32) for _ in range(2)]
     assert steps_of(*sides, NoiseRule([Side(), Side()], "float32"))[1].beyond == ("loss", "loss")
+
+
+def test_random_rounding_moves_the_rate_and_what_the_optimiser_keeps_and_neither_weights_nor_counts():
+    names = ("weights/a", "average/a", "exp_avg/a", "gradient_sum/a", "step")
+    start = Start({name: np.full(3, 2.0) for name in names}, {}, 0.5)
+    moved = _rounded(start, RandomRounding(ROUNDOFF, 0))
+    changed = [name for name in names if not np.array_equal(moved.state[name], start.state[name])]
+    assert changed == ["exp_avg/a", "gradient_sum/a"]
+    assert moved.rate != start.rate
