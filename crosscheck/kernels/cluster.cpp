@@ -43,11 +43,8 @@ struct Counter {  // of arrivals and bytes, in phases
 struct Message {
   u32 to, barrier;
   uint4 data;
-};
-struct Copy {
-  u32 to;
-  const void* from;
-  int bytes;
+  int bytes = sizeof(uint4);
+  u32 from = 0;  // of more bytes, which are read when they arrive
 };
 struct Thread {
   Index thread, block;
@@ -55,7 +52,6 @@ struct Thread {
   jmp_buf going_on;  // costs no call of the system
   bool has_started, has_ended;
   unsigned exchanges;
-  std::vector<Copy> copies;  // that have not arrived
 };
 
 static Thread threads[TOGETHER * IN_BLOCK];
@@ -132,6 +128,9 @@ static void* shared_memory() { return &memories[rank() * SHARED_BYTES]; }
 static u32 address(const void* here) { return (const unsigned char*)here - memories.data(); }
 static u32 in_block(u32 here, u32 block) { return here % SHARED_BYTES + block * SHARED_BYTES; }
 static void send(u32 to, u32 barrier, uint4 data) { on_their_way.push_back({to, barrier, data}); }
+template <int bytes>
+static void send_by_engine(u32 to, u32 barrier, u32 from) { on_their_way.push_back({to, barrier, {}, bytes, from}); }
+static void show_written() {}
 static void count(Counter& counter) {
   if (counter.arrivals == 0 && counter.bytes == 0) counter.arrivals = 1, counter.phase++, something_happened = true;
 }
@@ -142,10 +141,13 @@ static void expect(u32 barrier, u32 bytes) {
   counter.bytes += bytes, counter.arrivals--;
   count(counter);
 }
+static void arrived(u32 barrier, u32 bytes) {
+  counters[barrier].bytes -= bytes;
+  count(counters[barrier]);
+}
 static void deliver(const Message& message) {
-  memcpy(&memories[message.to], &message.data, sizeof(message.data));
-  counters[message.barrier].bytes -= sizeof(message.data);
-  count(counters[message.barrier]);
+  memcpy(&memories[message.to], message.bytes > (int)sizeof(uint4) ? &memories[message.from] : (unsigned char*)&message.data, message.bytes);
+  arrived(message.barrier, message.bytes);
   something_happened = true;
 }
 static bool is_there(u32 barrier, u32 parity) {
@@ -153,14 +155,9 @@ static bool is_there(u32 barrier, u32 parity) {
   return counters[barrier].phase % 2 != (int)parity;
 }
 static void meet() { meet_at(cluster_of_blocks, TOGETHER * IN_BLOCK); }
+static void meet_in_warp() { meet_at(warps[warp_of_all()], 32); }
 static void meet_in_pairs(int span) { meet_at(spans[rank() * 4 + span], 64); }
 static void __syncthreads() { meet_at(whole_blocks[rank()], IN_BLOCK); }
-template <int bytes>
-static void copy(u32 to, const void* from) { me->copies.push_back({to, from, bytes}); }
-static void await_copies() {
-  for (const Copy& each : me->copies) memcpy(&memories[each.to], each.from, each.bytes);
-  me->copies.clear();
-}
 static void ask_for(const void*) {}
 
 #include KERNELS
@@ -197,7 +194,7 @@ static void set_up_cluster(int cluster) {
   for (int i = 0; i < TOGETHER * IN_BLOCK; i++) {
     Thread& thread = threads[i];
     thread.thread.x = i % IN_BLOCK, thread.block.x = cluster * TOGETHER + i / IN_BLOCK;
-    thread.has_started = thread.has_ended = false, thread.exchanges = 0, thread.copies.clear();
+    thread.has_started = thread.has_ended = false, thread.exchanges = 0;
     getcontext(&thread.start);
     thread.start.uc_stack.ss_sp = &stacks[(size_t)i * STACK], thread.start.uc_stack.ss_size = STACK;
     thread.start.uc_link = nullptr;

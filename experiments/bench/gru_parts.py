@@ -21,9 +21,9 @@ PRODUCTS = tuple(
     )
 )
 SWAPPING = (
-    ("if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);", ""),
-    ("send(in_block(to, other)", f"{NEVER}send(in_block(to, other)"),
-    ("    wait(barriers + turn * 16 + step % 2 * 8, step / 2 % 2);\n", ""),
+    ("if (step) wait(here + now * 8, (step - 1) / 2 % 2);", ""),
+    ("if (step + 1 < steps) {\n      const u32 barrier", f"{NEVER}{{\n      const u32 barrier"),
+    ("    wait(barriers + step % 2 * 8, step / 2 % 2);\n", ""),
     ("send(places[part]", f"{NEVER}send(places[part]"),
 )
 LEFT_OUT = {

@@ -43,7 +43,7 @@ def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
 def shared_bytes(way: str, plan: Plan) -> int:
     """Of `Memory` in the source, which asserts it."""
     units, turns = plan.cut.columns, plan.cut.rows // ROWS
-    buffers, turn = min(turns, 2), 4 * ROWS * units + 16  # a float a unit, two barriers
+    turn = 4 * ROWS * units + 16  # a float a unit, two barriers
     if way == "forward":
-        return turns * (turn + 64 + 68 * plan.hidden_size) + buffers * 192 * units + 112 * units
-    return turns * (turn + 64 * plan.hidden_size) + buffers * 136 * units + 256 * units
+        return turns * (turn + 64 + 68 * plan.hidden_size) + 6144 + 16 * units
+    return turn + 64 * plan.hidden_size + 392 * units

@@ -2,10 +2,11 @@
 // told in gru.py, for whose kernels these stand in; the gates kept for the backward pass lie unit by unit here: r, z, n
 // and W_hn h + b_hn.
 //
-// A cluster owns 16 rows of the batch in one direction, or several times as many that take turns. Each of its blocks owns
-// 32 or 64 units, whose weights stay in registers. After every step a block writes what the others need into their
-// shared memory (st.async), which counts the bytes that arrive on a barrier of theirs: nobody waits for more than the
-// data, and while that of some rows is on its way, others are multiplied. The GPU starts the blocks of a cluster together.
+// A cluster owns 16 rows of the batch in one direction, or, forward, several times as many that take turns. Each of its
+// blocks owns 32 or 64 units, whose weights stay in registers. After every step a block writes what the others need into
+// their shared memory (st.async, or the copy engine), which counts the bytes that arrive on a barrier of theirs: nobody
+// waits for more than the data, and while that of some rows is on its way, others are multiplied. The GPU starts the
+// blocks of a cluster together.
 //
 // Two buffers are enough. Data of a step overwrites that of two steps before; a block sends it after all data of the step
 // between has come, and every warp of the others sent its part of that after its last look at what is overwritten.
@@ -52,13 +53,14 @@ __device__ void set_up(u32 barriers) {
 
 #if FORWARD
 
-constexpr int PIECES = H / 32;          // of 16 places of the sum, that a warp multiplies: it takes one half of them
+constexpr int SHARES = 2 / PAIRS;       // of the places of a sum, each multiplied by a warp of its own
+constexpr int PIECES = H / 16 / SHARES;  // of 16 places, that a warp multiplies
+constexpr bool BY_ENGINE = UNITS > 32 && TURNS == 1;  // states travel by the copy engine: measured faster
 
 struct Memory {
   u16 states[TURNS][2][H / 8][EIGHT];
-  float2 halves[TURNS > 1 ? 2 : 1][2][4][3][PAIRS][32];  // sums of one half of the places, for the warp that has the other
+  float2 halves[2][4][3][32];           // sums of one half of the places, for the warp that has the other
   Floats own[TURNS][THREADS];           // each thread's state, unrounded
-  Owned inputs[3][THREADS];             // each thread's, of the next step
   int lengths[TURNS * ROWS];
   float bias[4][UNITS];
   u64 barriers[TURNS][2];
@@ -67,26 +69,24 @@ struct Memory {
 KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ initial, const u16* __restrict__ weight,
                    const float* __restrict__ bias, const int* __restrict__ lengths, u16* outputs, u16* final, u16* before,
                    u16* gates, int batch_size, int steps, int directions) {
-  static_assert(sizeof(Memory) == SHARED);
+  static_assert(sizeof(Memory) == SHARED && (SHARES == 1 || TURNS == 1));
   Memory& memory = *(Memory*)shared_memory();
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, eighth = lane / 4, q = lane % 4;
-  const int span = warp / 2, half = warp % 2;  // a warp's 8 x PAIRS units, and its half of the places
+  const int span = warp / SHARES, half = warp % SHARES;  // a warp's 8 units, and its share of the places
   const int cluster = blockIdx.x / BLOCKS, block = blockIdx.x % BLOCKS, groups = gridDim.x / BLOCKS / directions;
   const int direction = cluster / groups, first_row = cluster % groups * ROWS * TURNS;
-  const int first = block * UNITS + span * 8 * PAIRS;
-  const int local = eighth + 8 * half, unit = first + OWN * q, slot = unit % UNITS;  // this thread's row and units
+  const int first = block * UNITS + span * 8, own_row = 8 * half + eighth;
+  const int unit = first + 2 * q, slot = unit % UNITS;  // this thread has two units of one row, or of two, 8 apart
 
-  uint2 weights[PIECES][3][PAIRS];
+  uint2 weights[PIECES][3];
 #pragma unroll
   for (int piece = 0; piece < PIECES; piece++)
 #pragma unroll
-    for (int gate = 0; gate < 3; gate++)
-#pragma unroll
-      for (int pair = 0; pair < PAIRS; pair++) {
-        const int column = first + OWN * (eighth / 2) + 2 * pair + eighth % 2;
-        const u16* w = weight + ((size_t)(direction * 3 + gate) * H + column) * H + (half * PIECES + piece) * 16 + q * 2;
-        weights[piece][gate][pair] = make_uint2(*(const u32*)w, *(const u32*)(w + 8));
-      }
+    for (int gate = 0; gate < 3; gate++) {
+      const int column = first + eighth;
+      const u16* w = weight + ((size_t)(direction * 3 + gate) * H + column) * H + (half * PIECES + piece) * 16 + q * 2;
+      weights[piece][gate] = make_uint2(*(const u32*)w, *(const u32*)(w + 8));
+    }
   const u16* starts = initial + (size_t)direction * batch_size * H;
   for (int i = threadIdx.x; i < TURNS * ROWS * H / 8; i += THREADS) {
     const int eight = i / (TURNS * ROWS), of = i % (TURNS * ROWS), row = min(first_row + of, batch_size - 1);
@@ -95,125 +95,122 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
   for (int i = threadIdx.x; i < 4 * UNITS; i += THREADS)
     memory.bias[i / UNITS][i % UNITS] = bias[(direction * 4 + i / UNITS) * H + block * UNITS + i % UNITS];
   for (int i = threadIdx.x; i < TURNS * ROWS; i += THREADS) memory.lengths[i] = lengths[min(first_row + i, batch_size - 1)];
-  auto row_of = [&](int turn) { return min(first_row + turn * ROWS + local, batch_size - 1); };
-  for (int turn = 0; turn < TURNS; turn++) {
-    const Owned start = read(starts + (size_t)row_of(turn) * H + unit);
-    for (int i = 0; i < OWN; i++) memory.own[turn][threadIdx.x].of[i] = number(start, i);
-  }
-  const u32 place = address(&memory.states[0][0][unit / 8][local * 8]);
-  const u32 factors = address(&memory.states[0][0][half * 2 * PIECES + lane / 16][lane % 16 * 8]);
+  for (int turn = 0; turn < TURNS; turn++)
+    for (int pair = 0; pair < PAIRS; pair++) {
+      const int row = min(first_row + turn * ROWS + own_row + 8 * pair, batch_size - 1);
+      const u32 start = *(const u32*)(starts + (size_t)row * H + unit);
+      memory.own[turn][threadIdx.x].of[2 * pair] = low(start), memory.own[turn][threadIdx.x].of[2 * pair + 1] = high(start);
+    }
+  const int given = 8 * half + lane % (8 * PAIRS);  // the row that this lane gives to others
+  const u32 factors = address(&memory.states[0][0][half * 2 * PIECES + lane / 16][(lane + 8 * half) % 16 * 8]);  // own rows first
   const u32 barriers = address(memory.barriers);
   set_up(barriers);
 
-  const u32 inputs = address(&memory.inputs[0][threadIdx.x]);
-  auto place_of = [&](int step, int turn) {
-    return ((long long)row_of(turn) * steps + (direction ? steps - 1 - step : step)) * directions + direction;
+  const int places = steps * directions, onward = direction ? -directions : directions;  // of a row; to the next step
+  const int beginning = direction ? places - 1 : 0;
+  auto is_live = [&](int turn, int pair) { return first_row + turn * ROWS + own_row + 8 * pair < batch_size; };
+  auto place_of = [&](int step, int turn) {  // of the first row
+    return (long long)(first_row + turn * ROWS + own_row) * places + (beginning + step * onward);
   };
-  Owned x[3];  // of one turn, inputs wait in registers
+  const long long apart = (long long)8 * places * H;  // from the first row's outputs to the second's
+  Owned x[3] = {};
   auto load = [&](int step, int turn) {
     const u16* from = projected + place_of(step, turn) * 3 * H + unit;
-    for (int gate = 0; gate < 3; gate++)
-      if (TURNS == 1) x[gate] = read(from + gate * H);
-      else copy<sizeof(Owned)>(inputs + gate * sizeof(memory.inputs[0]), from + gate * H);
+    for (int pair = 0; pair < PAIRS; pair++)
+      if (is_live(turn, pair))
+        for (int gate = 0; gate < 3; gate++) x[gate].pair[pair] = *(const u32*)(from + pair * 3 * apart + gate * H);
   };
   load(0, 0);
   int step = 0, turn = 0;
 #pragma unroll 1
   for (int number_of = 0; number_of < steps * TURNS; number_of++) {
-    const u32 here = barriers + turn * 16;
+    const u32 next = (step + 1) % 2, now = step % 2, here = barriers + turn * 16;
     Floats h = memory.own[turn][threadIdx.x];
-    if (step) wait(here + step % 2 * 8, (step - 1) / 2 % 2);
-    float sums[3][PAIRS][4] = {};
+    if (step) wait(here + now * 8, (step - 1) / 2 % 2);
+    float sums[3][4] = {};
 #pragma unroll
     for (int piece = 0; piece < PIECES; piece++) {
-      const uint4 states_of_16 = matrices(factors + (turn * 2 + step % 2) * sizeof(memory.states[0][0]) + piece * 4 * EIGHT);
+      const uint4 states_of_16 = matrices(factors + (turn * 2 + now) * sizeof(memory.states[0][0]) + piece * 4 * EIGHT);
 #pragma unroll
       for (int gate = 0; gate < 3; gate++)
-#pragma unroll
-        for (int pair = 0; pair < PAIRS; pair++) multiply(sums[gate][pair], states_of_16, weights[piece][gate][pair]);
+        multiply(sums[gate], states_of_16, weights[piece][gate]);
     }
-    auto& halves = memory.halves[TURNS > 1 ? number_of % 2 : 0];
+    if (SHARES > 1) {
 #pragma unroll
-    for (int gate = 0; gate < 3; gate++)  // give away the rows of the other half, and take its sums of these
-#pragma unroll
-      for (int pair = 0; pair < PAIRS; pair++) {
-        float* sum = sums[gate][pair];
-        halves[half][span][gate][pair][lane] = half ? make_float2(sum[0], sum[1]) : make_float2(sum[2], sum[3]);
-        if (half) sum[0] = sum[2], sum[1] = sum[3];
-      }
-    if (TURNS > 1) {
-      await_copies();
-      for (int gate = 0; gate < 3; gate++) x[gate] = memory.inputs[gate][threadIdx.x];
-    }
-    const int length = memory.lengths[turn * ROWS + local];
-    meet_in_pairs(span);
-
-    const bool valid = (direction ? steps - 1 - step : step) < length;
-    Owned last, now, out;
-    u32 kept[OWN][2];
-#pragma unroll
-    for (int pair = 0; pair < PAIRS; pair++) {
-      float2 sum[3];
+      for (int gate = 0; gate < 3; gate++)  // give away the rows of the other half, and take its sums of these
+        memory.halves[half][span][gate][lane] = make_float2(sums[gate][2], sums[gate][3]);
+      meet_in_pairs(span);
 #pragma unroll
       for (int gate = 0; gate < 3; gate++) {
-        const float2 others = halves[1 - half][span][gate][pair][lane];
-        sum[gate] = make_float2(sums[gate][pair][0] + others.x, sums[gate][pair][1] + others.y);
+        const float2 others = memory.halves[1 - half][span][gate][lane];
+        sums[gate][0] += others.x, sums[gate][1] += others.y;
       }
-      last.pair[pair] = pack(h.of[2 * pair], h.of[2 * pair + 1]);
+    }
+    u32 last[PAIRS], made[PAIRS], out[PAIRS], kept[OWN][2];
+#pragma unroll
+    for (int pair = 0; pair < PAIRS; pair++) {
+      const bool valid = (direction ? steps - 1 - step : step) < memory.lengths[turn * ROWS + own_row + 8 * pair];
+      last[pair] = pack(h.of[2 * pair], h.of[2 * pair + 1]);
 #pragma unroll
       for (int i = 0; i < 2; i++) {
         const int mine = 2 * pair + i;
-        const float r = sigmoid(number(x[0], mine) + (i ? sum[0].y : sum[0].x) + memory.bias[0][slot + mine]);
-        const float z = sigmoid(number(x[1], mine) + (i ? sum[1].y : sum[1].x) + memory.bias[1][slot + mine]);
-        const float h_n = (i ? sum[2].y : sum[2].x) + memory.bias[3][slot + mine];
-        const float n = tanh_of(number(x[2], mine) + memory.bias[2][slot + mine] + r * h_n);
+        const float r = sigmoid(number(x[0], mine) + sums[0][mine] + memory.bias[0][slot + i]);
+        const float z = sigmoid(number(x[1], mine) + sums[1][mine] + memory.bias[1][slot + i]);
+        const float h_n = sums[2][mine] + memory.bias[3][slot + i];
+        const float n = tanh_of(number(x[2], mine) + memory.bias[2][slot + i] + r * h_n);
         if (valid) h.of[mine] = n + z * (h.of[mine] - n);
         kept[mine][0] = pack(r, z), kept[mine][1] = pack(n, h_n);
       }
-      now.pair[pair] = pack(h.of[2 * pair], h.of[2 * pair + 1]);
-      out.pair[pair] = valid ? now.pair[pair] : 0;
-    }
-    u32 eight[4];  // units of this row, from the lanes that have them
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const int from = PAIRS == 2 ? (lane & ~1) + i / 2 : (lane & ~3) + i;
-      eight[i] = of_lane(now.pair[i % PAIRS], from);
+      made[pair] = pack(h.of[2 * pair], h.of[2 * pair + 1]);
+      out[pair] = valid ? made[pair] : 0;
     }
     if (step + 1 < steps) {
-      const u32 next = (step + 1) % 2, to = place + (turn * 2 + next) * sizeof(memory.states[0][0]);
+      const u32 barrier = here + next * 8;
+      auto& eight = memory.states[turn][next][first / 8];
+      for (int pair = 0; pair < PAIRS; pair++) *(u32*)&eight[(own_row + 8 * pair) * 8 + 2 * q] = made[pair];
+      if (BY_ENGINE) show_written();
+      meet_in_warp();
+      if (!BY_ENGINE) {
+        const u32 place = address(&eight[given * 8]);
+        const uint4 data = *(const uint4*)&eight[given * 8];
 #pragma unroll
-      for (int i = 0; i < BLOCKS * PAIRS / 4; i++) {
-        const u32 other = i * (4 / PAIRS) + q % (4 / PAIRS);
-        send(in_block(to, other), in_block(here + next * 8, other), make_uint4(eight[0], eight[1], eight[2], eight[3]));
+        for (int i = 0; i < BLOCKS * PAIRS / 4; i++) {
+          const u32 other = i * (4 / PAIRS) + lane / (8 * PAIRS);
+          send(in_block(place, other), in_block(barrier, other), data);
+        }
+      } else if (lane == block) {
+        arrived(barrier, 8 * PAIRS * 8 * 2);
+      } else if (lane < BLOCKS) {
+        const u32 from = address(&eight[8 * half * 8]);
+        send_by_engine<8 * PAIRS * 8 * 2>(in_block(from, lane), in_block(barrier, lane), from);
       }
     }
     // While the states are on their way: all that nobody waits for.
     memory.own[turn][threadIdx.x] = h;
-    const long long at = place_of(step, turn) * H + unit;
-    const bool live = first_row + turn * ROWS + local < batch_size;
-    if (step + EARLY < steps && span == 0 && q == 0) {
-      const u16* early = projected + place_of(step + EARLY, turn) * 3 * H + unit;
-      for (int gate = 0; gate < 3; gate++) ask_for(early + gate * H);
-    }
-    if (++turn == TURNS) turn = 0, step++;
-    if (step < steps) load(step, turn);
-    if (!live) continue;
-    *(Owned*)(outputs + at) = out;
-#if TRAINS
-    *(Owned*)(before + at) = last;
+    const int next_turn = turn + 1 == TURNS ? 0 : turn + 1, next_step = next_turn ? step : step + 1;
+    if (next_step < steps) load(next_step, next_turn);
+    const long long place_now = place_of(step, turn), at = place_now * H + unit;
 #pragma unroll
-    for (int pair = 0; pair < PAIRS; pair++)
-      *(uint4*)(gates + (at + 2 * pair) * 4) =
+    for (int pair = 0; pair < PAIRS; pair++) {
+      if (!is_live(turn, pair)) continue;
+      if (step + EARLY < steps && q == 0 && span < 3)
+        ask_for(projected + ((place_now + EARLY * onward) * 3 + span) * H + unit + pair * 3 * apart);
+      *(u32*)(outputs + at + pair * apart) = out[pair];
+#if TRAINS
+      *(u32*)(before + at + pair * apart) = last[pair];
+      *(uint4*)(gates + (at + pair * apart) * 4) =
           make_uint4(kept[2 * pair][0], kept[2 * pair][1], kept[2 * pair + 1][0], kept[2 * pair + 1][1]);
 #endif
+    }
+    turn = next_turn, step = next_step;
   }
-  for (int turn = 0; turn < TURNS; turn++) {
-    const int row = first_row + turn * ROWS + local;
-    const Floats h = memory.own[turn][threadIdx.x];
-    Owned end;
-    for (int pair = 0; pair < PAIRS; pair++) end.pair[pair] = pack(h.of[2 * pair], h.of[2 * pair + 1]);
-    if (row < batch_size) *(Owned*)(final + ((size_t)direction * batch_size + row) * H + unit) = end;
-  }
+  for (int turn = 0; turn < TURNS; turn++)
+    for (int pair = 0; pair < PAIRS; pair++) {
+      const int row = first_row + turn * ROWS + own_row + 8 * pair;
+      const Floats h = memory.own[turn][threadIdx.x];
+      if (row < batch_size)
+        *(u32*)(final + ((size_t)direction * batch_size + row) * H + unit) = pack(h.of[2 * pair], h.of[2 * pair + 1]);
+    }
   meet();
 }
 
@@ -224,11 +221,11 @@ constexpr int PIECES = 3 * UNITS / 16;  // of 16 gates of this block
 constexpr bool PREPARES_LAST = UNITS > 32;  // a step ends with the next one's slopes: measured faster for 64 units
 
 struct Memory {
-  u16 sums[TURNS][2][BLOCKS][ROWS][UNITS];  // what the blocks of the cluster add to this block's units
-  u16 slopes[TURNS > 1 ? 2 : 1][4 * UNITS / 8][EIGHT];  // of r, z, W_hn h + b_hn and n
+  u16 sums[2][BLOCKS][ROWS][UNITS];     // what the blocks of the cluster add to this block's units
+  u16 slopes[4 * UNITS / 8][EIGHT];     // of r, z, W_hn h + b_hn and n
   Floats bias[4][THREADS];              // each thread's sums over the steps
-  Floats own[TURNS][THREADS];           // each thread's gradients of the state
-  u64 barriers[TURNS][2];
+  Floats own[THREADS];                  // each thread's gradients of the state
+  u64 barriers[2];
 };
 __device__ constexpr int IN_ORDER(int gate) { return gate < 2 ? gate : 5 - gate; }  // r, z, n and W_hn h + b_hn
 
@@ -240,7 +237,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
   Memory& memory = *(Memory*)shared_memory();
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, eighth = lane / 4, q = lane % 4;
   const int cluster = blockIdx.x / BLOCKS, block = blockIdx.x % BLOCKS, groups = gridDim.x / BLOCKS / directions;
-  const int direction = cluster / groups, first_row = cluster % groups * ROWS * TURNS;
+  const int direction = cluster / groups, first_row = cluster % groups * ROWS;
   const int local = threadIdx.x / 16, own = OWN * (threadIdx.x % 16), unit = block * UNITS + own;  // this thread's
 
   uint2 weights[PARTS][4][PIECES];
@@ -256,19 +253,17 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
         weights[part][tile][piece] = make_uint2(w[0] | (u32)w[H] << 16, w[8 * H] | (u32)w[9 * H] << 16);
       }
 
-  auto row_of = [&](int turn) { return min(first_row + turn * ROWS + local, batch_size - 1); };
-  auto is_live = [&](int turn) { return first_row + turn * ROWS + local < batch_size; };
-  for (int turn = 0; turn < TURNS; turn++) {
-    const Owned start = read(d_final + ((size_t)direction * batch_size + row_of(turn)) * H + unit);
-    for (int i = 0; i < OWN; i++) memory.own[turn][threadIdx.x].of[i] = number(start, i);
-  }
+  const int row = min(first_row + local, batch_size - 1);
+  const bool is_live = first_row + local < batch_size;
+  const Owned start = read(d_final + ((size_t)direction * batch_size + row) * H + unit);
+  for (int i = 0; i < OWN; i++) memory.own[threadIdx.x].of[i] = number(start, i);
   for (int gate = 0; gate < 4; gate++) memory.bias[gate][threadIdx.x] = Floats();
-  const u32 factors = address(&memory.slopes[0][lane / 16][lane % 16 * 8]);
+  const u32 factors = address(&memory.slopes[lane / 16][lane % 16 * 8]);
   u32 places[PARTS], theirs[PARTS];
   const u32 barriers = address(memory.barriers);
   for (int part = 0; part < PARTS; part++) {
     const int column = (warp * PARTS + part) * 32, owner = column / UNITS;
-    places[part] = in_block(address(&memory.sums[0][0][block][eighth][column % UNITS + q * 8]), owner);
+    places[part] = in_block(address(&memory.sums[0][block][eighth][column % UNITS + q * 8]), owner);
     theirs[part] = in_block(barriers, owner);
   }
   set_up(barriers);
@@ -276,29 +271,28 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
   uint4 kept[PAIRS];
   Owned state, d_out;
   int length;
-  auto place_of = [&](int step, int turn) {
-    return (((long long)row_of(turn) * steps + (direction ? step : steps - 1 - step)) * directions + direction) * H + unit;
+  auto place_of = [&](int step) {
+    return (((long long)row * steps + (direction ? step : steps - 1 - step)) * directions + direction) * H + unit;
   };
-  auto load = [&](int step, int turn) {
-    const long long from = place_of(step, turn);
+  auto load = [&](int step) {
+    const long long from = place_of(step);
     for (int pair = 0; pair < PAIRS; pair++) kept[pair] = *(const uint4*)(gates + (from + 2 * pair) * 4);
     state = read(before + from), d_out = read(d_outputs + from);
-    length = is_live(turn) ? lengths[row_of(turn)] : 0;
+    length = is_live ? lengths[row] : 0;
   };
-  auto gather = [&](int step, int turn) {  // the gradients before a step, once all of the cluster has multiplied
-    Floats d_h = memory.own[turn][threadIdx.x];
-    wait(barriers + turn * 16 + step % 2 * 8, step / 2 % 2);
+  auto gather = [&](int step) {  // the gradients before a step, once all of the cluster has multiplied
+    Floats d_h = memory.own[threadIdx.x];
+    wait(barriers + step % 2 * 8, step / 2 % 2);
 #pragma unroll
     for (int from = 0; from < BLOCKS; from++) {
-      const Owned sum = read(&memory.sums[turn][step % 2][from][local][own]);
+      const Owned sum = read(&memory.sums[step % 2][from][local][own]);
       for (int i = 0; i < OWN; i++) d_h.of[i] += number(sum, i);
     }
     return d_h;
   };
-  auto prepare = [&](int step, int turn, int of_slopes) {  // the slopes of a step
+  auto prepare = [&](int step) {  // the slopes of a step
     const bool valid = (direction ? step : steps - 1 - step) < length;
-    Floats d_h = step ? gather(step - 1, turn) : memory.own[turn][threadIdx.x];
-    auto& slopes = memory.slopes[of_slopes];
+    Floats d_h = step ? gather(step - 1) : memory.own[threadIdx.x];
     Owned made[4];
 #pragma unroll
     for (int pair = 0; pair < PAIRS; pair++) {
@@ -318,59 +312,55 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
       }
       for (int gate = 0; gate < 4; gate++) made[gate].pair[pair] = pack(slope[gate][0], slope[gate][1]);
     }
-    for (int gate = 0; gate < 4; gate++) *(Owned*)&slopes[(gate * UNITS + own) / 8][local * 8 + own % 8] = made[gate];
-    memory.own[turn][threadIdx.x] = d_h;
+    for (int gate = 0; gate < 4; gate++) {
+      auto& eight = memory.slopes[(gate * UNITS + own) / 8];
+      *(Owned*)&eight[local * 8 + own % 8] = made[gate];
+    }
+    memory.own[threadIdx.x] = d_h;
     __syncthreads();
   };
-  load(0, 0);
-  if (PREPARES_LAST) prepare(0, 0, 0);
-  int step = 0, turn = 0;
+  load(0);
+  if (PREPARES_LAST) prepare(0);
 #pragma unroll 1
-  for (int number_of = 0; number_of < steps * TURNS; number_of++) {
-    const int of_slopes = TURNS > 1 ? number_of % 2 : 0;
-    auto& slopes = memory.slopes[of_slopes];
-    if (!PREPARES_LAST) prepare(step, turn, of_slopes);
-    const u32 buffer = turn * 2 + step % 2;
+  for (int step = 0; step < steps; step++) {
+    if (!PREPARES_LAST) prepare(step);
+    const u32 buffer = step % 2;
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
       float sums[4][4] = {};
 #pragma unroll
       for (int piece = 0; piece < PIECES; piece++) {
-        const uint4 gates_of_16 = matrices(factors + of_slopes * sizeof(slopes) + piece * 4 * EIGHT);
+        const uint4 gates_of_16 = matrices(factors + piece * 4 * EIGHT);
 #pragma unroll
         for (int tile = 0; tile < 4; tile++) multiply(sums[tile], gates_of_16, weights[part][tile][piece]);
       }
 #pragma unroll
       for (int i = 0; i < 2; i++)  // the two rows of this lane, 8 columns each
-        send(places[part] + buffer * sizeof(memory.sums[0][0]) + i * 8 * UNITS * 2, theirs[part] + buffer * 8,
+        send(places[part] + buffer * sizeof(memory.sums[0]) + i * 8 * UNITS * 2, theirs[part] + buffer * 8,
              make_uint4(pack(sums[0][2 * i], sums[0][2 * i + 1]), pack(sums[1][2 * i], sums[1][2 * i + 1]),
                         pack(sums[2][2 * i], sums[2][2 * i + 1]), pack(sums[3][2 * i], sums[3][2 * i + 1])));
     }
     // While the sums are on their way: the next inputs, and all that nobody waits for.
-    const long long of_gates = (place_of(step, turn) - unit) * 3 + unit;
-    const bool live = is_live(turn);
+    const long long of_gates = (place_of(step) - unit) * 3 + unit;
     if (step + EARLY < steps) {
-      const long long early = place_of(step + EARLY, turn);
+      const long long early = place_of(step + EARLY);
       if (threadIdx.x % (2 / PAIRS) == 0) ask_for(gates + early * 4);
       if (threadIdx.x % (8 / PAIRS) == 0) ask_for(before + early), ask_for(d_outputs + early);
     }
-    if (++turn == TURNS) turn = 0, step++;
-    if (step < steps) load(step, turn);
+    if (step + 1 < steps) load(step + 1);
 #pragma unroll
     for (int gate = 0; gate < 4; gate++) {
-      const Owned slope = *(const Owned*)&slopes[(gate * UNITS + own) / 8][local * 8 + own % 8];
+      const Owned slope = *(const Owned*)&memory.slopes[(gate * UNITS + own) / 8][local * 8 + own % 8];
       for (int i = 0; i < OWN; i++) memory.bias[gate][threadIdx.x].of[i] += number(slope, i);
-      if (live && gate != 2) *(Owned*)(d_projected + of_gates + min(gate, 2) * H) = slope;
-      if (live && gate != 3) *(Owned*)(d_recurrent + of_gates + gate * H) = slope;
+      if (is_live && gate != 2) *(Owned*)(d_projected + of_gates + min(gate, 2) * H) = slope;
+      if (is_live && gate != 3) *(Owned*)(d_recurrent + of_gates + gate * H) = slope;
     }
-    if (PREPARES_LAST && step < steps) prepare(step, turn, TURNS > 1 ? 1 - of_slopes : 0);
+    if (PREPARES_LAST && step + 1 < steps) prepare(step + 1);
   }
-  for (int turn = 0; turn < TURNS; turn++) {
-    const Floats d_h = gather(steps - 1, turn);
-    Owned end;
-    for (int pair = 0; pair < PAIRS; pair++) end.pair[pair] = pack(d_h.of[2 * pair], d_h.of[2 * pair + 1]);
-    if (is_live(turn)) *(Owned*)(d_initial + ((size_t)direction * batch_size + row_of(turn)) * H + unit) = end;
-  }
+  const Floats d_h = gather(steps - 1);
+  Owned end;
+  for (int pair = 0; pair < PAIRS; pair++) end.pair[pair] = pack(d_h.of[2 * pair], d_h.of[2 * pair + 1]);
+  if (is_live) *(Owned*)(d_initial + ((size_t)direction * batch_size + row) * H + unit) = end;
   __syncthreads();
   for (int i = threadIdx.x; i < 4 * UNITS; i += THREADS) {
     const int gate = i / UNITS, mine = i % UNITS;

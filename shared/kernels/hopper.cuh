@@ -62,6 +62,15 @@ __device__ void send(u32 to, u32 barrier, uint4 data) {
   asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];"
                ::"r"(to), "r"(data.x), "r"(data.y), "r"(data.z), "r"(data.w), "r"(barrier) : "memory");
 }
+template <int bytes>
+__device__ void send_by_engine(u32 to, u32 barrier, u32 from) {  // of what this block has shown
+  asm volatile("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+               ::"r"(to), "r"(from), "n"(bytes), "r"(barrier) : "memory");
+}
+__device__ void show_written() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ void arrived(u32 barrier, u32 bytes) {  // in this block, which wrote them itself
+  asm volatile("fence.acq_rel.cta;\nmbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
 __device__ void start(u32 barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
 }
@@ -84,15 +93,8 @@ __device__ void* shared_memory() {
   return raw;
 }
 __device__ u32 of_lane(u32 value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
-template <int bytes>
-__device__ void copy(u32 to, const void* from) {  // that a thread gets while it does something else
-  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(bytes) : "memory");
-}
-__device__ void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }  // of this thread
+__device__ void meet_in_warp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 __device__ void meet_in_pairs(int span) {  // the two warps of a span, each at a barrier of its own
-  if (span == 0) asm volatile("bar.sync 1, 64;" ::: "memory");
-  if (span == 1) asm volatile("bar.sync 2, 64;" ::: "memory");
-  if (span == 2) asm volatile("bar.sync 3, 64;" ::: "memory");
-  if (span == 3) asm volatile("bar.sync 4, 64;" ::: "memory");
+  asm volatile("bar.sync %0, 64;" ::"r"(1 + span) : "memory");
 }
 __device__ void ask_for(const void* line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
