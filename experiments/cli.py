@@ -15,7 +15,7 @@ from experiments.plain_text import printable
 from experiments.training.folder import CONFIG
 from experiments.training.interrupt import ignore_signals, keep_interrupts
 from shared.errors import IsogradError
-from shared.process_memory import keep_freed_memory
+from shared.process import keep_freed_memory
 
 LARGEST_CACHE = 4 * 2**30  # bytes of compiled programs of JAX; the least recently used go first
 GPU = "cuda"

@@ -28,7 +28,7 @@ from shared.backend import Batch, Metrics, State
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
-from shared.process_memory import process_memory
+from shared.process import process_memory
 
 
 def _compiled(donate: tuple[int, ...]) -> Callable[[Callable], Callable]:

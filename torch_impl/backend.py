@@ -14,7 +14,7 @@ from shared.backend import Batch, Metrics, State
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import OptimizerConfig, TrainingConfig
 from shared.errors import IsogradError
-from shared.process_memory import process_memory
+from shared.process import process_memory
 from torch_impl.layer_keys import layer_keys
 from torch_impl.layers.fused_gru import describe_gru
 from torch_impl.layers.gru import GRU, BidirectionalGRU

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from shared.errors import IsogradError
@@ -14,7 +16,7 @@ from shared.registry import TWINS
 from shared.weight_rules import check_arrays
 from torch_impl.build import build_twin
 from torch_impl.weight_files import read_tensors
-from torch_impl.weights import parameter_shapes, taken_over, to_arrays, to_tensor
+from torch_impl.weights import parameter_shapes, to_arrays, to_tensor
 
 
 def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: str | None = None) -> nn.Module:
@@ -32,13 +34,20 @@ def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: 
             for own_name in owner._parameters:
                 name = f"{path}.{own_name}" if path else own_name
                 mapped = arrays[name].mapped
-                tensor = copies.pop(name).result() if mapped is None else taken_over(mapped())
+                tensor = copies.pop(name).result() if mapped is None else _of_pages(mapped())
                 owner._parameters[own_name] = nn.Parameter(tensor)
     return module.eval()
 
 
 def _copied(name: str, array: np.ndarray) -> Tensor:
     return to_tensor(array)
+
+
+def _of_pages(array: np.ndarray) -> Tensor:
+    """A tensor in the memory of the array itself."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def save_pretrained(module: nn.Module, folder: str | Path) -> None:

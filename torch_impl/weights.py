@@ -44,11 +44,7 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 def to_tensor(array: np.ndarray, device: torch.device | str | None = None) -> Tensor:
     """A tensor that shares no memory with the array; bfloat16 stays bfloat16."""
-    return taken_over(np.array(array, order="C")).to(device=device)
-
-
-def taken_over(array: np.ndarray) -> Tensor:
-    """A tensor in the memory of the array, which must be in C order; bfloat16 stays bfloat16."""
+    array = np.array(array, order="C")
     if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device=device)
+    return torch.from_numpy(array).to(device=device)

@@ -164,7 +164,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(capsys, tmp_path, arguments, 
 ALLOCATING = """
 import resource
 import numpy as np
-from shared.process_memory import keep_freed_memory
+from shared.process import keep_freed_memory
 keep_freed_memory()
 np.ones(2**21)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -175,7 +175,7 @@ assert faults < 2**21 * 8 // resource.getpagesize(), faults  # the pages of one 
 """
 RETURNING = """
 import numpy as np
-from shared.process_memory import keep_freed_memory, process_memory
+from shared.process import keep_freed_memory, process_memory
 keep_freed_memory()
 before = process_memory()["steady_bytes"]
 np.ones(2**24)

@@ -20,7 +20,7 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import lazy, open_safetensors, write_safetensors
 from shared.pretrained.folder import Pretrained
 from shared.pretrained.table import FAMILIES
-from shared.process_memory import process_memory
+from shared.process import process_memory
 from torch_impl.pretrained import from_pretrained, save_pretrained
 
 NAMES = tuple(MODELS)

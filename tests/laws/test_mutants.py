@@ -25,7 +25,7 @@ NOT_NUMERICAL = {
 }  # of torch_impl and jax_impl
 OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
     "files and folders, which tests damage": (
-        *("atomic", "checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process_memory", "cores"),
+        *("atomic", "checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process"),
         *("data/cache",),
         *("data/bpe_files", "data/formats", "data/hub", "data/sources", "data/records"),
         *("lazy/arrays", "lazy/layouts", "lazy/msgpack_trees", "pretrained/family", "pretrained/folder"),

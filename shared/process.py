@@ -29,3 +29,8 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter, value in KEEPING.items():
             mallopt(parameter, value)
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, which a scheduler or `taskset` may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
