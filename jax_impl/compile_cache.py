@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from shared.backend import COMPILING
-from shared.cores import usable_cores
 from shared.errors import IsogradError
+from shared.process import usable_cores
 
 Program = jax.stages.Compiled
 NO_MEMORY = "RESOURCE_EXHAUSTED"  # how XLA's errors of lacking memory begin

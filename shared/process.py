@@ -1,6 +1,7 @@
-"""Memory of this process, for devices that don't report their own: how much it uses, and keeping what it frees."""
+"""This process on its machine: how much memory it uses, keeping what it frees, and the cores it may run on."""
 
 import ctypes
+import os
 import resource
 import sys
 from pathlib import Path

@@ -8,8 +8,8 @@ from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
 
-from shared.cores import usable_cores
 from shared.errors import IsogradError
+from shared.process import usable_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

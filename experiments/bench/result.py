@@ -9,7 +9,7 @@ from experiments.bench.timing import Row
 from experiments.bench.workload import experiment_for
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
-from shared.cores import usable_cores
+from shared.process import usable_cores
 
 ENVIRONMENT = ("OMP_NUM_THREADS", "XLA_FLAGS")  # they affect times; the thread count is torch's: JAX uses all cores
 WIDTH = 140  # of the table, with or without a terminal

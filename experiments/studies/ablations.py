@@ -20,7 +20,7 @@ from experiments.training.plan import rate_by_step, training_batches
 from experiments.training.preparation import Prepared, prepare
 from experiments.training.sampling import samples
 from shared.configs.validation import check_choice
-from shared.cores import usable_cores
+from shared.process import usable_cores
 
 TIMES = tuple(2**power for power in range(LONGEST.bit_length()))  # the training length, at an evaluation
 SAMPLED = "torch"  # one text is enough to see what a model has learned

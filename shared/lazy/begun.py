@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from shared.cores import usable_cores
 from shared.lazy.arrays import LazyArray
+from shared.process import usable_cores
 
 K = TypeVar("K")
 T = TypeVar("T")
