@@ -1,5 +1,6 @@
 """Parallel jobs, each worker a separate process: threads would serialise Python's work."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
