@@ -332,9 +332,12 @@ def test_the_refit_of_verbal_arithmetic_has_the_figures_of_its_evaluations():
 
 def test_the_times_of_loading_are_those_of_their_benchmark():
     rows = json.loads((RESULTS / "bench" / "cpu-loading" / "bench.json").read_text())["benchmarks"]["loading"]
-    ratios = {row["backend"]: row["ratio"] for row in rows if row["side"] == "from_pretrained"}
-    sentence = r"268 MB took PyTorch ([\d.]+) times as long\nas safetensors, which copied them, and JAX ([\d.]+) times"
-    assert re.search(sentence, PAGES["docs/pretrained.md"]).groups() == (
-        f"{ratios['torch']:.2f}",
-        f"{ratios['jax']:.1f}",
+    found = {(row["case"].split(", ")[-1], row["backend"], row["side"]): row for row in rows}
+    ratios = [found["read", side, "from_pretrained"]["ratio"] for side in ("torch", "jax")]
+    times = [found["mapped", "torch", side] for side in ("from_pretrained", "safetensors", "transformers")]
+    sentences = (
+        "268 MB took PyTorch\n{:.2f} times as long as safetensors, and JAX {:.1f} times;".format(*ratios),
+        "it was {:.0f} ms for {:.0f}".format(*(row["milliseconds"] for row in times[:2])),
+        f"transformers took {times[2]['milliseconds']:.0f} ms",
     )
+    assert [each for each in sentences if each not in PAGES["docs/pretrained.md"]] == []
