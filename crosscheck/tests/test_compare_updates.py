@@ -78,6 +78,15 @@ def test_unequal_optimisers_are_told_apart(ours, theirs, dtype):
     assert report.first_divergence[:2] == ("Linear.optimizer", "update")
 
 
+def test_moments_are_compared_beside_the_weights():
+    """After one step of Adam, weights do not depend on its decays: the moments do."""
+    for decays, moved in (((0.9, 0.99), "exp_avg_sq"), ((0.8, 0.999), "exp_avg")):
+        optimizers = functools.partial(torch.optim.Adam, lr=RATE, eps=0.0), optax.adam(RATE, *decays, eps=0.0)
+        report = crosscheck.compare(*linear_pair("float64"), INPUTS, updates=1, optimizers=optimizers)
+        assert report.disagreements
+        assert all(f"/{moved}/" in f"/{row.tensor}/" for row in report.disagreements)
+
+
 def test_the_rounded_bias_correction_of_optax_is_seen_in_float32():
     """1 - 0.999 is off by 5e-5 there, and its root divides every step; in JAX's x64 mode optax uses float64."""
     adam = functools.partial(torch.optim.Adam, lr=RATE), optax.adam(RATE)

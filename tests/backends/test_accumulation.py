@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from backend_cases import NO_DROPOUT, OPTIMIZER, make_batch, step
+from backend_cases import MODEL, OPTIMIZER, make_batch, step
 
 from shared.arrays import Arrays
 from shared.backend import NOTHING_ELSE, Backend, Batch, load_backend
@@ -102,8 +102,9 @@ def test_clipped_gradients_have_the_clipping_norm_and_keep_their_direction(packa
 
 
 @functools.cache
-def make_backend(package: str, training: TrainingConfig = NOTHING_ELSE) -> Backend:
-    return load_backend(package, model=NO_DROPOUT, optimizer=OPTIMIZER, training=training, seed=3, dtype="float64")
+def make_backend(package: str, training: TrainingConfig = NOTHING_ELSE, dropout: float = 0.0) -> Backend:
+    model = replace(MODEL, arguments={**MODEL.arguments, "dropout": dropout})
+    return load_backend(package, model=model, optimizer=OPTIMIZER, training=training, seed=3, dtype="float64")
 
 
 def batches_of(counts: tuple[int, ...]) -> tuple[list[Batch], Batch]:
@@ -161,6 +162,19 @@ def test_after_an_update_the_sums_are_zero(package):
     sums = {n: a for n, a in backend.state_to_arrays(state).items() if n.split("/")[0] in (GRADIENT_SUM, GATHERED)}
     assert len(sums) == 1 + len(backend.shapes)
     assert not any(array.any() for array in sums.values())
+
+
+@package
+def test_the_gradients_of_a_state_are_those_of_its_next_step_with_the_same_dropout(package):
+    backend = make_backend(package, ACCUMULATING, dropout=0.3)
+    state, batch = backend.init_state(), make_batch()
+    for expected_rows in (6, 12):
+        before, gradients = backend.state_to_arrays(state), backend.gradients_of(state, batch)
+        state, _ = step(backend, state, batch)
+        after = backend.state_to_arrays(state)
+        assert after[GATHERED] == expected_rows
+        added = {name: after[f"{GRADIENT_SUM}/{name}"] - before[f"{GRADIENT_SUM}/{name}"] for name in gradients}
+        assert_same_state({name: 6 * array for name, array in gradients.items()}, added)
 
 
 @package

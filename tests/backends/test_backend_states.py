@@ -82,6 +82,18 @@ def test_a_snapshot_is_left_as_it_is_by_later_steps(name, already_done):
     assert any(after[name].tobytes() != expected[name].tobytes() for name in expected)
 
 
+def addresses(state) -> set[int]:
+    """Of its tensors' memory."""
+    tensors = [tensor for group in state.values() if isinstance(group, dict) for tensor in group.values()]
+    return {each.data_ptr() if hasattr(each, "data_ptr") else each.unsafe_buffer_pointer() for each in tensors}
+
+
+def test_a_snapshot_has_memory_of_its_own(backend):
+    """A step on a GPU takes that of its state away."""
+    state = backend.init_state()
+    assert addresses(backend.snapshot(state)).isdisjoint(addresses(state))
+
+
 def test_everything_that_does_not_fit_is_named_in_one_error(backend):
     arrays = backend.state_to_arrays(backend.init_state())
     arrays["exp_avg/foreign"] = arrays.pop("exp_avg/classifier.bias")
