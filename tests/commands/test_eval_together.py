@@ -117,6 +117,7 @@ def test_the_text_names_every_run_and_its_accuracy(numpy_backend, capsys):
 RUNS = {
     "none": ((), "expected a run folder, got none"),
     "the same twice": (("a", "./a"), "expected different runs, got a more than once"),
+    "the same by a link": (("a", "link"), "expected different runs, got a more than once"),
     "no run": (("a", "nowhere"), "expected a run folder with config.json, got nowhere"),
     "another validation": (("a", "fold"), "expected runs with the same validation examples, got "),
     "other labels": (("a", "signs"), "labels, got negative, positive in a and negative, zero, positive in signs"),
@@ -136,6 +137,8 @@ def test_runs_that_are_no_ensemble_are_refused(numpy_backend, runs, sentence, ca
     }
     for run in [run for run in trained if run in runs]:
         train(run, *trained[run])
+    if "link" in runs:
+        (tmp_path / "link").symlink_to("a")
     if "words" in runs:
         config = tmp_path / "words" / "config.json"
         config.write_text(config.read_text("utf-8").replace('"classification"', '"language_modelling"'), "utf-8")

@@ -169,6 +169,13 @@ def test_an_array_more_or_less_than_was_written_is_damage(tmp_path, change):
         digests.check_digests(tmp_path / "f", arrays, metadata)
 
 
+@pytest.mark.parametrize("other", [np.zeros((3, 2), np.float32), np.zeros((2, 3), np.int32)], ids=["shape", "dtype"])
+def test_the_same_bytes_in_another_form_are_damage(tmp_path, other):
+    metadata = digests.with_digests({"a": np.zeros((2, 3), np.float32)}, {})
+    with pytest.raises(IsogradError, match="damaged"):
+        digests.check_digests(tmp_path / "f", {"a": other}, metadata)
+
+
 def test_a_file_that_was_written_before_there_were_digests_is_read(tmp_path):
     import safetensors.numpy
 
