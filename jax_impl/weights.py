@@ -9,13 +9,13 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from shared.arrays import fill
 from shared.errors import WeightsError
 from shared.lazy.arrays import LazyArray
 from shared.lazy.begun import begun
 from shared.weight_rules import canonical_name, canonical_shape, check_arrays, from_canonical, to_canonical
 
 ALIGNMENT = 64  # bytes
-BLOCK = 64  # rows of a matrix that is turned: they and what they become stay in the cache
 
 
 def to_arrays(module: nnx.Module) -> dict[str, np.ndarray]:
@@ -68,16 +68,11 @@ def _placed(copy: np.ndarray, device: jax.Device | None = None) -> Array:
 
 
 def _copied(array: np.ndarray) -> np.ndarray:
-    """A copy in C order where JAX on a CPU takes it over as it is; a turned matrix is copied in blocks of rows."""
+    """A copy in C order where JAX on a CPU takes it over as it is."""
     memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    bits = (array.view(np.uint16), copy.view(np.uint16)) if array.dtype.itemsize == 2 else (array, copy)
-    columns = array.shape[1] if array.ndim == 2 and not array.flags.c_contiguous else 0
-    for start in range(0, columns, BLOCK):
-        bits[1][:, start : start + BLOCK] = bits[0][:, start : start + BLOCK]
-    if not columns:
-        bits[1][...] = bits[0]
+    fill(copy, array)
     return copy
 
 

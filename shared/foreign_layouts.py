@@ -59,8 +59,13 @@ def to_foreign(layout: str, canonical: Mapping[str, np.ndarray]) -> Arrays:
 
 def turned(array: np.ndarray, back: bool = False) -> np.ndarray:
     """A kernel of Flax with its outputs first, or such an array as a kernel again; contiguous."""
+    return np.array(turned_view(array, back), order="C")
+
+
+def turned_view(array: np.ndarray, back: bool = False) -> np.ndarray:
+    """The same in the array's own memory."""
     axes = KERNEL_AXES.get(array.ndim, tuple(range(array.ndim)))
-    return np.array(array.transpose(np.argsort(axes) if back else axes), order="C")
+    return array.transpose(np.argsort(axes) if back else axes)
 
 
 def _rows(layout: str, arrays: Mapping[str, np.ndarray], foreign: bool) -> list[Row]:

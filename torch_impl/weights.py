@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shared.arrays import fill
 from shared.lazy.arrays import LazyArray
 from shared.weight_rules import check_arrays
 
@@ -44,7 +45,8 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 def to_tensor(array: np.ndarray, device: torch.device | str | None = None) -> Tensor:
     """A tensor that shares no memory with the array; bfloat16 stays bfloat16."""
-    array = np.array(array, order="C")
-    if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device=device)
-    return torch.from_numpy(array).to(device=device)
+    copy = np.empty(array.shape, array.dtype)
+    fill(copy, array)
+    if copy.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16).to(device=device)
+    return torch.from_numpy(copy).to(device=device)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.errors import WeightsError
-from shared.foreign_layouts import turned, written_out
+from shared.foreign_layouts import turned_view, written_out
 from shared.foreign_tables import Block, Row
 from shared.lazy.arrays import LazyArray, LazyArrays
 from shared.weight_rules import KERNEL_AXES
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
         return shape if self.block[1] == 1 else (shape[0] // self.block[1], *shape[1:])
 
     def read(self) -> np.ndarray:
-        array = turned(self.source.read()) if self.is_turned else self.source.read()
+        array = turned_view(self.source.read()) if self.is_turned else self.source.read()
         which, parts = self.block
         return array if parts == 1 else array[which * len(array) // parts : (which + 1) * len(array) // parts]
 
@@ -75,8 +75,9 @@ def _joined(owner: str, name: str, blocks: Mapping[Block, Piece], turn: bool) ->
 
 
 def _read(readers: list[Callable[[], np.ndarray]], turn: bool) -> np.ndarray:
+    """A view of the source if it is one piece: whoever copies it puts it in order."""
     array = readers[0]() if len(readers) == 1 else np.concatenate([read() for read in readers])
-    return turned(array, back=True) if turn else np.asarray(array, order="C")
+    return turned_view(array, back=True) if turn else array
 
 
 def _check(owner: str, expected: list[tuple[str, Block]], arrays: Mapping[str, LazyArray]) -> None:
