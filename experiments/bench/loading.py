@@ -3,6 +3,7 @@
 import importlib
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,38 +13,42 @@ from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
 from experiments.bench.workload import write_model
 from shared.configs.bert import BertConfig
+from shared.configs.gpt import PRESETS
 from shared.pretrained.folder import WEIGHTS
 
-LAYERS = {"cpu": 6, "cuda": 12}  # of BERT's width: 267 and 438 MB in float32
+LAYERS = {"cpu": 6, "cuda": 12}
+CASES: dict[str, tuple[str, Any]] = {"BERT": ("BertModel", BertConfig()), "GPT-2": ("GPT", PRESETS["gpt2"])}
 GOALS = {"torch": 1.2, "jax": 2.0}  # of the ratio; JAX's kernels are transposed
 OWN, OURS, THEIRS = "safetensors", "from_pretrained", "transformers"
 LOADERS = {"torch": "safetensors.torch", "jax": "safetensors.flax"}
 
 
 def bench_loading(options: Options) -> list[Row]:
-    """One row per side, backend and state of readiness, for a BERT with random weights, whose file is in the cache.
+    """One row per model, side, backend and state of readiness; weights are random, files are in the system's cache.
 
+    Files of GPT-2 hold kernels as JAX does, so that PyTorch's are turned, and those of BERT the other way round.
     PyTorch's sides map the file: they are timed until the module is there ("mapped"), and until all of its numbers have
     been added up ("read"), which the goal is for. Each load begins without memory of those before it, as the first of a
     process does.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "bert"
-        write_model(folder, "BertModel", vars(BertConfig(num_layers=LAYERS[options.device])), options.dtype)
-        size = (folder / WEIGHTS).stat().st_size
-        return [row for state in READY for row in _rows(state, folder, size, options)]
+        for name, (twin, config) in CASES.items():
+            sizes = asdict(replace(config, num_layers=LAYERS[options.device]))
+            write_model(Path(temporary) / name, twin, sizes, options.dtype)
+        return [row for name in CASES for state in READY for row in _rows(state, Path(temporary) / name, options)]
 
 
-def _rows(state: tuple[str, str], folder: Path, size: int, options: Options) -> list[Row]:
+def _rows(state: tuple[str, str], folder: Path, options: Options) -> list[Row]:
     backend, readiness = state
+    size = (folder / WEIGHTS).stat().st_size
     load = importlib.import_module(LOADERS[backend]).load_file
-    loads = {OWN: lambda: load(folder / WEIGHTS).values(), **MODELS[backend](folder)}
+    loads = {OWN: lambda: load(folder / WEIGHTS).values(), **SIDES[backend](folder)}
     sides: dict[str, Callable[[], Cost]] = {name: partial(_timed, READY[state], side) for name, side in loads.items()}
     for side in sides.values():  # what is imported and compiled once
         side()
     extra = extra_memory("load", backend, str(folder))
     ours = {"goal": GOALS[backend], **({} if extra is None else {"extra_megabytes": extra / 1e6})}
-    labels = {"case": f"BERT, {size / 1e6:.0f} MB, {readiness}", "backend": backend}
+    labels = {"case": f"{folder.name}, {size / 1e6:.0f} MB, {readiness}", "backend": backend}
     is_judged = {OURS: readiness == "read"}
     rows = rows_of(in_turn(sides, options.rounds), OWN)
     return [labels | row | (ours if is_judged.get(row["side"]) else {}) for row in rows]
@@ -59,7 +64,7 @@ def _of_torch(folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:
     theirs.utils.logging.disable_progress_bar()
     return {
         OURS: lambda: ours.from_pretrained(folder, dtype=None).parameters(),
-        THEIRS: lambda: theirs.BertModel.from_pretrained(folder).parameters(),
+        THEIRS: lambda: theirs.AutoModel.from_pretrained(folder).parameters(),
     }
 
 
@@ -76,7 +81,7 @@ def _waited_for(arrays: Iterable[Any]) -> object:
     return importlib.import_module("jax").block_until_ready(list(arrays))
 
 
-MODELS = {"torch": _of_torch, "jax": _of_jax}
+SIDES = {"torch": _of_torch, "jax": _of_jax}
 READY: dict[tuple[str, str], Callable[[Iterable[Any]], object]] = {
     ("torch", "mapped"): list,
     ("torch", "read"): _added_up,
