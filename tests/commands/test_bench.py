@@ -274,7 +274,7 @@ LENGTHS = {
     "lm-hopkins": 1,
     "mlm-wikitext": 1,
     "translate-gru-h32-22k": 3,
-    "scaling-h16": 8,
+    "scaling-h16": 3,
 }
 
 
