@@ -157,7 +157,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("case", "mistake", "row", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_known_mistake_is_named_with_its_place(case, mistake, row, words):
-    explanation = explain(*case.pair(**mistake), case.inputs)
+    explanation = explain(*case.pair(**mistake), case.inputs, budget=120)
     assert explanation.divergence is not None, str(explanation)
     assert (explanation.divergence.id, words in explanation.flipped) == (row, True), str(explanation)
 
