@@ -46,12 +46,16 @@ def _rows(state: tuple[str, str], folder: Path, options: Options) -> list[Row]:
     sides: dict[str, Callable[[], Cost]] = {name: partial(_timed, READY[state], side) for name, side in loads.items()}
     for side in sides.values():  # what is imported and compiled once
         side()
-    extra = extra_memory("load", backend, str(folder))
-    ours = {"goal": GOALS[backend], **({} if extra is None else {"extra_megabytes": extra / 1e6})}
-    labels = {"case": f"{folder.name}, {size / 1e6:.0f} MB, {readiness}", "backend": backend}
-    is_judged = {OURS: readiness == "read"}
     rows = rows_of(in_turn(sides, options.rounds), OWN)
-    return [labels | row | (ours if is_judged.get(row["side"]) else {}) for row in rows]
+    labels = {"case": f"{folder.name}, {size / 1e6:.0f} MB, {readiness}", "backend": backend}
+    judged = _judged(backend, folder) if readiness == "read" else {}
+    return [labels | row | (judged if row["side"] == OURS else {}) for row in rows]
+
+
+def _judged(backend: str, folder: Path) -> dict[str, float]:
+    """The goal, and the memory that a process needs beyond its own, where the system tells."""
+    extra = extra_memory("load", backend, str(folder))
+    return {"goal": GOALS[backend], **({} if extra is None else {"extra_megabytes": extra / 1e6})}
 
 
 def _timed(ready: Callable[[Iterable[Any]], object], load: Callable[[], Iterable[Any]]) -> Cost:
