@@ -17,10 +17,11 @@ from experiments.bench.options import Options
 from experiments.bench.timing import Row
 from experiments.bench.workload import experiment_for
 from experiments.catalogue import EXPERIMENTS
+from experiments.catalogue.fine_tuning import OF_MINILM
 from experiments.training.launch import backend_for
 from shared.backend import Batch
 from shared.configs.experiment import Experiment
-from shared.errors import IsogradError
+from shared.pretrained.initial import MINILM
 from shared.tasks.table import task_of
 
 GOALS = {"cold": 15.0, "warm": 3.0}  # seconds, on a GPU
@@ -61,21 +62,21 @@ def _works(options: Options) -> Iterator[tuple[str, Callable[[], float]]]:
 
 
 def _whole_catalogue(device: str) -> list[str]:
-    """The experiments of a size for the device, less those whose model is that of a checkpoint."""
+    """The experiments of a size for the device."""
     small = device == "cpu"
-    named = [name for name in EXPERIMENTS if name.endswith("-small") == small and EXPERIMENTS[name].initial is None]
+    named = [name for name in EXPERIMENTS if name.endswith("-small") == small]
     return [name for name in named if not name.startswith("lockstep")]
 
 
 def fitted(name: str, options: Options) -> Experiment:
     """The experiment with every size filled in: 128 tokens where its data have a vocabulary, and the lengths of the
-    built-in words for a translator that has none of its own.
-
-    Raises IsogradError for one that starts from a checkpoint.
+    built-in words for a translator that has none of its own. One that starts from MiniLM has its shape, and random
+    weights.
     """
     experiment = experiment_for(name, options)
-    if experiment.initial is not None:
-        raise IsogradError(f"{name} takes its model from a checkpoint: name one without, such as sst2-random")
+    if experiment.initial == MINILM:
+        shape = {**OF_MINILM, **experiment.model.arguments}
+        experiment = replace(experiment, model=replace(experiment.model, arguments=shape), initial=None)
     if experiment.task != "translation":
         return experiment
     if experiment.bucket_lengths:

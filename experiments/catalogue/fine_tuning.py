@@ -40,7 +40,7 @@ TINY: dict[str, Any] = {
     "attention_dropout": 0.0,
     "dropout": 0.0,
 }
-LADDER = (16, 24, 32)  # and the length itself: what batches are padded to
+LADDER = (16, 32)  # and the length itself: what batches are padded to
 POSITION_0: dict[str, Any] = {"pooler": False}  # a classifier without a pooler reads the output there
 
 
@@ -106,7 +106,7 @@ REVIEWS_8 = Experiment(
     epochs=2,
     evaluate_every=200,
     checkpoint_every=800,
-    bucket_lengths=(64, 128, 192),
+    bucket_lengths=(128,),
     initial=MINILM,
 )
 
