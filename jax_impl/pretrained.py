@@ -10,6 +10,7 @@ from jax_impl.weights import load_arrays, to_arrays
 from shared.errors import IsogradError
 from shared.lazy.arrays import lazy
 from shared.pretrained.folder import Pretrained, cast, write_folder
+from shared.process import without_collection
 from shared.registry import TWINS
 
 
@@ -19,11 +20,12 @@ def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: 
     `dtype` None keeps that of the file. `twin` chooses another model than the config names, such as "BertModel" for
     the encoder of a model with a head. Raises IsogradError for anything that is missing, damaged or not supported.
     """
-    found = Pretrained(Path(folder), twin)
-    module = empty_twin(TWINS[found.twin], found.arguments)
-    load_arrays(module, cast(found.arrays, dtype))
-    module.eval()
-    return module
+    with without_collection():
+        found = Pretrained(Path(folder), twin)
+        module = empty_twin(TWINS[found.twin], found.arguments)
+        load_arrays(module, cast(found.arrays, dtype))
+        module.eval()
+        return module
 
 
 def save_pretrained(module: nnx.Module, folder: str | Path) -> None:

@@ -5,7 +5,6 @@ transposes, and its inverse is free. What a layout can't hold is rejected with t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -84,8 +83,7 @@ def written_out(table: Iterable[Row], arrays: Iterable[str], foreign: bool) -> l
         depth = _depth(row.foreign if foreign else row.canonical, names)
         depths[_owner(row)] = max(depths.get(_owner(row), 1), depth)
     return [
-        replace(
-            row,
+        row._replace(
             foreign=None if row.foreign is None else row.foreign.format(layer),
             canonical=row.canonical.format(layer),
         )

@@ -1,6 +1,6 @@
 """The correspondence between blocks of other libraries' arrays and of ours: one table per foreign layout."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Block = tuple[int, int]  # (which, of how many equal parts along the first axis)
 WHOLE = (0, 1)
@@ -8,8 +8,7 @@ BOTH_WAYS = "(bidirectional=True)"
 KINDS = ("GRU", "LSTM", "RNN")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """`{}` stands for the layer; all lists of layers of one module are equally long, across modules they may differ.
 
     A transposed array is transposed before its block is cut, so that blocks always lie along outputs.

@@ -15,16 +15,19 @@ from shared.errors import IsogradError
 from shared.registry import Twin
 
 REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  # of wrong types, signs and sizes
+MAKERS = (torch.empty, torch.zeros, torch.ones, torch.full, torch.arange, torch.rand, torch.randn, torch.tensor)
 DRAWS = ("uniform_", "normal_", "kaiming_uniform_", "zero_", "fill_")  # what initial values are made by
 
 
-class _NoDraws(TorchFunctionMode):
+class _Abstract(TorchFunctionMode):
     """An abstract module has no numbers: its initial values, which are two thirds of building it, are not drawn."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = {} if kwargs is None else kwargs
+        if function in MAKERS:
+            return function(*args, **{**given, "device": "meta"})
         if getattr(function, "__name__", None) in DRAWS:
             return args[0] if args else given["tensor"]
         return function(*args, **given)
@@ -37,9 +40,7 @@ def build_twin(twin: Twin, arguments: Mapping[str, Any], abstract: bool = False)
     """
     constructor = getattr(importlib.import_module(f"torch_impl.{twin.module}"), twin.public_name)
     try:
-        with contextlib.ExitStack() as modes:
-            for mode in (torch.device("meta"), _NoDraws()) if abstract else ():
-                modes.enter_context(mode)
+        with _Abstract() if abstract else contextlib.nullcontext():
             return constructor(**twin.call_with(arguments))
     except IsogradError:
         raise

@@ -12,6 +12,7 @@ from shared.errors import IsogradError
 from shared.lazy.arrays import LazyArrays, lazy
 from shared.lazy.begun import begun
 from shared.pretrained.folder import Pretrained, cast, write_folder
+from shared.process import without_collection
 from shared.registry import TWINS
 from shared.weight_rules import check_arrays
 from torch_impl.build import build_twin
@@ -25,18 +26,19 @@ def from_pretrained(folder: str | Path, *, dtype: str | None = "float32", twin: 
     `dtype` None keeps that of the file. `twin` chooses another model than the config names, such as "BertModel" for
     the encoder of a model with a head. Raises IsogradError for anything that is missing, damaged or not supported.
     """
-    found = Pretrained(Path(folder), twin, _read_pickled)
-    arrays = cast(found.arrays, dtype)
-    with begun(_copied, {name: array for name, array in arrays.items() if array.mapped is None}) as copies:
-        module = build_twin(TWINS[found.twin], found.arguments, abstract=True)  # meanwhile
-        check_arrays(parameter_shapes(module), arrays, found.twin)
-        for path, owner in module.named_modules():
-            for own_name in owner._parameters:
-                name = f"{path}.{own_name}" if path else own_name
-                mapped = arrays[name].mapped
-                tensor = copies.pop(name).result() if mapped is None else _of_pages(mapped())
-                owner._parameters[own_name] = nn.Parameter(tensor)
-    return module.eval()
+    with without_collection():
+        found = Pretrained(Path(folder), twin, _read_pickled)
+        arrays = cast(found.arrays, dtype)
+        pages = {name: _of_pages(array.mapped()) for name, array in arrays.items() if array.mapped is not None}
+        with begun(_copied, {name: array for name, array in arrays.items() if name not in pages}) as copies:
+            module = build_twin(TWINS[found.twin], found.arguments, abstract=True)  # meanwhile
+            check_arrays(parameter_shapes(module), arrays, found.twin)
+            for path, owner in module.named_modules():
+                for own_name in owner._parameters:
+                    name = f"{path}.{own_name}" if path else own_name
+                    tensor = pages[name] if name in pages else copies.pop(name).result()
+                    owner._parameters[own_name] = nn.Parameter(tensor)
+        return module.eval()
 
 
 def _copied(name: str, array: np.ndarray) -> Tensor:

@@ -15,6 +15,7 @@ import safetensors
 
 from shared.atomic import new_file
 from shared.errors import IsogradError
+from shared.process import read_ahead
 
 DTYPES = {  # safetensors' names
     **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
@@ -71,32 +72,31 @@ def open_safetensors(path: Path) -> LazyArrays:
     Raises IsogradError if the file is missing, truncated or in another format.
     """
     try:
-        file = safetensors.safe_open(path, framework="np")  # checks that the arrays fill the file
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        described = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
+        safetensors.safe_open(path, framework="np")  # checks that the arrays fill the file
         content = np.memmap(path, np.uint8, mode="r")
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise IsogradError(f"can't read {path}: it is truncated, or no safetensors file ({error})") from error
-    strange = [f"{name} ({kind})" for name, (_, kind) in described.items() if kind not in DTYPES]
+    start, header = _header(np.asarray(content))
+    strange = [f"{name} ({row['dtype']})" for name, row in header.items() if row["dtype"] not in DTYPES]
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
-    private = functools.cache(lambda: np.asarray(np.memmap(path, np.uint8, mode="c")))
-    places, give_back = _places(np.asarray(content)), _giving_back(content)
+    private = functools.cache(lambda: read_ahead(np.asarray(np.memmap(path, np.uint8, mode="c"))))
+    give_back = _giving_back(content)
     found: LazyArrays = {}
-    for name, (shape, kind) in described.items():
-        form, place = (DTYPES[kind], tuple(shape)), places[name]
+    for name, row in header.items():
+        form, place = (DTYPES[row["dtype"]], tuple(row["shape"])), slice(*(start + at for at in row["data_offsets"]))
         is_aligned = place.start % form[0].itemsize == 0
         mapped = partial(_mapped, private, place, *form) if is_aligned else None
         found[name] = LazyArray(form[1], form[0], partial(_view, content[place], *form, give_back), mapped)
     return found
 
 
-def _places(content: np.ndarray) -> dict[str, slice]:
-    """Where the bytes of every array of a file lie that `safe_open` has found sound."""
+def _header(content: np.ndarray) -> tuple[int, dict[str, Any]]:
+    """Where the arrays begin in a file that `safe_open` has found sound, and what it says of each."""
     start = SIZE_BYTES + int.from_bytes(content[:SIZE_BYTES].tobytes(), "little")
     header = json.loads(content[SIZE_BYTES:start].tobytes())
     header.pop("__metadata__", None)
-    return {name: slice(*(start + offset for offset in row["data_offsets"])) for name, row in header.items()}
+    return start, header
 
 
 def _giving_back(content: np.memmap) -> Callable[[], object]:

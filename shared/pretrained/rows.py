@@ -1,7 +1,6 @@
 """How tables of weights are written: modules by pairs of names, and the same tables for trees of Flax Linen."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from shared.foreign_tables import Row
 
@@ -27,9 +26,9 @@ def _linen(row: Row) -> Row:
     path, _, part = str(row.foreign).replace(".", "/").rpartition("/")
     module = row.canonical.rsplit(".", 2)[-2] if "." in row.canonical else ""
     if part != "weight":
-        return replace(row, foreign=f"{path}/{part}" if path else part)
+        return row._replace(foreign=f"{path}/{part}" if path else part)
     if "norm" in module:
-        return replace(row, foreign=f"{path}/scale")
+        return row._replace(foreign=f"{path}/scale")
     if module.endswith("embedding") and module != "patch_embedding":
-        return replace(row, foreign=f"{path}/embedding")
-    return replace(row, foreign=f"{path}/kernel", transposed=not row.transposed)
+        return row._replace(foreign=f"{path}/embedding")
+    return row._replace(foreign=f"{path}/kernel", transposed=not row.transposed)

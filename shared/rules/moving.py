@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def _layered(rows: Iterable[Row], names: Iterable[str], forth: bool) -> list[Row
         numbers.setdefault(_list_of(row), set()).update(found)
     layers = {of: found or {0} for of, found in numbers.items()}
     return [
-        replace(row, foreign=str(row.foreign).format(layer), canonical=row.canonical.format(layer))
+        row._replace(foreign=str(row.foreign).format(layer), canonical=row.canonical.format(layer))
         for layer in sorted(set().union(*layers.values()))
         for row in rows
         if layer in layers[_list_of(row)]
