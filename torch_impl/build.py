@@ -15,7 +15,7 @@ from shared.errors import IsogradError
 from shared.registry import Twin
 
 REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)  # of wrong types, signs and sizes
-MAKERS = (torch.empty, torch.zeros, torch.ones, torch.full, torch.arange, torch.rand, torch.randn, torch.tensor)
+SHAPED = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn}  # what is made of a shape alone
 DRAWS = ("uniform_", "normal_", "kaiming_uniform_", "zero_", "fill_")  # what initial values are made by
 
 
@@ -26,8 +26,8 @@ class _Abstract(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = {} if kwargs is None else kwargs
-        if function in MAKERS:
-            return function(*args, **{**given, "device": "meta"})
+        if function in SHAPED:
+            return torch.empty(*args, **{**given, "device": "meta"})
         if getattr(function, "__name__", None) in DRAWS:
             return args[0] if args else given["tensor"]
         return function(*args, **given)

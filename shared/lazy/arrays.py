@@ -73,15 +73,15 @@ def open_safetensors(path: Path) -> LazyArrays:
     """
     try:
         safetensors.safe_open(path, framework="np")  # checks that the arrays fill the file
-        content = np.memmap(path, np.uint8, mode="r")
+        pages = np.memmap(path, np.uint8, mode="r")
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise IsogradError(f"can't read {path}: it is truncated, or no safetensors file ({error})") from error
-    start, header = _header(np.asarray(content))
+    content, give_back = np.asarray(pages), _giving_back(pages)
+    start, header = _header(content)
     strange = [f"{name} ({row['dtype']})" for name, row in header.items() if row["dtype"] not in DTYPES]
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
     private = functools.cache(lambda: read_ahead(np.asarray(np.memmap(path, np.uint8, mode="c"))))
-    give_back = _giving_back(content)
     found: LazyArrays = {}
     for name, row in header.items():
         form, place = (DTYPES[row["dtype"]], tuple(row["shape"])), slice(*(start + at for at in row["data_offsets"]))
@@ -99,9 +99,9 @@ def _header(content: np.ndarray) -> tuple[int, dict[str, Any]]:
     return start, header
 
 
-def _giving_back(content: np.memmap) -> Callable[[], object]:
+def _giving_back(mapped: np.memmap) -> Callable[[], object]:
     """Takes the pages of a file out of the process; what is still read comes back from the system's cache."""
-    pages, advice = content._mmap, getattr(mmap, "MADV_DONTNEED", None)  # type: ignore[attr-defined]
+    pages, advice = mapped._mmap, getattr(mmap, "MADV_DONTNEED", None)  # type: ignore[attr-defined]
     return (lambda: None) if advice is None else partial(pages.madvise, advice)
 
 
