@@ -14,7 +14,7 @@ import numpy as np
 
 STATUS = Path("/proc/self/statm")  # Linux: sizes in pages, the second is the resident set
 LARGEST_KEPT = 32 * 2**20  # bytes; glibc takes no larger threshold
-AHEAD_BYTES = 16 * 2**20  # asked for at once
+AHEAD_BYTES = 2**20  # asked for at once: meanwhile nobody else changes what is mapped
 POPULATE_READ = 22  # Linux's MADV_POPULATE_READ; kernels before 5.14 refuse it, and pages come one by one
 KEEPING = {-3: LARGEST_KEPT, -1: 2**31 - 1, -8: 1}  # glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD (off), one M_ARENA_MAX
 

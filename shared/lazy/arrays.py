@@ -144,8 +144,7 @@ def contiguous_bytes(array: LazyArray) -> memoryview:
 
 def cast_floats(arrays: Mapping[str, LazyArray], dtype: np.dtype | None) -> LazyArrays:
     """Float arrays in this dtype, the others as they are; all as they are if it is None."""
+    if dtype is None:
+        return dict(arrays)
     floats = {DTYPES[name] for name in ("F16", "F32", "F64", "BF16")}
-    return {
-        name: array if dtype is None or array.dtype not in floats else array.astype(dtype)
-        for name, array in arrays.items()
-    }
+    return {name: array.astype(dtype) if array.dtype in floats else array for name, array in arrays.items()}

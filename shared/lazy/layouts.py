@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.errors import WeightsError
 from shared.foreign_layouts import turned_view, written_out
-from shared.foreign_tables import Block, Row
+from shared.foreign_tables import WHOLE, Block, Row
 from shared.lazy.arrays import LazyArray, LazyArrays
 from shared.weight_rules import KERNEL_AXES
 
@@ -19,6 +19,10 @@ class Piece(NamedTuple):
     source: LazyArray
     block: Block
     is_turned: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return self.block == WHOLE and not self.is_turned
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,6 +62,8 @@ def lazily_to(owner: str, table: Iterable[Row], arrays: Mapping[str, LazyArray])
 
 def _joined(owner: str, name: str, blocks: Mapping[Block, Piece], turn: bool) -> LazyArray:
     parts = [blocks[block] for block in sorted(blocks)]
+    if [*blocks] == [WHOLE] and parts[0].is_whole and not turn:
+        return parts[0].source
     shapes, dtypes = {part.shape for part in parts}, {part.source.dtype for part in parts}
     expected = next(iter(blocks))[1]
     if len(shapes) > 1 or len(dtypes) > 1 or len(parts) != expected:
@@ -69,9 +75,7 @@ def _joined(owner: str, name: str, blocks: Mapping[Block, Piece], turn: bool) ->
     if turn:
         axes = np.argsort(KERNEL_AXES.get(len(shape), tuple(range(len(shape)))))
         shape = tuple(shape[axis] for axis in axes)
-    is_as_it_was = len(parts) == 1 and parts[0].block[1] == 1 and not parts[0].is_turned and not turn
-    mapped = parts[0].source.mapped if is_as_it_was else None
-    return LazyArray(shape, parts[0].source.dtype, partial(_read, [part.read for part in parts], turn), mapped)
+    return LazyArray(shape, parts[0].source.dtype, partial(_read, [part.read for part in parts], turn))
 
 
 def _read(readers: list[Callable[[], np.ndarray]], turn: bool) -> np.ndarray:
