@@ -1,21 +1,16 @@
-"""This process on its machine: its memory, what it keeps of it and reads ahead, and the cores it may run on."""
+"""This process on its machine: its memory, what it keeps and does not look for, and the cores it may run on."""
 
 import ctypes
 import gc
 import os
 import resource
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 STATUS = Path("/proc/self/statm")  # Linux: sizes in pages, the second is the resident set
 LARGEST_KEPT = 32 * 2**20  # bytes; glibc takes no larger threshold
-AHEAD_BYTES = 2**20  # asked for at once: meanwhile nobody else changes what is mapped
-POPULATE_READ = 22  # Linux's MADV_POPULATE_READ; kernels before 5.14 refuse it, and pages come one by one
 KEEPING = {-3: LARGEST_KEPT, -1: 2**31 - 1, -8: 1}  # glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD (off), one M_ARENA_MAX
 
 
@@ -43,20 +38,6 @@ def keep_freed_memory() -> None:
 def usable_cores() -> int:
     """The cores that this process may run on, which a scheduler or `taskset` may have made fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def read_ahead(pages: np.ndarray) -> np.ndarray:
-    """The same pages of a file, which a thread brings into memory meanwhile, if there is a second core for it."""
-    if sys.platform == "linux" and usable_cores() > 1:
-        threading.Thread(target=_populate, args=(pages,), daemon=True).start()
-    return pages
-
-
-def _populate(pages: np.ndarray) -> None:
-    advise = ctypes.CDLL(None).madvise
-    advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    for start in range(0, pages.nbytes, AHEAD_BYTES):
-        advise(pages.ctypes.data + start, min(AHEAD_BYTES, pages.nbytes - start), POPULATE_READ)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-no-meeting-of-a-warp", "a warp sends states before its threads have made them",
                  (("      meet_in_warp();\n", ""),), NARROW, only_on_cpu=True),
     ClusterFault("cluster-engine-to-one-block", "the copy engine gives all states to the first block",
-                 (("8 * 2>(in_block(from, lane)", "8 * 2>(in_block(from, 0)"),), BY_ENGINE),
+                 (("8 * 2>(in_block(from, lane)", "8 * 2>(in_block(from, 0)"),), BY_ENGINE, only_on_cpu=True),
     ClusterFault("cluster-own-states-untold", "a block does not count its own states, for which it waits",
                  (("        arrived(barrier, 8 * PAIRS * 8 * 2);\n", ""),), BY_ENGINE, only_on_cpu=True),
     ClusterFault("cluster-stale-states", "the states before the last ones are multiplied",

@@ -15,7 +15,6 @@ import safetensors
 
 from shared.atomic import new_file
 from shared.errors import IsogradError
-from shared.process import read_ahead
 
 DTYPES = {  # safetensors' names
     **{f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
@@ -81,7 +80,7 @@ def open_safetensors(path: Path) -> LazyArrays:
     strange = [f"{name} ({row['dtype']})" for name, row in header.items() if row["dtype"] not in DTYPES]
     if strange:
         raise IsogradError(f"can't read {path}: numpy has no dtype for {', '.join(strange)}")
-    private = functools.cache(lambda: read_ahead(np.asarray(np.memmap(path, np.uint8, mode="c"))))
+    private = functools.cache(lambda: np.asarray(np.memmap(path, np.uint8, mode="c")))
     found: LazyArrays = {}
     for name, row in header.items():
         form, place = (DTYPES[row["dtype"]], tuple(row["shape"])), slice(*(start + at for at in row["data_offsets"]))
