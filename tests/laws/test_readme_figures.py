@@ -161,11 +161,11 @@ def test_the_cost_of_a_deterministic_xla_is_that_of_the_benchmarks():
 STEPS = re.compile(r"^\| `(reviews-\d)` \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype):
+@pytest.mark.parametrize(("dtype", "folders"), [("bfloat16", [""]), ("float32", ["grus-", ""])])
+def test_the_steps_on_a_gpu_are_those_of_their_benchmark(dtype, folders):
     before, _, after = PAGES["docs/gpu.md"].partition("In float32, with TF32 off")
     table = STEPS.findall(before if dtype == "bfloat16" else after)
-    steps = benchmarks(f"h200-steps-{dtype}")["steps"]
+    steps = [row for folder in folders for row in benchmarks(f"h200-steps-{folder}{dtype}")["steps"]]
     assert len(table) * 2 == len(steps)
     for name, *shown in table:
         torch, jax = (one(steps, case=f"{name}, {dtype}", side=side) for side in ("torch", "jax"))
