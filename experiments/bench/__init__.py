@@ -14,6 +14,7 @@ from experiments.bench.runner import bench_runner
 from experiments.bench.steps import bench_steps
 from experiments.bench.streaming import bench_streaming
 from experiments.bench.timing import Row
+from experiments.bench.two_layers import bench_two_layers
 from experiments.reports.drawing import Drawn
 
 BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
@@ -22,12 +23,13 @@ BENCHMARKS: dict[str, Callable[[Options], Iterable[Row]]] = {
     "dropout": bench_dropout,
     "gru": bench_gru,
     "gru-parts": bench_gru_parts,
+    "two-layers": bench_two_layers,
     "loading": bench_loading,
     "generation": bench_generation,
     "compiling": bench_compiling,
     "streaming": bench_streaming,
 }
-ONLY_BY_NAME = ("gru-parts", "compiling", "streaming")  # a GPU; minutes; 12 GB of disk
+ONLY_BY_NAME = ("gru-parts", "two-layers", "compiling", "streaming")  # a GPU, twice; minutes; 12 GB of disk
 FIGURES: dict[str, Callable[[Sequence[Row]], Drawn | None]] = {"gru": gru_figure}
 
 __all__ = ["BENCHMARKS", "FIGURES", "ONLY_BY_NAME", "Options"]

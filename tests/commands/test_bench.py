@@ -25,6 +25,7 @@ from experiments.bench import (
     steps,
     streaming,
     timing,
+    two_layers,
     workload,
 )
 from experiments.bench.runner import RunnerSteps, bench_runner
@@ -217,6 +218,19 @@ def test_parts_of_the_kernels_of_clusters_that_can_be_left_out_occur_once():
     with pytest.raises(ValueError, match="occurs 0 times"):
         gru_parts.changed("", gru_parts.PRODUCTS)
     assert cli.main(["bench", "gru-parts", "--dtype", "bfloat16"]) == BAD_INPUT
+
+
+def test_two_layers_of_ours_are_timed_beside_those_of_each_framework(monkeypatch):
+    """On a CPU the layers have few units, and no goal."""
+    monkeypatch.setattr(workload, "BLOCK_SECONDS", 0.0)
+    rows = list(two_layers.bench_two_layers(SMALL))
+    assert [(row["backend"], row["side"]) for row in rows] == [
+        (backend, side) for backend in ("torch", "jax") for side in ("fused", "library")
+    ]
+    assert {row["case"] for row in rows} == {"B2 T8 H8, float32"}
+    assert all(row["ratio"] == 1 for row in rows if row["side"] == "library")
+    arguments = two_layers._with_two_layers(SMALL).model.arguments
+    assert [arguments[name] for name in ("num_layers", "hidden_size", "embedding_size")] == [2, 8, 8]
 
 
 def test_the_implementation_of_a_benchmark_is_that_of_its_layers():
