@@ -10,7 +10,12 @@ from shared.cuda import gru_clusters
 from shared.cuda.nvrtc import compiler
 from shared.errors import IsogradError
 
-LAYERS = (CENTRE, CENTRE._replace(hidden_size=256), CENTRE._replace(hidden_size=256, directions=2))
+LAYERS = (
+    CENTRE,
+    CENTRE._replace(hidden_size=256),
+    CENTRE._replace(hidden_size=256, directions=2),
+    CENTRE._replace(batch_size=512, directions=2),
+)
 NEVER = "if (directions > 2) "  # which no compiler knows
 # Of gru_cluster.cu; each text occurs once.
 PRODUCTS = tuple(
@@ -26,11 +31,24 @@ SWAPPING = (
     ("    wait(barriers + step % 2 * 8, step / 2 % 2);\n", ""),
     ("send(places[part]", f"{NEVER}send(places[part]"),
 )
+READING = (
+    ("if (next_step < steps) load(next_step, next_turn);", f"{NEVER}load(next_step, next_turn);"),
+    ("if (step + 1 < steps) load(step + 1);", f"{NEVER}load(step + 1);"),
+)
+WRITING = (
+    ("*(u32*)(outputs + at", f"{NEVER}*(u32*)(outputs + at"),
+    ("*(u32*)(before + at", f"{NEVER}*(u32*)(before + at"),
+    ("*(uint4*)(gates + (at", f"{NEVER}*(uint4*)(gates + (at"),
+    ("if (is_live && gate != 2)", f"{NEVER}if (gate != 2)"),
+    ("if (is_live && gate != 3)", f"{NEVER}if (gate != 3)"),
+)
 LEFT_OUT = {
     "the kernels alone": (),
     "without products": PRODUCTS,
     "without swapping": SWAPPING,
     "without both": PRODUCTS + SWAPPING,
+    "without reading": READING,
+    "without writing": WRITING,
 }
 
 
