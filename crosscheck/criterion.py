@@ -100,6 +100,8 @@ def _norm(array: np.ndarray) -> float:
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    if np.array_equal(a, b):  # as of parameters, in a fraction of the time
+        return 0.0
     a, b = widened(a), widened(b)
     finite = np.isfinite(a) & np.isfinite(b)
     if finite.all():  # without copies

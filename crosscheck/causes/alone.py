@@ -17,6 +17,7 @@ from crosscheck.judging.isolation import layers_of, part_of
 from crosscheck.judging.judge import decisive, judge, uneven_calls
 from crosscheck.judging.rows import Row
 from crosscheck.pairing.comparison import Comparison
+from crosscheck.recording.recording import Recording
 from crosscheck.recording.tracing import call_of
 from crosscheck.report import Report
 
@@ -104,12 +105,17 @@ def _forward(flips: Sequence[Flip], whole: Comparison, report: Report, spared: S
     if not flipped or report.recordings is None or any(flip.holds_numbers for flip in flips):
         return None
     with contextlib.suppress(*FAILURES):
-        ours, theirs = flipped[-1].forward(), report.recordings[1]
+        ours, theirs = (_without_parameters(each) for each in (flipped[-1].forward(), report.recordings[1]))
         rows, calls = _by_bounds_of(report, judge(ours, theirs)), ours.values.calls
         found = find_first(decisive(rows, calls), calls, uneven_calls(ours.values, theirs.values))
         first = as_divergence(found, report.name)
         return replace(report, rows=rows, first_divergence=first, first_row=found.row if found else None)
     return None
+
+
+def _without_parameters(recording: Recording) -> Recording:
+    """The recording without what no forward pass changes."""
+    return replace(recording, values=replace(recording.values, parameters={}))
 
 
 def _by_bounds_of(report: Report, rows: Sequence[Row]) -> list[Row]:

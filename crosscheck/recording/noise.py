@@ -34,7 +34,8 @@ def measure_noise(module: Any, arguments: Arguments, options: Options, optimizer
     from crosscheck.recording import torch_side
 
     module, options = torch_side.on_cpu(module), replace(options, device="cpu")
-    together = max(1, min(options.noise_runs, NUMBERS // (1 + torch_side.size_of(module))))
+    kept = torch_side.size_of(module) if options.gradients or options.updates else 0  # equal shadows share their memory
+    together = max(1, min(options.noise_runs, NUMBERS // (1 + kept)))
     movement: Movement = {field: {} for field in ARRAY_FIELDS}
     for seed in range(0, options.noise_runs, together):
         runs = min(together, options.noise_runs - seed)

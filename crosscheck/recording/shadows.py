@@ -39,10 +39,12 @@ def read(tensor: Tensor) -> np.ndarray:
             return to_numpy(tensor)
     with _disable_current_modes():
         kept = ACTIVE[-1].of(tensor.detach())
-        shadows = to_numpy(kept if kept.stride(0) else kept[:1])  # equal ones share their memory
+        # equal ones share their memory, which no one writes: they are copied then
+        shadows = to_numpy(kept) if kept.stride(0) else kept[:1].resolve_conj().contiguous().numpy()
     if tensor.is_floating_point():
-        is_over = np.abs(shadows) >= torch.finfo(tensor.dtype).max
-        shadows = np.where(is_over, np.copysign(np.inf, shadows), shadows) if is_over.any() else shadows
+        largest = torch.finfo(tensor.dtype).max
+        if shadows.size and not (shadows.max() < largest and shadows.min() > -largest):
+            shadows = np.where(np.abs(shadows) >= largest, np.copysign(np.inf, shadows), shadows)
     return np.broadcast_to(shadows, kept.shape)
 
 
@@ -103,7 +105,7 @@ class Shadows(TorchDispatchMode):
         if is_followed or any(map(is_float, results)):
             fresh = [not (isinstance(leaf, Tensor) and self._has(leaf)) for leaf in results]
             if any(changes) or any(fresh):
-                results = self._follow(wide, operands, _float64(before), leaves, changes, results, fresh)
+                results = self._follow(wide, operands, list(map(self._own, before)), leaves, changes, results, fresh)
         return pytree.tree_unflatten(results, made)
 
     def _follow(
@@ -137,7 +139,8 @@ class Shadows(TorchDispatchMode):
         storage = tensor.untyped_storage()
         if not self._has(tensor):
             base = torch.empty(0, dtype=tensor.dtype.to_real()).set_(storage)  # type: ignore[call-overload]
-            self.kept[storage._cdata] = StorageWeakRef(storage), _float64(base.clone()).expand(self.number, -1)
+            flat = base.clone() if (wide := _float64(base)) is base else wide
+            self.kept[storage._cdata] = StorageWeakRef(storage), flat.expand(self.number, -1)
         reference, flat = self.kept[storage._cdata]
         if to_write and not flat.is_contiguous():
             flat = flat.contiguous()
@@ -149,6 +152,12 @@ class Shadows(TorchDispatchMode):
     def _has(self, tensor: Tensor) -> bool:
         kept = self.kept.get(tensor.untyped_storage()._cdata)
         return kept is not None and not kept[0].expired()
+
+    def _own(self, leaf: Any) -> Any:
+        """A tensor's own numbers in float64: those of its shadows as long as none of them is written."""
+        is_kept = isinstance(leaf, Tensor) and self.number > 1 and self._has(leaf)
+        is_equal = is_kept and not self.kept[leaf.untyped_storage()._cdata][1].stride(0)
+        return self.of(leaf)[0] if is_equal else _float64(leaf)
 
     def _is_followed(self, leaf: Any) -> bool:
         return is_float(leaf) or (isinstance(leaf, Tensor) and self._has(leaf))

@@ -118,7 +118,7 @@ HINTS = {  # a pair, its inputs, and words from its hint
     "integers cut": (
         functions(lambda i: i % 7, lambda i: (i % 7).astype("int32") + 1),
         np.arange(4),
-        "JAX input 0 + 1",
+        "JAX i + 1",
     ),
 }
 

@@ -277,7 +277,7 @@ NEAR = np.array([[0.0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]])
 ONE = np.array(1.7)
 
 REPORTS = {
-    "scaled residual": Report(modules_of(TorchNext, FlaxNext), IMAGES, "TorchNext", "gamma * (input 0 + y)"),
+    "scaled residual": Report(modules_of(TorchNext, FlaxNext), IMAGES, "TorchNext", "gamma * (x + y)"),
     "skip before": Report(modules_of(TorchUnet, FlaxUnet), IMAGES, "TorchUnet", "concatenation in the reverse order"),
     "shift of exponents": Report(
         functions_of(torch_times, jax_times),

@@ -322,9 +322,9 @@ REPORTS = {
         modules_of(TorchSpeech, FlaxSpeech), drawn(2, 21), "TorchSpeech.norm", "over axes (1,)|mean(conv"
     ),
     "entropy of the taken": Report(
-        functions_of(torch_entropy, jax_entropy), {"z": drawn(4, 3), "a": ACTIONS}, "torch_entropy", "exp(gather("
+        functions_of(torch_entropy, jax_entropy), {"z": drawn(4, 3), "a": ACTIONS}, "torch_entropy", "exp(taken)"
     ),
-    "norm after rotation": Report(modules_of(TorchQwen, FlaxQwen), TOKENS, "TorchQwen", "reshape(q(...)"),
+    "norm after rotation": Report(modules_of(TorchQwen, FlaxQwen), TOKENS, "TorchQwen", "JAX q * c"),
     "normed head by head": Report(modules_of(TorchOlmo, FlaxOlmo), TOKENS, "TorchOlmo", "mean(q ** 2, axis=3)"),
     "factor of long waves": Report(functions_of(torch_llama3, jax_llama3), drawn(5), "torch_llama3", "with 8, not 32"),
     "steps from one": Report(

@@ -30,6 +30,7 @@ from crosscheck.report import Report
 from shared.training_state import WEIGHTS
 
 MOST_CAUSES = 3
+ALIKE = 2.0  # times the least error that flips leave: as little
 WAIT = 5.0  # seconds that a cause waits for one that explains more
 ROUNDING = 4 * 2.0**-24  # derived: a few roundings of float32; no flip is worth a search for the rest
 
@@ -100,6 +101,7 @@ def causes_of(
         closing: list[Flipped] = []
         places = itertools.chain(
             _everywhere(everywhere, budget),
+            _of_weights(everywhere, report, budget),
             _in_region(everywhere, region, telling(report), budget, closing),
             _places(everywhere, report, budget),
         )
@@ -191,7 +193,9 @@ def _next(
                 nearly.append((error, at))
     if waiting:
         return waiting[0]
-    for at in [*(at for _, at in sorted(nearly, key=lambda each: each[0])), *closing]:
+    least = min((error for error, _ in nearly), default=0.0)
+    nearest = sorted(nearly, key=lambda each: max(each[0], ALIKE * least))  # what is known before what is made
+    for at in [*(at for _, at in nearest), *closing]:
         left = at.compared()
         if not _breaks(left, report, row) and holds(at, row):
             return Cause(at.flip, _words(at, report), row.error, left), at
@@ -225,6 +229,14 @@ def _everywhere(everywhere: Sequence[Flipped], budget: Budget) -> Iterator[tuple
     for flipped in everywhere:
         if budget.take(flipped.flip.what):
             yield flipped, flipped
+
+
+def _of_weights(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> Iterator[tuple[Flipped, Flipped]]:
+    """Each known order of weights in the module where the gap shows: what does not fit its weights costs no run."""
+    for flipped in everywhere:
+        for site in sites_at(flipped, report) if flipped.flip.weights else ():
+            if budget.take(flipped.flip.what):
+                yield flipped, replace(flipped, where=(site,), calls=Counter())
 
 
 def _in_region(
@@ -277,7 +289,7 @@ def _places(everywhere: Sequence[Flipped], report: Report, budget: Budget) -> It
     """Each flip in the whole module where the gap shows, then each in a single call."""
     for is_whole in (True, False):
         for flipped in everywhere:
-            has_places = flipped.calls or flipped.flip.layers or flipped.flip.weights
+            has_places = flipped.calls or flipped.flip.layers
             for site in sites_at(flipped, report) if has_places else ():
                 if (site[1] is None) == is_whole and budget.take(flipped.flip.what):
                     yield flipped, replace(flipped, where=(site,), calls=Counter())

@@ -10,7 +10,7 @@ import numpy as np
 from crosscheck.causes.flips.attempts import Flipped
 from crosscheck.causes.flips.flip import FAILURES
 from crosscheck.causes.operations.in_torch import operations_of_torch
-from crosscheck.causes.operations.operation import Operation
+from crosscheck.causes.operations.operation import INPUT, Operation
 from crosscheck.causes.operations.region import Region, region_of, region_of_gradient
 from crosscheck.causes.operations.written_out import in_words
 from crosscheck.judging.rows import KIND, Row
@@ -107,7 +107,7 @@ def _with_names(operations: Sequence[Operation], inputs: Arrays) -> list[Operati
             each,
             variable=next(
                 (
-                    f"input {name}" if name.isdigit() else name
+                    f"{INPUT}{name}" if name.isdigit() else name
                     for name, array in inputs.items()
                     if np.array_equal(array, each.result)
                 ),

@@ -10,6 +10,7 @@ import numpy as np
 
 from crosscheck.causes.flips.flip import Site
 
+INPUT = "input "  # begins what an input is called that has a number and no name
 LARGEST = 2**18  # numbers of a result that is kept: a pairing of larger ones takes too long
 
 

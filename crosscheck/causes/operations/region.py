@@ -213,5 +213,6 @@ def _place(side: Sequence[Operation], tensor: np.ndarray, tolerance: float, orde
     """The first operation with these numbers as its result, in this order if one has it; the last, if `order` is -1."""
     places, mine = range(len(side))[::order], _numbers(tensor)
     same = (n for n in places if side[n].result.shape == tensor.shape)
-    found = next((n for n in same if _near(mine, _numbers(side[n].result), tolerance)), None)
+    numbers = ((n, _numbers(side[n].result)) for n in same)  # of complex ones of this shape, twice as many
+    found = next((n for n, each in numbers if each.size == mine.size and _near(mine, each, tolerance)), None)
     return next((n for n in places if alike(tensor, side[n].result, tolerance)), None) if found is None else found

@@ -9,7 +9,7 @@ from torch import Tensor
 from crosscheck.causes.operations.formula import Formula, difference, simplified
 from crosscheck.causes.operations.in_torch import BUFFER
 from crosscheck.causes.operations.notation import LONGEST, NAMES, RESHAPES, SAME, flat, written
-from crosscheck.causes.operations.operation import Given, Operation
+from crosscheck.causes.operations.operation import INPUT, Given, Operation
 from crosscheck.causes.operations.region import TOLERANCE, Region, is_same
 from crosscheck.causes.operations.relation import relation
 
@@ -84,12 +84,12 @@ class _Side:
         return ours._written(mine, lambda each: ours.named(each, depth - 1))
 
     def _in_torch(self, operation: Operation) -> Operation | None:
-        """Torch's operation with the same numbers, one with a name before others; None if there is none."""
+        """Torch's operation with the same numbers, a variable of the code before others; None if there is none."""
         if self.run is self.region.run and (operation.variable or operation.line):
             return operation
         tolerance = TOLERANCE.get(np.dtype(operation.result.real.dtype), 0.0)
         alike = [each for each in self.region.run if is_same(operation.result, each.result, tolerance)]
-        return next((each for each in alike if each.variable or each.line), alike[0] if alike else None)
+        return min(alike, key=_anonymity, default=None)
 
     def _written(self, operation: Operation, inner: Callable[[Operation], Formula]) -> Formula:
         name = operation.name.strip("_") if operation.name.startswith("__") else operation.name
@@ -128,6 +128,13 @@ class _Side:
             total = self.run[total.inputs[0]]
         terms = self.run[total.inputs[0]].result.size if total.inputs else 0
         return f"{terms / max(total.result.size, 1):.6g}"
+
+
+def _anonymity(operation: Operation) -> int:
+    """0 of what a variable holds, 1 of an input by its number, 2 of what has a line alone, 3 of what has no name."""
+    if operation.variable:
+        return int(operation.variable.startswith(INPUT))
+    return 2 if operation.line else 3
 
 
 def _is_shared(operation: Operation, last: Operation, region: Region) -> bool:

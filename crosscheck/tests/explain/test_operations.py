@@ -12,6 +12,8 @@ from flax import nnx
 
 from crosscheck.causes.operations.changes.exchanges import row_of_sum
 from crosscheck.causes.operations.formula import Formula, difference
+from crosscheck.causes.operations.operation import Operation
+from crosscheck.causes.operations.region import region_of
 from crosscheck.causes.operations.relation import relation
 from crosscheck.compare import compare
 from crosscheck.explain import explain
@@ -266,7 +268,7 @@ def test_results_of_one_operation_are_told_apart():
 
     with jax.enable_x64(True):
         found = explain(lambda x: F.glu(x, 1) * 1.5, gated, ROWS)
-    both = "split(input 0, sizes=(3, 3), axis=1)"
+    both = "split(x, sizes=(3, 3), axis=1)"
     assert f"{both}[1] * sigmoid({both}[0])" in str(found), str(found)
 
 
@@ -297,3 +299,11 @@ def test_a_sum_that_one_side_lacks_is_a_forgotten_mask_where_a_mask_is_added_and
     assert [row_of_sum(added) for added in ([hidden], [hidden, torch.ones(5, 5)], [torch.ones(5, 5)], [])] == [
         "D79", "D79", "D88", "D88"
     ]  # fmt: skip
+
+
+def test_where_a_gap_begins_is_found_among_complex_numbers_of_the_same_shape():
+    given, double, half = X["x"] + 1j, 2 * ROWS, ROWS / 2
+    both = [[Operation("input", (), given), Operation("mul", (0,), array)] for array in (double, half)]
+    region = region_of(*both, double, half)
+    assert region is not None
+    assert [each.result is double for each in region.ours] == [True]

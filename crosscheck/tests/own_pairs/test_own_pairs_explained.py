@@ -157,9 +157,11 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("case", "mistake", "row", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_known_mistake_is_named_with_its_place(case, mistake, row, words):
-    explanation = explain(*case.pair(**mistake), case.inputs, budget=120)
+    told = []
+    explanation = explain(*case.pair(**mistake), case.inputs, budget=120, told=lambda _, what: told.append(what))
     assert explanation.divergence is not None, str(explanation)
     assert (explanation.divergence.id, words in explanation.flipped) == (row, True), str(explanation)
+    assert not any("operand" in what for what in told), "what is known comes before changes of code"
 
 
 class TorchTable(torch.nn.Module):

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from crosscheck import criterion
 from crosscheck.causes.flips.flip import Replaced
 from crosscheck.causes.flips.mistakes.activations import ACTIVATION_FLIPS
+from crosscheck.causes.flips.mistakes.masks import MASKS
 from crosscheck.causes.flips.mistakes.order import ORDER_FLIPS
 from crosscheck.causes.flips.mistakes.padding import PADDING_FLIPS
 from crosscheck.causes.flips.search import Budget, _distance
@@ -54,6 +55,13 @@ def test_a_run_without_noise_measures_none():
 def test_flips_of_a_modules_own_code_come_first_then_of_what_it_calls():
     callers = [{"other"}, {"mlp.act"}, {"mlp", "other"}]
     assert [_distance("mlp", paths) for paths in callers] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("words", "last", "first"), [("one place ahead", 1, -1), ("one place behind", -1, -1)])
+def test_a_mask_that_is_off_at_one_end_keeps_the_other_end_of_its_window(words, last, first):
+    window, wrong = (torch.ones(5, 5).tril(end).triu(first).bool() for end in (0, last))
+    for mask, expected, is_hiding in ((window, wrong, False), (~window, ~wrong, True)):
+        assert torch.equal(MASKS[f"a mask that is {words}"](mask, is_hiding)[1:], expected[1:])  # all see something
 
 
 def test_a_comparison_that_took_all_the_time_leaves_half_of_it_to_the_search():

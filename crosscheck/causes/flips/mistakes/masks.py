@@ -72,8 +72,10 @@ MASKS: dict[str, Callable[[Tensor, bool], Tensor | None]] = {
     "no causal mask": lambda mask, is_hiding: _most(mask, -2, is_hiding),
     "a window one place wider": lambda mask, is_hiding: _joined(mask, -1, is_hiding),
     "a window one place narrower": lambda mask, is_hiding: _met(mask, 1, is_hiding),
-    "a mask that is one place ahead": lambda mask, is_hiding: _later(mask, 1),
-    "a mask that is one place behind": lambda mask, is_hiding: _later(mask, -1),
+    "a mask that is one place ahead": lambda mask, is_hiding: _joined(mask, 1, is_hiding),
+    "a mask that is one place behind": lambda mask, is_hiding: _met(mask, -1, is_hiding),
+    "a window that is one place ahead, with both ends": lambda mask, is_hiding: _later(mask, 1),
+    "a window that is one place behind, with both ends": lambda mask, is_hiding: _later(mask, -1),
 }
 
 

@@ -23,21 +23,32 @@ FAMILIES: tuple[tuple[str | None, ...], ...] = (
     ("ij", "xy"), ("backward", "ortho", "forward"), ("valid", "same"), ("linear", "nearest", "area"),
     ("bilinear", "bicubic", "nearest", "nearest-exact", "area"), ("fro", "nuc"), ("mean", "sum", "none"),
 )  # fmt: skip
+WHOLE = (torch.int64, torch.int32)
 MOST_TURNED = 4  # numbers of a tuple that are tried in every order
 LONGEST = 6  # of a tuple whose numbers are tried one by one
 NEAR = 1e-6  # derived: JAX holds its numbers in float32 where a program has them so
 
 
 def numbers(operation: Operation, region: Region) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """Calls with one value changed."""
+    """Calls with one value changed, or with all ids or places that they are given one more or one less."""
     if operation.name in SIZES:
         return
+    for number, each in enumerate(operation.args if operation.result.dtype.kind == "f" else ()):
+        if isinstance(each, Tensor) and each.ndim and each.dtype in WHOLE:
+            for shift, words in ((1, "plus 1"), (-1, "minus 1")):
+                yield "D99", f"operand {number + 1} of {operation.words} {words}", _shifted(number, shift)
     row = "D81" if operation.function in (*MULTIPLY, *DIVIDE) else "D99"
     for place, value in _values(operation):
         for new in _others(value, operation, region):
             where = f"{place[0]}=" if isinstance(place[0], str) else ""
             what = f"{operation.words} with {where}{_words(new)}, not {_words(value)}"
             yield row, what, _with(place, new)
+
+
+def _shifted(number: int, shift: int) -> Callable[..., Any]:
+    return lambda function, *args, **kwargs: function(
+        *args[:number], args[number] + shift, *args[number + 1 :], **kwargs
+    )
 
 
 def _words(value: Any) -> str:

@@ -16,7 +16,7 @@ def exchanged_settings(region: Region) -> Iterator[tuple[list[Operation], str, s
                 ours, theirs = _settings(each), _settings(other)
                 for name in ours.keys() & theirs.keys():
                     if type(ours[name]) is type(theirs[name]) and ours[name] != theirs[name]:
-                        words = f"{theirs[name]} in {each.words} and {ours[name]} in {other.words}"
+                        words = f"{_said(theirs[name])} in {each.words} and {_said(ours[name])} in {other.words}"
                         new = {each.site: theirs[name], other.site: ours[name]}
                         yield [each, other], "D99", f"{words}, not the other way round", _with(new, name)
 
@@ -25,6 +25,10 @@ def _settings(operation: Operation) -> dict[int | str, Any]:
     """The numbers, words and tuples of these in a call, by place or name."""
     given = {**dict(enumerate(operation.args)), **operation.kwargs}
     return {name: value for name, value in given.items() if _is_setting(value)}
+
+
+def _said(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _is_setting(value: Any) -> bool:
