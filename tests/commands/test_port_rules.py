@@ -45,8 +45,8 @@ def written(path, text):
     return path
 
 
-def contents(arrays):
-    return {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+def contents(named):
+    return {name: (array.dtype, array.shape, array.tobytes()) for name, array in named.items()}
 
 
 def own_arrays():
