@@ -288,6 +288,14 @@ UNKNOWN = [
     "def step(x):\n    return np.nan_to_num(x)\nassert step(gap) == 0",
     "if scipy.special.xlogy(gap, gap):\n    pytest.fail('apart')",
     "np.testing.assert_array_equal(np.gradient(a), np.gradient(b))",
+    "import re\nassert re.search('.{5}', str(a))[0] == re.search('.{5}', str(b))[0]",
+    "assert str(a).partition('.')[0] == str(b).partition('.')[0]",
+    "assert np.unique(a).size == np.unique(b).size",
+    "assert a | 1023 == b | 1023",
+    "assert a >> 10 == b >> 10",
+    "step = getattr(np, 'si' + 'gn')\nassert step(gap) == 0",
+    "assert getattr(np, name)(gap) == 0",
+    "assert eval('abs(a - b) < 0.001')",
 ]
 NAMES = [
     "TOL: float = 1e-4\nassert gap <= TOL",

@@ -45,16 +45,15 @@ KEEPING = {
         # said of arrays, and of programs that make them
         "all any are_deterministic_algorithms_enabled array_equal data_ptr devices dtype element_size equal finfo",
         "get_default_dtype get_rng_state initial_seed is_grad_enabled isfinite isnan isneginf jit make_jaxpr nbytes",
-        "newbyteorder numel opcheck requires_grad_ shape shares_memory size uint32 unique unsafe_buffer_pointer",
+        "newbyteorder numel opcheck requires_grad_ shape shares_memory size uint32 unsafe_buffer_pointer",
         "untyped_storage vmap",
         # containers and functions
         "bytes cache callable checkpoint default dict enumerate filter fromkeys get getattr hasattr id index",
         "isdisjoint isinstance issubset items iter keys len list map next partial pop popitem range reduce remat",
-        "reversed set sorted tuple type values vars zip",
+        "reversed S_IMODE set sorted tuple type values vars zip",
         # texts
-        "bit_count compile decode dumps encode endswith findall fnmatchcase format fullmatch groups isupper join",
-        "loads lower match msgpack_restore partition removeprefix removesuffix replace repr rindex rpartition rsplit",
-        "rstrip search split splitlines startswith str strip sub tobytes translate",
+        "bit_count compile decode dumps encode fnmatchcase format groups isupper join loads lower msgpack_restore",
+        "removeprefix removesuffix replace repr rindex rstrip splitlines str strip tobytes translate",
         # files, and what objects of other libraries tell
         "__init__ __wrapped__ _asdict _replace absolute as_posix asdict BertTokenizerFast bind cancelled",
         "ConnectionError documents eval exists find_spec get_marker get_value get_xlabel get_xydata glob group",
@@ -66,13 +65,28 @@ KEEPING = {
 }
 LOSING = {
     "argmax", "argmin", "argsort", "astype", "bit_length", "bool", "floor", "gelu", "int", "is_integer", "median",
-    "relu", "softmax", "view",
+    "relu", "softmax", "unique", "view",
 }  # fmt: skip
-FINDING = {"vars", "globals", "locals", "__import__"}  # what they find may be any function
+CUTTING = {
+    "endswith",
+    "findall",
+    "fullmatch",
+    "match",
+    "partition",
+    "rpartition",
+    "rsplit",
+    "search",
+    "split",
+    "startswith",
+    "sub",
+}  # fmt: skip  what takes a part of a text, which must not be that of a number
+WRITING = {"str", "repr", "dumps", "format", "hex"}
+FINDING = {"vars", "globals", "locals", "__import__", "getattr", "eval", "exec"}  # what they find may be any function
 ALIASES = {"np": "numpy", "jnp": "jax.numpy", "F": "torch.nn.functional", "nn": "torch.nn", "nnx": "flax.nnx"}
 LIBRARIES = {module.__name__: module for module in (jax, math, np, operator, statistics, torch)}
 ARRAYS = (np.ndarray, torch.Tensor, float, int, str, bytes, list, dict, set)
 EXTREMES = {"max", "min"}  # whose difference says nothing of the rest
+BITS = ast.BitAnd | ast.BitOr | ast.BitXor | ast.RShift
 EQUALITY = {"equal", "array_equal", "assert_array_equal", "assert_equal"}
 
 
@@ -94,12 +108,17 @@ def file_of(tree: ast.Module) -> File:
 def said_of_functions(node: ast.AST, known: Bindings, file: File) -> Iterator[str]:
     """A sentence for each function that decides and isn't known to keep differences, or loses them on both sides."""
     for name in sorted(set().union(*(made_by(decided, known, file) for decided in decided_by(node)))):
-        if last(name) not in KEEPING | LOSING:
+        if last(name) not in KEEPING | LOSING | CUTTING:
             yield f"{name} is not known to keep every difference"
     for left, right, losing in compared(node):
-        lost = [{*map(last, made_by(side, known, file))} & losing or added(side) for side in (left, right)]
+        lost = [lost_by({*map(last, made_by(side, known, file))}, losing) | added(side) for side in (left, right)]
         if all(lost):
             yield f"{min(lost[0])} loses something on both sides"
+
+
+def lost_by(names: set[str], losing: set[str]) -> set[str]:
+    """Those of the functions that lose something; a part of a text does where the text is a number's."""
+    return names & (losing | CUTTING if names & WRITING else losing)
 
 
 def decided_by(node: ast.AST) -> list[ast.expr]:
@@ -132,9 +151,14 @@ def compared(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr, set[str]]]:
 
 
 def added(side: ast.expr) -> set[str]:
-    """The fractions that are added to something: beside them a small number is lost, or changes little."""
-    sums = (part for part in ast.walk(side) if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add | ast.Sub))
-    return {ast.unparse(part) for each in sums for part in (each.left, each.right) if is_fraction(part)}
+    """What stands beside a side's numbers and hides small ones: fractions that are added, and masks of bits."""
+    pairs = [(part, each) for part in ast.walk(side) if isinstance(part, ast.BinOp) for each in (part.left, part.right)]
+    sums = {ast.unparse(each) for part, each in pairs if isinstance(part.op, ast.Add | ast.Sub) and is_fraction(each)}
+    return sums | {ast.unparse(each) for part, each in pairs if isinstance(part.op, BITS) and is_number(each)}
+
+
+def is_number(node: ast.expr) -> bool:
+    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
 
 
 def made_by(node: ast.AST, known: Bindings, file: File) -> set[str]:
@@ -146,6 +170,8 @@ def made_by(node: ast.AST, known: Bindings, file: File) -> set[str]:
             return made_before(f".{name}", known, file) | made_by(value, known, file) | mentioned(node, file)
         case ast.Call(func=function, args=args, keywords=named):
             name = dotted(function, file)
+            if isinstance(function, ast.Name) and name in FINDING and is_found(node, file):
+                return {f"what {name} finds"}
             made = made_before(f"{last(name)}()", known, file)
             if is_own(function, name, file):
                 return made if isinstance(function, ast.Attribute) else made | made_by(function, known, file)
@@ -154,6 +180,12 @@ def made_by(node: ast.AST, known: Bindings, file: File) -> set[str]:
         case ast.expr() | ast.comprehension():
             return set().union(*(made_by(child, known, file) for child in ast.iter_child_nodes(node)))
     return set()
+
+
+def is_found(call: ast.Call, file: File) -> bool:
+    """True for `eval` and its like, and for `getattr` of a library whose functions are not all known."""
+    of = dotted(call.args[0], file) if call.args else ""
+    return last_name(call) not in {"vars", "getattr"} or (of.partition(".")[0] in LIBRARIES and not is_whole(f"{of}."))
 
 
 def mentioned(node: ast.expr, file: File) -> set[str]:
@@ -179,13 +211,15 @@ def made_before(name: str, known: Bindings, file: File) -> set[str]:
 
 def is_own(function: ast.expr, name: str, file: File) -> bool:
     """True for a function of the project, and for one that the file defines or has in a variable."""
+    if not name:  # what is no name: a lambda, a choice, an entry of a table written there
+        return True
     match function:
         case ast.Call(func=inner) | ast.Subscript(value=inner):
             return is_own(inner, name, file)
         case ast.Name(id=plain) if plain not in file.imported:
             return plain in file.bound or (plain in defined() and not hasattr(builtins, plain))
-    if not name or "." in name:
-        return not name or name.partition(".")[0] in {*OWN, *helpers()}
+    if "." in name:
+        return name.partition(".")[0] in {*OWN, *helpers()}
     return isinstance(function, ast.Attribute) and name in defined() and not any(hasattr(kind, name) for kind in ARRAYS)
 
 
@@ -203,9 +237,10 @@ def dotted(function: ast.expr, file: File) -> str:
             owner = ast.unparse(value)
             of_module = owner.replace(".", "").isidentifier() and owner.partition(".")[0] in file.imported
             return f"{dotted(value, file)}.{name}" if of_module else name
+        case ast.Call(func=ast.Name(id=name)) if name in FINDING:
+            return f"what {name} finds" if is_found(function, file) else ""
         case ast.Call(func=inner) | ast.Subscript(value=inner):
-            name = dotted(inner, file)
-            return f"what {name} finds" if last(name) in FINDING else name
+            return dotted(inner, file)
     return ""
 
 
