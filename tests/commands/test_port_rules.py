@@ -259,13 +259,14 @@ def test_a_table_may_go_from_pytorch_to_flax_with_kernels_of_convolutions_and_pa
     assert np.array_equal(found["qkv/kernel"], np.concatenate([arrays[name].T for name in "qkv"], axis=1))
 
 
-def test_axes_by_name_may_be_written_from_pytorch_to_flax(tmp_path):
+@pytest.mark.parametrize("number", [1, 2])
+def test_axes_by_name_may_be_written_from_pytorch_to_flax(tmp_path, number):
     kernel = rows_of({"fc.weight": "fc/kernel"}, transposed="true")
-    heads = rows_of({"out.weight": "out/heads"}, axes="'e (h d) -> h d e'", sizes="{ h = 2 }")
+    heads = rows_of({"out.weight": "out/heads"}, axes="'e (h d) -> h d e'", sizes=f"{{ h = {number} }}")
     table = written(tmp_path / "r.toml", kernel + heads)
     arrays = drawn(**{"fc.weight": (4, 3), "out.weight": (5, 6)})
     found, _ = moved(tmp_path, arrays, table)
-    assert np.array_equal(found["out/heads"], arrays["out.weight"].reshape(5, 2, 3).transpose(1, 2, 0))
+    assert np.array_equal(found["out/heads"], arrays["out.weight"].reshape(5, number, -1).transpose(1, 2, 0))
 
 
 def test_arrays_that_are_told_are_left_as_they_are(tmp_path):
@@ -307,6 +308,7 @@ BAD = [
     (f"{ROW}axes = 'a (b c) -> a b c'\nsizes = {{ b = 3 }}\n", "which a (b c) with {'b': 3} is not"),
     ("row = 3\n", "expected [[row]] tables"),
     ("tied = ['q']\n" + ROW, "tied must be lists of the names of one array, got ['q']"),
+    ("tied = [['q', 1]]\n" + ROW, "tied must be lists of the names of one array, got [['q', 1]]"),
     ("tied = [['q']]\n" + ROW, "tied must be lists of the names of one array"),
     ("tied = [['x', 'y']]\n" + ROW, "x: in no row, though the first of tied names"),
     ("tied = [['q', 'r']]\n" + ROW, "r: in a row, and tied to another or left out"),
