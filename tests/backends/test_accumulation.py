@@ -165,6 +165,18 @@ def test_after_an_update_the_sums_are_zero(package):
 
 
 @package
+def test_sums_are_emptied_whatever_they_hold(package):
+    update, array = importlib.import_module(f"{package}_impl.update"), {"torch": torch.tensor, "jax": jax.numpy.array}
+    drawn = {name: array[package](1e3 * drawn) for name, drawn in DRAWN.items()}
+    found = update.emptied({GRADIENT_SUM: drawn, GATHERED: array[package](np.array(1e6)), "kept": drawn})
+    assert found["kept"] is drawn
+    assert np.asarray(found[GATHERED]).tolist() == 0
+    assert {name: np.asarray(a).tolist() for name, a in found[GRADIENT_SUM].items()} == {
+        name: np.zeros_like(a).tolist() for name, a in DRAWN.items()
+    }
+
+
+@package
 def test_the_gradients_of_a_state_are_those_of_its_next_step_with_the_same_dropout(package):
     backend = make_backend(package, ACCUMULATING, dropout=0.3)
     state, batch = backend.init_state(), make_batch()

@@ -39,6 +39,15 @@ def test_metrics_are_those_before_the_update(plain_backend):
     assert prove((before["predictions"] == batch["labels"]).mean(), metrics["accuracy"], floor=0.0).agrees
 
 
+def test_a_batch_reaches_the_device_as_it_is(plain_backend):
+    batch = make_batch()
+    batch["weights"] = (batch["weights"] / 3).astype(np.float32)
+    arrived = {name: np.asarray(array) for name, array in plain_backend.to_device(batch).items()}
+    assert {name: (a.dtype, a.tobytes()) for name, a in arrived.items()} == {
+        name: (a.dtype, a.tobytes()) for name, a in batch.items()
+    }
+
+
 def test_rows_of_weight_zero_change_neither_loss_nor_gradient(plain_backend):
     batch = make_batch()
     filled = {name: np.concatenate([array, array[:2]]) for name, array in batch.items()}

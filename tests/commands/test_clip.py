@@ -56,7 +56,6 @@ def test_captions_have_the_probabilities_of_transformers(folders, capsys):
     for side in ("torch", "jax"):
         shares = np.array(found["probabilities"][side])
         assert difference(expected, shares) <= roundings_of_a_whole_run("float32")
-        assert np.array_equal(shares.argsort(1), expected.argsort(1))
     assert found["same_ranking"]
 
 

@@ -13,8 +13,10 @@ from transformers_models import folder_of_transformers
 from experiments.cli import main
 from experiments.porting.by_rules import port_by_rules
 from experiments.porting.port import port
-from shared.errors import IsogradError
+from shared.errors import IsogradError, WeightsError
+from shared.lazy.arrays import lazy
 from shared.lazy.msgpack_trees import open_msgpack
+from shared.rules.moving import apply, names_of
 from shared.rules.tables import read_table, ready
 
 TABLE = """
@@ -45,8 +47,8 @@ def written(path, text):
     return path
 
 
-def contents(arrays):
-    return {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+def contents(named):
+    return {name: (array.dtype, array.shape, array.tobytes()) for name, array in named.items()}
 
 
 def own_arrays():
@@ -257,6 +259,33 @@ def test_a_table_may_go_from_pytorch_to_flax_with_kernels_of_convolutions_and_pa
     assert np.array_equal(found["qkv/kernel"], np.concatenate([arrays[name].T for name in "qkv"], axis=1))
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_axes_by_name_may_be_written_from_pytorch_to_flax(tmp_path, number):
+    kernel = rows_of({"fc.weight": "fc/kernel"}, transposed="true")
+    heads = rows_of({"out.weight": "out/heads"}, axes="'e (h d) -> h d e'", sizes=f"{{ h = {number} }}")
+    table = written(tmp_path / "r.toml", kernel + heads)
+    arrays = drawn(**{"fc.weight": (4, 3), "out.weight": (5, 6)})
+    found, _ = moved(tmp_path, arrays, table)
+    assert np.array_equal(found["out/heads"], arrays["out.weight"].reshape(5, number, -1).transpose(1, 2, 0))
+
+
+def test_arrays_that_are_told_are_left_as_they_are(tmp_path):
+    table = written(tmp_path / "r.toml", "tied = [['a', 'b']]\n" + rows_of({"a": "c"}))
+    (array,) = drawn(a=(2, 3)).values()
+    arrays = lazy({"a": array, "b": array})
+    assert names_of(table, arrays) == [("a", "c"), ("b", "the same as a")]
+    apply(table, arrays)
+    assert list(arrays) == ["a", "b"]
+    with pytest.raises(WeightsError, match="ties b to a, but their numbers differ"):
+        names_of(table, lazy({"a": array, "b": -array}))
+
+
+def test_the_hint_to_name_what_is_unused_stands_only_where_something_is(tmp_path):
+    table = written(tmp_path / "r.toml", rows_of({"a": "c", "b": "d"}))
+    with pytest.raises(WeightsError, match="missing b; unused none$"):
+        apply(table, lazy(drawn(a=(2,))))
+
+
 ROW = "[[row]]\nsource = 'q'\ntarget = 'r'\n"
 REST = rows_of({"embed/embedding": "e", "k": "l", "layers/attention/kernel": "m"})
 BAD = [
@@ -264,6 +293,7 @@ BAD = [
     ("[[row]]\nsource = 'a'\ntarget = 'b'\nsum = true\n", "row 1: there is no sum, only source, target"),
     ("[[row]]\nsource = 'a'\ntarget = 'b.{}'\n", "the layer {} must stand once in source and target"),
     ("[[row]]\nsource = 'a'\ntarget = 'b'\nsource_part = [2, 2]\n", "source_part must be [which, of how many]"),
+    ("[[row]]\nsource = 'a'\ntarget = 'b'\nsource_part = [0.0, 2]\n", "source_part must be [which, of how many]"),
     ("[[row]]\nsource = 'a'\ntarget = 'b'\ntransposed = 1\n", "transposed must be of type bool, got 1"),
     (f"{ROW}axes = 'a b'\n", "the same names on both sides of ->"),
     (f"{ROW}axes = 'a b -> b c'\n", "the same names on both sides of ->"),
@@ -278,6 +308,7 @@ BAD = [
     (f"{ROW}axes = 'a (b c) -> a b c'\nsizes = {{ b = 3 }}\n", "which a (b c) with {'b': 3} is not"),
     ("row = 3\n", "expected [[row]] tables"),
     ("tied = ['q']\n" + ROW, "tied must be lists of the names of one array, got ['q']"),
+    ("tied = [['q', 1]]\n" + ROW, "tied must be lists of the names of one array, got [['q', 1]]"),
     ("tied = [['q']]\n" + ROW, "tied must be lists of the names of one array"),
     ("tied = [['x', 'y']]\n" + ROW, "x: in no row, though the first of tied names"),
     ("tied = [['q', 'r']]\n" + ROW, "r: in a row, and tied to another or left out"),
@@ -295,7 +326,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "sentence"), BAD, ids=[row[1] for row in BAD])
+@pytest.mark.parametrize(("text", "sentence"), BAD, ids=[f"{number}: {row[1]}" for number, row in enumerate(BAD)])
 def test_a_table_that_does_not_fit_is_refused_in_one_sentence_and_nothing_is_written(text, sentence, tmp_path, capsys):
     rules = written(tmp_path / "rules.toml", text)
     save_file(own_arrays(), tmp_path / "a.safetensors")

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -481,4 +482,4 @@ def test_a_checkpoint_can_be_read_by_those_whom_the_umask_permits(tmp_path, umas
         checkpoint.save(tmp_path / "w.safetensors", {"a": np.ones(3)}, {})
     finally:
         os.umask(before)
-    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o666 & ~umask

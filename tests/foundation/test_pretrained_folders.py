@@ -17,7 +17,7 @@ from transformers_models import MODELS, folder_of_transformers
 
 import torch_impl
 from shared.errors import IsogradError
-from shared.lazy.arrays import lazy, open_safetensors, write_safetensors
+from shared.lazy.arrays import DTYPES, cast_floats, contiguous_bytes, lazy, open_safetensors, write_safetensors
 from shared.pretrained.folder import Pretrained
 from shared.pretrained.table import FAMILIES
 from shared.process import process_memory
@@ -355,6 +355,21 @@ def test_lazy_arrays_are_written_as_safetensors_itself_reads_them(tmp_path):
             n: (a.dtype, a.shape, a.tobytes()) for n, a in arrays.items()
         }
     assert all(array.flags.aligned for array in again.values())
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_arrays_of_either_order_of_bytes_are_written_alike(order):
+    array = np.arange(6.0, dtype=f"{order}f4").reshape(2, 3)
+    assert bytes(contiguous_bytes(lazy({"a": array})["a"])) == np.arange(6.0, dtype="<f4").tobytes()
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_arrays_of_floats_are_cast_and_others_stay(name):
+    array = np.arange(6).astype(DTYPES[name])
+    found = cast_floats(lazy({"a": array}), np.dtype(np.float32))["a"]
+    is_float = "F" in name
+    assert found.dtype == found.read().dtype == (np.float32 if is_float else DTYPES[name])
+    assert found.read().tolist() == array.tolist()
 
 
 def test_arrays_that_were_read_leave_the_memory_of_the_process(tmp_path):

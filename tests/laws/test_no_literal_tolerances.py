@@ -257,6 +257,46 @@ SWALLOWED = [
     "assert gap < float(Path('tol.txt').read_text())",
     "assert gap < config.tolerance",
 ]
+# Functions of libraries that nobody looked at, those that lose something on both sides, and functions by another name.
+UNKNOWN = [
+    "assert np.bitwise_and(bits_a, 0xFFFFF000) == np.bitwise_and(bits_b, 0xFFFFF000)",
+    "assert a.view(np.int64).item().bit_length() == b.view(np.int64).item().bit_length()",
+    "assert np.sqrt(a * a + 1e-3) == np.sqrt(b * b + 1e-3)",
+    "assert scipy.stats.spearmanr(a, b)[0] == 1",
+    "assert np.array_equal(np.argsort(a), np.argsort(b))",
+    "assert a.argmax() == b.argmax()",
+    "assert np.sign(a).tolist() == np.sign(b).tolist()",
+    "assert vars(np)['allclose'](a, b)",
+    "assert json.dumps(a)[:6] == json.dumps(b)[:6]",
+    "assert np.savetxt(f, a, fmt='%.3f') is None and f.getvalue() == g.getvalue()",
+    "assert np.histogram(a, 4)[0].tolist() == np.histogram(b, 4)[0].tolist()",
+    "assert gap - tol < 0 if (tol := 1e-3) else True",
+    "assert gap.item() < pytest.importorskip('limits').GAP",
+    "assert mean(a) > 0 and mean(b) > 0",
+    "assert not any(gap in range(1, 5) for gap in gaps)",
+    "assert gap.clamp(min=1e-3).max() == gap.clamp(min=1e-3).min()",
+    "assert len({*np.floor_divide(a, 0.01)}) == 1",
+    "assert a.max() - b.max() == 0",
+    "assert gap.lt(THRESHOLDS['gap'])",
+    "assert gap < settings()['gap']",
+    "def test():\n    ours, theirs = np.sign(a), np.sign(b)\n    assert np.array_equal(ours, theirs)",
+    "step = np.sign\nassert step(gap) == 0",
+    "from numpy import sign as step\nassert list(map(step, a)) == list(map(step, b))",
+    "TABLE = {'sign': np.sign}\nassert TABLE['sign'](gap) == 0",
+    "assert (np.sign if wide else np.abs)(gap) == 0",
+    "import functools\nassert functools.reduce(np.fmin, gaps) == 0",
+    "def step(x):\n    return np.nan_to_num(x)\nassert step(gap) == 0",
+    "if scipy.special.xlogy(gap, gap):\n    pytest.fail('apart')",
+    "np.testing.assert_array_equal(np.gradient(a), np.gradient(b))",
+    "import re\nassert re.search('.{5}', str(a))[0] == re.search('.{5}', str(b))[0]",
+    "assert str(a).partition('.')[0] == str(b).partition('.')[0]",
+    "assert np.unique(a).size == np.unique(b).size",
+    "assert a | 1023 == b | 1023",
+    "assert a >> 10 == b >> 10",
+    "step = getattr(np, 'si' + 'gn')\nassert step(gap) == 0",
+    "assert getattr(np, name)(gap) == 0",
+    "assert eval('abs(a - b) < 0.001')",
+]
 NAMES = [
     "TOL: float = 1e-4\nassert gap <= TOL",
     "STEPS, TOL = 5, 1e-4\nassert gap <= TOL",
@@ -280,7 +320,9 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("source", CALLS + COMPARISONS + BYPASSES + DISGUISES + MORE_DISGUISES + SWALLOWED + NAMES)
+@pytest.mark.parametrize(
+    "source", CALLS + COMPARISONS + BYPASSES + DISGUISES + MORE_DISGUISES + SWALLOWED + UNKNOWN + NAMES
+)
 def test_the_checker_reports(source):
     found = literal_tolerances(source)
     assert found
@@ -307,9 +349,9 @@ def test_the_checker_reports(source):
         "assert record['step'] < 15",
         "mask = np.arange(6) < lengths[:, None]",
         "assert bits >> 9 < threshold(5)",
-        "assert schedule(5) - schedule(4) > schedule(6) - schedule(5)",
+        "schedule = make_schedule(peak)\nassert schedule(5) - schedule(4) > schedule(6) - schedule(5)",
         "assert learning_rate == 1e-3",
-        "assert schedule(0) == 0.1 * peak",
+        "schedule = make_schedule(peak)\nassert schedule(0) == 0.1 * peak",
         "assert (step + 1) % 3 == 0",
         "assert step in range(11)",
         "assert max(lengths) == 7",
@@ -320,7 +362,7 @@ def test_the_checker_reports(source):
         "assert len(found) <= limit and scale.floor('updates') == 20.0",
         "file.close()",
         "assert found == np.exp(1.0)",
-        "assert np.array_equal(unscaled(torch.full((3,), 3.0)), 2 * query)",
+        "def test(unscaled):\n    assert np.array_equal(unscaled(torch.full((3,), 3.0)), 2 * query)",
         "assert norm < norm_of(whole * np.float64(2))",
         "assert 0 < np.count_nonzero(moved) < moved.size",
         "assert np.array_equal(narrow, wide.astype(np.float16))",

@@ -79,6 +79,8 @@ def bound_by(node: ast.AST) -> Bound:
             return  # a counter
         case ast.AnnAssign(target=target, value=value) | ast.AugAssign(target=target, value=value):
             yield from bound_to(target, [value] if value else [])
+        case ast.NamedExpr(target=target, value=value):
+            yield from bound_to(target, [value])
         case ast.For(target=target, iter=rows) | ast.comprehension(target=target, iter=rows):
             yield from bound_to(target, getattr(rows, "elts", [rows]))
         case ast.ImportFrom(names=names):

@@ -196,7 +196,7 @@ def last_name(node: ast.expr) -> str:
 
 
 def without(known: Bindings, name: str) -> Bindings:
-    return {other: values for other, values in known.items() if other != name}
+    return {other: values for other, values in known.items() if other != name} if name in known else known
 
 
 def is_whole(number: str) -> bool:

@@ -5,7 +5,8 @@
 - what is left of sorted or chosen entries: `sorted(gaps)[:-3]`, `np.partition(gaps, 5)[5]`, `np.argmax([gap, 1e-3])`
 - both sides in steps or words of few digits: `limit_denominator`, `timedelta`, `floor_divide`, `strftime`
 - a size made of text: `len(str(int(1 / gap)))`
-- order against what a file, the environment or a setting says
+- order against what a file, the environment, another package or a setting says; the sign of an average
+- membership in a range of integers that must not be
 """
 
 import ast
@@ -22,12 +23,15 @@ PLACES = {"argmax", "argmin", "argsort", "searchsorted", "rank", "matrix_rank"}
 OUTSIDE = {"read", "read_text", "read_bytes", "readline", "getenv", "get", "environ", "input", "open", "Path", "argv"}
 SETTINGS = {"tolerance", "atol", "rtol", "tol", "threshold", "epsilon"}
 TEXTS = {"str", "repr", "bin", "hex", "format"}
+AVERAGES = {"mean", "average", "median", "nanmean", "fmean"}
 MOST_DIGITS = 6  # of a number that may be added to both sides
 ORDERING = ast.Lt | ast.LtE | ast.Gt | ast.GtE
 
 
 def said_of_swallowed(node: ast.AST) -> Iterator[str]:
     """One sentence for each comparison below which differences vanish, but for those of nested nodes."""
+    if isinstance(node, ast.UnaryOp) and any(is_place_in_a_range(part) for part in ast.walk(node)):
+        yield "holds for every fraction"
     for left, right, is_order in compared(node):
         if is_order:
             yield from said_of_outside(left, right)
@@ -90,7 +94,11 @@ def said_of_left_out(side: ast.expr) -> Iterator[str]:
 
 def said_of_outside(left: ast.expr, right: ast.expr) -> Iterator[str]:
     """Order against a number that no code derives, or of a size that text makes of one."""
-    for side in (left, right):
+    for side, other in ((left, right), (right, left)):
+        if any(is_call(part, {"importorskip"}) for part in ast.walk(side)):
+            yield "compares with a number of another package"
+        if number_of(other) == 0 and is_call(side, AVERAGES):
+            yield f"says nothing but the sign of a {last_name(side)}"
         match side:
             case ast.Call(func=ast.Name(id="float"), args=[inner]) if any(map(is_outside, ast.walk(inner))):
                 yield "compares with what is read from outside"
@@ -101,6 +109,11 @@ def said_of_outside(left: ast.expr, right: ast.expr) -> Iterator[str]:
                     yield "compares the length of a number's text"
             case ast.Call() if last_name(side) in SPACINGS:
                 yield f"compares with the spacing {last_name(side)}"
+
+
+def is_place_in_a_range(node: ast.AST) -> bool:
+    """True for `x in range(n)`, which no fraction is."""
+    return isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In) and is_call(node.comparators[0], {"range"})
 
 
 def is_outside(node: ast.AST) -> bool:

@@ -10,6 +10,7 @@ In test code a comparison may hold zero, counts of integers, and names; every ot
 - a floor of the proof that is written down
 - calls that have a tolerance of their own
 - what `swallowed.py` finds: differences that are absorbed, sorted away or left to a file
+- functions of libraries that `keeping.py` does not list, whatever they do
 
 Not seen are numbers that functions of other files return.
 """
@@ -17,9 +18,11 @@ Not seen are numbers that functions of other files return.
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from bound_names import Bindings, Function, attributes, bindings, called, gathered, returned
+from keeping import File, file_of, said_of_functions
 from numbers_in_source import (
     CHOOSING,
     MODULES,
@@ -50,6 +53,7 @@ HOLDING = {"contains", "between"}  # methods that compare with both of their arg
 MIDDLE = {"median", "nanmedian", "mode", "trim_mean"}  # which say nothing of half of the entries
 SHORTENING = {"pack", "reduce_precision", "create_decimal"}  # functions that leave out digits
 PARTS = {"hex", "tobytes", "unpackbits", "frexp", "modf", "decompose"}  # a number in pieces, of which one is compared
+TEXTS = {"str", "repr", "dumps", "format", "join", "decode", "encode"}
 INTEGERS = {"int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "long"}
 DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
 PROOFS = {"prove": 2, "compare_noise": 2}  # functions of the criterion -> place of the floor among their arguments
@@ -61,7 +65,7 @@ def literal_tolerances(source: str, elsewhere: Bindings | None = None) -> list[s
     tree = ast.parse(source)
     imported = gathered((f".{name}", values) for name, values in (elsewhere or {}).items())
     known = imported | attributes(tree) | returned(tree) | bindings(tree)
-    return list(dict.fromkeys(breaches(tree, known, called(tree))))
+    return list(dict.fromkeys(breaches(tree, known, called(tree), file_of(tree))))
 
 
 def written_tolerances(source: str) -> list[str]:
@@ -77,12 +81,17 @@ def constants(source: str) -> Bindings:
     return {name: values for name, values in known.items() if any(any(numbers(value, known)) for value in values)}
 
 
-def breaches(node: ast.AST, known: Bindings, calls: dict[str, list[ast.Call]]) -> Iterator[str]:
+def breaches(node: ast.AST, known: Bindings, calls: dict[str, list[ast.Call]], file: File) -> Iterator[str]:
     """The sentences for everything below `node`; each function has its own names."""
     for child in ast.iter_child_nodes(node):
-        yield from (f"line {child.lineno}: {said}" for said in said_of(child, known))
-        inner = known | bindings(child, calls) if isinstance(child, Function) else known
-        yield from breaches(child, inner, calls)
+        if isinstance(child, ast.expr_context | ast.operator | ast.cmpop):
+            continue
+        found = (*said_of(child, known), *said_of_functions(child, known, file))
+        yield from (f"line {child.lineno}: {said}" for said in found)
+        if isinstance(child, Function):
+            yield from breaches(child, known | bindings(child, calls), calls, replace(file, found={}))
+        else:
+            yield from breaches(child, known, calls, file)
 
 
 def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
@@ -216,7 +225,7 @@ def is_cut(node: ast.expr) -> bool:
     inside = [part for part in ast.walk(node) if isinstance(part, ast.Subscript)]
     return any(
         isinstance(part.value, ast.Call)
-        and (last_name(part.value) in PARTS or (last_name(part.value) in {"str", "repr"} and _is_slice(part)))
+        and (last_name(part.value) in PARTS or (last_name(part.value) in TEXTS and _is_slice(part)))
         for part in inside
     )
 

@@ -1,13 +1,16 @@
 """The config.json of a run with parameter groups: written, read, and refused where a group makes no sense."""
 
 import json
+import re
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 
 from experiments.catalogue import find_experiment
 from experiments.training.folder import CONFIG
 from experiments.training.run_config import RunConfig, read_config, write_config
+from experiments.training.same_settings import SETTINGS, check_settings_of, settings_of
 from shared.configs.optimizer import ParameterGroup, TrainingConfig
 from shared.errors import IsogradError
 
@@ -30,6 +33,23 @@ def rewrite_group(folder, **changes) -> None:
     group |= changes
     values["experiment"]["training"]["groups"][0] = {name: value for name, value in group.items() if value is not None}
     (folder / CONFIG).write_text(json.dumps(values))
+
+
+def places_in(values, place=()):
+    """Where plain settings stand, by their keys."""
+    for key, value in values.items():
+        yield from places_in(value, (*place, key)) if isinstance(value, dict) and value else [(*place, key)]
+
+
+def test_whichever_setting_was_edited_is_named(tmp_path, config):
+    settings = settings_of(config.experiment)
+    places = list(places_in(settings))
+    assert len({place[0] for place in places}) == len(settings)
+    for *outer, key in places:
+        edited = json.loads(json.dumps(settings))
+        reduce(dict.__getitem__, outer, edited)[key] = "edited"
+        with pytest.raises(IsogradError, match=re.escape(f"{'.'.join([*outer, key])} ")):
+            check_settings_of({SETTINGS: edited}, config.experiment, tmp_path)
 
 
 def test_frozen_groups_are_read_as_they_were_written(tmp_path, config):

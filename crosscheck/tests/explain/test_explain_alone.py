@@ -1,6 +1,7 @@
 """The cause in a large module is searched for in the located module alone, and tried in the whole."""
 
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -107,3 +108,12 @@ def test_a_large_pair_that_agrees_forward_is_compared_backward():
     found = explained(activation=lambda x: jax.nn.gelu(jax.lax.stop_gradient(x), approximate=False))
     assert found.report.first_divergence.phase.endswith("gradient")
     assert found.divergence.id == "D93"
+
+
+@pytest.mark.parametrize(("is_noise", "words"), [(True, ", which is noise"), (False, "")])
+def test_what_is_left_is_called_noise_where_every_output_agrees(is_noise, words):
+    def report(error, *agrees):
+        return SimpleNamespace(rows=[SimpleNamespace(kind="output", error=error, agrees=each) for each in agrees])
+
+    said = alone._in_outputs(report(1e-2, False), report(1e-6, True, is_noise), [])
+    assert said == f"made wherever it can be, the outputs' error falls from 1.0e-02 to 1.0e-06{words}"

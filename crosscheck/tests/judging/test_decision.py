@@ -1,5 +1,7 @@
 """A bound in low precision that says nothing decides nothing: a run in float64 does, or the pair fails."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -9,6 +11,7 @@ from bounds import roundings
 from flax import nnx
 
 import crosscheck
+from crosscheck.judging.decision import decided
 from crosscheck.report import Report
 
 POSITIONS = np.linspace(0, 4095, 12).astype(np.int32)
@@ -104,3 +107,11 @@ def test_what_can_not_be_decided_fails_and_the_report_says_why(tmp_path):
     assert output(report).verdict == "undecided"
     assert report.to_dict()["undecided_because"] == "the recording of rotary can't be run again in float64"
     assert "undecided, since that run can't be made: the recording of rotary" in str(report)
+
+
+def test_what_the_run_in_float64_does_not_have_stays_undecided():
+    row = replace(output(compared("float32")), undecided=True)
+    (left,), because = decided([row], lambda: [])
+    assert (left.undecided, left.agrees, because) == (True, False, "")
+    (found,), _ = decided([row], lambda: [replace(row, undecided=False)])
+    assert (found.agrees, found.decided_in) == (True, "float64")

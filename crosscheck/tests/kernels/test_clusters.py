@@ -97,6 +97,12 @@ def test_shared_memory_fits(way):
             assert taken <= SHARED_BYTES
 
 
+def test_the_dtype_of_halves_is_that_of_the_layer():
+    plan = Plan(1, 1, 1, 256, 256, CLUSTERS["forward"][256][0])
+    for dtype in gru_clusters.DTYPES:
+        assert f"-DHALF={int(dtype == 'float16')}" in gru_clusters.definitions("forward", plan, dtype, True)
+
+
 def test_what_serves_is_told():
     assert kernel_of(512, 2, True) == "one kernel, of clusters where they are faster"
     assert kernel_of(512, 2, False).startswith("one kernel, not of clusters: ")

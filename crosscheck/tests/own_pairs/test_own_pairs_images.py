@@ -123,4 +123,4 @@ PACKED = {"rnn.weight_ih_l0": (21, 5), "rnn.weight_hh_l0": (21, 7)}
 def test_names_that_do_not_pair_up_come_with_what_mends_them(torch, jax, words):
     found = advice(torch, jax)
     assert words in found
-    assert bool(words) == bool(found)
+    assert (words == "") == (found == "")

@@ -93,11 +93,14 @@ def test_what_is_cast_to_float32_is_rounded_to_float32_alone(name):
         assert 0 < criterion.difference(each, exact) < roundings(4, "float32") * criterion.norm(exact)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+CAST_TO = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@pytest.mark.parametrize("dtype", CAST_TO)
 def test_casts_are_read_as_float64_and_round_to_the_dtype_under_test_at_most(dtype):
     x = X * 1000
     exact, moved = shadows(lambda x: x.bfloat16().double() * 1.0, dtype, x)
-    assert np.array_equal(exact, x.to(getattr(torch, dtype)).double().numpy())
+    assert np.array_equal(exact, x.to(CAST_TO[dtype]).double().numpy())
     for each in moved if dtype == "float32" else ():
         assert 0 < criterion.difference(each, exact) < roundings(1, "float32") * criterion.norm(exact)
 
