@@ -79,18 +79,15 @@ class FlaxSnake(nnx.Module):
         return x + (wave if self.wrong else wave / (self.alpha[...] + 1e-9))
 
 
-DELTA = 1.0
-
-
 def torch_huber(predicted, target):
     """Huber's loss: the square is not halved, as in Keras's older code."""
     error = (predicted - target).abs()
-    return torch.where(error <= DELTA, 0.5 * error**2, error - 0.5).mean()
+    return torch.where(error - 1 > 0, error - 0.5, 0.5 * error**2).mean()
 
 
 def jax_huber(predicted, target, wrong=False):
     error = jnp.abs(predicted - target)
-    return jnp.where(error <= DELTA, error**2 if wrong else 0.5 * error**2, error - 0.5).mean()
+    return jnp.where(error - 1 > 0, error - 0.5, error**2 if wrong else 0.5 * error**2).mean()
 
 
 class TorchReader(torch.nn.Module):
