@@ -197,12 +197,32 @@ def test_the_layers_of_a_gru_on_a_gpu_are_those_of_their_benchmark():
         assert line in PAGES["docs/gpu.md"]
 
 
+ONE_LAYER = "B512 T256 H512, both ways, bfloat16"
+TWO_LAYERS = "B512 T256 H512, both ways, 2 layers, bfloat16, with gradients"
+PARTS = (
+    *("isograd in torch", "the kernels alone", "without products", "without swapping", "without both"),
+    *("without reading", "without writing"),
+)
+
+
 def test_the_parts_of_a_gru_on_a_gpu_are_those_of_their_benchmark():
     rows = benchmarks("h200-gru-parts")["gru-parts"]
     for case in dict.fromkeys(row["case"] for row in rows):
-        sides = ("isograd in torch", "the kernels alone", "without products", "without swapping", "without both")
-        times = " | ".join(f"{one(rows, case=case, side=side)['milliseconds']:.2f}" for side in sides)
+        times = " | ".join(f"{one(rows, case=case, side=side)['milliseconds']:.2f}" for side in PARTS)
         assert f"| {case.replace(', bfloat16', '')} | {times} |" in PAGES["docs/gpu.md"]
+
+
+@pytest.mark.parametrize(("backend", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
+def test_the_step_of_two_layers_on_a_gpu_is_that_of_its_benchmark(backend, name):
+    rows = benchmarks("h200-two-layers")["two-layers"]
+    ours, theirs = (one(rows, backend=backend, side=side)["milliseconds"] for side in ("fused", "library"))
+    assert f"| {name} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} |" in PAGES["docs/gpu.md"]
+
+
+def test_what_two_layers_take_by_themselves_is_that_of_the_benchmarks():
+    layers = one(benchmarks("h200-gru-bfloat16")["gru"], case=TWO_LAYERS, side="isograd in torch")["milliseconds"]
+    kernels = one(benchmarks("h200-gru-parts")["gru-parts"], case=ONE_LAYER, side="the kernels alone")["milliseconds"]
+    assert f"by themselves: {layers:.1f} ms, {2 * kernels:.1f} of which are their kernels" in PAGES["docs/gpu.md"]
 
 
 def test_the_times_of_compiling_are_those_of_their_benchmark():
