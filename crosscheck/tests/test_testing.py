@@ -8,6 +8,7 @@ import torch
 from flax import nnx
 from own_pairs import drawn, normal
 
+from crosscheck import testing
 from crosscheck.pairing.copy_weights import copy_weights
 from crosscheck.testing import assert_twins_agree
 from shared.errors import IsogradError
@@ -129,6 +130,13 @@ def test_the_hint_says_what_to_look_at(case):
     text = text_of(*make(), inputs=inputs)
     assert any(word in lines_of(text)["hint"] for word in words.split("|")), text
     assert "{" not in text
+
+
+def test_without_explain_the_place_is_told_and_no_cause_is_searched_for(monkeypatch):
+    monkeypatch.setattr(testing, "explained", lambda *given, **options: pytest.fail("a cause is searched for"))
+    lines = lines_of(text_of(*pair_of(epsilon=1e-3), explain=False))
+    assert (lines["module"], lines["phase"]) == ("TorchTower.norm", "forward")
+    assert "D18" not in lines["hint"]
 
 
 def test_a_pair_that_can_not_be_compared_is_an_error_and_not_a_disagreement():
