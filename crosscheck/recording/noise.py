@@ -14,7 +14,7 @@ from shared.arrays import Arrays
 from shared.training_state import AVERAGE, WEIGHTS
 
 GRADIENTS = ("input_gradients", "intermediate_gradients", "parameter_gradients")
-NUMBERS = 250_000_000  # parameters times runs that are kept at once: 8 bytes each
+NUMBERS = 100_000_000  # parameters times runs that are kept at once: 8 bytes each
 Movement = dict[str, dict[str, float]]  # field of Values -> tensor -> L2 norm of the movement
 
 
