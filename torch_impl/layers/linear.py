@@ -11,12 +11,10 @@ class Linear(nn.Linear):
     """
 
     def __init__(self, in_features: int, out_features: int, bound: float | None = None):
-        self.bound = in_features**-0.5 if bound is None else bound
+        bound = in_features**-0.5 if bound is None else bound
         super().__init__(in_features, out_features)
-
-    def reset_parameters(self) -> None:
-        nn.init.uniform_(self.weight, -self.bound, self.bound)
-        nn.init.uniform_(self.bias, -self.bound, self.bound)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, inputs: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         return super().forward(inputs)

@@ -14,11 +14,8 @@ class NormalLinear(nn.Linear):
     """y = x W^T + b for x (..., in_features) -> (..., out_features); W drawn from N(0, deviation), b zero."""
 
     def __init__(self, in_features: int, out_features: int, deviation: float = DEVIATION):
-        self.deviation = deviation
         super().__init__(in_features, out_features)
-
-    def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=self.deviation)
+        nn.init.normal_(self.weight, std=deviation)
         nn.init.zeros_(self.bias)
 
     def forward(self, inputs: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
