@@ -41,11 +41,12 @@ KEEPING = {
         "embedding empty exp expand eye flip float float32 float64 from_numpy full full_like gather grad hypot",
         "index_select integers item linspace log log10 masked_fill max mean min norm numpy ones ones_like pad",
         "permutation polyder polyfit polyval prod ptp randn randrange ravel reshape roots scan sort sqrt stack",
-        "standard_normal sum take tensor to tolist transpose tri tril triu unsqueeze where zeros zeros_like",
+        "standard_normal stop_gradient sum take tensor to tolist transpose tri tril triu unsqueeze where zeros",
+        "zeros_like",
         # said of arrays, and of programs that make them
         "all any are_deterministic_algorithms_enabled array_equal data_ptr devices dtype element_size equal finfo",
-        "get_default_dtype get_rng_state initial_seed is_grad_enabled isfinite isnan isneginf jit make_jaxpr nbytes",
-        "newbyteorder numel opcheck requires_grad_ shape shares_memory size uint32 unsafe_buffer_pointer",
+        "get_default_dtype get_rng_state initial_seed is_grad_enabled isenabled isfinite isnan isneginf jit make_jaxpr",
+        "nbytes newbyteorder numel opcheck requires_grad_ shape shares_memory size uint32 unsafe_buffer_pointer",
         "untyped_storage vmap",
         # containers and functions
         "bytes cache callable checkpoint default dict enumerate filter fromkeys get getattr hasattr id index",
