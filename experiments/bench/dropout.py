@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from experiments.bench.options import Options
 from experiments.bench.timing import Cost, Row, in_turn, rows_of, timed
-from experiments.bench.workload import BLOCK_SECONDS, BareStep, experiment_for, random_data
+from experiments.bench.workload import BLOCK_SECONDS, BareStep, blocks_of, experiment_for, random_data
 from experiments.training.launch import backend_for
 from shared import rng
 from shared.backend import DROPOUT_RNGS, PACKAGES
@@ -36,9 +35,7 @@ def _steps(name: str, backend: str, options: Options) -> list[Row]:
     kinds |= {kind: _with_dropout(experiment, RATE, kind) for kind in DROPOUT_RNGS}
     made = {kind: backend_for(each, backend, options.dtype, options.device) for kind, each in kinds.items()}
     bare = {kind: BareStep(made[kind], random_data(each)) for kind, each in kinds.items()}
-    costs = in_turn(
-        {kind: partial(steps.block, steps.steps_of_a_block()) for kind, steps in bare.items()}, options.rounds
-    )
+    costs = in_turn(blocks_of(bare), options.rounds)
     return [{"case": f"{name}, a step", "backend": backend, **row} for row in rows_of(costs, NONE)]
 
 

@@ -1,11 +1,10 @@
 """A training step of each experiment with one backend against the other: examples a second, and the time to compile."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 from experiments.bench.options import Options
-from experiments.bench.timing import Cost, Row, in_turn, rows_of
-from experiments.bench.workload import BareStep, experiment_for, has_random_data, random_data
+from experiments.bench.timing import Row, in_turn, rows_of
+from experiments.bench.workload import BareStep, blocks_of, experiment_for, has_random_data, random_data
 from experiments.catalogue import EXPERIMENTS
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
@@ -32,9 +31,6 @@ def _rows(name: str, options: Options) -> list[Row]:
     data = random_data(experiment)
     backends = {backend: backend_for(experiment, backend, options.dtype, options.device) for backend in PACKAGES}
     steps = {backend: BareStep(made, data) for backend, made in backends.items()}
-    blocks: dict[str, Callable[[], Cost]] = {
-        backend: partial(each.block, each.steps_of_a_block()) for backend, each in steps.items()
-    }
     return [
         {
             "case": ", ".join(filter(None, (experiment.name, options.dtype, options.implementation))),
@@ -43,5 +39,5 @@ def _rows(name: str, options: Options) -> list[Row]:
             "compile_seconds": backends[row["side"]].compile_seconds,
             **({} if row["side"] == BASE else {"goal": GOAL}),
         }
-        for row in rows_of(in_turn(blocks, options.rounds), BASE)
+        for row in rows_of(in_turn(blocks_of(steps), options.rounds), BASE)
     ]

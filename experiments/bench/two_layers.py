@@ -1,13 +1,12 @@
 """A training step of a classifier with two bidirectional GRU layers: our layers against those of the framework."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from experiments.bench.options import Options
-from experiments.bench.timing import Cost, Row, in_turn, rows_of
-from experiments.bench.workload import BareStep, experiment_for, random_data
+from experiments.bench.timing import Row, in_turn, rows_of
+from experiments.bench.workload import BareStep, blocks_of, experiment_for, random_data
 from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
 from shared.configs.experiment import Experiment
@@ -21,13 +20,10 @@ GOAL = 0.5
 def bench_two_layers(options: Options) -> Iterator[Row]:
     """Two rows per backend; ratios are relative to `library`, cuDNN's layers and loops of XLA on a GPU."""
     experiment = _with_two_layers(options)
+    sizes = f"B{experiment.batch_size} T{experiment.length} H{UNITS[options.device]}"
     for backend in PACKAGES:
         steps = {side: _step(experiment, backend, side, options) for side in SIDES}
-        blocks: dict[str, Callable[[], Cost]] = {
-            side: partial(step.block, step.steps_of_a_block()) for side, step in steps.items()
-        }
-        sizes = f"B{experiment.batch_size} T{experiment.length} H{UNITS[options.device]}"
-        for row in rows_of(in_turn(blocks, options.rounds), "library"):
+        for row in rows_of(in_turn(blocks_of(steps), options.rounds), "library"):
             goal = {"goal": GOAL} if options.device == "cuda" and row["side"] == "fused" else {}
             yield {"case": f"{sizes}, {options.dtype}", "backend": backend, **row, **goal}
 

@@ -1,7 +1,9 @@
 """The workload of a benchmark: a catalogue experiment on random token ids, or a model with random weights."""
 
 import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,11 @@ class BareStep:
         """The number of steps in a block; the first ones, which compile and warm up, run here."""
         self.run(2)
         return max(1, round(BLOCK_SECONDS / self.block(2).wall))
+
+
+def blocks_of(steps: Mapping[str, BareStep]) -> dict[str, Callable[[], Cost]]:
+    """By name, what times one block of steps; each is compiled and warm."""
+    return {name: partial(step.block, step.steps_of_a_block()) for name, step in steps.items()}
 
 
 def first_batch(prepared: Prepared) -> Batch:
