@@ -14,7 +14,7 @@ from backend_cases import MODEL, VOCABULARY, make_backend, make_batch, step
 from places import child_environment
 
 import jax_impl.backend
-from jax_impl.compile_cache import known
+from jax_impl.compile_cache import OPTIONS, known, options_for
 from jax_impl.layers.attention_blocks import PreNormAttentionBlock
 from shared.backend import PACKAGES
 from shared.configs.experiment import ModelConfig
@@ -157,3 +157,13 @@ def test_a_damaged_program_is_compiled_again_and_replaced(tmp_path):
 def test_an_option_of_another_version_of_the_compiler_is_left_out():
     options = {"xla_backend_optimization_level": 0, "xla_cpu_of_another_version": True}
     assert known(options, jax.devices("cpu")[0]) == {"xla_backend_optimization_level": 0}
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", {"xla_backend_optimization_level": 1}), pytest.param("cuda", {}, marks=pytest.mark.gpu)],
+)
+def test_only_on_a_gpu_float64_is_compiled_without_options(monkeypatch, device, expected):
+    for platform in ("cpu", "gpu"):
+        monkeypatch.setitem(OPTIONS, platform, {"xla_backend_optimization_level": 1})
+    assert options_for(jax.devices(device)[0], "float64") == expected
