@@ -74,6 +74,8 @@ def test_the_figures_are_those_of_the_mean_logits(numpy_backend, split, capsys, 
     mean = (first + second + third) / 3
     right = mean.argmax(1) == labels
     assert (found["metrics"]["accuracy"], found["examples"]) == (right.mean(), len(labels))
+    commonest = np.bincount(logits_of("a", "train", tmp_path)[1]).argmax()
+    assert found["metrics"]["baseline_accuracy"] == (labels == commonest).mean()
     losses = np.log(np.exp(mean).sum(1)) - mean[np.arange(len(labels)), labels]
     assert prove(losses.mean(), np.float64(found["metrics"]["loss"]), 0.0).agrees
     assert (first.argmax(1) != second.argmax(1)).any()  # two different models

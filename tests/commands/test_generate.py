@@ -34,6 +34,14 @@ def test_both_backends_write_the_same_text(run, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("limit", [("--top-k", "1"), ("--top-p", "1e-9")])
+def test_a_limit_of_one_token_gives_the_likeliest_text(run, limit, capsys):
+    settings = (run, PROMPT, "--tokens", "12")
+    drawn = (*settings, "--temperature", "2")
+    assert printed(capsys, *drawn, *limit) == printed(capsys, *settings) != printed(capsys, *drawn)
+
+
+@pytest.mark.slow
 def test_a_streamed_text_is_the_text(run, capsys):
     settings = (run, PROMPT, "--tokens", "20", "--temperature", "2")
     whole = printed(capsys, *settings)
