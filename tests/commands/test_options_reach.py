@@ -1,0 +1,86 @@
+"""Every option of a command reaches the function that does the work."""
+
+import importlib
+from pathlib import Path
+from unittest.mock import ANY
+
+import pytest
+
+from experiments.cli import main
+
+IMAGES = [Path("images/a_cat/1.png"), Path("images/dog/2.png")]
+REPLACED = {  # what stands between a command and its work
+    "experiments.commands.embed.find_folder": lambda folder: Path(folder),
+    "experiments.commands.embed.encoded": lambda folder, texts: (folder, texts),
+    "experiments.commands.clip.find_images": lambda folder: IMAGES,
+}
+OF_TWINS = "--fault f --dtype float32 --case c --device cuda"
+TWINS = {"fault": "f", "dtype": "float32", "case": "c", "device": "cuda"}
+WRITTEN = {"to": "hf", "dtype": "bfloat16", "dry_run": True}
+SEARCH = "--batch-sizes 8 4 --rates 0.1 0.2 --epoch-counts 7 --folds 3 --search-seed 5 --seed 6"
+SPACE = {"batch_sizes": (8, 4), "learning_rates": (0.1, 0.2), "epochs": (7,), "folds": 3}
+REACHED = {  # what is typed -> the function, and what it is given, at its places and by name
+    f"locate GRU {OF_TWINS} --train": ("crosscheck.locate.locate_twin", ["GRU"], {**TWINS, "train": True}),
+    "locate GRU --fault f --dtype float32 --device cuda --steps 3": (
+        "crosscheck.locate.locate_twin",
+        ["GRU"],
+        {"fault": "f", "dtype": "float32", "device": "cuda", "steps": 3},
+    ),
+    f"explain GRU {OF_TWINS} --train --budget 7": (
+        "crosscheck.explain.explain_twin",
+        ["GRU"],
+        {**TWINS, "train": True, "budget": 7.0},
+    ),
+    "check GRU --dtype float16 --device cuda --jobs 3": (
+        "crosscheck.twins.suite.check",
+        [["GRU"], ["float16"], "cuda"],
+        {"workers": 3},
+    ),
+    "check --faults --dtype float32 --seeds 9": ("crosscheck.scoring.score.score", [(), 9], {"dtypes": ("float32",)}),
+    "check a/torch --faults --families": ("crosscheck.scoring.families.without_families", [("a/torch",)], {}),
+    "port a b --to hf --dtype bfloat16 --dry-run --model m --arguments {} --verify": (
+        "experiments.porting.port.port",
+        [Path("a"), Path("b")],
+        {**WRITTEN, "model": "m", "arguments": "{}", "verify": True},
+    ),
+    "port a b --to hf --dtype bfloat16 --dry-run --rules r": (
+        "experiments.porting.by_rules.port_by_rules",
+        [Path("a"), Path("b"), Path("r")],
+        WRITTEN,
+    ),
+    f"search arithmetic-small {SEARCH}": (
+        "experiments.commands.search.space_of",
+        [ANY, "arithmetic-small", SPACE, 5],
+        {},
+    ),
+    "embed f one two --backend jax --dtype bfloat16": (
+        "experiments.commands.embed._embedded",
+        ["jax", Path("f"), "bfloat16", Path("f"), ["one", "two"]],
+        {},
+    ),
+    "clip f images --backend torch --dtype bfloat16 --template =^{} --json": (
+        "experiments.commands.clip._logits",
+        ["torch", Path("f"), "bfloat16", ["=^a cat", "=^dog"], IMAGES],
+        {"quiet": True},
+    ),
+}
+
+
+class ReachedError(Exception):
+    """What the function was given."""
+
+
+@pytest.mark.parametrize(("typed", "reached"), REACHED.items())
+def test_what_is_typed_reaches_the_work(typed, reached, monkeypatch):
+    def work(*places, **named):
+        raise ReachedError(places, named)
+
+    function, places, named = reached
+    for name, other in {**REPLACED, function: work}.items():
+        owner, _, attribute = name.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(owner), attribute, other)
+    with pytest.raises(ReachedError) as found:
+        main(typed.split())
+    given, by_name = found.value.args
+    assert [*given] == places
+    assert {name: by_name[name] for name in named} == named
