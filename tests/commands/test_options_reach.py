@@ -1,11 +1,13 @@
-"""Every option of a command reaches the function that does the work."""
+"""Every option of a command reaches the function that does the work, and what is wrong its exit code."""
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import ANY
 
 import pytest
 
+from crosscheck.twins import suite
 from experiments.catalogue import find_experiment
 from experiments.cli import main
 from experiments.training.settings import Settings, with_settings
@@ -119,3 +121,17 @@ def test_every_setting_goes_to_its_place():
         "dropout": 0.125,
         "implementation": "reference",
     }
+
+
+@pytest.mark.parametrize(("right", "code"), [((True, True), 0), ((True, False), 1), ((False, True), 1)])
+def test_one_that_is_wrong_among_others_is_the_exit_code(right, code, monkeypatch):
+    monkeypatch.setattr(suite, "check", lambda *_, **named: [SimpleNamespace(agrees=each) for each in right])
+    monkeypatch.setattr("experiments.commands.check.print_table", lambda reports: None)
+    assert main(["check"]) == code
+    studies = {
+        str(number): SimpleNamespace(trains=False, run=lambda seed, each=each: SimpleNamespace(as_expected=each))
+        for number, each in enumerate(right)
+    }
+    monkeypatch.setattr("experiments.commands.study.STUDIES", studies)
+    monkeypatch.setattr("experiments.commands.study.print_study", lambda study, findings: None)
+    assert main(["study", "all"]) == code
