@@ -58,6 +58,9 @@ def sgd(momentum: float = 0.0):
 def test_equal_optimisers_agree(ours, theirs, dtype):
     report = compare(dtype, ours, theirs)
     assert report.agrees, str(report)
+    torch_names, jax_names = (side.values.updates.keys() for side in report.recordings)
+    assert torch_names == jax_names == {row.tensor for row in report.rows if row.kind == "update"}
+    assert {name.partition("/")[0] for name in torch_names} == {"1", str(UPDATES)}
 
 
 @DTYPES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ class Preprocessing:
     A channel is (value scale - mean) / deviation.
     """
 
-    edge: int = 224
-    crop: tuple[int, int] = (224, 224)
+    edge: int
+    crop: tuple[int, int]
     resample: int = BICUBIC
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
@@ -41,18 +41,19 @@ def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
     Raises IsogradError for what is not supported, by name, and for crops of another size than the model's.
     """
     path = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    usual = Preprocessing(edge=image_size, crop=(image_size, image_size))
     if path is None:
-        return Preprocessing(edge=image_size, crop=(image_size, image_size))
+        return usual
     try:
         fields = parse_object(path.read_text("utf-8"))
     except ValueError as error:
         raise IsogradError(f"{path} is not valid JSON: {error}") from error
     fields = fields.get(NESTED, fields)
     try:
-        found = _from_fields(fields, replace(Preprocessing(), edge=image_size, crop=(image_size, image_size)))
+        found = _from_fields(fields, usual)
     except (TypeError, ValueError, KeyError) as error:
         raise IsogradError(f"{path}: expected the settings of CLIP's image processor, got: {error}") from error
-    if found.crop != (image_size, image_size):
+    if found.crop != usual.crop:
         raise IsogradError(f"{path}: crops to {found.crop}, but the model reads images of {image_size} pixels")
     return found
 

@@ -90,7 +90,7 @@ def _written_out(table: Table, arrays: LazyArrays, is_source: bool | None = None
 
 def _layered(rows: Iterable[Row], names: Iterable[str], forth: bool) -> list[Row]:
     """The rows with the numbers of their layers, as the names have them; all rows of one list have the same."""
-    rows, numbers = tuple(rows), dict[str | None, set[int]]()
+    rows, numbers = tuple(rows), dict[str, set[int]]()
     for row in rows:
         name = _pattern(str(row.foreign if forth else row.canonical))
         found = {int(match[1]) for each in names if (match := name.fullmatch(each)) and match.groups()}
@@ -106,10 +106,9 @@ def _layered(rows: Iterable[Row], names: Iterable[str], forth: bool) -> list[Row
     ]
 
 
-def _list_of(row: Row) -> str | None:
-    """What stands before the number of a layer; None for a row outside of the layers."""
-    path, layer, _ = row.canonical.partition("{}")
-    return path if layer else None
+def _list_of(row: Row) -> str:
+    """What stands before the number of a layer; the name of a row outside of the layers."""
+    return row.canonical.partition("{}")[0]
 
 
 def _pattern(name: str) -> re.Pattern[str]:

@@ -203,6 +203,13 @@ def test_batches_of_one_update_share_its_coefficients_and_have_dropout_masks_of_
     assert all(keys.count(key) == 1 for key in keys)
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+def test_an_update_in_float64_has_coefficients_in_float64(name, settings_of_jax):
+    backend = make_backend(name, dtype="float64")
+    *_, given = backend.arguments(backend.init_state(), make_batch(), 0.1)
+    assert np.asarray(given, np.float64).tobytes() == np.array(backend.updates.coefficients(1, 0.1)).tobytes()
+
+
 def test_an_average_begins_at_the_weights():
     groups = groups_of(AdamWConfig(), ACCUMULATING, {"body.weight": (3, 2)})
     start = initial_arrays(groups, 0, np.float32)

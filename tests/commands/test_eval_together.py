@@ -10,6 +10,7 @@ from fake_backend import FakeBackend
 
 from crosscheck.criterion import prove
 from experiments import cli
+from experiments.commands import evaluate
 from experiments.progress.display import Progress
 from experiments.training import ensemble, launch
 from experiments.training.launch import prepared_from
@@ -74,6 +75,8 @@ def test_the_figures_are_those_of_the_mean_logits(numpy_backend, split, capsys, 
     mean = (first + second + third) / 3
     right = mean.argmax(1) == labels
     assert (found["metrics"]["accuracy"], found["examples"]) == (right.mean(), len(labels))
+    commonest = np.bincount(logits_of("a", "train", tmp_path)[1]).argmax()
+    assert found["metrics"]["baseline_accuracy"] == (labels == commonest).mean()
     losses = np.log(np.exp(mean).sum(1)) - mean[np.arange(len(labels)), labels]
     assert prove(losses.mean(), np.float64(found["metrics"]["loss"]), 0.0).agrees
     assert (first.argmax(1) != second.argmax(1)).any()  # two different models
@@ -86,6 +89,26 @@ def test_logits_of_real_rows_are_added_up_in_float64():
     backend = SimpleNamespace(logits_of=lambda state, batch: np.ones((2, 5), np.float32))
     found = ensemble.logits_of(backend, {}, SimpleNamespace(experiment=None), texts, "validation")
     assert (found.shape, found.dtype) == ((3, 5), np.float64)
+
+
+def test_every_option_reaches_the_evaluation(monkeypatch):
+    told = []
+    monkeypatch.setattr(evaluate, "read_config", lambda run: SimpleNamespace(experiment=None))
+    monkeypatch.setattr(evaluate, "choose_threads", lambda experiment: None)
+    monkeypatch.setattr(evaluate, "evaluated", lambda run, config, *chosen: told.append(chosen[0]) or {})
+    given = {"backend": "jax", "data": "d", "device": "cpu", "dtype": "float64", "split": "test"}
+    options = [word for name, value in given.items() for word in (f"--{name}", value)]
+    assert cli.main(["eval", "a", *options, "--newest", "--json"]) == 0
+    assert told == [evaluate.Chosen(**given, newest=True)]
+
+
+def test_other_data_is_evaluated_where_it_is_given(numpy_backend, capsys, tmp_path):
+    train("a", *BUCKETED)
+    write_reviews(tmp_path / "others", ["good", "bad"])
+    losses = [
+        evaluated(capsys, "a", "--data", data, "--split", "train")["metrics"]["loss"] for data in ("mine", "others")
+    ]
+    assert losses[0] == evaluated(capsys, "a", "--split", "train")["metrics"]["loss"] != losses[1]
 
 
 def test_each_run_has_the_figures_that_it_has_alone(numpy_backend, capsys):

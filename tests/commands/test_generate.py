@@ -1,11 +1,16 @@
 """`isograd generate`: the same text from both backends, streamed or not, and one sentence for what makes no sense."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.cli import main
+from experiments.commands import generate
+from experiments.training.launch import codec_of
+from experiments.training.run_config import read_config
+from shared.run_folder import best_checkpoint, latest_checkpoint
 
 PROMPT = "The statement"
 
@@ -31,6 +36,32 @@ def test_both_backends_write_the_same_text(run, capsys):
     assert len(texts[0]["ids"]) == 12
     assert texts[0]["prompt"] == PROMPT
     assert json.loads(printed(capsys, *drawn, "--seed", "1"))["ids"] != texts[0]["ids"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [("--top-k", "1"), ("--top-p", "1e-9")])
+def test_a_limit_of_one_token_gives_the_likeliest_text(run, limit, capsys):
+    settings = (run, PROMPT, "--tokens", "12")
+    drawn = (*settings, "--temperature", "2")
+    assert printed(capsys, *drawn, *limit) == printed(capsys, *settings) != printed(capsys, *drawn)
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_writes_or_the_newest_if_it_is_asked_for(run, capsys):
+    one = (run, PROMPT, "--tokens", "1", "--json")
+    found = [json.loads(printed(capsys, *one, *more))["checkpoint"] for more in ((), ("--newest",))]
+    assert found == [str(best_checkpoint(Path(run))), str(latest_checkpoint(Path(run))[0])]
+
+
+@pytest.mark.slow
+def test_every_setting_reaches_the_model_and_a_text_ends_with_a_document(run, monkeypatch):
+    told, end = [], codec_of(read_config(Path(run)), Path(run)).end
+    monkeypatch.setattr(generate, "continued", lambda side, _, ids, **given: told.append((side, given)) or [(ids, [1])])
+    drawn = {"temperature": 0.5, "top_k": 4, "top_p": 0.25, "seed": 6}
+    options = [word for name, value in drawn.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    assert main(["generate", run, PROMPT, "--tokens", "3", *options, "--backend", "jax", "--json"]) == 0
+    assert told == [("jax", {"steps": 3, "stop": end, **drawn})]
+    assert end is not None
 
 
 @pytest.mark.slow

@@ -284,6 +284,42 @@ def test_the_hint_to_name_what_is_unused_stands_only_where_something_is(tmp_path
     table = written(tmp_path / "r.toml", rows_of({"a": "c", "b": "d"}))
     with pytest.raises(WeightsError, match="missing b; unused none$"):
         apply(table, lazy(drawn(a=(2,))))
+    with pytest.raises(WeightsError, match="missing none; unused x, which a row, tied or left_out must name$"):
+        apply(table, lazy(drawn(a=(2,), b=(2,), x=(2,))))
+
+
+def test_what_is_missing_is_told_in_order_and_layers_of_a_stack_by_their_numbers(tmp_path):
+    names = "abcdefgh"
+    table = written(tmp_path / "r.toml", rows_of(dict(zip(names, names.upper(), strict=True))))
+    with pytest.raises(WeightsError, match=r"missing b, c, d, e, f, g, h; unused none$"):
+        apply(table, lazy(drawn(a=(2,))))
+    stack = rows_of({"w": "{}.w"}, stacked="true")
+    with pytest.raises(WeightsError, match=r"missing w\[0\]; unused none$"):
+        apply(written(tmp_path / "s.toml", stack + rows_of({"a": "b"})), lazy(drawn(a=(2,))))
+    with pytest.raises(WeightsError, match=r"must use every part of w\[0\] once"):
+        apply(written(tmp_path / "t.toml", f"{stack}source_part = [1, 2]\n"), lazy(drawn(w=(1, 2))))
+
+
+def test_a_stack_of_one_layer_and_parts_in_any_order_come_back(tmp_path):
+    stack = rows_of({"w": "layers.{}.w"}, stacked="true")
+    parts = "".join(rows_of({name: "qk"}, target_part=part) for name, part in {"k": "[1, 2]", "q": "[0, 2]"}.items())
+    arrays = drawn(w=(1, 3), q=(2, 4), k=(2, 4))
+    found, lost = moved(tmp_path, arrays, written(tmp_path / "r.toml", stack + parts))
+    assert np.array_equal(found["qk"], np.concatenate([arrays["q"], arrays["k"]]))
+    assert (found["layers.0.w"].shape, lost) == ((3,), set())
+
+
+def test_layers_are_told_in_order_and_a_list_may_have_both_tied_and_left_out(tmp_path):
+    text = "tied = [['a', 'b']]\nleft_out = ['c']\n" + rows_of({"a": "A", "l.{}": "L.{}"})
+    table = written(tmp_path / "r.toml", text)
+    told = names_of(table, lazy(drawn(**dict.fromkeys(["a", "l.8", "l.1", "c"], (2,)))))
+    assert [name for name, _ in told] == ["a", "l.1", "l.8", "c"]
+
+
+def test_a_file_goes_before_a_ready_table_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / ready()[0], rows_of({"own": "name"}))
+    assert [row.canonical for row in read_table(Path(ready()[0])).rows] == ["name"]
 
 
 ROW = "[[row]]\nsource = 'q'\ntarget = 'r'\n"

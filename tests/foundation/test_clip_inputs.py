@@ -111,6 +111,17 @@ def test_pixels_are_those_of_transformers(tmp_path, size, mode, edge, crop):
     assert np.array_equal(found, expected)
 
 
+def test_an_image_is_upright_and_white_where_its_colour_is_transparent(tmp_path):
+    image, orientation = Image.new("P", (4, 2), 1), Image.Exif()
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.putpixel((0, 0), 0)
+    orientation[0x0112] = 6  # turned by a quarter
+    image.save(tmp_path / "image.png", transparency=0, exif=orientation)
+    found = open_image(tmp_path / "image.png")
+    assert (found.mode, found.size) == ("RGB", (2, 4))
+    assert np.asarray(found)[0].tolist() == [[10, 20, 30], [255, 255, 255]]
+
+
 def test_the_settings_of_a_folder_are_read(tmp_path):
     fields = {"size": {"shortest_edge": 24}, "crop_size": 20, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
     assert read_preprocessing(tmp_path, 32) == Preprocessing(edge=32, crop=(32, 32))
@@ -151,6 +162,8 @@ def test_what_is_no_image_is_named(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"not an image")
     with pytest.raises(IsogradError, match="cat.png is no readable image"):
         open_image(*find_images(tmp_path))
+    with pytest.raises(IsogradError, match="cat.png is no folder"):
+        find_images(tmp_path / "cat.png")
     with pytest.raises(IsogradError, match="has no images"):
         find_images((tmp_path / "empty").mkdir() or tmp_path / "empty")
     with pytest.raises(IsogradError, match="has no tokenizer: expected one of tokenizer.json"):

@@ -68,6 +68,7 @@ LOSING = {
     "argmax", "argmin", "argsort", "astype", "bit_length", "bool", "floor", "gelu", "int", "is_integer", "median",
     "relu", "softmax", "unique", "view",
 }  # fmt: skip
+COARSE = {"bit_length", "floor", "int", "median", "relu"}  # of these, what makes zeros of small differences
 CUTTING = {
     "endswith",
     "findall",
@@ -115,6 +116,9 @@ def said_of_functions(node: ast.AST, known: Bindings, file: File) -> Iterator[st
         lost = [lost_by({*map(last, made_by(side, known, file))}, losing) | added(side) for side in (left, right)]
         if all(lost):
             yield f"{min(lost[0])} loses something on both sides"
+        for number, others in ((left, lost[1]), (right, lost[0])):
+            if number_of(number) == 0 and others & COARSE:
+                yield f"{min(others & COARSE)} makes zeros of small differences"
 
 
 def lost_by(names: set[str], losing: set[str]) -> set[str]:
@@ -149,6 +153,8 @@ def compared(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr, set[str]]]:
                     yield a, b, LOSING
         case ast.Call(args=[left, right, *_]) if last_name(node) in EQUALITY:
             yield left, right, LOSING
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield operand, ast.Constant(0), LOSING
 
 
 def added(side: ast.expr) -> set[str]:

@@ -7,6 +7,7 @@
 - a size made of text: `len(str(int(1 / gap)))`
 - order against what a file, the environment, another package or a setting says; the sign of an average
 - membership in a range of integers that must not be
+- an assertion whose failure is expected or caught, whatever it says
 """
 
 import ast
@@ -26,10 +27,14 @@ TEXTS = {"str", "repr", "bin", "hex", "format"}
 AVERAGES = {"mean", "average", "median", "nanmean", "fmean"}
 MOST_DIGITS = 6  # of a number that may be added to both sides
 ORDERING = ast.Lt | ast.LtE | ast.Gt | ast.GtE
+CATCHING, CAUGHT = {"raises", "suppress", "assertRaises"}, {"AssertionError", "Exception", "BaseException"}
+EXPECTED = "may fail, which is expected"
 
 
 def said_of_swallowed(node: ast.AST) -> Iterator[str]:
     """One sentence for each comparison below which differences vanish, but for those of nested nodes."""
+    if may_fail(node):
+        yield EXPECTED
     if isinstance(node, ast.UnaryOp) and any(is_place_in_a_range(part) for part in ast.walk(node)):
         yield "holds for every fraction"
     for left, right, is_order in compared(node):
@@ -41,6 +46,26 @@ def said_of_swallowed(node: ast.AST) -> Iterator[str]:
             if has_call(left, STEPPED | WORDED) and has_call(right, STEPPED | WORDED):
                 yield "compares in steps or words of few digits"
         yield from (said for side in (left, right) for said in said_of_left_out(side))
+
+
+def may_fail(node: ast.AST) -> bool:
+    """True for what expects or catches the failure of an assertion."""
+    match node:
+        case ast.Attribute(attr=name) | ast.alias(name=name):
+            return name in {"xfail", "expectedFailure"}
+        case ast.Call(args=args, keywords=named) if last_name(node) in CATCHING:
+            return any(map(is_caught, [*args, *(each.value for each in named)]))
+        case ast.Try(body=body, handlers=handlers) if any(has_assertion(each) for each in body):
+            return any(each.type is None or is_caught(each.type) for each in handlers)
+    return False
+
+
+def is_caught(kind: ast.expr) -> bool:
+    return any(last_name(each) in CAUGHT for each in getattr(kind, "elts", [kind]))
+
+
+def has_assertion(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Assert) or last_name(part).startswith("assert") for part in ast.walk(node))
 
 
 def compared(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr, bool]]:

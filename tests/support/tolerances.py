@@ -12,7 +12,7 @@ In test code a comparison may hold zero, counts of integers, and names; every ot
 - what `swallowed.py` finds: differences that are absorbed, sorted away or left to a file
 - functions of libraries that `keeping.py` does not list, whatever they do
 
-Not seen are numbers that functions of other files return.
+Functions of other files of the tests are followed where they are imported by name.
 """
 
 import ast
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from bound_names import Bindings, Function, attributes, bindings, called, gathered, returned
+from bound_names import Bindings, Function, attributes, bindings, called, returned
 from keeping import File, file_of, said_of_functions
 from numbers_in_source import (
     CHOOSING,
@@ -61,10 +61,10 @@ ORDERING = ast.Lt | ast.LtE | ast.Gt | ast.GtE
 
 
 def literal_tolerances(source: str, elsewhere: Bindings | None = None) -> list[str]:
-    """One sentence for each number that decides in test code; `elsewhere` holds the `constants` of other files."""
+    """One sentence for each number that decides in test code; `elsewhere` holds what is `offered` by other files."""
     tree = ast.parse(source)
-    imported = gathered((f".{name}", values) for name, values in (elsewhere or {}).items())
-    known = imported | attributes(tree) | returned(tree) | bindings(tree)
+    imported = {f".{name}": values for name, values in (elsewhere or {}).items() if not name.endswith(")")}
+    known = imported | functions_of(tree, elsewhere or {}) | attributes(tree) | returned(tree) | bindings(tree)
     return list(dict.fromkeys(breaches(tree, known, called(tree), file_of(tree))))
 
 
@@ -75,10 +75,21 @@ def written_tolerances(source: str) -> list[str]:
     return [f"line {node.lineno}: {said}" for node, said in found if not is_whole(said.split()[-1])]
 
 
-def constants(source: str) -> Bindings:
-    """The module's own constants that hold a number."""
-    known = bindings(ast.parse(source))
-    return {name: values for name, values in known.items() if any(any(numbers(value, known)) for value in values)}
+def offered(source: str, module: str) -> Bindings:
+    """A module's own constants that hold a number, and what its functions return: `module.gap()`."""
+    tree = ast.parse(source)
+    known = bindings(tree)
+    held = {name: values for name, values in known.items() if any(any(numbers(value, known)) for value in values)}
+    return held | {f"{module}.{name}": values for name, values in returned(tree).items()}
+
+
+def functions_of(tree: ast.Module, elsewhere: Bindings) -> Bindings:
+    """What functions of other files return, under the names that a file imports them by."""
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    named = (
+        (each, f"{(node.module or '').rpartition('.')[2]}.{each.name}()") for node in imports for each in node.names
+    )
+    return {f"{each.asname or each.name}()": elsewhere[theirs] for each, theirs in named if theirs in elsewhere}
 
 
 def breaches(node: ast.AST, known: Bindings, calls: dict[str, list[ast.Call]], file: File) -> Iterator[str]:

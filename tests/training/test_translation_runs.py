@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from shared.run_folder import latest_checkpoint
+
 pytest.importorskip("torch")
 pytest.importorskip("jax")
 
@@ -60,6 +62,7 @@ def test_both_backends_translate_a_sentence_alike_and_keep_what_is_outside_the_a
 
 def test_held_out_words_are_scored_as_the_validation_has_it(run, capsys):
     found = answer(capsys, "translate", run, "--held-out", "--newest")
+    assert found["checkpoint"] == str(latest_checkpoint(run)[0]) != answer(capsys, "translate", run, "is")["checkpoint"]
     validations = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = [record for record in validations if record["kind"] == "validation"][-1]
     assert found["word_accuracy"] == last["word_accuracy"]

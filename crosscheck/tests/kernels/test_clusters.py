@@ -103,6 +103,17 @@ def test_the_dtype_of_halves_is_that_of_the_layer():
         assert f"-DHALF={int(dtype == 'float16')}" in gru_clusters.definitions("forward", plan, dtype, True)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_kernel_is_compiled_for_its_plan_and_launched_with_its_threads_and_memory(way, monkeypatch):
+    monkeypatch.setattr(gru_clusters, "_compiled", lambda source, options: options)
+    plan = Plan(3, 5, 2, 256, 256, CLUSTERS[way][256][0])
+    kernel = gru_clusters.cluster_kernel(way, plan, "float16", True)
+    memory = gru_clusters.shared_bytes(way, plan)
+    assert kernel[2:] == (plan.programs, 32 * plan.cut.warps, memory, (3, 5, 2))
+    defined = dict(option[2:].split("=") for option in kernel.code if option.startswith("-D"))
+    assert (defined["TRAINS"], defined["SHARED"], defined["H"]) == ("1", str(memory), "256")
+
+
 def test_what_serves_is_told():
     assert kernel_of(512, 2, True) == "one kernel, of clusters where they are faster"
     assert kernel_of(512, 2, False).startswith("one kernel, not of clusters: ")

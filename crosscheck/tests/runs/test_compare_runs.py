@@ -1,10 +1,14 @@
 """A run check covers clipping, parameter groups, the average, accumulated gradients, and the full state."""
 
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
+from crosscheck.recording.values import Options
+from crosscheck.runs import compare_runs as runs
+from crosscheck.runs import random_rounding
 from crosscheck.runs.compare_runs import (
     ACCUMULATING,
     FREEZING,
@@ -95,6 +99,15 @@ def test_a_run_with_another_seed_has_other_weights():
     (ours, theirs) = (record_run("torch", "ReviewClassifierTransformer", 1, seed=seed) for seed in (SEED, SEED + 1))
     assert ours.values.updates["1/weights/classifier.weight"].any()
     assert not np.array_equal(*(side.values.updates["1/weights/classifier.weight"] for side in (ours, theirs)))
+
+
+def test_the_noise_of_a_run_is_the_largest_of_its_draws(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(random_rounding, "RandomRounding", lambda roundoff, seed: nullcontext(drawn.append(seed)))
+    monkeypatch.setattr(runs, "_curve", lambda *_: {"1/loss": np.array([0.0, 4.0, 8.0, 2.0][len(drawn)])})
+    noise = runs._noise("GRU", STEPS, Options(np.dtype("float32"), noise_runs=3), SEED)
+    assert drawn == [0, 1, 2]
+    assert noise.movement["updates"] == {"1/loss": 8.0}
 
 
 @pytest.mark.slow

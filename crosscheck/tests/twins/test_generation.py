@@ -177,6 +177,8 @@ def test_the_likeliest_is_the_first_of_the_largest(side, width):
     logits[4] = -np.inf
     found = STEPS_OF[side]._likeliest(TO_SIDE[side](logits))
     assert np.array_equal(np.asarray(found), logits.argmax(-1))
+    every_place = STEPS_OF[side]._likeliest(TO_SIDE[side](np.eye(width, dtype=np.float32)))
+    assert np.array_equal(np.asarray(every_place), np.arange(width))
 
 
 @pytest.mark.parametrize("side", GENERATE)

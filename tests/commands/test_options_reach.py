@@ -1,0 +1,137 @@
+"""Every option of a command reaches the function that does the work, and what is wrong its exit code."""
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import ANY
+
+import pytest
+
+from crosscheck.twins import suite
+from experiments.catalogue import find_experiment
+from experiments.cli import main
+from experiments.training.settings import Settings, with_settings
+from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
+
+IMAGES = [Path("images/a_cat/1.png"), Path("images/dog/2.png")]
+REPLACED = {  # what stands between a command and its work
+    "experiments.commands.embed.find_folder": lambda folder: Path(folder),
+    "experiments.commands.embed.encoded": lambda folder, texts: (folder, texts),
+    "experiments.commands.clip.find_images": lambda folder: IMAGES,
+    "experiments.commands.bench._load_frameworks": lambda device, dtype: None,
+    "experiments.commands.train.choose_threads": lambda experiment: None,
+}
+OF_TWINS = "--fault f --dtype float32 --case c --device cuda"
+TWINS = {"fault": "f", "dtype": "float32", "case": "c", "device": "cuda"}
+WRITTEN = {"to": "hf", "dtype": "bfloat16", "dry_run": True}
+SEARCH = "--batch-sizes 8 4 --rates 0.1 0.2 --epoch-counts 7 --folds 3 --search-seed 5 --seed 6"
+SPACE = {"batch_sizes": (8, 4), "learning_rates": (0.1, 0.2), "epochs": (7,), "folds": 3}
+SETTINGS = {
+    "backend": "jax", "data": "d", "vocab": Path("v"), "steps": 9, "batch_size": 3, "learning_rate": 0.25, "seed": 4,
+    "optimizer": "sgd", "fold": (2, 3), "initial": "i", "schedule": "step", "warmup": 5, "decay_every": 6,
+    "decay_factor": 0.5, "clip_norm": 0.75, "accumulate": 2, "dropout": 0.125, "average_decay": 0.875,
+    "dropout_rng": "native", "implementation": "reference", "patience": 8, "dtype": "float64", "device": "cuda",
+}  # fmt: skip
+TRAIN = " ".join(
+    f"--{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+    for name, value in SETTINGS.items()
+)
+REACHED = {  # what is typed -> the function, and what it is given, at its places and by name
+    f"locate GRU {OF_TWINS} --train": ("crosscheck.locate.locate_twin", ["GRU"], {**TWINS, "train": True}),
+    "locate GRU --fault f --dtype float32 --device cuda --steps 3": (
+        "crosscheck.locate.locate_twin",
+        ["GRU"],
+        {"fault": "f", "dtype": "float32", "device": "cuda", "steps": 3},
+    ),
+    f"explain GRU {OF_TWINS} --train --budget 7": (
+        "crosscheck.explain.explain_twin",
+        ["GRU"],
+        {**TWINS, "train": True, "budget": 7.0},
+    ),
+    "check GRU --dtype float16 --device cuda --jobs 3": (
+        "crosscheck.twins.suite.check",
+        [["GRU"], ["float16"], "cuda"],
+        {"workers": 3},
+    ),
+    "check --faults --dtype float32 --seeds 9": ("crosscheck.scoring.score.score", [(), 9], {"dtypes": ("float32",)}),
+    "check a/torch --faults --families": ("crosscheck.scoring.families.without_families", [("a/torch",)], {}),
+    "port a b --to hf --dtype bfloat16 --dry-run --model m --arguments {} --verify": (
+        "experiments.porting.port.port",
+        [Path("a"), Path("b")],
+        {**WRITTEN, "model": "m", "arguments": "{}", "verify": True},
+    ),
+    "port a b --to hf --dtype bfloat16 --dry-run --rules r": (
+        "experiments.porting.by_rules.port_by_rules",
+        [Path("a"), Path("b"), Path("r")],
+        WRITTEN,
+    ),
+    f"search arithmetic-small {SEARCH}": (
+        "experiments.commands.search.space_of",
+        [ANY, "arithmetic-small", SPACE, 5],
+        {},
+    ),
+    f"train reviews-1-small {TRAIN} --bucketing --out o --stop-at 7": (
+        "experiments.training.launch.start",
+        ["reviews-1-small", Settings(**SETTINGS, bucketing=True), Path("o"), ANY],
+        {"stop_at": 7},
+    ),
+    "bench steps --device cuda --dtype bfloat16 --experiment reviews-1 --batch-size 3 --implementation library "
+    "--rounds 2": ("experiments.commands.bench.Options", ["cuda", "bfloat16", ("reviews-1",), 3, 2, "library"], {}),
+    "embed f one two --backend jax --dtype bfloat16": (
+        "experiments.commands.embed._embedded",
+        ["jax", Path("f"), "bfloat16", Path("f"), ["one", "two"]],
+        {},
+    ),
+    "clip f images --backend torch --dtype bfloat16 --template =^{} --json": (
+        "experiments.commands.clip._logits",
+        ["torch", Path("f"), "bfloat16", ["=^a cat", "=^dog"], IMAGES],
+        {"quiet": True},
+    ),
+}
+
+
+class ReachedError(Exception):
+    """What the function was given."""
+
+
+@pytest.mark.parametrize(("typed", "reached"), REACHED.items())
+def test_what_is_typed_reaches_the_work(typed, reached, monkeypatch):
+    def work(*places, **named):
+        raise ReachedError(places, named)
+
+    function, places, named = reached
+    for name, other in {**REPLACED, function: work}.items():
+        owner, _, attribute = name.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(owner), attribute, other)
+    with pytest.raises(ReachedError) as found:
+        main(typed.split())
+    given, by_name = found.value.args
+    assert [*given] == places
+    assert {name: by_name[name] for name in named} == named
+
+
+def test_every_setting_goes_to_its_place():
+    found = with_settings(find_experiment("reviews-1-small"), Settings(**SETTINGS))
+    named = ("steps", "batch_size", "seed", "patience", "initial", "fold")
+    assert {name: getattr(found, name) for name in named} == {name: SETTINGS[name] for name in named}
+    assert found.optimizer == SGDConfig(learning_rate=0.25)
+    assert found.training == TrainingConfig(clip_norm=0.75, accumulate=2, average_decay=0.875, dropout_rng="native")
+    assert found.schedule == ScheduleConfig("step", warmup=5, every=6, factor=0.5)
+    assert {name: found.model.arguments[name] for name in ("dropout", "implementation")} == {
+        "dropout": 0.125,
+        "implementation": "reference",
+    }
+
+
+@pytest.mark.parametrize(("right", "code"), [((True, True), 0), ((True, False), 1), ((False, True), 1)])
+def test_one_that_is_wrong_among_others_is_the_exit_code(right, code, monkeypatch):
+    monkeypatch.setattr(suite, "check", lambda *_, **named: [SimpleNamespace(agrees=each) for each in right])
+    monkeypatch.setattr("experiments.commands.check.print_table", lambda reports: None)
+    assert main(["check"]) == code
+    studies = {
+        str(number): SimpleNamespace(trains=False, run=lambda seed, each=each: SimpleNamespace(as_expected=each))
+        for number, each in enumerate(right)
+    }
+    monkeypatch.setattr("experiments.commands.study.STUDIES", studies)
+    monkeypatch.setattr("experiments.commands.study.print_study", lambda study, findings: None)
+    assert main(["study", "all"]) == code
