@@ -100,15 +100,15 @@ STREAMED = {
 
 
 def _clusters(*sizes: tuple[int, int]) -> tuple[Cut, ...]:
-    """Of so many rows, which take turns beyond 16, and columns a program."""
-    return tuple(Cut(rows, columns, 8, is_cluster=True) for rows, columns in sizes)
+    """Of so many rows, beyond 16 those of another kernel, and columns a program."""
+    return tuple(Cut(rows, columns, 12 if rows > 16 else 8, is_cluster=True) for rows, columns in sizes)
 
 
 # In the order of the trials, on 132 multiprocessors: the first of which all clusters run at once, or the last.
 CLUSTERS = {
     "forward": {
-        256: _clusters((16, 32), (16, 64), (32, 64), (48, 64)),
-        512: _clusters((16, 64), (32, 64), (48, 64), (64, 64), (80, 64)),
+        256: _clusters((16, 32), (16, 64), (24, 64), (40, 64), (80, 64)),
+        512: _clusters((16, 64), (24, 64), (40, 64), (80, 64)),
     },
     "backward": {256: _clusters((16, 32)), 512: _clusters((16, 64))},
 }

@@ -31,8 +31,8 @@ static float2 make_float2(float x, float y) { return {x, y}; }
 static uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 
-constexpr int TOGETHER = H / UNITS, IN_BLOCK = 256, STACK = 1 << 16, SHARED_BYTES = 1 << 20;
-constexpr int PATIENCE = 64;  // rounds, in each of which one warp of four pauses
+constexpr int TOGETHER = H / UNITS, IN_BLOCK = THREADS, STACK = 1 << 16, SHARED_BYTES = 1 << 18;
+constexpr int PATIENCE = 64, NAP = 24;  // rounds, in each of which one warp of four pauses; and that a block may pause
 
 struct Meeting {  // of a number of threads
   int arrived = 0, left = 0;
@@ -46,8 +46,14 @@ struct Message {
   int bytes = sizeof(uint4);
   u32 from = 0;  // of more bytes, which are read when they arrive
 };
+struct Products {  // of rows of states, and of weights in registers or in shared memory
+  bool in_registers;
+  uint4 weights;
+  u64 shared_weights, states;
+};
 struct Thread {
   Index thread, block;
+  std::vector<Products> products;  // that are computed when they are waited for, and no sooner
   ucontext_t start;
   jmp_buf going_on;  // costs no call of the system
   bool has_started, has_ended;
@@ -63,7 +69,7 @@ static std::map<u32, Counter> counters;
 static std::vector<Message> on_their_way;
 static std::mt19937 draw;
 static bool something_happened;
-static Meeting warps[TOGETHER * IN_BLOCK / 32], spans[TOGETHER * 4], whole_blocks[TOGETHER], cluster_of_blocks;
+static Meeting warps[TOGETHER * IN_BLOCK / 32], spans[TOGETHER * 4], whole_blocks[TOGETHER], makers[TOGETHER], cluster_of_blocks;
 static u32 given[TOGETHER * IN_BLOCK / 32][2][32][6];  // by the lanes of a warp, in this exchange and the one before
 
 static int rank() { return me->block.x % TOGETHER; }
@@ -97,6 +103,7 @@ static float high(u32 pair) { return widen(pair >> 16); }
 static u32 pack(float first, float second) { return narrow(first) | narrow(second) << 16; }
 static float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
+static void meet_in_warp() { meet_at(warps[warp_of_all()], 32); }
 typedef u32 Words[32][6];
 static Words& exchange(const u32* mine, int words) {  // what all lanes of the warp give
   Words& all = given[warp_of_all()][me->exchanges++ % 2];
@@ -121,6 +128,41 @@ static void multiply(float* sum, uint4 a, uint2 b) {
       sum[i] += k % 2 ? high(a) * high(b) : low(a) * low(b);
     }
   }
+}
+static u64 described(u32 here, u32 rows) { return here / 16 | (u64)rows << 32; }
+static void read_16(u64 described, int row, float* numbers) {
+  const u32 here = (u32)described, rows = described >> 32;
+  for (int place = 0; place < 16; place++) {
+    u16 bits;
+    memcpy(&bits, &memories[(here + place / 8 * rows + row) * 16 + place % 8 * 2], 2);
+    numbers[place] = widen(bits);
+  }
+}
+static void begin_products() {}
+static void multiply_rows(float*, uint4 weights, u64 states) { me->products.push_back({true, weights, 0, states}); }
+static void multiply_rows(float*, u64 weights, u64 states) { me->products.push_back({false, {}, weights, states}); }
+template <size_t size>
+static void finish_products(float (&sums)[size]) {
+  const int lane = me->thread.x % 32, warp = me->thread.x / 32 % 4;
+  const Thread* lanes = me - lane;
+  meet_in_warp();
+  for (size_t of = 0; of < me->products.size(); of++) {
+    const Products& mine = me->products[of];
+    float weights[2][16], states[16];
+    for (int second = 0; second < 2; second++) {
+      if (!mine.in_registers) read_16(mine.shared_weights, warp * 16 + lane / 4 + 8 * second, weights[second]);
+      for (int k = 0; mine.in_registers && k < 16; k++) {
+        const u32 pair = (&lanes[lane / 4 * 4 + k % 8 / 2].products[of].weights.x)[second + k / 8 * 2];
+        weights[second][k] = k % 2 ? high(pair) : low(pair);
+      }
+    }
+    for (int i = 0; i < (int)size; i++) {
+      if (i % 2 == 0) read_16(mine.states, i / 4 * 8 + lane % 4 * 2 + i / 2 % 2, states);
+      for (int k = 0; k < 16; k++) sums[i / 4 * 4 + i % 2 * 2 + i / 2 % 2] += weights[i % 2][k] * states[k];
+    }
+  }
+  meet_in_warp();
+  me->products.clear();
 }
 static u32 of_lane(u32 value, int lane) { return exchange(&value, 1)[lane][0]; }
 
@@ -155,7 +197,10 @@ static bool is_there(u32 barrier, u32 parity) {
   return counters[barrier].phase % 2 != (int)parity;
 }
 static void meet() { meet_at(cluster_of_blocks, TOGETHER * IN_BLOCK); }
-static void meet_in_warp() { meet_at(warps[warp_of_all()], 32); }
+static void made_by(int size) {
+  if (++makers[rank()].arrived == size) makers[rank()].arrived = 0, makers[rank()].left++, something_happened = true;
+}
+static void wait_for_makers(int size) { meet_at(makers[rank()], size); }
 static void meet_in_pairs(int span) { meet_at(spans[rank() * 4 + span], 64); }
 static void __syncthreads() { meet_at(whole_blocks[rank()], IN_BLOCK); }
 static void ask_for(const void*) {}
@@ -188,13 +233,14 @@ static void set_up_cluster(int cluster) {
   for (Meeting& each : warps) each = Meeting();
   for (Meeting& each : spans) each = Meeting();
   for (Meeting& each : whole_blocks) each = Meeting();
+  for (Meeting& each : makers) each = Meeting();
   cluster_of_blocks = Meeting();
   counters.clear(), on_their_way.clear();
   for (unsigned char& each : memories) each = 0xff;  // no numbers
   for (int i = 0; i < TOGETHER * IN_BLOCK; i++) {
     Thread& thread = threads[i];
     thread.thread.x = i % IN_BLOCK, thread.block.x = cluster * TOGETHER + i / IN_BLOCK;
-    thread.has_started = thread.has_ended = false, thread.exchanges = 0;
+    thread.has_started = thread.has_ended = false, thread.exchanges = 0, thread.products.clear();
     getcontext(&thread.start);
     thread.start.uc_stack.ss_sp = &stacks[(size_t)i * STACK], thread.start.uc_stack.ss_size = STACK;
     thread.start.uc_link = nullptr;
@@ -210,12 +256,14 @@ extern "C" int launch(void** of_arrays, const int* of_numbers, int of_blocks, un
     set_up_cluster(cluster);
     for (size_t i = 0; i < order.size(); i++) order[i] = i;
     bool running = true;
+    int nap = NAP, napping = 0;
     for (int idle = 0; running; idle = something_happened ? 0 : idle + 1) {
       if (idle > PATIENCE && on_their_way.empty()) return 1;
       running = something_happened = false;
       for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
+      if (nap-- == 0) nap = NAP + draw() % NAP, napping = draw() % TOGETHER;
       for (int warp : order) {
-        const bool pauses = draw() % 4 == 0;
+        const bool pauses = draw() % 4 == 0 || (nap < NAP && warp / (IN_BLOCK / 32) == napping);
         for (int i = 0; i < 32; i++) {
           Thread& thread = threads[warp * 32 + i];
           running |= !thread.has_ended;

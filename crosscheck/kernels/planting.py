@@ -23,7 +23,7 @@ def planted_kernels(changes: Sequence[TextChange]) -> Iterator[None]:
 
     Raises IsogradError if a text to be changed does not occur exactly once.
     """
-    source = _changed(FILE.read_text(encoding="utf-8"), changes, FILE)
+    source = _changed(FILE.read_text(encoding="utf-8"), changes, FILE.name)
     before = importlib.import_module(NAME)
     with tempfile.TemporaryDirectory() as folder:
         _install(_loaded(source, Path(folder) / FILE.name))
@@ -37,7 +37,7 @@ def planted_kernels(changes: Sequence[TextChange]) -> Iterator[None]:
 def planted_clusters(changes: Sequence[TextChange]) -> Iterator[None]:
     """Launch the changed kernels of clusters in this context. Raises as `planted_kernels` does."""
     before = gru_clusters.kernels
-    source = _changed(before(), changes, gru_clusters.KERNELS)
+    source = _changed(before(), changes, " and ".join(file.name for file in gru_clusters.KERNELS))
     gru_clusters.kernels = lambda: source
     try:
         yield
@@ -45,9 +45,9 @@ def planted_clusters(changes: Sequence[TextChange]) -> Iterator[None]:
         gru_clusters.kernels = before
 
 
-def _changed(source: str, changes: Sequence[TextChange], path: Path) -> str:
+def _changed(source: str, changes: Sequence[TextChange], name: str) -> str:
     for change in changes:
-        source = with_change(source, change, path.name)
+        source = with_change(source, change, name)
     return source
 
 

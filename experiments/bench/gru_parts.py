@@ -17,28 +17,35 @@ LAYERS = (
     CENTRE._replace(batch_size=512, directions=2),
 )
 NEVER = "if (directions > 2) "  # which no compiler knows
-# Of gru_cluster.cu; each text occurs once.
+# Of gru_cluster.cu and gru_rows.cu; each text occurs once.
 PRODUCTS = tuple(
     (loop, f"{NEVER}\n{loop}")
     for loop in (
         "#pragma unroll\n    for (int piece = 0; piece < PIECES; piece++) {\n      const uint4 states_of_16",
         "#pragma unroll\n      for (int piece = 0; piece < PIECES; piece++) {\n        const uint4 gates_of_16",
+        "#pragma unroll\n    for (int slice = 0; slice < SHARED_SLICES; slice++)",
+        "#pragma unroll\n    for (int slice = 0; slice < HELD; slice++) multiply_rows",
     )
 )
 SWAPPING = (
-    ("if (step) wait(here + now * 8, (step - 1) / 2 % 2);", ""),
+    ("if (step) wait(barriers + now * 8, (step - 1) / 2 % 2);", ""),
+    ("if (step) wait(barriers + now * 8, parity_of(message));", ""),
     ("if (step + 1 < steps) {\n      const u32 barrier", f"{NEVER}{{\n      const u32 barrier"),
+    ("if (warp == SENDER && step + 1 < steps)", f"{NEVER}if (warp == SENDER && step + 1 < steps)"),
+    ("if (step + 1 < steps) made_by", f"{NEVER}made_by"),
     ("    wait(barriers + step % 2 * 8, step / 2 % 2);\n", ""),
     ("send(places[part]", f"{NEVER}send(places[part]"),
 )
 READING = (
-    ("if (next_step < steps) load(next_step, next_turn);", f"{NEVER}load(next_step, next_turn);"),
-    ("if (step + 1 < steps) load(step + 1);", f"{NEVER}load(step + 1);"),
+    ("if (step + 1 < steps) load(step + 1);\n    const", f"{NEVER}load(step + 1);\n    const"),
+    ("if (step + 1 < steps) load(step + 1);\n#pragma", f"{NEVER}load(step + 1);\n#pragma"),
+    ("for (int of = 0; i < live && of < 3; of++)", f"{NEVER}for (int of = 0; of < 3; of++)"),
 )
 WRITING = (
-    ("*(u32*)(outputs + at", f"{NEVER}*(u32*)(outputs + at"),
-    ("*(u32*)(before + at", f"{NEVER}*(u32*)(before + at"),
+    ("*(u32*)(outputs + at + pair", f"{NEVER}*(u32*)(outputs + at + pair"),
+    ("*(u32*)(before + at + pair", f"{NEVER}*(u32*)(before + at + pair"),
     ("*(uint4*)(gates + (at", f"{NEVER}*(uint4*)(gates + (at"),
+    ("if (i >= live) continue;", "if (directions <= 2) continue;"),
     ("if (is_live && gate != 2)", f"{NEVER}if (gate != 2)"),
     ("if (is_live && gate != 3)", f"{NEVER}if (gate != 3)"),
 )

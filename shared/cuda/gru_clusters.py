@@ -1,4 +1,4 @@
-"""The kernels of gru_cluster.cu, compiled for a layer."""
+"""The kernels of gru_cluster.cu and gru_rows.cu, compiled for a layer."""
 
 from functools import cache
 from pathlib import Path
@@ -7,9 +7,8 @@ from shared.cuda.nvrtc import Code, Kernel, compile_source
 from shared.gru_plan import Plan
 
 HOPPER = Path(__file__).parents[1] / "kernels" / "hopper.cuh"
-KERNELS = HOPPER.with_name("gru_cluster.cu")
-TARGET = "--gpu-architecture=sm_90"
-ROWS = 16  # of a turn
+KERNELS = HOPPER.with_name("gru_cluster.cu"), HOPPER.with_name("gru_rows.cu")
+TARGET = "--gpu-architecture=sm_90a"
 DTYPES = {"bfloat16": 0, "float16": 1}
 
 
@@ -30,20 +29,25 @@ def _compiled(source: str, options: tuple[str, ...]) -> Code:
 @cache
 def kernels() -> str:
     """The source, for any implementation of what it needs of a GPU."""
-    return KERNELS.read_text(encoding="utf-8")
+    return "".join(file.read_text(encoding="utf-8") for file in KERNELS)
 
 
 def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
     """What the source is compiled for, as options of a compiler."""
     made = {"FORWARD": int(way == "forward"), "TRAINS": int(trains), "H": plan.hidden_size, "HALF": DTYPES[dtype]}
-    made |= {"UNITS": plan.cut.columns, "TURNS": plan.cut.rows // ROWS, "SHARED": shared_bytes(way, plan)}
+    made |= {"UNITS": plan.cut.columns, "ROWS": plan.cut.rows, "THREADS": 32 * plan.cut.warps}
+    made |= {"SHARED": shared_bytes(way, plan)}
     return [f"-D{name}={value}" for name, value in made.items()]
 
 
 def shared_bytes(way: str, plan: Plan) -> int:
     """Of `Memory` in the source, which asserts it."""
-    units, turns = plan.cut.columns, plan.cut.rows // ROWS
-    turn = 4 * ROWS * units + 16  # a float a unit, two barriers
-    if way == "forward":
-        return turns * (turn + 64 + 68 * plan.hidden_size) + 6144 + 16 * units
-    return turn + 64 * plan.hidden_size + 392 * units
+    rows, units, hidden_size = plan.cut.rows, plan.cut.columns, plan.hidden_size
+    own = 4 * rows * units  # bytes: a float a unit
+    if way == "backward":
+        return own + 16 + 64 * hidden_size + 392 * units
+    if rows == 16:
+        return own + 16 + 64 + 68 * hidden_size + 6144 + 16 * units
+    at_once = 24 if rows % 40 else 40
+    swapped = (rows // at_once + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states more than turns
+    return own + swapped + 4 * rows + units * (12 * at_once + 16 + 3 * hidden_size // 2)

@@ -2,25 +2,26 @@
 // told in gru.py, for whose kernels these stand in; the gates kept for the backward pass lie unit by unit here: r, z, n
 // and W_hn h + b_hn.
 //
-// A cluster owns 16 rows of the batch in one direction, or, forward, several times as many that take turns. Each of its
-// blocks owns 32 or 64 units, whose weights stay in registers. After every step a block writes what the others need into
-// their shared memory (st.async, or the copy engine), which counts the bytes that arrive on a barrier of theirs: nobody
-// waits for more than the data, and while that of some rows is on its way, others are multiplied. The GPU starts the
-// blocks of a cluster together.
+// A cluster owns 16 rows of the batch in one direction, or, forward, more (gru_rows.cu). Each of its blocks owns 32 or 64
+// units, whose weights stay in registers. After every step a block writes what the others need into their shared memory
+// (st.async, or the copy engine), which counts the bytes that arrive on a barrier of theirs: nobody waits for more than
+// the data. The GPU starts the blocks of a cluster together.
 //
 // Two buffers are enough. Data of a step overwrites that of two steps before; a block sends it after all data of the step
 // between has come, and every warp of the others sent its part of that after its last look at what is overwritten.
 //
-// Compiled FORWARD or not, for H (256 or 512), the UNITS of a block, HALF (1 for float16, 0 for bfloat16), TURNS of 16
-// rows, TRAINS and SHARED bytes, without contraction of products and sums into one operation, so that every assembler
-// makes the same numbers.
+// Compiled FORWARD or not, for H (256 or 512), the UNITS of a block, HALF (1 for float16, 0 for bfloat16), the ROWS and
+// THREADS of a block, TRAINS and SHARED bytes, without contraction of products and sums into one operation, so that every
+// assembler makes the same numbers.
 
-constexpr int BLOCKS = H / UNITS, ROWS = 16, THREADS = 256;
+constexpr int BLOCKS = H / UNITS;
+constexpr int AT_ONCE = ROWS == 16 ? 16 : ROWS % 40 ? 24 : 40;  // rows
+constexpr int TURNS = ROWS / AT_ONCE, BUFFERS = TURNS + 1;
 constexpr int PAIRS = UNITS / 32;       // of neighbouring units in one row, that a thread owns
 constexpr int OWN = 2 * PAIRS;          // units of a thread
-constexpr u32 BYTES = ROWS * H * 2;     // that come into a block at every step
+constexpr u32 BYTES = AT_ONCE * H * 2;  // that come into a block at every step
 constexpr int EIGHT = ROWS * 8 + 8;     // eight units of all rows, and a gap that spreads them over the banks
-constexpr int EARLY = TURNS > 1 ? 1 : 4;  // steps from asking for a line of the inputs to its use
+constexpr int EARLY = 4;  // steps from asking for a line of the inputs to its use
 constexpr int RESIDENT = UNITS > 32 ? 1 : 2;  // blocks on a multiprocessor
 
 #define KERNEL extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(THREADS, RESIDENT)
@@ -43,38 +44,38 @@ __device__ void wait(u32 barrier, u32 parity) {
 }
 __device__ void set_up(u32 barriers) {
   if (threadIdx.x == 0) {
-    for (int i = 0; i < 2 * TURNS; i++) start(barriers + 8 * i);
+    for (int i = 0; i < BUFFERS; i++) start(barriers + 8 * i);
     show_started();
-    for (int i = 0; i < 2 * TURNS; i++) expect(barriers + 8 * i, BYTES);
+    for (int i = 0; i < BUFFERS; i++) expect(barriers + 8 * i, BYTES);
   }
   __syncthreads();
   meet();
 }
 
-#if FORWARD
+#if FORWARD && ROWS == 16
 
 constexpr int SHARES = 2 / PAIRS;       // of the places of a sum, each multiplied by a warp of its own
 constexpr int PIECES = H / 16 / SHARES;  // of 16 places, that a warp multiplies
-constexpr bool BY_ENGINE = UNITS > 32 && TURNS == 1;  // states travel by the copy engine: measured faster
+constexpr bool BY_ENGINE = UNITS > 32;  // states travel by the copy engine: measured faster
 
 struct Memory {
-  u16 states[TURNS][2][H / 8][EIGHT];
+  u16 states[2][H / 8][EIGHT];
   float2 halves[2][4][3][32];           // sums of one half of the places, for the warp that has the other
-  Floats own[TURNS][THREADS];           // each thread's state, unrounded
-  int lengths[TURNS * ROWS];
+  Floats own[THREADS];                  // each thread's state, unrounded
+  int lengths[ROWS];
   float bias[4][UNITS];
-  u64 barriers[TURNS][2];
+  u64 barriers[2];
 };
 
 KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ initial, const u16* __restrict__ weight,
                    const float* __restrict__ bias, const int* __restrict__ lengths, u16* outputs, u16* final, u16* before,
                    u16* gates, int batch_size, int steps, int directions) {
-  static_assert(sizeof(Memory) == SHARED && (SHARES == 1 || TURNS == 1));
+  static_assert(sizeof(Memory) == SHARED);
   Memory& memory = *(Memory*)shared_memory();
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, eighth = lane / 4, q = lane % 4;
   const int span = warp / SHARES, half = warp % SHARES;  // a warp's 8 units, and its share of the places
   const int cluster = blockIdx.x / BLOCKS, block = blockIdx.x % BLOCKS, groups = gridDim.x / BLOCKS / directions;
-  const int direction = cluster / groups, first_row = cluster % groups * ROWS * TURNS;
+  const int direction = cluster / groups, first_row = cluster % groups * ROWS;
   const int first = block * UNITS + span * 8, own_row = 8 * half + eighth;
   const int unit = first + 2 * q, slot = unit % UNITS;  // this thread has two units of one row, or of two, 8 apart
 
@@ -88,49 +89,47 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
       weights[piece][gate] = make_uint2(*(const u32*)w, *(const u32*)(w + 8));
     }
   const u16* starts = initial + (size_t)direction * batch_size * H;
-  for (int i = threadIdx.x; i < TURNS * ROWS * H / 8; i += THREADS) {
-    const int eight = i / (TURNS * ROWS), of = i % (TURNS * ROWS), row = min(first_row + of, batch_size - 1);
-    *(uint4*)&memory.states[of / ROWS][0][eight][of % ROWS * 8] = *(const uint4*)(starts + (size_t)row * H + eight * 8);
+  for (int i = threadIdx.x; i < ROWS * H / 8; i += THREADS) {
+    const int eight = i / ROWS, of = i % ROWS, row = min(first_row + of, batch_size - 1);
+    *(uint4*)&memory.states[0][eight][of * 8] = *(const uint4*)(starts + (size_t)row * H + eight * 8);
   }
   for (int i = threadIdx.x; i < 4 * UNITS; i += THREADS)
     memory.bias[i / UNITS][i % UNITS] = bias[(direction * 4 + i / UNITS) * H + block * UNITS + i % UNITS];
-  for (int i = threadIdx.x; i < TURNS * ROWS; i += THREADS) memory.lengths[i] = lengths[min(first_row + i, batch_size - 1)];
-  for (int turn = 0; turn < TURNS; turn++)
-    for (int pair = 0; pair < PAIRS; pair++) {
-      const int row = min(first_row + turn * ROWS + own_row + 8 * pair, batch_size - 1);
-      const u32 start = *(const u32*)(starts + (size_t)row * H + unit);
-      memory.own[turn][threadIdx.x].of[2 * pair] = low(start), memory.own[turn][threadIdx.x].of[2 * pair + 1] = high(start);
-    }
+  for (int i = threadIdx.x; i < ROWS; i += THREADS) memory.lengths[i] = lengths[min(first_row + i, batch_size - 1)];
+  for (int pair = 0; pair < PAIRS; pair++) {
+    const int row = min(first_row + own_row + 8 * pair, batch_size - 1);
+    const u32 start = *(const u32*)(starts + (size_t)row * H + unit);
+    memory.own[threadIdx.x].of[2 * pair] = low(start), memory.own[threadIdx.x].of[2 * pair + 1] = high(start);
+  }
   const int given = 8 * half + lane % (8 * PAIRS);  // the row that this lane gives to others
-  const u32 factors = address(&memory.states[0][0][half * 2 * PIECES + lane / 16][(lane + 8 * half) % 16 * 8]);  // own rows first
+  const u32 factors = address(&memory.states[0][half * 2 * PIECES + lane / 16][(lane + 8 * half) % 16 * 8]);  // own rows first
   const u32 barriers = address(memory.barriers);
   set_up(barriers);
 
   const int places = steps * directions, onward = direction ? -directions : directions;  // of a row; to the next step
   const int beginning = direction ? places - 1 : 0;
-  auto is_live = [&](int turn, int pair) { return first_row + turn * ROWS + own_row + 8 * pair < batch_size; };
-  auto place_of = [&](int step, int turn) {  // of the first row
-    return (long long)(first_row + turn * ROWS + own_row) * places + (beginning + step * onward);
+  auto is_live = [&](int pair) { return first_row + own_row + 8 * pair < batch_size; };
+  auto place_of = [&](int step) {  // of the first row
+    return (long long)(first_row + own_row) * places + (beginning + step * onward);
   };
   const long long apart = (long long)8 * places * H;  // from the first row's outputs to the second's
   Owned x[3] = {};
-  auto load = [&](int step, int turn) {
-    const u16* from = projected + place_of(step, turn) * 3 * H + unit;
+  auto load = [&](int step) {
+    const u16* from = projected + place_of(step) * 3 * H + unit;
     for (int pair = 0; pair < PAIRS; pair++)
-      if (is_live(turn, pair))
+      if (is_live(pair))
         for (int gate = 0; gate < 3; gate++) x[gate].pair[pair] = *(const u32*)(from + pair * 3 * apart + gate * H);
   };
-  load(0, 0);
-  int step = 0, turn = 0;
+  load(0);
 #pragma unroll 1
-  for (int number_of = 0; number_of < steps * TURNS; number_of++) {
-    const u32 next = (step + 1) % 2, now = step % 2, here = barriers + turn * 16;
-    Floats h = memory.own[turn][threadIdx.x];
-    if (step) wait(here + now * 8, (step - 1) / 2 % 2);
+  for (int step = 0; step < steps; step++) {
+    const u32 next = (step + 1) % 2, now = step % 2;
+    Floats h = memory.own[threadIdx.x];
+    if (step) wait(barriers + now * 8, (step - 1) / 2 % 2);
     float sums[3][4] = {};
 #pragma unroll
     for (int piece = 0; piece < PIECES; piece++) {
-      const uint4 states_of_16 = matrices(factors + (turn * 2 + now) * sizeof(memory.states[0][0]) + piece * 4 * EIGHT);
+      const uint4 states_of_16 = matrices(factors + now * sizeof(memory.states[0]) + piece * 4 * EIGHT);
 #pragma unroll
       for (int gate = 0; gate < 3; gate++)
         multiply(sums[gate], states_of_16, weights[piece][gate]);
@@ -149,7 +148,7 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
     u32 last[PAIRS], made[PAIRS], out[PAIRS], kept[OWN][2];
 #pragma unroll
     for (int pair = 0; pair < PAIRS; pair++) {
-      const bool valid = (direction ? steps - 1 - step : step) < memory.lengths[turn * ROWS + own_row + 8 * pair];
+      const bool valid = (direction ? steps - 1 - step : step) < memory.lengths[own_row + 8 * pair];
       last[pair] = pack(h.of[2 * pair], h.of[2 * pair + 1]);
 #pragma unroll
       for (int i = 0; i < 2; i++) {
@@ -165,8 +164,8 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
       out[pair] = valid ? made[pair] : 0;
     }
     if (step + 1 < steps) {
-      const u32 barrier = here + next * 8;
-      auto& eight = memory.states[turn][next][first / 8];
+      const u32 barrier = barriers + next * 8;
+      auto& eight = memory.states[next][first / 8];
       for (int pair = 0; pair < PAIRS; pair++) *(u32*)&eight[(own_row + 8 * pair) * 8 + 2 * q] = made[pair];
       if (BY_ENGINE) show_written();
       meet_in_warp();
@@ -186,13 +185,12 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
       }
     }
     // While the states are on their way: all that nobody waits for.
-    memory.own[turn][threadIdx.x] = h;
-    const int next_turn = turn + 1 == TURNS ? 0 : turn + 1, next_step = next_turn ? step : step + 1;
-    if (next_step < steps) load(next_step, next_turn);
-    const long long place_now = place_of(step, turn), at = place_now * H + unit;
+    memory.own[threadIdx.x] = h;
+    if (step + 1 < steps) load(step + 1);
+    const long long place_now = place_of(step), at = place_now * H + unit;
 #pragma unroll
     for (int pair = 0; pair < PAIRS; pair++) {
-      if (!is_live(turn, pair)) continue;
+      if (!is_live(pair)) continue;
       if (step + EARLY < steps && q == 0 && span < 3)
         ask_for(projected + ((place_now + EARLY * onward) * 3 + span) * H + unit + pair * 3 * apart);
       *(u32*)(outputs + at + pair * apart) = out[pair];
@@ -202,19 +200,16 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
           make_uint4(kept[2 * pair][0], kept[2 * pair][1], kept[2 * pair + 1][0], kept[2 * pair + 1][1]);
 #endif
     }
-    turn = next_turn, step = next_step;
   }
-  for (int turn = 0; turn < TURNS; turn++)
-    for (int pair = 0; pair < PAIRS; pair++) {
-      const int row = first_row + turn * ROWS + own_row + 8 * pair;
-      const Floats h = memory.own[turn][threadIdx.x];
-      if (row < batch_size)
-        *(u32*)(final + ((size_t)direction * batch_size + row) * H + unit) = pack(h.of[2 * pair], h.of[2 * pair + 1]);
-    }
+  const Floats h = memory.own[threadIdx.x];
+  for (int pair = 0; pair < PAIRS; pair++)
+    if (is_live(pair))
+      *(u32*)(final + ((size_t)direction * batch_size + first_row + own_row + 8 * pair) * H + unit) =
+          pack(h.of[2 * pair], h.of[2 * pair + 1]);
   meet();
 }
 
-#else
+#elif !FORWARD
 
 constexpr int PARTS = H / 256;          // of 32 columns, that a warp multiplies
 constexpr int PIECES = 3 * UNITS / 16;  // of 16 gates of this block
