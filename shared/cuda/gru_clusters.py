@@ -46,4 +46,4 @@ def shared_bytes(way: str, plan: Plan) -> int:
     turn = 4 * ROWS * units + 16  # a float a unit, two barriers
     if way == "forward":
         return turns * (turn + 64 + 68 * plan.hidden_size) + 6144 + 16 * units
-    return turn + 64 * plan.hidden_size + 392 * units
+    return turn + 64 * plan.hidden_size + 528 * units
