@@ -1,5 +1,5 @@
-// A cluster of thread blocks on a CPU, for kernels written for one: its threads take turns, in random order, and what
-// blocks send each other arrives at a random time. In place of shared/kernels/hopper.cuh.
+// A cluster of thread blocks on a CPU, for kernels written for one: its threads take turns, in random order, some warps
+// sleep for a while, and what blocks send each other arrives at a random time. In place of shared/kernels/hopper.cuh.
 
 #include <cmath>
 #include <cstdint>
@@ -32,7 +32,8 @@ static uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 
 constexpr int TOGETHER = H / UNITS, IN_BLOCK = THREADS, STACK = 1 << 16, SHARED_BYTES = 1 << 18;
-constexpr int PATIENCE = 64, NAP = 24;  // rounds, in each of which one warp of four pauses; and that a block may pause
+constexpr int ASLEEP = 64, NAP = 24;  // rounds, of a warp and of a block
+constexpr int PATIENCE = 4 * ASLEEP;  // rounds, in each of which one warp of four pauses
 
 struct Meeting {  // of a number of threads
   int arrived = 0, left = 0;
@@ -70,6 +71,7 @@ static std::vector<Message> on_their_way;
 static std::mt19937 draw;
 static bool something_happened;
 static Meeting warps[TOGETHER * IN_BLOCK / 32], spans[TOGETHER * 4], whole_blocks[TOGETHER], makers[TOGETHER], cluster_of_blocks;
+static int asleep[TOGETHER * IN_BLOCK / 32];  // rounds that are left
 static u32 given[TOGETHER * IN_BLOCK / 32][2][32][6];  // by the lanes of a warp, in this exchange and the one before
 
 static int rank() { return me->block.x % TOGETHER; }
@@ -234,6 +236,7 @@ static void set_up_cluster(int cluster) {
   for (Meeting& each : spans) each = Meeting();
   for (Meeting& each : whole_blocks) each = Meeting();
   for (Meeting& each : makers) each = Meeting();
+  for (int& each : asleep) each = 0;
   cluster_of_blocks = Meeting();
   counters.clear(), on_their_way.clear();
   for (unsigned char& each : memories) each = 0xff;  // no numbers
@@ -263,7 +266,9 @@ extern "C" int launch(void** of_arrays, const int* of_numbers, int of_blocks, un
       for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
       if (nap-- == 0) nap = NAP + draw() % NAP, napping = draw() % TOGETHER;
       for (int warp : order) {
-        const bool pauses = draw() % 4 == 0 || (nap < NAP && warp / (IN_BLOCK / 32) == napping);
+        if (draw() % 1024 == 0) asleep[warp] = ASLEEP;
+        const bool naps = nap < NAP && warp / (IN_BLOCK / 32) == napping;
+        const bool pauses = draw() % 4 == 0 || naps || (asleep[warp] && asleep[warp]--);
         for (int i = 0; i < 32; i++) {
           Thread& thread = threads[warp * 32 + i];
           running |= !thread.has_ended;

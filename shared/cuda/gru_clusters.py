@@ -45,7 +45,7 @@ def shared_bytes(way: str, plan: Plan) -> int:
     rows, units, hidden_size = plan.cut.rows, plan.cut.columns, plan.hidden_size
     own = 4 * rows * units  # bytes: a float a unit
     if way == "backward":
-        return own + 16 + 64 * hidden_size + 392 * units
+        return own + 16 + 64 * hidden_size + 528 * units
     if rows == 16:
         return own + 16 + 64 + 68 * hidden_size + 6144 + 16 * units
     at_once = 24 if rows % 40 else 40

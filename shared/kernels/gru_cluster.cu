@@ -8,7 +8,8 @@
 // the data. The GPU starts the blocks of a cluster together.
 //
 // Two buffers are enough. Data of a step overwrites that of two steps before; a block sends it after all data of the step
-// between has come, and every warp of the others sent its part of that after its last look at what is overwritten.
+// between has come, and every warp of the others sent its part of that after its last look at what is overwritten. Slopes
+// have two as well: a warp can still multiply those of a step while others of its block have got all sums of it.
 //
 // Compiled FORWARD or not, for H (256 or 512), the UNITS of a block, HALF (1 for float16, 0 for bfloat16), the ROWS and
 // THREADS of a block, TRAINS and SHARED bytes, without contraction of products and sums into one operation, so that every
@@ -217,7 +218,7 @@ constexpr bool PREPARES_LAST = UNITS > 32;  // a step ends with the next one's s
 
 struct Memory {
   u16 sums[2][BLOCKS][ROWS][UNITS];     // what the blocks of the cluster add to this block's units
-  u16 slopes[4 * UNITS / 8][EIGHT];     // of r, z, W_hn h + b_hn and n
+  u16 slopes[2][4 * UNITS / 8][EIGHT];  // of r, z, W_hn h + b_hn and n
   Floats bias[4][THREADS];              // each thread's sums over the steps
   Floats own[THREADS];                  // each thread's gradients of the state
   u64 barriers[2];
@@ -253,7 +254,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
   const Owned start = read(d_final + ((size_t)direction * batch_size + row) * H + unit);
   for (int i = 0; i < OWN; i++) memory.own[threadIdx.x].of[i] = number(start, i);
   for (int gate = 0; gate < 4; gate++) memory.bias[gate][threadIdx.x] = Floats();
-  const u32 factors = address(&memory.slopes[lane / 16][lane % 16 * 8]);
+  const u32 factors = address(&memory.slopes[0][lane / 16][lane % 16 * 8]);
   u32 places[PARTS], theirs[PARTS];
   const u32 barriers = address(memory.barriers);
   for (int part = 0; part < PARTS; part++) {
@@ -308,7 +309,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
       for (int gate = 0; gate < 4; gate++) made[gate].pair[pair] = pack(slope[gate][0], slope[gate][1]);
     }
     for (int gate = 0; gate < 4; gate++) {
-      auto& eight = memory.slopes[(gate * UNITS + own) / 8];
+      auto& eight = memory.slopes[step % 2][(gate * UNITS + own) / 8];
       *(Owned*)&eight[local * 8 + own % 8] = made[gate];
     }
     memory.own[threadIdx.x] = d_h;
@@ -325,7 +326,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
       float sums[4][4] = {};
 #pragma unroll
       for (int piece = 0; piece < PIECES; piece++) {
-        const uint4 gates_of_16 = matrices(factors + piece * 4 * EIGHT);
+        const uint4 gates_of_16 = matrices(factors + buffer * sizeof(memory.slopes[0]) + piece * 4 * EIGHT);
 #pragma unroll
         for (int tile = 0; tile < 4; tile++) multiply(sums[tile], gates_of_16, weights[part][tile][piece]);
       }
@@ -345,7 +346,7 @@ KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ leng
     if (step + 1 < steps) load(step + 1);
 #pragma unroll
     for (int gate = 0; gate < 4; gate++) {
-      const Owned slope = *(const Owned*)&memory.slopes[(gate * UNITS + own) / 8][local * 8 + own % 8];
+      const Owned slope = *(const Owned*)&memory.slopes[buffer][(gate * UNITS + own) / 8][local * 8 + own % 8];
       for (int i = 0; i < OWN; i++) memory.bias[gate][threadIdx.x].of[i] += number(slope, i);
       if (is_live && gate != 2) *(Owned*)(d_projected + of_gates + min(gate, 2) * H) = slope;
       if (is_live && gate != 3) *(Owned*)(d_recurrent + of_gates + gate * H) = slope;
