@@ -22,6 +22,7 @@ LAYER = (
     f"{TWINS}/test_initial_values.py::{LAW}",
     f"{TWINS}/test_precision_policy.py",
 )
+MODEL = (*LAYER, f"{TWINS}/test_gpt_variants.py", f"{TWINS}/test_looking.py")
 STEPS = (
     f"{BACKENDS}/test_backends.py",
     f"{BACKENDS}/test_losses.py",
@@ -35,8 +36,8 @@ DIFFERENTIABLE = ("layers/", "models/", "losses.py", "dropout.py")
 TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: planted in both alike
     "layers/*.py": LAYER,
     "layers/pretrained/*.py": LAYER,
-    "layers/ablations/*.py": LAYER,
-    "models/*.py": LAYER,
+    "layers/ablations/*.py": (*LAYER, f"{TWINS}/test_gpt_variants.py"),
+    "models/*.py": MODEL,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),
     "embedding.py": ("crosscheck/tests/pretrained/test_sentence_embeddings.py",),
