@@ -46,7 +46,10 @@ INTEGERS = {
     *("len", "list", "n_tok", "predictions", "range", "reverse", "steps", "valid", "visible", "width"),
 }
 WHOLE = re.compile(r"(Int|Bool|int|bool|str)\b")  # annotations of what has no gradient
+# Functions whose results have none.
 MADE = {"arange", "argmax", "argsort", "new_zeros", "ones", "ones_like", "visible_keys", "zeros", "zeros_like"}
+# Functions whose results nobody differentiates: they build, generate, show weights, or are gradients themselves.
+UNDIFFERENTIATED = {"__init__", "_gradients", "advance", "empty_cache", "look"}
 SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
@@ -85,7 +88,8 @@ def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
     owners = {"self", *(alias.asname or alias.name for alias in ast.walk(tree) if isinstance(alias, ast.alias))}
     for place, parent, field, index, node in list(_expressions(tree, "")):
         changes = list(_alternatives(node, owners))
-        if framework and place and not place.endswith("__init__") and _may_have_a_gradient(node, parent, whole):
+        is_differentiated = framework and place and place.rpartition(".")[2] not in UNDIFFERENTIATED
+        if is_differentiated and _may_have_a_gradient(node, parent, whole):
             changes.append(("detach", ast.parse(DETACHED[framework].format(ast.unparse(node)), mode="eval").body))
         for kind, new in changes:
             among = getattr(parent, field)
