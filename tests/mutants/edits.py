@@ -48,8 +48,8 @@ INTEGERS = {
 WHOLE = re.compile(r"(Int|Bool|int|bool|str)\b")  # annotations of what has no gradient
 # Functions whose results have none.
 MADE = {"arange", "argmax", "argsort", "new_zeros", "ones", "ones_like", "visible_keys", "zeros", "zeros_like"}
-# Functions whose results nobody differentiates: they build, generate, show weights, or are gradients themselves.
-UNDIFFERENTIATED = {"__init__", "_gradients", "advance", "empty_cache", "look"}
+# Functions whose results nobody differentiates: they build, generate or show weights.
+UNDIFFERENTIATED = {"__init__", "advance", "empty_cache", "look"}
 SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}

@@ -214,7 +214,7 @@ def test_missing_and_unused_names_are_told_together(layout, foreign):
 
 
 def test_another_layer_is_no_form_of_a_layout():
-    arrays = to_foreign("flax.linen.GRUCell", random_canonical("flax.linen.GRUCell"))
+    arrays = to_foreign("torch.nn.MultiheadAttention", random_canonical("torch.nn.MultiheadAttention"))
     with pytest.raises(WeightsError) as error:
         from_foreign("torch.nn.GRUCell", arrays)
     assert "these are the names of" not in str(error.value)
