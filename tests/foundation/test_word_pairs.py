@@ -85,10 +85,10 @@ def test_a_malformed_file_is_refused_in_one_sentence(text, message):
 
 
 def test_lines_that_are_left_out_are_counted():
-    pairs, note = parse_pairs("the ethay\nthe ethay\nthe tehay\nÉ x\nair airway\n", "words.txt")
+    pairs, note = parse_pairs("the ethay\nthe ethay\nthe ethay\nthe tehay\nÉ x\nair airway\n", "words.txt")
     assert pairs == [("the", "ethay"), ("air", "airway")]
     assert note == (
-        " (lines left out: 1 repeated, 1 with a second translation of a word, 1 with characters outside a to z and -)"
+        " (lines left out: 2 repeated, 1 with a second translation of a word, 1 with characters outside a to z and -)"
     )
 
 
@@ -119,8 +119,17 @@ def test_a_folder_without_one_list_of_words_is_refused(tmp_path, files, message)
 
 
 def test_a_list_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(IsogradError, match="unknown word list 'pig_latn': did you mean 'pig_latin'"):
+        load_pairs("pig_latn", None)
     with pytest.raises(IsogradError, match="words.txt does not exist: expected a file of words"):
         load_pairs("pig_latin", str(tmp_path / "words.txt"))
+
+
+def test_of_two_words_one_is_held_out(tmp_path):
+    (tmp_path / "words.txt").write_text("the ethay\nair airway\n")
+    pairs = load_pairs("pig_latin", str(tmp_path / "words.txt"))
+    assert {*pairs.train, *pairs.validation} == {("the", "ethay"), ("air", "airway")}
+    assert len(pairs.train) == len(pairs.validation)
 
 
 def test_a_list_of_ones_own_is_read_from_its_file_or_folder(tmp_path):
