@@ -17,7 +17,7 @@ from shared.configs.optimizer import (
 )
 from shared.errors import IsogradError, WeightsError
 from shared.initial_weights import initial_weights
-from shared.training_state import groups_of, initial_arrays
+from shared.training_state import GRADIENT_SUM, WEIGHTS, groups_of, initial_arrays
 
 EVERY_OPTIMIZER = [*(config() for config in OPTIMIZERS.values()), SGDConfig(momentum=0.9)]
 ACCUMULATING = TrainingConfig(accumulate=3, average_decay=0.9)
@@ -208,6 +208,14 @@ def test_an_update_in_float64_has_coefficients_in_float64(name, settings_of_jax)
     backend = make_backend(name, dtype="float64")
     *_, given = backend.arguments(backend.init_state(), make_batch(), 0.1)
     assert np.asarray(given, np.float64).tobytes() == np.array(backend.updates.coefficients(1, 0.1)).tobytes()
+
+
+def test_a_run_sums_the_gradients_of_two_batches_and_keeps_nothing_of_frozen_parameters():
+    shapes = {"body.weight": (3, 2), "body.bias": (3,)}
+    frozen = TrainingConfig(accumulate=2, groups=(ParameterGroup(("*.bias",), trainable=False),))
+    trained = {"body.weight": (3, 2)}
+    assert groups_of(SGDConfig(), frozen, shapes) == {WEIGHTS: shapes, GRADIENT_SUM: trained}
+    assert groups_of(SGDConfig(), TrainingConfig(accumulate=1), shapes) == {WEIGHTS: shapes}
 
 
 def test_an_average_begins_at_the_weights():

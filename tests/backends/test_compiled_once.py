@@ -14,7 +14,7 @@ from backend_cases import MODEL, VOCABULARY, make_backend, make_batch, step
 from places import child_environment
 
 import jax_impl.backend
-from jax_impl.compile_cache import OPTIONS, known, options_for
+from jax_impl.compile_cache import OPTIONS, compiled_or_loaded, known, options_for
 from jax_impl.layers.attention_blocks import PreNormAttentionBlock
 from shared.backend import PACKAGES
 from shared.configs.experiment import ModelConfig
@@ -125,6 +125,24 @@ def test_what_can_not_be_compiled_is_told_at_the_step_that_needs_it(monkeypatch,
     error, words = expected
     with pytest.raises(error, match=words):
         step(backend, state, SHAPES[0])
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_only_kept_programs_of_a_function_that_fails_are_removed(monkeypatch, tmp_path, is_kept):
+    def fail(self, options):
+        raise jax.errors.JaxRuntimeError("INTERNAL: too hard")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", fail)
+    before = jax.config.jax_compilation_cache_dir
+    for name in ("jit_update-1-cache", "jit_update-1-atime", "jit_update_all-1-cache"):
+        (tmp_path / name).touch()
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path) if is_kept else None)
+    try:
+        with pytest.raises(IsogradError, match="can't compile the update"):
+            compiled_or_loaded(jax.jit(lambda: 0).lower(), "update", None)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert len(list(tmp_path.iterdir())) == (1 if is_kept else 3)
 
 
 def one_step(folder: Path) -> str:

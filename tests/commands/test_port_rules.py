@@ -194,6 +194,14 @@ def drawn(**shapes):
     return {name: np.random.default_rng(len(name)).standard_normal(shape) for name, shape in shapes.items()}
 
 
+def test_a_kernel_that_is_turned_by_its_axes_leaves_the_table_as_it_is_written(tmp_path):
+    settings = {"stacked": "true", "axes": "'outputs inputs -> inputs outputs'"}
+    table = written(tmp_path / "r.toml", rows_of({"weights": "layers.{}.kernel"}, **settings))
+    arrays = drawn(weights=(3, 5, 2))
+    found, _ = moved(tmp_path, arrays, table)
+    assert np.array_equal(found["layers.1.kernel"], arrays["weights"][1].T)
+
+
 def test_layers_keep_the_numbers_that_their_names_have_and_every_list_its_length(tmp_path):
     names = ["conv.1.w", "conv.2.w", "conv.10.w", "enc.0.w", "enc.1.w", "dec.0.w", "dec.1.w", "dec.2.w"]
     rules = written(

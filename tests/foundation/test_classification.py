@@ -37,6 +37,15 @@ def test_the_baseline_is_the_share_of_the_label_that_is_most_common_in_training(
     assert prepared.data.baseline() == {"accuracy": list(validation).count(commonest) / len(validation)}
 
 
+def test_finding_the_vocabulary_of_many_texts_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.csv").write_text("".join(f'"{1 + number % 2}","good {number}"\n' for number in range(700)))
+    told = []
+    prepare(find_experiment("reviews-1"), str(tmp_path), report=lambda what, *counts: told.append(what))
+    assert "looked up the word pieces of" in told
+
+
 def test_figures_count_real_rows_only(prepared):
     batches = [
         {"labels": np.array([0, 1, 2]), "weights": np.array([1.0, 1.0, 0.0])},

@@ -75,6 +75,7 @@ def test_ids_masks_and_lengths_are_consistent():
     np.testing.assert_array_equal(inputs["mask"].sum(axis=1), inputs["lengths"])
     assert inputs["mask"][-1].all()
     assert not inputs["mask"].all()
+    assert not example_inputs(TWINS["ReviewClassifierGRU"], "one_example")["inputs"].all()  # it has padding too
     np.testing.assert_array_equal(example_inputs(TWINS["apply_causal_mask"])["mask"], np.tri(STEPS, dtype=bool))
 
 

@@ -16,7 +16,7 @@ from shared.data.pairs.batches import (
 )
 from shared.data.pairs.edit_distance import edit_distance, scores_by_length, translation_scores
 from shared.data.pairs.letters import END, END_OF_PROMPT, LETTERS, START, VOCABULARY_SIZE, Letters
-from shared.data.pairs.pig_latin import pig_latin, reference_words
+from shared.data.pairs.pig_latin import SHORTEST, pig_latin, reference_words
 from shared.data.pairs.sentences import cut, joined, kept
 from shared.data.pairs.word_lists import load_pairs, parse_pairs
 from shared.errors import IsogradError
@@ -60,7 +60,8 @@ def test_the_built_in_words_are_many_different_words_of_the_alphabet():
     words = reference_words()
     assert len(words) >= 2500
     assert len(set(words)) == len(words)
-    assert all(len(word) >= 3 and set(word) <= set(LETTERS) for word in words)
+    assert min(map(len, words)) == SHORTEST
+    assert all(set(word) <= set(LETTERS) for word in words)
 
 
 def test_a_fifth_of_the_words_is_held_out_and_stands_on_no_other_side():
@@ -84,10 +85,10 @@ def test_a_malformed_file_is_refused_in_one_sentence(text, message):
 
 
 def test_lines_that_are_left_out_are_counted():
-    pairs, note = parse_pairs("the ethay\nthe ethay\nthe tehay\nÉ x\nair airway\n", "words.txt")
+    pairs, note = parse_pairs("the ethay\nthe ethay\nthe ethay\nthe tehay\nÉ x\nair airway\n", "words.txt")
     assert pairs == [("the", "ethay"), ("air", "airway")]
     assert note == (
-        " (lines left out: 1 repeated, 1 with a second translation of a word, 1 with characters outside a to z and -)"
+        " (lines left out: 2 repeated, 1 with a second translation of a word, 1 with characters outside a to z and -)"
     )
 
 
@@ -118,8 +119,17 @@ def test_a_folder_without_one_list_of_words_is_refused(tmp_path, files, message)
 
 
 def test_a_list_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(IsogradError, match="unknown word list 'pig_latn': did you mean 'pig_latin'"):
+        load_pairs("pig_latn", None)
     with pytest.raises(IsogradError, match="words.txt does not exist: expected a file of words"):
         load_pairs("pig_latin", str(tmp_path / "words.txt"))
+
+
+def test_of_two_words_one_is_held_out(tmp_path):
+    (tmp_path / "words.txt").write_text("the ethay\nair airway\n")
+    pairs = load_pairs("pig_latin", str(tmp_path / "words.txt"))
+    assert {*pairs.train, *pairs.validation} == {("the", "ethay"), ("air", "airway")}
+    assert len(pairs.train) == len(pairs.validation)
 
 
 def test_a_list_of_ones_own_is_read_from_its_file_or_folder(tmp_path):
@@ -130,8 +140,14 @@ def test_a_list_of_ones_own_is_read_from_its_file_or_folder(tmp_path):
 
 
 def test_a_long_list_is_not_built_in():
-    with pytest.raises(IsogradError, match="pig_latin_large is read from a file: pass --data FILE"):
+    with pytest.raises(IsogradError, match="large is read from a file: pass --data FILE, or .* of pig_latin_large.txt"):
         load_pairs("pig_latin_large", None)
+
+
+def test_batches_that_are_not_shuffled_begin_with_the_shortest_words():
+    widths = [batch["source"].shape[1] for batch in order(PAIRS[::-1], shuffle=False).start_at(0)]
+    assert widths == sorted(widths)
+    assert len(set(widths)) == len(ladder(PAIRS))
 
 
 @pytest.mark.parametrize("joined", [False, True])

@@ -50,10 +50,10 @@ import torch, jax
 class Layer(nn.Module):
     """x * 2 + 1"""
 
-    def forward(self, x: Float[Tensor, "B 3"], eps: float = 1e-5) -> Float[Tensor, "B 3"]:
+    def forward(self, x: Float[Tensor, "B 3"], kept: Int[Tensor, "B"], eps: float = 1e-5) -> Float[Tensor, "B 3"]:
         if eps < 0:
             raise ValueError(f"{eps + 1}")
-        return torch.softmax(x * 2, dim=-1)
+        return torch.softmax(x * 2, dim=-1)[kept, LAST]
 '''
 JAX = TORCH.replace("forward", "__call__").replace("torch.softmax", "jax.nn.softmax").replace("dim=", "axis=")
 EXPECTED = [

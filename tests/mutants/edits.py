@@ -5,6 +5,7 @@ a call gives what it was given, and in a twin what is computed is detached from 
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,6 +45,11 @@ INTEGERS = {
     *("axis", "batch", "batch_size", "finals", "ids", "is_valid", "layer", "lengths", "mask", "n_embd", "n_heads"),
     *("len", "list", "n_tok", "predictions", "range", "reverse", "steps", "valid", "visible", "width"),
 }
+WHOLE = re.compile(r"(Int|Bool|int|bool|str)\b")  # annotations of what has no gradient
+# Functions whose results have none.
+MADE = {"arange", "argmax", "argsort", "new_zeros", "ones", "ones_like", "visible_keys", "zeros", "zeros_like"}
+# Functions whose results nobody differentiates: they build, generate or show weights.
+UNDIFFERENTIATED = {"__init__", "advance", "empty_cache", "look"}
 SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
@@ -78,10 +84,12 @@ class Edit:
 def edits(source: str, framework: str | None = None) -> Iterator[Edit]:
     """Every edit of a source in order; `framework` is that of a twin, whose gradients are detached too."""
     tree = ast.parse(source)
+    whole = _whole_arguments(tree)
     owners = {"self", *(alias.asname or alias.name for alias in ast.walk(tree) if isinstance(alias, ast.alias))}
     for place, parent, field, index, node in list(_expressions(tree, "")):
         changes = list(_alternatives(node, owners))
-        if framework and place and not place.endswith("__init__") and _may_have_a_gradient(node, parent):
+        is_differentiated = framework and place and place.rpartition(".")[2] not in UNDIFFERENTIATED
+        if is_differentiated and _may_have_a_gradient(node, parent, whole):
             changes.append(("detach", ast.parse(DETACHED[framework].format(ast.unparse(node)), mode="eval").body))
         for kind, new in changes:
             among = getattr(parent, field)
@@ -125,11 +133,27 @@ def _is_unseen(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and node.arg in UNSEEN_ARGUMENTS
 
 
-def _may_have_a_gradient(node: ast.expr, parent: ast.AST) -> bool:
-    """A value that is only compared or asked for its shape has none, nor has what is counted, cut or named."""
-    is_value = isinstance(node, ast.Call | ast.Name) and not isinstance(parent, ast.Compare | ast.Slice | ast.Attribute)
-    name = node.func if isinstance(node, ast.Call) else node
-    return is_value and not (isinstance(name, ast.Name) and name.id in INTEGERS)
+def _whole_arguments(tree: ast.Module) -> set[str]:
+    """The names of arguments that hold whole numbers, truths or texts wherever the source annotates them."""
+    annotated = [
+        (arg.arg, ast.unparse(arg.annotation)) for arg in ast.walk(tree) if isinstance(arg, ast.arg) and arg.annotation
+    ]
+    return {name for name, _ in annotated} - {name for name, kind in annotated if not WHOLE.match(kind)}
+
+
+def _may_have_a_gradient(node: ast.expr, parent: ast.AST, whole: set[str]) -> bool:
+    """Not what is only compared or asked for its shape, counted, cut, constant or named."""
+    if isinstance(parent, ast.Compare | ast.Slice | ast.Attribute):
+        return False
+    match node:
+        case ast.Call(ast.Name(name)):
+            return name not in INTEGERS | MADE
+        case ast.Call(ast.Attribute(_, name)):
+            return name not in MADE
+        case ast.Name(name):
+            is_constant = len(name) > 1 and name.isupper()
+            return not is_constant and name not in INTEGERS | whole
+    return isinstance(node, ast.Call)
 
 
 def _alternatives(node: ast.expr, owners: set[str]) -> Iterator[tuple[str, ast.expr]]:

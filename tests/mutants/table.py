@@ -22,6 +22,7 @@ LAYER = (
     f"{TWINS}/test_initial_values.py::{LAW}",
     f"{TWINS}/test_precision_policy.py",
 )
+MODEL = (*LAYER, f"{TWINS}/test_gpt_variants.py", f"{TWINS}/test_looking.py")
 STEPS = (
     f"{BACKENDS}/test_backends.py",
     f"{BACKENDS}/test_losses.py",
@@ -31,12 +32,16 @@ STEPS = (
     f"{BACKENDS}/test_frozen.py",
     f"{BACKENDS}/test_native_dropout.py",
 )
+OF_A_KERNEL = (f"{BACKENDS}/test_implementations.py", *LAYER)
 DIFFERENTIABLE = ("layers/", "models/", "losses.py", "dropout.py")
-TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl: planted in both alike
+BY_HAND = ("layers/persistent_gru.py",)  # where frameworks look for no gradients: the kernels give them
+TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl, planted in both alike: the first that fits
+    "layers/persistent_gru.py": OF_A_KERNEL,
+    "layers/fused_gru.py": OF_A_KERNEL,
     "layers/*.py": LAYER,
     "layers/pretrained/*.py": LAYER,
-    "layers/ablations/*.py": LAYER,
-    "models/*.py": LAYER,
+    "layers/ablations/*.py": (*LAYER, f"{TWINS}/test_gpt_variants.py"),
+    "models/*.py": MODEL,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),
     "embedding.py": ("crosscheck/tests/pretrained/test_sentence_embeddings.py",),
@@ -151,16 +156,19 @@ def mutants() -> Iterator[Mutant]:
 
 
 def _all() -> Iterator[tuple[str, tuple[str, ...], Iterator[dict[str, Edit]]]]:
+    rows: dict[str, tuple[str, ...]] = {}
     for pattern, tests in TWIN_FILES.items():
         for path in sorted((ROOT / "torch_impl").glob(pattern)):
-            inner = path.relative_to(ROOT / "torch_impl").as_posix()
-            if path.name != "__init__.py":
-                yield inner, tests, _in_both(inner)
+            rows.setdefault(path.relative_to(ROOT / "torch_impl").as_posix(), tests)
+    for inner, tests in rows.items():
+        if not inner.endswith("__init__.py"):
+            yield inner, tests, _in_both(inner)
     for path, tests in SHARED_FILES.items():
         yield path, tests, ({path: edit} for edit in edits((ROOT / path).read_text()))
 
 
 def _in_both(inner: str) -> Iterator[dict[str, Edit]]:
     files = [f"{side}_impl/{inner}" for side in ("torch", "jax")]
-    for both in pairs(*((ROOT / file).read_text() for file in files), detach=inner.startswith(DIFFERENTIABLE)):
+    has_gradients = inner.startswith(DIFFERENTIABLE) and inner not in BY_HAND
+    for both in pairs(*((ROOT / file).read_text() for file in files), detach=has_gradients):
         yield dict(zip(files, both, strict=True))

@@ -32,6 +32,22 @@ def test_the_gap_is_taken_over_the_steps_just_before_the_best(tmp_path):
     assert f"accuracy gap {near:+.3f}" in words
 
 
+def test_the_rise_is_told_in_proportion_to_the_lowest_loss_unless_that_is_0(tmp_path):
+    run = read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.9, 0.8)))
+    final, lowest = 2 - 0.8, 2 - 0.9
+    assert f"; final validation loss {final / lowest:.2f} times the lowest; " in note(run)
+    run.validation[0]["loss"] = 0.0
+    assert f"; final validation loss {final:.3g}, the lowest 0; " in note(run)
+
+
+def test_of_steps_that_are_not_kept_nothing_is_told(tmp_path):
+    run = read_run(make_run(tmp_path / "run", accuracies=(0.7, 0.9, 0.8)))
+    del run.train[:20]  # all up to the best
+    assert "accuracy gap +nan; " in note(run)
+    run.validation.clear()
+    assert row(run)["training_seconds"] == run.train[-1]["seconds"]
+
+
 def test_the_row_of_a_run_has_its_figures(tmp_path):
     found = row(read_run(make_run(tmp_path / "run")))
     assert (found["validation_accuracy"], found["best_step"], found["validation_loss"]) == (0.9, 20, 2 - 0.9)

@@ -213,6 +213,13 @@ def test_missing_and_unused_names_are_told_together(layout, foreign):
         (from_foreign if foreign else to_foreign)(layout, arrays)
 
 
+def test_another_layer_is_no_form_of_a_layout():
+    arrays = to_foreign("torch.nn.MultiheadAttention", random_canonical("torch.nn.MultiheadAttention"))
+    with pytest.raises(WeightsError) as error:
+        from_foreign("torch.nn.GRUCell", arrays)
+    assert "these are the names of" not in str(error.value)
+
+
 TWO_TOWERS = (  # a table that begins outside of its layers, and has two lists of them
     Row("words", "text.embedding.weight"),
     *(Row(f"{tower}_{{}}_{kind}", f"{tower}.blocks.{{}}.{kind}") for tower in ("text", "image") for kind in ("w", "b")),
