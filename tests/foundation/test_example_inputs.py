@@ -35,6 +35,7 @@ def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_make_sense_fo
     assert cases(TWINS["LayerNorm"]) == [*of_all, "mean_5000", "equal_entries"]
     assert cases(TWINS["Encoder"]) == [*of_all, "length_0"]
     assert cases(TWINS["make_causal_mask"]) == ["odd_sizes"]
+    assert "masked_row" not in cases(TWINS["apply_causal_mask"])  # no row of a causal mask is masked throughout
 
 
 def test_each_case_is_what_its_name_says():
@@ -52,7 +53,9 @@ def test_each_case_is_what_its_name_says():
     assert example_inputs(TWINS["cross_entropy"], "large_scores")["logits"].min() > np.log(np.finfo(np.float64).max)
     assert set(example_inputs(attention, "fractional_mask")["mask"].flat) == {0.0, -0.25, 0.5, -0.75, 1.0}
     assert example_inputs(attention)["mask"].any(axis=1).all()
-    assert np.exp(-np.ptp(example_inputs(TWINS["attn_softmax"], "far_scores")["A"]), dtype=np.float32) == 0
+    far = example_inputs(TWINS["attn_softmax"], "far_scores")["A"]
+    assert np.exp(-np.ptp(far[1::2]), dtype=np.float32) == 0
+    assert is_standard_normal(far[::2])
     assert not np.ptp(example_inputs(TWINS["predicted_classes"], "equal_entries")["logits"], axis=-1).any()
     assert not np.ptp(example_inputs(norm, "equal_entries")["inputs"], axis=-1).any()
     assert np.ptp(example_inputs(norm, "equal_entries")["inputs"])
@@ -85,6 +88,7 @@ def test_labels_are_classes_and_weights_have_padding_rows():
     weights = {case: example_inputs(TWINS["weighted_mean"], case)["weights"] for case in cases(TWINS["weighted_mean"])}
     assert not weights["odd_sizes"].all()
     assert len(set(weights["odd_sizes"])) > len({0.0, 1.0})  # otherwise a mean that only counts rows would pass
+    assert np.array_equal(weights["odd_sizes"], [0 if row % 2 else 2 / (2 + row) for row in range(BATCH)])
     assert weights["one_example"].all()
     assert not weights["no_real_row"].any()
 
