@@ -185,8 +185,9 @@ def test_the_gradients_of_a_state_are_those_of_its_next_step_with_the_same_dropo
         state, _ = step(backend, state, batch)
         after = backend.state_to_arrays(state)
         assert after[GATHERED] == expected_rows
-        added = {name: after[f"{GRADIENT_SUM}/{name}"] - before[f"{GRADIENT_SUM}/{name}"] for name in gradients}
-        assert_same_state({name: 6 * array for name, array in gradients.items()}, added)
+        sums = [f"{GRADIENT_SUM}/{name}" for name in gradients]
+        added = {name: after[name] - before[name] for name in sums}
+        assert_same_state(dict(zip(sums, (6 * array for array in gradients.values()), strict=True)), added)
 
 
 @package
