@@ -9,6 +9,7 @@ import pytest
 import torch
 from places import ROOT
 
+from crosscheck.kernels import emulated as emulated_clusters
 from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, PROCESSORS, TURNS
 from crosscheck.kernels.emulated import COMPILER, clusters_on_a_cpu
 from crosscheck.kernels.layers import ARGUMENTS, Sizes, Trial, random_layer
@@ -43,7 +44,8 @@ def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not():
 @emulated
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_both_frameworks_launch_the_same_kernels_and_torch_keeps_its_rules():
+def test_both_frameworks_launch_the_same_kernels_and_torch_keeps_its_rules(monkeypatch):
+    monkeypatch.setattr(emulated_clusters, "OPTIONS", ("-D_FORTIFY_SOURCE=2", *emulated_clusters.OPTIONS))  # as some do
     with clusters_on_a_cpu(PROCESSORS):
         layer = random_layer(SMALL, 0, "cpu")
         arguments = [getattr(layer, name).detach().requires_grad_() for name in ARGUMENTS]
