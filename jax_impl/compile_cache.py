@@ -102,8 +102,8 @@ def _forget(name: str) -> None:
 
 def options_for(device: jax.Device, dtype: str) -> dict[str, Option]:
     """What training and generation in a dtype are compiled with; nothing for float64 on a GPU (D100)."""
-    is_inexact = device.platform == "gpu" and dtype == "float64"
-    return {} if is_inexact else known(OPTIONS.get(device.platform, {}), device)
+    must_be_exact = device.platform == "gpu" and dtype == "float64"
+    return {} if must_be_exact else known(OPTIONS.get(device.platform, {}), device)
 
 
 def known(options: Mapping[str, Option], device: jax.Device) -> dict[str, Option]:

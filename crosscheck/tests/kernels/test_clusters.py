@@ -46,6 +46,7 @@ def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_both_frameworks_launch_the_same_kernels_and_torch_keeps_its_rules(monkeypatch):
     monkeypatch.setattr(emulated_clusters, "OPTIONS", ("-D_FORTIFY_SOURCE=2", *emulated_clusters.OPTIONS))  # as some do
+    emulated_clusters._compiled.cache_clear()  # of programs without it
     with clusters_on_a_cpu(PROCESSORS):
         layer = random_layer(SMALL, 0, "cpu")
         arguments = [getattr(layer, name).detach().requires_grad_() for name in ARGUMENTS]
