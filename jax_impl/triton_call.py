@@ -54,15 +54,15 @@ def triton_call(
 
     types = [*("*" + _type(each) for each in (*arrays, *results)), *map(_type, numbers)]
     compiled = _compiled(kernel, tuple(types), tuple(constants.items()), tuple(options.items()), capability())
-    bytes_to_zero = [0] * (len(arrays) + len(results) - zeroed)
-    bytes_to_zero += [np.prod(each.shape, dtype=int) * each.dtype.itemsize for each in results[len(results) - zeroed :]]
-    parameters = [gpu_triton.create_array_parameter(int(size), ALIGNED) for size in bytes_to_zero]
+    parameters = _array_parameters(arrays, results, zeroed)
     parameters += [gpu_triton.create_scalar_parameter(n.item(), _type(n)) for n in numbers]
     return _call(kernel.__name__, compiled, programs, parameters, arrays, results)
 
 
-def kernel_call(kernel: Kernel, arrays: Sequence[Array], results: Sequence[jax.ShapeDtypeStruct]) -> list[Array]:
-    """Launch a kernel that was not made by Triton, of arrays, results and its numbers, in this order.
+def kernel_call(
+    kernel: Kernel, arrays: Sequence[Array], results: Sequence[jax.ShapeDtypeStruct], *, zeroed: int = 0
+) -> list[Array]:
+    """Launch a kernel that was not made by Triton, of arrays, results and its numbers; otherwise as `triton_call`.
 
     The size of a cluster is part of its code.
     """
@@ -71,9 +71,19 @@ def kernel_call(kernel: Kernel, arrays: Sequence[Array], results: Sequence[jax.S
     version = capability() or (0, 0)
     sizes = kernel.threads // WARP, 1, kernel.shared_bytes
     made = gpu_triton.TritonKernel(kernel.name, *sizes, kernel.code.ptx, "", 10 * version[0] + version[1])
-    parameters = [gpu_triton.create_array_parameter(0, ALIGNED) for _ in (*arrays, *results)]
+    parameters = _array_parameters(arrays, results, zeroed)
     parameters += [gpu_triton.create_scalar_parameter(number, "i32") for number in kernel.numbers]
     return _call(kernel.name, made, kernel.blocks, parameters, arrays, results)
+
+
+def _array_parameters(
+    arrays: Sequence[Array], results: Sequence[jax.ShapeDtypeStruct], zeroed: int
+) -> list[Any]:
+    from jax._src.lib import gpu_triton
+
+    sizes = [0] * (len(arrays) + len(results) - zeroed)
+    sizes += [np.prod(each.shape, dtype=int) * each.dtype.itemsize for each in results[len(results) - zeroed :]]
+    return [gpu_triton.create_array_parameter(int(size), ALIGNED) for size in sizes]
 
 
 def _call(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 
 ALIGNED = 16  # bytes that programs read at a time
+SHARED_ROWS = 16  # of the clusters that share the steps of all groups
+BIASES = 4  # of a unit
 SHARED_BYTES, RESERVED_BYTES = 228 * 1024, 1024  # shared memory of a multiprocessor, and what each program takes more
 COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
@@ -17,7 +19,8 @@ class Cut:
     """`rows` of the batch a group, `columns` of the state a program, `warps` a program.
 
     Weights come from the L2 cache at every step, `chunk` of a product at a time; with 0 they stay on the chip. A group
-    can be a cluster, which swaps through the shared memory of its multiprocessors.
+    can be a cluster, which swaps through the shared memory of its multiprocessors; `step` is what a step of it takes in
+    microseconds.
     """
 
     rows: int
@@ -25,11 +28,17 @@ class Cut:
     warps: int
     chunk: int = 0
     is_cluster: bool = False
+    step: float = 0.0
+
+    @property
+    def shares(self) -> bool:
+        """Whether clusters share all steps evenly, so that rows can begin in one and end in the next."""
+        return self.is_cluster and self.rows == SHARED_ROWS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A cut of a layer; `width` is H, padded."""
+    """A cut of a layer; `width` is H, padded, and `at_once` the clusters that run at once."""
 
     batch_size: int
     steps: int
@@ -37,6 +46,7 @@ class Plan:
     hidden_size: int
     width: int
     cut: Cut
+    at_once: int = 1
 
     @property
     def slices(self) -> int:
@@ -49,25 +59,46 @@ class Plan:
         return -(-self.batch_size // self.cut.rows)
 
     @property
+    def steps_of_a_program(self) -> int:
+        """The most that one takes before all have ended, if as many run at once as can."""
+        groups = self.directions * self.groups
+        if self.cut.shares:
+            return -(-groups * self.steps // min(groups, self.at_once))
+        return -(-groups // self.at_once) * self.steps
+
+    @property
+    def teams(self) -> int:
+        """Groups of programs, each of which takes steps of one or more groups of rows."""
+        groups = self.directions * self.groups
+        return -(-groups * self.steps // self.steps_of_a_program) if self.cut.shares else groups
+
+    @property
     def programs(self) -> int:
         """All of the launch."""
-        return self.directions * self.groups * self.slices
+        return self.teams * self.slices
 
     @property
     def counters(self) -> int:
-        """int32 words that must be zero before the launch: the ticket, then a counter a group."""
-        return 0 if self.cut.is_cluster else (1 + self.directions * self.groups) * COUNTERS_APART
+        """int32 words that must be zero before the launch: the ticket, then a counter a team."""
+        return (1 + self.teams) * (1 if self.cut.is_cluster else COUNTERS_APART)
 
     @property
     def states(self) -> tuple[int, ...]:
-        """The shape of the two states that forward programs swap."""
-        return (0,) if self.cut.is_cluster else (2, self.directions * self.groups, self.cut.rows, self.width)
+        """The shape of the two states that forward programs swap, or of those with which other clusters go on."""
+        rows_and_units = self.cut.rows, self.width
+        return self._carried(*rows_and_units) if self.cut.is_cluster else (2, self.teams, *rows_and_units)
 
     @property
     def partial_sums(self) -> tuple[int, ...]:
-        """The shape of the sums that backward programs swap."""
-        shape = 2, self.directions * self.groups, self.slices, self.cut.rows, self.width
-        return (0,) if self.cut.is_cluster else shape
+        """The shape of the sums that backward programs swap, or with which, and with the gradients, others go on."""
+        rows_and_units = self.cut.rows, self.width
+        if self.cut.is_cluster:
+            return self._carried(BIASES + 1, *rows_and_units)
+        return 2, self.teams, self.slices, *rows_and_units
+
+    def _carried(self, *floats: int) -> tuple[int, ...]:
+        """For each cluster that can leave them, each as two numbers of a layer of two bytes."""
+        return (self.teams if self.cut.shares else 1, *floats, 2)
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -99,18 +130,18 @@ STREAMED = {
 }
 
 
-def _clusters(*sizes: tuple[int, int]) -> tuple[Cut, ...]:
-    """Of so many rows, beyond 16 those of another kernel, and columns a program."""
-    return tuple(Cut(rows, columns, 12 if rows > 16 else 8, is_cluster=True) for rows, columns in sizes)
+def _clusters(*sizes: tuple[int, int, float]) -> tuple[Cut, ...]:
+    """Of so many rows, beyond 16 those of another kernel, and columns a program, and microseconds a step."""
+    return tuple(Cut(rows, columns, 12 if rows > 16 else 8, 0, True, step) for rows, columns, step in sizes)
 
 
-# In the order of the trials, on 132 multiprocessors: the first of which all clusters run at once, or the last.
+# Times were measured on an H200.
 CLUSTERS = {
     "forward": {
-        256: _clusters((16, 32), (16, 64), (24, 64), (40, 64), (80, 64)),
-        512: _clusters((16, 64), (24, 64), (40, 64), (80, 64)),
+        256: _clusters((16, 32, 0.94), (16, 64, 1.2), (24, 64, 2.0), (40, 64, 2.73), (80, 64, 4.65)),
+        512: _clusters((16, 64, 1.64), (24, 64, 3.0), (40, 64, 4.15), (80, 64, 6.04)),
     },
-    "backward": {256: _clusters((16, 32)), 512: _clusters((16, 64))},
+    "backward": {256: _clusters((16, 32, 1.0)), 512: _clusters((16, 64, 1.9))},
 }
 
 
@@ -124,16 +155,16 @@ def plan_for(
     processors: int,
     has_clusters: bool = False,
 ) -> Plan:
-    """The fastest cut that was measured ("forward" or "backward") for a GPU with this many multiprocessors.
+    """The fastest cut ("forward" or "backward") for a GPU with this many multiprocessors.
 
     `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
     for size, offered in CLUSTERS[way].items() if has_clusters and itemsize == 2 else ():
         if size != hidden_size:  # which can be symbolic, for a compiler
             continue
-        plans = [Plan(batch_size, steps, directions, size, size, cut) for cut in offered]
-        at_once = (plan for plan in plans if directions * plan.groups <= clusters_at_once(plan.slices, processors))
-        return next(at_once, plans[-1])
+        at_once = [clusters_at_once(size // cut.columns, processors) for cut in offered]
+        plans = [Plan(batch_size, steps, directions, size, size, *each) for each in zip(offered, at_once, strict=True)]
+        return min(plans, key=lambda plan: plan.cut.step * plan.steps_of_a_program)
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
     if itemsize > 2 or hidden_size > ON_CHIP:
         cuts = [replace(cut, chunk=min(cut.chunk, padded)) for cut in STREAMED[way]]
@@ -150,7 +181,7 @@ def plan_for(
 
 def clusters_at_once(slices: int, processors: int) -> int:
     """On a GPU whose multiprocessors come in parts of some 16, one of which has fewer, for clusters of 4 or 8."""
-    return 8 // slices * (processors // 8 - 1)
+    return max(1, 8 // slices * (processors // 8 - 1))
 
 
 def refusal(

@@ -1,8 +1,10 @@
-// A cluster of thread blocks on a CPU, for kernels written for one: its threads take turns, in random order, some warps
-// sleep for a while, and what blocks send each other arrives at a random time. In place of shared/kernels/hopper.cuh.
+// Clusters of thread blocks on a CPU, for kernels written for them: their threads take turns, in random order, some warps
+// sleep for a while, and what blocks send each other arrives at a random time. Two clusters are there at a time, and the
+// one that goes on changes at random. In place of shared/kernels/hopper.cuh.
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
@@ -22,6 +24,7 @@ typedef unsigned long long u64;
 #define blockIdx me->block
 #define gridDim blocks
 
+using std::max;
 using std::min;
 struct Index { unsigned x; };
 struct alignas(8) float2 { float x, y; };
@@ -34,6 +37,7 @@ static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 constexpr int TOGETHER = H / UNITS, IN_BLOCK = THREADS, STACK = 1 << 16, SHARED_BYTES = 1 << 18;
 constexpr int ASLEEP = 64, NAP = 24;  // rounds, of a warp and of a block
 constexpr int PATIENCE = 4 * ASLEEP;  // rounds, in each of which one warp of four pauses
+constexpr int AT_A_TIME = 2;  // clusters
 
 struct Meeting {  // of a number of threads
   int arrived = 0, left = 0;
@@ -57,22 +61,30 @@ struct Thread {
   std::vector<Products> products;  // that are computed when they are waited for, and no sooner
   ucontext_t start;
   jmp_buf going_on;  // costs no call of the system
-  bool has_started, has_ended;
-  unsigned exchanges;
+  bool has_started = false, has_ended = false;
+  unsigned exchanges = 0;
 };
 
-static Thread threads[TOGETHER * IN_BLOCK];
+struct Cluster {
+  std::vector<Thread> threads = std::vector<Thread>(TOGETHER * IN_BLOCK);
+  std::vector<unsigned char> memories = std::vector<unsigned char>(TOGETHER * SHARED_BYTES, 0xff);  // no numbers
+  std::map<u32, Counter> counters;
+  std::vector<Message> on_their_way;
+  Meeting warps[TOGETHER * IN_BLOCK / 32], spans[TOGETHER * 4], whole_blocks[TOGETHER], makers[TOGETHER], all;
+  int asleep[TOGETHER * IN_BLOCK / 32] = {};  // rounds that are left
+  u32 given[TOGETHER * IN_BLOCK / 32][2][32][6];  // by the lanes of a warp, in this exchange and the one before
+  int nap = NAP, napping = 0, idle = 0;  // rounds until and in a nap, whose, and rounds in which nothing happened
+  bool is_there = false;
+};
+
+static Cluster clusters[AT_A_TIME];
+static char* stacks = (char*)malloc((size_t)AT_A_TIME * TOGETHER * IN_BLOCK * STACK);
+static Cluster* ours;  // of this thread
 static Thread* me;
 static Index blocks;
 static jmp_buf scheduler;
-static std::vector<unsigned char> memories(TOGETHER * SHARED_BYTES), stacks((size_t)TOGETHER * IN_BLOCK * STACK);
-static std::map<u32, Counter> counters;
-static std::vector<Message> on_their_way;
 static std::mt19937 draw;
 static bool something_happened;
-static Meeting warps[TOGETHER * IN_BLOCK / 32], spans[TOGETHER * 4], whole_blocks[TOGETHER], makers[TOGETHER], cluster_of_blocks;
-static int asleep[TOGETHER * IN_BLOCK / 32];  // rounds that are left
-static u32 given[TOGETHER * IN_BLOCK / 32][2][32][6];  // by the lanes of a warp, in this exchange and the one before
 
 static int rank() { return me->block.x % TOGETHER; }
 static int warp_of_all() { return rank() * (IN_BLOCK / 32) + me->thread.x / 32; }
@@ -105,18 +117,18 @@ static float high(u32 pair) { return widen(pair >> 16); }
 static u32 pack(float first, float second) { return narrow(first) | narrow(second) << 16; }
 static float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
-static void meet_in_warp() { meet_at(warps[warp_of_all()], 32); }
+static void meet_in_warp() { meet_at(ours->warps[warp_of_all()], 32); }
 typedef u32 Words[32][6];
 static Words& exchange(const u32* mine, int words) {  // what all lanes of the warp give
-  Words& all = given[warp_of_all()][me->exchanges++ % 2];
+  Words& all = ours->given[warp_of_all()][me->exchanges++ % 2];
   memcpy(all[me->thread.x % 32], mine, words * sizeof(u32));
-  meet_at(warps[warp_of_all()], 32);
+  meet_at(ours->warps[warp_of_all()], 32);
   return all;
 }
 static uint4 matrices(u32 here) {
   const Words& places = exchange(&here, 1);
   u32 found[4];
-  for (int i = 0; i < 4; i++) memcpy(&found[i], &memories[places[8 * i + me->thread.x % 32 / 4][0] + me->thread.x % 4 * 4], 4);
+  for (int i = 0; i < 4; i++) memcpy(&found[i], &ours->memories[places[8 * i + me->thread.x % 32 / 4][0] + me->thread.x % 4 * 4], 4);
   return {found[0], found[1], found[2], found[3]};
 }
 static void multiply(float* sum, uint4 a, uint2 b) {
@@ -136,7 +148,7 @@ static void read_16(u64 described, int row, float* numbers) {
   const u32 here = (u32)described, rows = described >> 32;
   for (int place = 0; place < 16; place++) {
     u16 bits;
-    memcpy(&bits, &memories[(here + place / 8 * rows + row) * 16 + place % 8 * 2], 2);
+    memcpy(&bits, &ours->memories[(here + place / 8 * rows + row) * 16 + place % 8 * 2], 2);
     numbers[place] = widen(bits);
   }
 }
@@ -168,44 +180,51 @@ static void finish_products(float (&sums)[size]) {
 }
 static u32 of_lane(u32 value, int lane) { return exchange(&value, 1)[lane][0]; }
 
-static void* shared_memory() { return &memories[rank() * SHARED_BYTES]; }
-static u32 address(const void* here) { return (const unsigned char*)here - memories.data(); }
+static void* shared_memory() { return &ours->memories[rank() * SHARED_BYTES]; }
+static u32 address(const void* here) { return (const unsigned char*)here - ours->memories.data(); }
 static u32 in_block(u32 here, u32 block) { return here % SHARED_BYTES + block * SHARED_BYTES; }
-static void send(u32 to, u32 barrier, uint4 data) { on_their_way.push_back({to, barrier, data}); }
+static void send(u32 to, u32 barrier, uint4 data) { ours->on_their_way.push_back({to, barrier, data}); }
 template <int bytes>
-static void send_by_engine(u32 to, u32 barrier, u32 from) { on_their_way.push_back({to, barrier, {}, bytes, from}); }
+static void send_by_engine(u32 to, u32 barrier, u32 from) { ours->on_their_way.push_back({to, barrier, {}, bytes, from}); }
 static void show_written() {}
 static void count(Counter& counter) {
   if (counter.arrivals == 0 && counter.bytes == 0) counter.arrivals = 1, counter.phase++, something_happened = true;
 }
-static void start(u32 barrier) { counters[barrier] = Counter(); }
+static void start(u32 barrier) { ours->counters[barrier] = Counter(); }
 static void show_started() {}
 static void expect(u32 barrier, u32 bytes) {
-  Counter& counter = counters[barrier];
+  Counter& counter = ours->counters[barrier];
   counter.bytes += bytes, counter.arrivals--;
   count(counter);
 }
 static void arrived(u32 barrier, u32 bytes) {
-  counters[barrier].bytes -= bytes;
-  count(counters[barrier]);
+  ours->counters[barrier].bytes -= bytes;
+  count(ours->counters[barrier]);
 }
 static void deliver(const Message& message) {
-  memcpy(&memories[message.to], message.bytes > (int)sizeof(uint4) ? &memories[message.from] : (unsigned char*)&message.data, message.bytes);
+  memcpy(&ours->memories[message.to], message.bytes > (int)sizeof(uint4) ? &ours->memories[message.from] : (unsigned char*)&message.data, message.bytes);
   arrived(message.barrier, message.bytes);
   something_happened = true;
 }
 static bool is_there(u32 barrier, u32 parity) {
-  if (counters[barrier].phase % 2 == (int)parity) take_turns();
-  return counters[barrier].phase % 2 != (int)parity;
+  if (ours->counters[barrier].phase % 2 == (int)parity) take_turns();
+  return ours->counters[barrier].phase % 2 != (int)parity;
 }
-static void meet() { meet_at(cluster_of_blocks, TOGETHER * IN_BLOCK); }
+static void meet() { meet_at(ours->all, TOGETHER * IN_BLOCK); }
 static void made_by(int size) {
-  if (++makers[rank()].arrived == size) makers[rank()].arrived = 0, makers[rank()].left++, something_happened = true;
+  if (++ours->makers[rank()].arrived == size) ours->makers[rank()].arrived = 0, ours->makers[rank()].left++, something_happened = true;
 }
-static void wait_for_makers(int size) { meet_at(makers[rank()], size); }
-static void meet_in_pairs(int span) { meet_at(spans[rank() * 4 + span], 64); }
-static void __syncthreads() { meet_at(whole_blocks[rank()], IN_BLOCK); }
+static void wait_for_makers(int size) { meet_at(ours->makers[rank()], size); }
+static void meet_in_pairs(int span) { meet_at(ours->spans[rank() * 4 + span], 64); }
+static void __syncthreads() { meet_at(ours->whole_blocks[rank()], IN_BLOCK); }
 static void ask_for(const void*) {}
+static u32 read_of(u32 there) { u32 found; memcpy(&found, &ours->memories[there], 4); return found; }
+static u32 drawn(u32* counter) { return (*counter)++; }
+static void show(u32* counter) {
+  ++*counter;
+  for (Cluster& each : clusters) each.idle = 0;
+}
+static u32 seen(const u32* counter) { take_turns(); return *counter; }
 
 #include KERNELS
 
@@ -215,10 +234,10 @@ static void work() {
   auto** a = arrays;
 #if FORWARD
   gru_forward((u16*)a[0], (u16*)a[1], (u16*)a[2], (float*)a[3], (int*)a[4], (u16*)a[5], (u16*)a[6], (u16*)a[7], (u16*)a[8],
-              numbers[0], numbers[1], numbers[2]);
+              (float*)a[9], (u32*)a[10], numbers[0], numbers[1], numbers[2]);
 #else
   gru_backward((u16*)a[0], (int*)a[1], (u16*)a[2], (u16*)a[3], (u16*)a[4], (u16*)a[5], (u16*)a[6], (u16*)a[7], (float*)a[8],
-               (u16*)a[9], numbers[0], numbers[1], numbers[2]);
+               (u16*)a[9], (float*)a[10], (u32*)a[11], numbers[0], numbers[1], numbers[2]);
 #endif
   me->has_ended = true, something_happened = true;
   _longjmp(scheduler, 1);
@@ -231,56 +250,64 @@ static void go_on(Thread& thread) {
   thread.has_started = true;
   setcontext(&thread.start);
 }
-static void set_up_cluster(int cluster) {
-  for (Meeting& each : warps) each = Meeting();
-  for (Meeting& each : spans) each = Meeting();
-  for (Meeting& each : whole_blocks) each = Meeting();
-  for (Meeting& each : makers) each = Meeting();
-  for (int& each : asleep) each = 0;
-  cluster_of_blocks = Meeting();
-  counters.clear(), on_their_way.clear();
-  for (unsigned char& each : memories) each = 0xff;  // no numbers
+static void set_up_cluster(Cluster& cluster, int number) {
+  cluster = Cluster(), cluster.is_there = true;
   for (int i = 0; i < TOGETHER * IN_BLOCK; i++) {
-    Thread& thread = threads[i];
-    thread.thread.x = i % IN_BLOCK, thread.block.x = cluster * TOGETHER + i / IN_BLOCK;
-    thread.has_started = thread.has_ended = false, thread.exchanges = 0, thread.products.clear();
+    Thread& thread = cluster.threads[i];
+    thread.thread.x = i % IN_BLOCK, thread.block.x = number * TOGETHER + i / IN_BLOCK;
     getcontext(&thread.start);
-    thread.start.uc_stack.ss_sp = &stacks[(size_t)i * STACK], thread.start.uc_stack.ss_size = STACK;
+    thread.start.uc_stack.ss_sp = stacks + ((&cluster - clusters) * cluster.threads.size() + i) * STACK, thread.start.uc_stack.ss_size = STACK;
     thread.start.uc_link = nullptr;
     makecontext(&thread.start, work, 0);
   }
 }
 
-// All clusters of a launch, one after the other: 0, or 1 if the threads of one wait for ever. Warps take turns.
+// A round of a cluster, in which its warps take turns: whether any of its threads goes on.
+static bool round_of(Cluster& cluster) {
+  static std::vector<int> order;
+  ours = &cluster, order.resize(TOGETHER * IN_BLOCK / 32);
+  for (size_t i = 0; i < order.size(); i++) order[i] = i;
+  bool running = something_happened = false;
+  for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
+  if (cluster.nap-- == 0) cluster.nap = NAP + draw() % NAP, cluster.napping = draw() % TOGETHER;
+  for (int warp : order) {
+    if (draw() % 1024 == 0) cluster.asleep[warp] = ASLEEP;
+    const bool naps = cluster.nap < NAP && warp / (IN_BLOCK / 32) == cluster.napping;
+    const bool pauses = draw() % 4 == 0 || naps || (cluster.asleep[warp] && cluster.asleep[warp]--);
+    for (int i = 0; i < 32; i++) {
+      Thread& thread = cluster.threads[warp * 32 + i];
+      running |= !thread.has_ended;
+      if (!thread.has_ended && !pauses) go_on(thread);
+    }
+  }
+  for (size_t i = 0; i < cluster.on_their_way.size();) {
+    if (draw() % 4) { i++; continue; }
+    deliver(cluster.on_their_way[i]);
+    cluster.on_their_way[i] = cluster.on_their_way.back(), cluster.on_their_way.pop_back();
+  }
+  cluster.idle = something_happened ? 0 : cluster.idle + 1;
+  return running;
+}
+
+// All clusters of a launch: 0, or 1 if the threads of those that are there wait for ever. One goes on until it waits, or
+// for so many rounds, few or many.
 extern "C" int launch(void** of_arrays, const int* of_numbers, int of_blocks, unsigned seed) {
   arrays = of_arrays, numbers = of_numbers, blocks.x = of_blocks, draw.seed(seed);
-  std::vector<int> order(TOGETHER * IN_BLOCK / 32);
-  for (int cluster = 0; cluster < of_blocks / TOGETHER; cluster++) {
-    set_up_cluster(cluster);
-    for (size_t i = 0; i < order.size(); i++) order[i] = i;
-    bool running = true;
-    int nap = NAP, napping = 0;
-    for (int idle = 0; running; idle = something_happened ? 0 : idle + 1) {
-      if (idle > PATIENCE && on_their_way.empty()) return 1;
-      running = something_happened = false;
-      for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
-      if (nap-- == 0) nap = NAP + draw() % NAP, napping = draw() % TOGETHER;
-      for (int warp : order) {
-        if (draw() % 1024 == 0) asleep[warp] = ASLEEP;
-        const bool naps = nap < NAP && warp / (IN_BLOCK / 32) == napping;
-        const bool pauses = draw() % 4 == 0 || naps || (asleep[warp] && asleep[warp]--);
-        for (int i = 0; i < 32; i++) {
-          Thread& thread = threads[warp * 32 + i];
-          running |= !thread.has_ended;
-          if (!thread.has_ended && !pauses) go_on(thread);
-        }
-      }
-      for (size_t i = 0; i < on_their_way.size();) {
-        if (draw() % 4) { i++; continue; }
-        deliver(on_their_way[i]);
-        on_their_way[i] = on_their_way.back(), on_their_way.pop_back();
-      }
+  int started = 0, ended = 0, rounds = 0, now = 0;
+  const int number = of_blocks / TOGETHER;
+  for (Cluster& each : clusters) each.is_there = false;
+  while (ended < number) {
+    Cluster& cluster = clusters[now];
+    if (!cluster.is_there && started < number) set_up_cluster(cluster, started++);
+    if (cluster.is_there && !round_of(cluster)) {
+      cluster.is_there = false, ended++;
+      for (Cluster& each : clusters) each.idle = 0;
     }
+    bool all_wait = ended < number;
+    for (Cluster& each : clusters)
+      all_wait &= each.is_there ? each.idle > PATIENCE && each.on_their_way.empty() : started == number;
+    if (all_wait) return 1;
+    if (!cluster.is_there || cluster.idle > PATIENCE || rounds-- == 0) now = draw() % AT_A_TIME, rounds = 1 << draw() % 16;
   }
   return 0;
 }

@@ -100,7 +100,9 @@ def _run(kernel: Emulated, addresses: Sequence[int]) -> None:
         raise WaitsForEver("the threads of a cluster wait for ever")
 
 
-def _kernel_call(kernel: Emulated, arrays: Sequence[Any], results: Sequence[jax.ShapeDtypeStruct]) -> list[jax.Array]:
+def _kernel_call(
+    kernel: Emulated, arrays: Sequence[Any], results: Sequence[jax.ShapeDtypeStruct], *, zeroed: int
+) -> list[jax.Array]:
     """In place of jaxlib's launch."""
 
     def call(*arrays: Any) -> list[np.ndarray]:

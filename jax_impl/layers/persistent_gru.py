@@ -195,11 +195,12 @@ def _launch(
 
     @jax.custom_jvp
     def launch(*read: Array) -> list[Array]:
+        results = [*written, jax.ShapeDtypeStruct((plan.counters,), jnp.int32)]
         if plan.cut.is_cluster:
-            return kernel_call(cluster_kernel(way, plan, written[0].dtype.name, bool(trains)), read, written[:-1])
+            kernel = cluster_kernel(way, plan, written[0].dtype.name, bool(trains))
+            return kernel_call(kernel, read, results, zeroed=1)
         from shared.kernels import gru
 
-        results = [*written, jax.ShapeDtypeStruct((plan.counters,), jnp.int32)]
         numbers = [np.int32(number) for number in plan.numbers]
         constants = {**plan.constants, "PRECISION": _precision(), "BOUNDED": False}
         constants |= {} if trains is None else {"TRAINS": trains}

@@ -13,7 +13,7 @@ DTYPES = {"bfloat16": 0, "float16": 1}
 
 
 def cluster_kernel(way: str, plan: Plan, dtype: str, trains: bool) -> Kernel:
-    """The kernel "forward" or "backward" for a dtype, by its name: its arrays are those of gru.py that nobody swaps."""
+    """The kernel "forward" or "backward" for a dtype, by its name: its arrays are those of gru.py."""
     options = (TARGET, "--std=c++17", "--fmad=false", *definitions(way, plan, dtype, trains))
     numbers = plan.batch_size, plan.steps, plan.directions
     code = _compiled(kernels(), options)
@@ -45,9 +45,9 @@ def shared_bytes(way: str, plan: Plan) -> int:
     rows, units, hidden_size = plan.cut.rows, plan.cut.columns, plan.hidden_size
     own = 4 * rows * units  # bytes: a float a unit
     if way == "backward":
-        return own + 16 + 64 * hidden_size + 528 * units
+        return own + 16 + units // 4 + 64 * hidden_size + 528 * units
     if rows == 16:
-        return own + 16 + 64 + 68 * hidden_size + 6144 + 16 * units
+        return own + 16 + units // 4 + 64 + 68 * hidden_size + 6144 + 16 * units
     at_once = 24 if rows % 40 else 40
     swapped = (rows // at_once + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states more than turns
     return own + swapped + 4 * rows + units * (12 * at_once + 16 + 3 * hidden_size // 2)

@@ -29,7 +29,7 @@ __device__ int place_in_row(int row, int unit) { return unit ^ (row / 2 % 4 * 8 
 
 KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ initial, const u16* __restrict__ weight,
                    const float* __restrict__ bias, const int* __restrict__ lengths, u16* outputs, u16* final, u16* before,
-                   u16* gates, int batch_size, int steps, int directions) {
+                   u16* gates, float*, u32*, int batch_size, int steps, int directions) {
   static_assert(sizeof(Memory) == SHARED && UNITS == 64);
   Memory& memory = *(Memory*)shared_memory();
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, q = lane % 4;

@@ -118,6 +118,26 @@ __device__ bool is_there(u32 barrier, u32 parity) {
 }
 __device__ void meet() { asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 
+__device__ u32 read_of(u32 there) {
+  u32 found;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(found) : "r"(there) : "memory");
+  return found;
+}
+
+// Between clusters, by counters in the GPU's memory that start at zero.
+
+__device__ u32 drawn(u32* counter) {
+  u32 found;
+  asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], 1;" : "=r"(found) : "l"(counter) : "memory");
+  return found;
+}
+__device__ void show(u32* counter) { asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory"); }
+__device__ u32 seen(const u32* counter) {
+  u32 found;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(found) : "l"(counter) : "memory");
+  return found;
+}
+
 // Within a block.
 
 __device__ void* shared_memory() {

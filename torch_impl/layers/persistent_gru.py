@@ -154,19 +154,19 @@ def _launch(
     way: str, plan: Plan, read: tuple[Tensor, ...], written: tuple[Tensor, ...], trains: bool | None = None
 ) -> None:
     """Launch the kernel for this plan; the last of what is written is what its programs swap."""
-    arrays = [_aligned(each) for each in read]
+    counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
+    arrays = [*(_aligned(each) for each in read), *written, counters]
     if plan.cut.is_cluster:
         kernel = cluster_kernel(way, plan, str(written[0].dtype).removeprefix("torch."), bool(trains))
-        return _launch_clusters(kernel, [*arrays, *written[:-1]])
+        return _launch_clusters(kernel, arrays)
     from shared.kernels import gru
 
     constants = {**plan.constants, "PRECISION": _precision(), "BOUNDED": True}
     constants |= {} if trains is None else {"TRAINS": trains}
     options = {"num_warps": plan.cut.warps, **ASSERTING}
-    counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
     on_device = torch.cuda.device(counters.device) if counters.is_cuda else nullcontext()
     with on_device:  # Triton launches on the current device
-        getattr(gru, f"gru_{way}")[plan.programs,](*arrays, *written, counters, *plan.numbers, **constants, **options)
+        getattr(gru, f"gru_{way}")[plan.programs,](*arrays, *plan.numbers, **constants, **options)
     return None
 
 
