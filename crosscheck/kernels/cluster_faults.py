@@ -6,9 +6,11 @@ from crosscheck.faults.fault import TextChange
 from crosscheck.kernels.layers import Case, Sizes
 
 PROCESSORS = 16  # so few that the rows of a cluster take turns
-TURNS = Case(Sizes(41, 3, 2, 256, "float16"))
+TURNS = Case(Sizes(49, 3, 2, 256, "float16"))
 NARROW = Case(Sizes(3, 3, 1, 256, "float16"))  # in blocks of 32 units
 FEW = Case(Sizes(3, 3, 2, 256, "float16"))  # in blocks of 64, by the copy engine
+SHARED = Case(Sizes(33, 3, 1, 256, "float16"))  # where the rows of a group begin in one cluster and end in another
+MORE = 24  # multiprocessors, among which clusters share it backward
 # A step moves the state by less than its numbers in two bytes are apart: rounded at each, it stands still.
 LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=8.0, judged=("outputs", "final"))
 
@@ -25,15 +27,16 @@ class ClusterFault:
     changes: tuple[TextChange, ...]
     case: Case = TURNS
     only_on_cpu: bool = False
+    processors: int = PROCESSORS
 
 
 # Short rows are easier to scan.
 # fmt: off
 CLUSTER_FAULTS = (
     ClusterFault("cluster-forward-no-wait", "blocks go on before the states of the others are there",
-                 (("if (step) wait(barriers + now * 8, (step - 1) / 2 % 2);", ""),), NARROW, only_on_cpu=True),
+                 (("if (step > from) wait(barriers + now * 8, (step + number - 1) / 2 % 2);", ""),), NARROW, only_on_cpu=True),
     ClusterFault("cluster-forward-old-phase", "blocks wait for the states of two steps before",
-                 (("wait(barriers + now * 8, (step - 1)", "wait(barriers + now * 8, 1 - (step - 1)"),), NARROW,
+                 (("wait(barriers + now * 8, (step + number - 1)", "wait(barriers + now * 8, 1 - (step + number - 1)"),), NARROW,
                  only_on_cpu=True),
     ClusterFault("cluster-forward-one-buffer", "new states overwrite those that are still multiplied",
                  (("factors + now * sizeof", "factors + 0 * sizeof"),
@@ -119,16 +122,16 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-rows-state-after", "the backward pass gets the states of many rows after the steps",
                  (("(before + at) = last", "(before + at) = made"),)),
     ClusterFault("cluster-backward-no-wait", "sums are added before they are there",
-                 (("    wait(barriers + step % 2 * 8, step / 2 % 2);\n", ""),), FEW, only_on_cpu=True),
+                 (("      wait(barriers + sums % 2 * 8, sums / 2 % 2);\n", ""),), FEW, only_on_cpu=True),
     ClusterFault("cluster-partial-sum-dropped", "the sums of the first block are not added",
-                 (("for (int from = 0; from < BLOCKS; from++)", "for (int from = 1; from < BLOCKS; from++)"),), FEW),
+                 (("for (int of = 0; of < BLOCKS; of++)", "for (int of = 1; of < BLOCKS; of++)"),), FEW),
     ClusterFault("cluster-partial-sums-in-one-place", "all blocks leave their sums in the place of the first",
                  (("memory.sums[0][block][eighth]", "memory.sums[0][0][eighth]"),), FEW),
     ClusterFault("cluster-no-meeting-of-slopes", "a warp multiplies slopes before they are there",
-                 (("    memory.own[threadIdx.x] = d_h;\n    __syncthreads();\n",
-                   "    memory.own[threadIdx.x] = d_h;\n"),), FEW, only_on_cpu=True),
+                 (("      memory.own[threadIdx.x] = d_h;\n      __syncthreads();\n",
+                   "      memory.own[threadIdx.x] = d_h;\n"),), FEW, only_on_cpu=True),
     ClusterFault("cluster-slopes-in-one-buffer", "slopes overwrite those that a slow warp still multiplies",
-                 (("memory.slopes[step % 2][(gate", "memory.slopes[0][(gate"),
+                 (("memory.slopes[(step + number) % 2][(gate", "memory.slopes[0][(gate"),
                   ("factors + buffer * sizeof(memory.slopes[0])", "factors"),
                   ("memory.slopes[buffer][(gate", "memory.slopes[0][(gate")), NARROW, only_on_cpu=True),
     ClusterFault("cluster-reset-gate-slope", "the slope of the reset gate lacks 1 - r",
@@ -148,6 +151,25 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-bias-sums-exchanged", "the biases of the candidate get each other's gradients",
                  (("gate < 2 ? gate : 5 - gate;", "gate;"),), FEW),
     ClusterFault("cluster-bias-sums-of-one-direction", "both directions leave the sums of their biases in one place",
-                 (("d_bias[((size_t)cluster * 4", "d_bias[((size_t)(cluster % groups) * 4"),), FEW),
+                 (("d_bias[(((size_t)direction * groups +", "d_bias[((0 * groups +"),), FEW),
+    ClusterFault("cluster-forward-goes-on-at-once", "a cluster goes on with states that another has not left yet",
+                 (("    if (from) wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True),
+    ClusterFault("cluster-goes-on-with-its-own", "a cluster goes on with the states that it left itself",
+                 (("carried + (size_t)(ticket - 1) * ROWS", "carried + (size_t)ticket * ROWS"),), SHARED),
+    ClusterFault("cluster-begins-again", "a cluster goes on with the initial states",
+                 (("        from ? make_uint4(", "        false ? make_uint4("),), SHARED),
+    ClusterFault("cluster-counts-anew", "a cluster counts its messages from zero for every group of rows",
+                 (("    sent += to - from - 1;\n", ""),), SHARED, only_on_cpu=True),
+    ClusterFault("cluster-own-state-begins-again", "a thread goes on with an initial state of its own",
+                 (("= from ? those[0] : low", "= low"),), SHARED),
+    ClusterFault("cluster-backward-goes-on-at-once", "a cluster goes on with gradients that another has not left yet",
+                 (("      wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True, processors=MORE),
+    ClusterFault("cluster-told-before-left", "a cluster tells that its gradients are there before it leaves them",
+                 (("      leave(counters + 1 + ticket);\n", ""),
+                  ("    if (to < steps) {\n      Floats* leaves", "    if (to < steps) {\n      leave(counters + 1 + ticket);\n      Floats* leaves")),
+                 SHARED, only_on_cpu=True, processors=MORE),
+    ClusterFault("cluster-left-sums-dropped", "the sums for the biases of the steps before are left out",
+                 (("memory.bias[gate][threadIdx.x] = left[gate * THREADS];", "memory.bias[gate][threadIdx.x] = Floats();"),),
+                 SHARED, processors=MORE),
 )
 # fmt: on
