@@ -76,9 +76,7 @@ def kernel_call(
     return _call(kernel.name, made, kernel.blocks, parameters, arrays, results)
 
 
-def _array_parameters(
-    arrays: Sequence[Array], results: Sequence[jax.ShapeDtypeStruct], zeroed: int
-) -> list[Any]:
+def _array_parameters(arrays: Sequence[Array], results: Sequence[jax.ShapeDtypeStruct], zeroed: int) -> list[Any]:
     from jax._src.lib import gpu_triton
 
     sizes = [0] * (len(arrays) + len(results) - zeroed)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 
 ALIGNED = 16  # bytes that programs read at a time
-SHARED_ROWS = 16  # of the clusters that share the steps of all groups
-BIASES = 4  # of a unit
 SHARED_BYTES, RESERVED_BYTES = 228 * 1024, 1024  # shared memory of a multiprocessor, and what each program takes more
 COUNTERS_APART = 32  # int32 words between two counters, so that no two share a line of the cache
 SERVED = {(9, 0)}  # compute capabilities where the kernels were measured: H100, H200
@@ -18,27 +16,31 @@ ASSERTING = {"debug": True, "sanitize_overflow": False}  # options of Triton for
 class Cut:
     """`rows` of the batch a group, `columns` of the state a program, `warps` a program.
 
-    Weights come from the L2 cache at every step, `chunk` of a product at a time; with 0 they stay on the chip. A group
-    can be a cluster, which swaps through the shared memory of its multiprocessors; `step` is what a step of it takes in
-    microseconds.
+    Weights come from the L2 cache at every step, `chunk` of a product at a time; with 0 they stay on the chip.
     """
 
     rows: int
     columns: int
     warps: int
     chunk: int = 0
-    is_cluster: bool = False
-    step: float = 0.0
 
-    @property
-    def shares(self) -> bool:
-        """Whether clusters share all steps evenly, so that rows can begin in one and end in the next."""
-        return self.is_cluster and self.rows == SHARED_ROWS
+
+@dataclass(frozen=True)
+class ClusterCut(Cut):
+    """For clusters, which swap through the shared memory of their multiprocessors.
+
+    A step takes so many `microseconds` with `on_each` of their programs on a multiprocessor. Where there are more
+    groups than clusters at once, clusters share the steps of all groups, or take groups one after the other.
+    """
+
+    microseconds: float = 0.0
+    shares: bool = False
+    on_each: int = 1
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A cut of a layer; `width` is H, padded, and `at_once` the clusters that run at once."""
+    """A cut of a layer; `width` is H, padded."""
 
     batch_size: int
     steps: int
@@ -46,7 +48,6 @@ class Plan:
     hidden_size: int
     width: int
     cut: Cut
-    at_once: int = 1
 
     @property
     def slices(self) -> int:
@@ -59,46 +60,24 @@ class Plan:
         return -(-self.batch_size // self.cut.rows)
 
     @property
-    def steps_of_a_program(self) -> int:
-        """The most that one takes before all have ended, if as many run at once as can."""
-        groups = self.directions * self.groups
-        if self.cut.shares:
-            return -(-groups * self.steps // min(groups, self.at_once))
-        return -(-groups // self.at_once) * self.steps
-
-    @property
-    def teams(self) -> int:
-        """Groups of programs, each of which takes steps of one or more groups of rows."""
-        groups = self.directions * self.groups
-        return -(-groups * self.steps // self.steps_of_a_program) if self.cut.shares else groups
-
-    @property
     def programs(self) -> int:
         """All of the launch."""
-        return self.teams * self.slices
+        return self.directions * self.groups * self.slices
 
     @property
     def counters(self) -> int:
-        """int32 words that must be zero before the launch: the ticket, then a counter a team."""
-        return (1 + self.teams) * (1 if self.cut.is_cluster else COUNTERS_APART)
+        """int32 words that must be zero before the launch: the ticket, then a counter a group."""
+        return (1 + self.directions * self.groups) * COUNTERS_APART
 
     @property
     def states(self) -> tuple[int, ...]:
-        """The shape of the two states that forward programs swap, or of those with which other clusters go on."""
-        rows_and_units = self.cut.rows, self.width
-        return self._carried(*rows_and_units) if self.cut.is_cluster else (2, self.teams, *rows_and_units)
+        """The shape of the two states that forward programs swap."""
+        return 2, self.directions * self.groups, self.cut.rows, self.width
 
     @property
     def partial_sums(self) -> tuple[int, ...]:
-        """The shape of the sums that backward programs swap, or with which, and with the gradients, others go on."""
-        rows_and_units = self.cut.rows, self.width
-        if self.cut.is_cluster:
-            return self._carried(BIASES + 1, *rows_and_units)
-        return 2, self.teams, self.slices, *rows_and_units
-
-    def _carried(self, *floats: int) -> tuple[int, ...]:
-        """For each cluster that can leave them, each as two numbers of a layer of two bytes."""
-        return (self.teams if self.cut.shares else 1, *floats, 2)
+        """The shape of the sums that backward programs swap."""
+        return 2, self.directions * self.groups, self.slices, self.cut.rows, self.width
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -119,6 +98,58 @@ class Plan:
         }
 
 
+@dataclass(frozen=True)
+class ClusterPlan(Plan):
+    """A cut for clusters, of which so many run `at_once`."""
+
+    cut: ClusterCut
+    at_once: int
+
+    @property
+    def longest(self) -> int:
+        """Steps from the beginning to the end, if so many clusters run at once."""
+        groups = self.directions * self.groups
+        if self.cut.shares:
+            return -(-groups * self.steps // min(groups, self.at_once))
+        return -(-groups // self.at_once) * self.steps
+
+    @property
+    def microseconds(self) -> float:
+        """From the beginning to the end."""
+        return self.longest * self.cut.microseconds
+
+    @property
+    def clusters(self) -> int:
+        """All of the launch."""
+        groups = self.directions * self.groups
+        return -(-groups * self.steps // self.longest) if self.cut.shares else groups
+
+    @property
+    def programs(self) -> int:
+        """All of the launch."""
+        return self.clusters * self.slices
+
+    @property
+    def counters(self) -> int:
+        """int32 words that must be zero before the launch: the ticket, then a counter a cluster."""
+        return 1 + self.clusters
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The shape of the states with which other clusters go on, each as two numbers of two bytes."""
+        return (self._leaving, self.cut.rows, self.width, 2)
+
+    @property
+    def partial_sums(self) -> tuple[int, ...]:
+        """The shape of the gradients, and of the sums for four biases a unit, with which others go on, likewise."""
+        return (self._leaving, 1 + 4, self.cut.rows, self.width, 2)
+
+    @property
+    def _leaving(self) -> int:
+        """Clusters that can leave something for others."""
+        return self.clusters if self.cut.shares else 1
+
+
 # In the order of the trials: the first of which all programs fit on the GPU, or the last.
 KEPT = {
     "forward": {256: (Cut(16, 32, 4), Cut(16, 64, 4)), 512: (Cut(16, 32, 4), Cut(16, 64, 8), Cut(64, 32, 8))},
@@ -130,18 +161,28 @@ STREAMED = {
 }
 
 
-def _clusters(*sizes: tuple[int, int, float]) -> tuple[Cut, ...]:
-    """Of so many rows, beyond 16 those of another kernel, and columns a program, and microseconds a step."""
-    return tuple(Cut(rows, columns, 12 if rows > 16 else 8, 0, True, step) for rows, columns, step in sizes)
+def _one_by_one(rows: int, columns: int, microseconds: float) -> ClusterCut:
+    """Beyond 16 rows, those of another kernel, of more warps."""
+    return ClusterCut(rows, columns, 12 if rows > 16 else 8, microseconds=microseconds)
 
 
-# Times were measured on an H200.
-CLUSTERS = {
+def _shared(columns: int, microseconds: float, on_each: int = 1) -> ClusterCut:
+    return ClusterCut(16, columns, 8, microseconds=microseconds, shares=True, on_each=on_each)
+
+
+# Microseconds were measured on an H200 (`isograd bench gru-cuts`).
+CLUSTERS: dict[str, dict[int, tuple[ClusterCut, ...]]] = {
     "forward": {
-        256: _clusters((16, 32, 0.94), (16, 64, 1.2), (24, 64, 2.0), (40, 64, 2.73), (80, 64, 4.65)),
-        512: _clusters((16, 64, 1.64), (24, 64, 3.0), (40, 64, 4.15), (80, 64, 6.04)),
+        256: (
+            *(_shared(32, 1.10), _shared(64, 1.47), _shared(32, 1.68, on_each=2)),
+            *(_one_by_one(40, 64, 2.76), _one_by_one(80, 64, 4.78)),
+        ),
+        512: (_shared(64, 1.97), _one_by_one(16, 64, 1.86), _one_by_one(40, 64, 4.23), _one_by_one(80, 64, 6.17)),
     },
-    "backward": {256: _clusters((16, 32, 1.0)), 512: _clusters((16, 64, 1.9))},
+    "backward": {
+        256: (_shared(32, 1.10), _shared(32, 1.65, on_each=2)),
+        512: (_shared(64, 2.15), _one_by_one(16, 64, 1.97)),
+    },
 }
 
 
@@ -162,9 +203,10 @@ def plan_for(
     for size, offered in CLUSTERS[way].items() if has_clusters and itemsize == 2 else ():
         if size != hidden_size:  # which can be symbolic, for a compiler
             continue
-        at_once = [clusters_at_once(size // cut.columns, processors) for cut in offered]
-        plans = [Plan(batch_size, steps, directions, size, size, *each) for each in zip(offered, at_once, strict=True)]
-        return min(plans, key=lambda plan: plan.cut.step * plan.steps_of_a_program)
+        at_once = [cut.on_each * clusters_at_once(size // cut.columns, processors) for cut in offered]
+        cut_so = zip(offered, at_once, strict=True)
+        offers = [ClusterPlan(batch_size, steps, directions, size, size, *each) for each in cut_so]
+        return min(offers, key=lambda plan: plan.microseconds)
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
     if itemsize > 2 or hidden_size > ON_CHIP:
         cuts = [replace(cut, chunk=min(cut.chunk, padded)) for cut in STREAMED[way]]

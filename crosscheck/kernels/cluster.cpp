@@ -85,6 +85,7 @@ static Index blocks;
 static jmp_buf scheduler;
 static std::mt19937 draw;
 static bool something_happened;
+static int rounds;  // until another cluster may go on
 
 static int rank() { return me->block.x % TOGETHER; }
 static int warp_of_all() { return rank() * (IN_BLOCK / 32) + me->thread.x / 32; }
@@ -155,8 +156,7 @@ static void read_16(u64 described, int row, float* numbers) {
 static void begin_products() {}
 static void multiply_rows(float*, uint4 weights, u64 states) { me->products.push_back({true, weights, 0, states}); }
 static void multiply_rows(float*, u64 weights, u64 states) { me->products.push_back({false, {}, weights, states}); }
-template <size_t size>
-static void finish_products(float (&sums)[size]) {
+static void finish_products(float (&sums)[20]) {
   const int lane = me->thread.x % 32, warp = me->thread.x / 32 % 4;
   const Thread* lanes = me - lane;
   meet_in_warp();
@@ -170,7 +170,7 @@ static void finish_products(float (&sums)[size]) {
         weights[second][k] = k % 2 ? high(pair) : low(pair);
       }
     }
-    for (int i = 0; i < (int)size; i++) {
+    for (int i = 0; i < 20; i++) {
       if (i % 2 == 0) read_16(mine.states, i / 4 * 8 + lane % 4 * 2 + i / 2 % 2, states);
       for (int k = 0; k < 16; k++) sums[i / 4 * 4 + i % 2 * 2 + i / 2 % 2] += weights[i % 2][k] * states[k];
     }
@@ -220,9 +220,10 @@ static void __syncthreads() { meet_at(ours->whole_blocks[rank()], IN_BLOCK); }
 static void ask_for(const void*) {}
 static u32 read_of(u32 there) { u32 found; memcpy(&found, &ours->memories[there], 4); return found; }
 static u32 drawn(u32* counter) { return (*counter)++; }
-static void show(u32* counter) {
-  ++*counter;
+static void show(u32* counter) {  // and somebody else may look at it at once
+  ++*counter, rounds = 0;
   for (Cluster& each : clusters) each.idle = 0;
+  take_turns();
 }
 static u32 seen(const u32* counter) { take_turns(); return *counter; }
 
@@ -293,7 +294,7 @@ static bool round_of(Cluster& cluster) {
 // for so many rounds, few or many.
 extern "C" int launch(void** of_arrays, const int* of_numbers, int of_blocks, unsigned seed) {
   arrays = of_arrays, numbers = of_numbers, blocks.x = of_blocks, draw.seed(seed);
-  int started = 0, ended = 0, rounds = 0, now = 0;
+  int started = 0, ended = 0, now = 0;
   const int number = of_blocks / TOGETHER;
   for (Cluster& each : clusters) each.is_there = false;
   while (ended < number) {

@@ -9,8 +9,9 @@ PROCESSORS = 16  # so few that the rows of a cluster take turns
 TURNS = Case(Sizes(49, 3, 2, 256, "float16"))
 NARROW = Case(Sizes(3, 3, 1, 256, "float16"))  # in blocks of 32 units
 FEW = Case(Sizes(3, 3, 2, 256, "float16"))  # in blocks of 64, by the copy engine
-SHARED = Case(Sizes(33, 3, 1, 256, "float16"))  # where the rows of a group begin in one cluster and end in another
-MORE = 24  # multiprocessors, among which clusters share it backward
+# Three groups of rows, whose steps two clusters share: forward those of four blocks, backward those of eight.
+SHARED = Case(Sizes(33, 3, 1, 256, "float16"))
+MORE = 24  # multiprocessors, for two clusters of eight blocks
 # A step moves the state by less than its numbers in two bytes are apart: rounded at each, it stands still.
 LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=8.0, judged=("outputs", "final"))
 
@@ -34,10 +35,10 @@ class ClusterFault:
 # fmt: off
 CLUSTER_FAULTS = (
     ClusterFault("cluster-forward-no-wait", "blocks go on before the states of the others are there",
-                 (("if (step > from) wait(barriers + now * 8, (step + number - 1) / 2 % 2);", ""),), NARROW, only_on_cpu=True),
-    ClusterFault("cluster-forward-old-phase", "blocks wait for the states of two steps before",
-                 (("wait(barriers + now * 8, (step + number - 1)", "wait(barriers + now * 8, 1 - (step + number - 1)"),), NARROW,
+                 (("if (step > from) wait(barriers + now * 8, (step + number - 1) / 2 % 2);", ""),), NARROW,
                  only_on_cpu=True),
+    ClusterFault("cluster-forward-old-phase", "blocks wait for the states of two steps before",
+                 (("now * 8, (step + number - 1)", "now * 8, 1 - (step + number - 1)"),), NARROW, only_on_cpu=True),
     ClusterFault("cluster-forward-one-buffer", "new states overwrite those that are still multiplied",
                  (("factors + now * sizeof", "factors + 0 * sizeof"),
                   ("auto& eight = memory.states[next]", "auto& eight = memory.states[0]")), NARROW,
@@ -166,10 +167,10 @@ CLUSTER_FAULTS = (
                  (("      wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True, processors=MORE),
     ClusterFault("cluster-told-before-left", "a cluster tells that its gradients are there before it leaves them",
                  (("      leave(counters + 1 + ticket);\n", ""),
-                  ("    if (to < steps) {\n      Floats* leaves", "    if (to < steps) {\n      leave(counters + 1 + ticket);\n      Floats* leaves")),
+                  ("    if (to < steps) {\n      Floats*",
+                   "    if (to < steps) {\n      leave(counters + 1 + ticket);\n      Floats*")),
                  SHARED, only_on_cpu=True, processors=MORE),
     ClusterFault("cluster-left-sums-dropped", "the sums for the biases of the steps before are left out",
-                 (("memory.bias[gate][threadIdx.x] = left[gate * THREADS];", "memory.bias[gate][threadIdx.x] = Floats();"),),
-                 SHARED, processors=MORE),
+                 ((" = left[gate * THREADS];", " = Floats();"),), SHARED, processors=MORE),
 )
 # fmt: on

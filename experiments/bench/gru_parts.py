@@ -21,24 +21,24 @@ NEVER = "if (directions > 2) "  # which no compiler knows
 PRODUCTS = tuple(
     (loop, f"{NEVER}\n{loop}")
     for loop in (
-        "#pragma unroll\n    for (int piece = 0; piece < PIECES; piece++) {\n      const uint4 states_of_16",
-        "#pragma unroll\n      for (int piece = 0; piece < PIECES; piece++) {\n        const uint4 gates_of_16",
+        "#pragma unroll\n      for (int piece = 0; piece < PIECES; piece++) {\n        const uint4 states_of_16",
+        "#pragma unroll\n        for (int piece = 0; piece < PIECES; piece++) {\n          const uint4 gates_of_16",
         "#pragma unroll\n    for (int slice = 0; slice < SHARED_SLICES; slice++)",
         "#pragma unroll\n    for (int slice = 0; slice < HELD; slice++) multiply_rows",
     )
 )
 SWAPPING = (
-    ("if (step) wait(barriers + now * 8, (step - 1) / 2 % 2);", ""),
+    ("if (step > from) wait(barriers + now * 8, (step + number - 1) / 2 % 2);", ""),
     ("if (step) wait(barriers + now * 8, parity_of(message));", ""),
-    ("if (step + 1 < steps) {\n      const u32 barrier", f"{NEVER}{{\n      const u32 barrier"),
+    ("if (step + 1 < to) {\n        const u32 barrier", f"{NEVER}{{\n        const u32 barrier"),
     ("if (warp == SENDER && step + 1 < steps)", f"{NEVER}if (warp == SENDER && step + 1 < steps)"),
     ("if (step + 1 < steps) made_by", f"{NEVER}made_by"),
-    ("    wait(barriers + step % 2 * 8, step / 2 % 2);\n", ""),
+    ("      wait(barriers + sums % 2 * 8, sums / 2 % 2);\n", ""),
     ("send(places[part]", f"{NEVER}send(places[part]"),
 )
 READING = (
-    ("if (step + 1 < steps) load(step + 1);\n    const", f"{NEVER}load(step + 1);\n    const"),
-    ("if (step + 1 < steps) load(step + 1);\n#pragma", f"{NEVER}load(step + 1);\n#pragma"),
+    ("if (step + 1 < to) load(step + 1);\n      const", f"{NEVER}load(step + 1);\n      const"),
+    ("if (step + 1 < to) load(step + 1);\n#pragma", f"{NEVER}load(step + 1);\n#pragma"),
     ("for (int of = 0; i < live && of < 3; of++)", f"{NEVER}for (int of = 0; of < 3; of++)"),
 )
 WRITING = (

@@ -18,7 +18,7 @@ from jax_impl.precision import at_least_float32
 from jax_impl.triton_call import capability, kernel_call, triton_call
 from shared.cuda.gru_clusters import cluster_kernel
 from shared.cuda.nvrtc import compiler
-from shared.gru_plan import NO_SECOND, Plan, kernel_of, plan_for, refusal
+from shared.gru_plan import NO_SECOND, ClusterPlan, Plan, kernel_of, plan_for, refusal
 
 FORWARD_AXES = 0, 1, None, None, 0  # of the examples, in each array that the kernel reads
 BACKWARD_AXES = None, 0, 0, 0, 0, 1
@@ -196,7 +196,7 @@ def _launch(
     @jax.custom_jvp
     def launch(*read: Array) -> list[Array]:
         results = [*written, jax.ShapeDtypeStruct((plan.counters,), jnp.int32)]
-        if plan.cut.is_cluster:
+        if isinstance(plan, ClusterPlan):
             kernel = cluster_kernel(way, plan, written[0].dtype.name, bool(trains))
             return kernel_call(kernel, read, results, zeroed=1)
         from shared.kernels import gru

@@ -48,6 +48,6 @@ def shared_bytes(way: str, plan: Plan) -> int:
         return own + 16 + units // 4 + 64 * hidden_size + 528 * units
     if rows == 16:
         return own + 16 + units // 4 + 64 + 68 * hidden_size + 6144 + 16 * units
-    at_once = 24 if rows % 40 else 40
+    at_once = 40
     swapped = (rows // at_once + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states more than turns
     return own + swapped + 4 * rows + units * (12 * at_once + 16 + 3 * hidden_size // 2)

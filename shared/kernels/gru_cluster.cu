@@ -22,7 +22,7 @@
 // assembler makes the same numbers.
 
 constexpr int BLOCKS = H / UNITS;
-constexpr int AT_ONCE = ROWS == 16 ? 16 : ROWS % 40 ? 24 : 40;  // rows
+constexpr int AT_ONCE = ROWS == 16 ? 16 : 40;  // rows
 constexpr int TURNS = ROWS / AT_ONCE, BUFFERS = TURNS + 1;
 constexpr int PAIRS = UNITS / 32;       // of neighbouring units in one row, that a thread owns
 constexpr int OWN = 2 * PAIRS;          // units of a thread

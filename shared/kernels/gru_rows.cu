@@ -1,4 +1,4 @@
-// The forward pass of gru_cluster.cu for more rows than 16, 24 or 40 at a time, once or twice a step: tensor cores take the
+// The forward pass of gru_cluster.cu for more rows than 16, 40 at a time, once or twice a step: tensor cores take the
 // weights from registers and the states from shared memory, where warps of 16 rows would read them again and again.
 //
 // Four warps multiply by a gate's weights of all units of the block. A quarter of the places has its weights in shared

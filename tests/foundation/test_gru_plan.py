@@ -13,6 +13,7 @@ from shared.gru_plan import (
     RESERVED_BYTES,
     SHARED_BYTES,
     STREAMED,
+    ClusterPlan,
     Plan,
     plan_for,
     runs_as,
@@ -84,34 +85,59 @@ def test_triton_takes_powers_of_two_and_products_of_16(cut):
     assert [size for size in sizes if size.bit_count() != 1] == []
     assert {cut.rows, cut.columns, cut.chunk or 16}.isdisjoint({1, 2, 4, 8})
     assert cut.warps in (4, 8)
-    assert not cut.is_cluster
 
 
 @pytest.mark.parametrize("way", CLUSTERS)
 @pytest.mark.parametrize("processors", [132, 16])
 @pytest.mark.parametrize("hidden_size", [256, 512])
-def test_a_cluster_is_blocks_of_eight_or_twelve_warps_that_swap_nothing_in_memory(way, processors, hidden_size):
+def test_a_cluster_is_blocks_of_eight_or_twelve_warps(way, processors, hidden_size):
     """As the kernels' source says it."""
     for batch in range(1, 800, 16):
         plan = plan_for(way, batch, 9, 2, hidden_size, 2, processors, True)
+        assert isinstance(plan, ClusterPlan)
         assert (plan.batch_size, plan.steps, plan.directions) == (plan.numbers[0], 9, 2)
         assert (plan.hidden_size, plan.width) == (hidden_size,) * 2
         assert plan.slices * plan.cut.columns == hidden_size
-        assert (plan.cut.rows, plan.cut.warps) in {(16, 8), (24, 12), (40, 12), (80, 12)}
+        assert (plan.cut.rows, plan.cut.warps) in {(16, 8), (40, 12), (80, 12)}
         assert plan.cut.chunk == 0
-        assert (plan.counters, plan.states, plan.partial_sums) == (0, (0,), (0,))
+        assert plan.programs == plan.clusters * plan.slices
+        assert plan.counters == 1 + plan.clusters  # the ticket, then one a cluster
 
 
 @pytest.mark.parametrize("way", CLUSTERS)
 @pytest.mark.parametrize("processors", [132, 16])
 @pytest.mark.parametrize("hidden_size", [256, 512])
-def test_the_first_cut_whose_clusters_run_at_once_is_taken_or_else_the_last(way, processors, hidden_size):
+def test_the_cut_that_takes_the_least_time_is_taken(way, processors, hidden_size):
     """A GPU holds as many clusters of eight as its multiprocessors are, less one, or twice as many of four."""
-    cuts = CLUSTERS[way][hidden_size]
-    for batch in (1, 33, 240, 512):
-        places = {cut: (processors // 8 - 1) * 8 // (hidden_size // cut.columns) for cut in cuts}
-        fitting = [cut for cut in cuts if 2 * -(-batch // cut.rows) in range(places[cut] + 1)]
-        assert plan_for(way, batch, 9, 2, hidden_size, 2, processors, True).cut == (fitting or cuts[-1:])[0]
+    for batch in (1, 33, 240, 257, 512, 1024):
+        times = {}
+        for cut in CLUSTERS[way][hidden_size]:
+            places = (processors // 8 - 1) * 8 * cut.on_each // (hidden_size // cut.columns)
+            groups = 2 * -(-batch // cut.rows)
+            rounds = -(-groups * 9 // min(groups, places)) if cut.shares else 9 * -(-groups // places)
+            times[cut] = rounds * cut.microseconds
+        assert plan_for(way, batch, 9, 2, hidden_size, 2, processors, True).cut == min(times, key=times.get)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 15, 30])
+@pytest.mark.parametrize("steps", [1, 2, 256])
+def test_clusters_share_all_steps_and_no_group_of_rows_is_in_three_of_them(steps, at_once):
+    cut = next(cut for cut in CLUSTERS["forward"][256] if cut.shares)
+    for groups in range(1, 100):
+        plan = ClusterPlan(16 * groups, steps, 1, 256, 256, cut, at_once)
+        every = groups * steps
+        assert plan.clusters <= at_once
+        assert (plan.clusters - 1) * plan.longest < every <= plan.clusters * plan.longest
+        assert plan.longest >= steps  # as many as a group has, so that one that begins in a cluster ends in the next
+        assert plan.longest == -(-every // plan.clusters)  # as the kernel computes it from the number of clusters
+        assert plan.states == (plan.clusters, 16, 256, 2)  # float32 in pairs of 16 bits
+        assert plan.partial_sums == (plan.clusters, 5, 16, 256, 2)
+
+
+def test_clusters_that_share_nothing_leave_nothing():
+    plan = ClusterPlan(1000, 9, 2, 512, 512, CLUSTERS["forward"][512][-1], 15)
+    assert (plan.clusters, plan.longest) == (26, 18)
+    assert (plan.states[0], plan.partial_sums[0]) == (1, 1)
 
 
 def test_memory_is_that_of_the_gpu_that_is_served():

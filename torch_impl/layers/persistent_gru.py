@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shared.cuda.gru_clusters import cluster_kernel
 from shared.cuda.nvrtc import Kernel, compiler, launch
-from shared.gru_plan import ALIGNED, ASSERTING, NO_SECOND, Plan, kernel_of, plan_for, refusal
+from shared.gru_plan import ALIGNED, ASSERTING, NO_SECOND, ClusterPlan, Plan, kernel_of, plan_for, refusal
 from torch_impl.precision import at_least_float32
 
 
@@ -156,7 +156,7 @@ def _launch(
     """Launch the kernel for this plan; the last of what is written is what its programs swap."""
     counters = torch.zeros(plan.counters, dtype=torch.int32, device=read[0].device)
     arrays = [*(_aligned(each) for each in read), *written, counters]
-    if plan.cut.is_cluster:
+    if isinstance(plan, ClusterPlan):
         kernel = cluster_kernel(way, plan, str(written[0].dtype).removeprefix("torch."), bool(trains))
         return _launch_clusters(kernel, arrays)
     from shared.kernels import gru

@@ -17,14 +17,18 @@ from crosscheck.kernels.planting import planted_clusters
 from jax_impl.layers.persistent_gru import persistent_gru as jax_gru
 from shared.cuda import gru_clusters
 from shared.cuda.nvrtc import compiler
-from shared.gru_plan import CLUSTERS, RESERVED_BYTES, SHARED_BYTES, Plan, kernel_of, plan_for
+from shared.gru_plan import CLUSTERS, RESERVED_BYTES, SHARED_BYTES, ClusterPlan, kernel_of, plan_for
 from torch_impl.layers import persistent_gru
 from torch_impl.weights import to_numpy
 
 emulated = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler: c++")
 WAYS = ("forward", "backward")
 SMALL = Sizes(3, 2, 1, 256, "float16")
-SHOWN = ("cluster-forward-no-wait", "cluster-partial-sum-dropped")  # `isograd stress clusters` plants all
+SHOWN = (
+    "cluster-forward-no-wait",
+    "cluster-partial-sum-dropped",
+    "cluster-goes-on-with-its-own",
+)  # `isograd stress clusters` plants all
 
 
 @emulated
@@ -33,7 +37,7 @@ def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not():
     with clusters_on_a_cpu(PROCESSORS):
         trial = Trial(TURNS, 0, "cpu")
         plan = persistent_gru._plan("forward", trial.layer.projected, trial.layer.initial)
-        assert (plan.cut.is_cluster, plan.cut.rows) == (True, 80)
+        assert (type(plan), plan.cut.rows) == (ClusterPlan, 80)
         assert trial.problems() == []
         for fault in CLUSTER_FAULTS:
             if fault.name in SHOWN:
@@ -75,33 +79,31 @@ def test_the_faults_of_clusters_are_those_of_the_docs():
     assert f"plants {len(CLUSTER_FAULTS)} mistakes in them" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize(("size", "at_once"), [(256, 30), (512, 15)])
-def test_a_cluster_has_more_rows_only_where_not_all_clusters_run_at_once(size, at_once):
-    cuts = [plan_for("forward", batch, 9, 1, size, 2, 132, True).cut for batch in range(1, 1600, 16)]
-    rows = [cut.rows for cut in cuts]
-    assert rows == sorted(rows)
-    assert rows.count(rows[0]) == at_once
-    assert not plan_for("forward", 1, 9, 1, size, 4, 132, True).cut.is_cluster
-    assert not plan_for("forward", 1, 9, 1, size, 2, 132, False).cut.is_cluster
-
-
 @pytest.mark.parametrize("size", CLUSTERS["forward"])
 @pytest.mark.parametrize("rows", [1, 240, 241, 1024, 5000])
 def test_both_passes_run_as_the_same_kernels(rows, size):
-    cuts = [plan_for(way, rows, 9, 1, size, 2, 132, True).cut for way in WAYS]
-    assert [cut.is_cluster for cut in cuts] == [True, True]  # what the forward pass keeps lies in another order
+    plans = [plan_for(way, rows, 9, 1, size, 2, 132, True) for way in WAYS]
+    assert [isinstance(plan, ClusterPlan) for plan in plans] == [
+        True,
+        True,
+    ]  # what the forward pass keeps lies otherwise
+
+
+def test_clusters_are_for_numbers_of_two_bytes_where_they_can_be_compiled():
+    assert not isinstance(plan_for("forward", 1, 9, 1, 512, 4, 132, True), ClusterPlan)
+    assert not isinstance(plan_for("forward", 1, 9, 1, 512, 2, 132, False), ClusterPlan)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_shared_memory_fits(way):
     for size, cuts in CLUSTERS[way].items():
         for cut in cuts:
-            taken = gru_clusters.shared_bytes(way, Plan(1, 1, 1, size, size, cut)) + RESERVED_BYTES
+            taken = gru_clusters.shared_bytes(way, ClusterPlan(1, 1, 1, size, size, cut, 1)) + RESERVED_BYTES
             assert taken <= SHARED_BYTES
 
 
 def test_the_dtype_of_halves_is_that_of_the_layer():
-    plan = Plan(1, 1, 1, 256, 256, CLUSTERS["forward"][256][0])
+    plan = ClusterPlan(1, 1, 1, 256, 256, CLUSTERS["forward"][256][0], 1)
     for dtype in gru_clusters.DTYPES:
         assert f"-DHALF={int(dtype == 'float16')}" in gru_clusters.definitions("forward", plan, dtype, True)
 
@@ -109,7 +111,7 @@ def test_the_dtype_of_halves_is_that_of_the_layer():
 @pytest.mark.parametrize("way", WAYS)
 def test_a_kernel_is_compiled_for_its_plan_and_launched_with_its_threads_and_memory(way, monkeypatch):
     monkeypatch.setattr(gru_clusters, "_compiled", lambda source, options: options)
-    plan = Plan(3, 5, 2, 256, 256, CLUSTERS[way][256][0])
+    plan = ClusterPlan(3, 5, 2, 256, 256, CLUSTERS[way][256][0], 15)
     kernel = gru_clusters.cluster_kernel(way, plan, "float16", True)
     memory = gru_clusters.shared_bytes(way, plan)
     assert kernel[2:] == (plan.programs, 32 * plan.cut.warps, memory, (3, 5, 2))
@@ -128,5 +130,5 @@ def test_what_serves_is_told():
 def test_the_source_compiles_for_a_gpu(way):
     for size, cuts in CLUSTERS[way].items():
         for cut in cuts[:1] + cuts[-1:]:
-            plan = Plan(1, 1, 1, size, size, cut)
+            plan = ClusterPlan(1, 1, 1, size, size, cut, 1)
             assert f".entry gru_{way}" in gru_clusters.cluster_kernel(way, plan, "float16", True).code.ptx
