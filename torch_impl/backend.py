@@ -21,13 +21,16 @@ from torch_impl.layers.gru import GRU, BidirectionalGRU
 from torch_impl.objective import Key, Objective
 from torch_impl.optimizer import Tensors
 from torch_impl.precision import use_exact_matmul
-from torch_impl.recorded import Recording
+from torch_impl.recorded import Recording, copied
 from torch_impl.update import Groups, Update, clipped, emptied, gathered, global_norm, mean_gradients
 from torch_impl.weights import to_numpy, to_tensor
 
 
 def _recorded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Call a method on a GPU by a recording for each shape of the batch; add up the seconds that making them takes."""
+    """Call a method on a GPU by a recording for each shape of the batch; add up the seconds that making them takes.
+
+    Gradients, the first of two results, are in memory that the next call overwrites.
+    """
 
     @functools.wraps(method)
     def run(self: "Backend", weights: Tensors, batch: Tensors, *key: Any) -> Any:
@@ -40,7 +43,8 @@ def _recorded(method: Callable[..., Any]) -> Callable[..., Any]:
             others = next(iter(recordings.values()), None)
             recordings[signature] = Recording(functools.partial(method, self), (weights, batch, *key), others)
             self.compile_seconds += time.perf_counter() - start
-        return recordings[signature](weights, batch, *key)
+        found = recordings[signature].lend(weights, batch, *key)
+        return (found[0], copied(found[1])) if isinstance(found, tuple) else copied(found)
 
     return run
 

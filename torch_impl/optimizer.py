@@ -8,6 +8,7 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from shared.configs.optimizer import AdagradConfig, AdamConfig, AdamWConfig, RMSpropConfig, SGDConfig
+from torch_impl import one_pass_adamw
 
 Tensors = dict[str, Tensor]
 Named = tuple[Tensors, ...]
@@ -62,8 +63,12 @@ class AdamW:
     ) -> tuple[Tensors, Named]:
         """Weights and both moments after one step; consumes its arguments."""
         step, learning_rate = coefficients
-        counters = torch.full((len(weights),), step - 1)
         exp_avg, exp_avg_sq = state
+        groups = tuple([named[name] for name in weights] for named in (weights, gradients, exp_avg, exp_avg_sq))
+        if one_pass_adamw.serves(groups):
+            one_pass_adamw.move(groups, self.config, int(step), learning_rate)
+            return weights, (exp_avg, exp_avg_sq)
+        counters = torch.full((len(weights),), step - 1)
         adamw(
             list(weights.values()),
             [gradients[name] for name in weights],

@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+# Padding is spread over rows behind the table: the sum of a row is one block's work, for which all others would wait.
+PADDING_ROWS = 1024
+
 
 def ordered_embedding(
     ids: Int[Tensor, "B T"], weight: Float[Tensor, "V E"], padding_idx: int | None
@@ -27,7 +30,11 @@ def _(ids: Tensor, weight: Tensor, padding_idx: int) -> Tensor:
 
 @torch.library.custom_op("isograd::embedding_gradient", mutates_args=())
 def _gradient(d_vectors: Tensor, ids: Tensor, rows: int, padding_idx: int) -> Tensor:
-    return torch.ops.aten.embedding_dense_backward(d_vectors, ids, rows, padding_idx, False)
+    if padding_idx < 0:
+        return torch.ops.aten.embedding_dense_backward(d_vectors, ids, rows, -1, False)
+    others = rows + torch.arange(ids.numel(), dtype=ids.dtype, device=ids.device).view_as(ids) % PADDING_ROWS
+    ids = torch.where(ids == padding_idx, others, ids)
+    return torch.ops.aten.embedding_dense_backward(d_vectors, ids, rows + PADDING_ROWS, -1, False)[:rows]
 
 
 @_gradient.register_fake

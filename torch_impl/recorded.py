@@ -19,7 +19,7 @@ class Recording:
     """
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], others: Optional["Recording"] = None):
-        arguments = _copied(arguments)
+        arguments = copied(arguments)
         self.arguments = list(_tensors(arguments))
         self.function = function  # the graph reads the memory of the tensors that it holds
         stream, generator = torch.cuda.Stream(), torch.cuda.get_rng_state()
@@ -32,16 +32,23 @@ class Recording:
         pool = others and others.graph.pool()
         # What JAX or the garbage collector frees meanwhile is no part of the graph, and must not end its capture.
         with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="relaxed"):
-            self.results = function(*arguments)
+            self.results = _apart(function(*arguments), self.arguments)
         torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)
 
     def __call__(self, *arguments: Any) -> Any:
         """The results for these arguments, a copy."""
+        return copied(self.lend(*arguments))
+
+    def lend(self, *arguments: Any) -> Any:
+        """The results in the recording's memory, which its next call overwrites."""
+        by_dtype: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}  # of which one launch copies many
         for recorded, given in zip(self.arguments, _tensors(arguments), strict=True):
-            recorded.copy_(given)
+            by_dtype.setdefault(recorded.dtype, []).append((recorded, given))
+        for pairs in by_dtype.values():
+            torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
         self.graph.replay()
-        return _copied(self.results)
+        return self.results
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -53,9 +60,30 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Tensors of nested tuples and dictionaries as copies, which keep no gradients."""
+    return _mapped(lambda tensor: tensor.detach().clone(), value)
+
+
+def _apart(results: Any, arguments: list[Tensor]) -> Any:
+    """What shares memory with an argument or another result is copied: who is lent results may write to them."""
+    taken = {_memory(argument) for argument in arguments}
+
+    def own(result: Tensor) -> Tensor:
+        is_shared = _memory(result) in taken
+        taken.add(_memory(result))
+        return result.detach().clone() if is_shared else result.detach()
+
+    return _mapped(own, results)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().clone()
+        return function(value)
     if isinstance(value, dict):
-        return {name: _copied(part) for name, part in value.items()}
-    return tuple(_copied(part) for part in value)
+        return {name: _mapped(function, part) for name, part in value.items()}
+    return tuple(_mapped(function, part) for part in value)

@@ -74,9 +74,13 @@ def compile_source(source: str, options: tuple[str, ...]) -> Code:
 
 def launch(kernel: Kernel, addresses: Sequence[int], stream: int, device: int) -> None:
     """Launch a kernel of arrays at these addresses, and of its numbers, on a stream of a device."""
-    driver = _driver()
     arguments = [*map(ctypes.c_void_p, addresses), *map(ctypes.c_int, kernel.numbers)]
-    pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
+    launch_at(kernel, [*map(ctypes.addressof, arguments)], stream, device)
+
+
+def launch_at(kernel: Kernel, places: Sequence[int], stream: int, device: int) -> None:
+    """The same for a kernel whose arguments are at these addresses of the host's memory."""
+    driver, pointers = _driver(), (ctypes.c_void_p * len(places))(*places)
     sizes = kernel.blocks, 1, 1, kernel.threads, 1, 1, kernel.shared_bytes
     _succeed(driver.cuCtxPushCurrent_v2(_context(device)))
     try:

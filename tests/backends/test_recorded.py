@@ -44,3 +44,21 @@ def test_a_graph_is_recorded_while_jax_works_and_things_of_both_are_freed():
     assert not unused
     x = torch.arange(5.0, device="cuda")
     assert torch.equal(recording(x)[0], 2 * x)
+
+
+def test_results_are_lent_until_the_next_call_and_may_be_written_to():
+    def shared(named):
+        doubled = 2 * named["a"]
+        return doubled, doubled, named["a"], named["b"] + 1
+
+    x, n = torch.arange(5.0, device="cuda"), torch.arange(5, device="cuda")
+    recording = Recording(shared, ({"a": torch.zeros_like(x), "b": torch.zeros_like(n)},))
+    for factor in (1, 3):
+        expected = [2 * factor * x, 2 * factor * x, factor * x, factor * n + 1]
+        kept, lent = (call({"a": factor * x, "b": factor * n}) for call in (recording, recording.lend))
+        assert all(map(torch.equal, lent, expected))
+        for result in lent:
+            result.zero_()
+        assert all(map(torch.equal, kept, expected))
+        recording({"a": x, "b": n})
+        assert all(map(torch.equal, kept, expected))

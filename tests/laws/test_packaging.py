@@ -43,7 +43,7 @@ def test_sources_that_are_no_python_are_packaged():
     sources = [
         path for package in ("shared", "crosscheck") for path in (ROOT / package).rglob("*.c*") if path.is_file()
     ]
-    assert {path.name for path in sources} >= {"gru_cluster.cu", "hopper.cuh", "cluster.cpp"}
+    assert {path.name for path in sources} >= {"adamw.cu", "gru_cluster.cu", "hopper.cuh", "cluster.cpp"}
     assert [path for path in sources if path.suffix != ".pyc" and f"*{path.suffix}" not in patterns] == []
 
 

@@ -26,8 +26,8 @@ PRIVATE_MAY_DIFFER = {
     "update.py",
     "pretrained.py",
 }
-# CUDA graphs and few calls: JAX compiles whole steps; a gradient that torch.compile would add up in any order.
-ONLY_IN_TORCH = {"recorded.py", "one_token.py", "ordered_embedding.py"}
+# CUDA graphs, few calls, one pass: JAX compiles whole steps; a gradient that torch.compile would add up in any order.
+ONLY_IN_TORCH = {"recorded.py", "one_token.py", "one_pass_adamw.py", "ordered_embedding.py"}
 # A damaged entry stays for ever in JAX's cache, where PyTorch's replaces it; Triton's launcher is PyTorch's.
 # Orbax and the states of NNX are JAX's own.
 ONLY_IN_JAX = {"compile_cache.py", "triton_call.py", "orbax_folders.py", "nnx_states.py"}

@@ -61,6 +61,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
         f"{TWINS}/test_generation.py::test_a_step_in_few_calls_gives_the_logits_and_the_cache_of_the_model",
         f"{TWINS}/test_generation.py::test_a_model_with_ablations_or_other_layers_or_hooks_is_read_as_it_is_written",
     ),
+    "torch_impl/one_pass_adamw.py": (f"{BACKENDS}/test_one_pass_adamw.py",),
     "torch_impl/ordered_embedding.py": (f"{BACKENDS}/test_ordered_embedding.py",),
     "jax_impl/compile_cache.py": (f"{BACKENDS}/test_compiled_once.py",),
     "shared/schedules.py": (f"{DATA}/test_schedules.py",),

@@ -37,4 +37,4 @@ class EncoderDecoder(nn.Module):
         x, hidden_states = self.encoder(inputs, None, lengths)
         if self.decoder is not None:
             x, hidden_states = self.decoder(x, hidden_states, mask, lengths)
-        return x[:, 0], hidden_states
+        return x[:, 0].contiguous(), hidden_states  # of a view, torch.compile would make the whole
