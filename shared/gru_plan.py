@@ -200,12 +200,8 @@ def plan_for(
 
     `itemsize` is the bytes of a weight; `has_clusters` says that clusters can be compiled.
     """
-    for size, offered in CLUSTERS[way].items() if has_clusters and itemsize == 2 else ():
-        if size != hidden_size:  # which can be symbolic, for a compiler
-            continue
-        at_once = [cut.on_each * clusters_at_once(size // cut.columns, processors) for cut in offered]
-        cut_so = zip(offered, at_once, strict=True)
-        offers = [ClusterPlan(batch_size, steps, directions, size, size, *each) for each in cut_so]
+    offers = cluster_plans(way, batch_size, steps, directions, hidden_size, processors)
+    if offers and itemsize == 2 and has_clusters:
         return min(offers, key=lambda plan: plan.microseconds)
     padded = max(16, 1 << (hidden_size - 1).bit_length())  # a product of matrices takes 16 columns at least
     if itemsize > 2 or hidden_size > ON_CHIP:
@@ -219,6 +215,18 @@ def plan_for(
         for cut, width in zip(cuts, widths, strict=True)
     ]
     return next((plan for plan in plans if plan.programs <= processors), plans[-1])
+
+
+def cluster_plans(
+    way: str, batch_size: int, steps: int, directions: int, hidden_size: int, processors: int
+) -> list[ClusterPlan]:
+    """All cuts for clusters; none for most hidden sizes."""
+    for size, cuts in CLUSTERS[way].items():
+        if size == hidden_size:  # which can be symbolic, for a compiler
+            at_once = [cut.on_each * clusters_at_once(size // cut.columns, processors) for cut in cuts]
+            sizes = batch_size, steps, directions, size, size
+            return [ClusterPlan(*sizes, cut, number) for cut, number in zip(cuts, at_once, strict=True)]
+    return []
 
 
 def clusters_at_once(slices: int, processors: int) -> int:

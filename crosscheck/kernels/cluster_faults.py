@@ -9,9 +9,7 @@ PROCESSORS = 16  # so few that the rows of a cluster take turns
 TURNS = Case(Sizes(49, 3, 2, 256, "float16"))
 NARROW = Case(Sizes(3, 3, 1, 256, "float16"))  # in blocks of 32 units
 FEW = Case(Sizes(3, 3, 2, 256, "float16"))  # in blocks of 64, by the copy engine
-# Three groups of rows, whose steps two clusters share: forward those of four blocks, backward those of eight.
-SHARED = Case(Sizes(33, 3, 1, 256, "float16"))
-MORE = 24  # multiprocessors, for two clusters of eight blocks
+SHARED = Case(Sizes(33, 3, 1, 256, "float16"))  # three groups of rows, whose steps two clusters share
 # A step moves the state by less than its numbers in two bytes are apart: rounded at each, it stands still.
 LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=8.0, judged=("outputs", "final"))
 
@@ -28,7 +26,6 @@ class ClusterFault:
     changes: tuple[TextChange, ...]
     case: Case = TURNS
     only_on_cpu: bool = False
-    processors: int = PROCESSORS
 
 
 # Short rows are easier to scan.
@@ -164,13 +161,13 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-own-state-begins-again", "a thread goes on with an initial state of its own",
                  (("= from ? those[0] : low", "= low"),), SHARED),
     ClusterFault("cluster-backward-goes-on-at-once", "a cluster goes on with gradients that another has not left yet",
-                 (("      wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True, processors=MORE),
+                 (("      wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True),
     ClusterFault("cluster-told-before-left", "a cluster tells that its gradients are there before it leaves them",
                  (("      leave(counters + 1 + ticket);\n", ""),
                   ("    if (to < steps) {\n      Floats*",
                    "    if (to < steps) {\n      leave(counters + 1 + ticket);\n      Floats*")),
-                 SHARED, only_on_cpu=True, processors=MORE),
+                 SHARED, only_on_cpu=True),
     ClusterFault("cluster-left-sums-dropped", "the sums for the biases of the steps before are left out",
-                 ((" = left[gate * THREADS];", " = Floats();"),), SHARED, processors=MORE),
+                 ((" = left[gate * THREADS];", " = Floats();"),), SHARED),
 )
 # fmt: on

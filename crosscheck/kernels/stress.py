@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from crosscheck.faults.fault import TextChange
-from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, ClusterFault
+from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, PROCESSORS, ClusterFault
 from crosscheck.kernels.compiled import WAYS, compile_kernel
 from crosscheck.kernels.emulated import COMPILER, WaitsForEver, clusters_on_a_cpu, few_processors
 from crosscheck.kernels.faults import DELAYS, KEPT, KERNEL_FAULTS, NEVER_COMPLETE, KernelFault
@@ -93,15 +93,12 @@ def check_clusters(device: str, number: int) -> Outcome:
 def _plant_clusters(device: str, faults: Sequence[ClusterFault]) -> list[str]:
     """As `_plant`."""
     wrong = []
-    cut = clusters_on_a_cpu if device == "cpu" else few_processors
-    for case, processors in dict.fromkeys((fault.case, fault.processors) for fault in faults):
-        with cut(processors):
-            trial = Trial(case, 0, device)
-            wrong += [f"{case.sizes}: {text}" for text in trial.problems()]
-            for fault in faults:
-                if (fault.case, fault.processors) == (case, processors):
-                    with planted_clusters(fault.changes):
-                        wrong += [] if _shows(trial) else [f"{fault.name}: not caught"]
+    with clusters_on_a_cpu(PROCESSORS) if device == "cpu" else few_processors(PROCESSORS):
+        trials = {case: Trial(case, 0, device) for case in dict.fromkeys(fault.case for fault in faults)}
+        wrong += [f"{case.sizes}: {text}" for case, trial in trials.items() for text in trial.problems()]
+        for fault in faults:
+            with planted_clusters(fault.changes):
+                wrong += [] if _shows(trials[fault.case]) else [f"{fault.name}: not caught"]
     return wrong
 
 

@@ -21,6 +21,7 @@ from experiments.bench import (
     dropout,
     generation,
     gru,
+    gru_cuts,
     gru_parts,
     steps,
     streaming,
@@ -36,6 +37,7 @@ from experiments.training.launch import backend_for
 from shared.backend import PACKAGES
 from shared.cuda import gru_clusters
 from shared.errors import IsogradError
+from shared.gru_plan import CLUSTERS, cluster_plans
 
 LAYER = gru.Layer(2, 3, 4, 2)
 SMALL = Options(experiments=("reviews-1-small",), batch_size=2, rounds=1)
@@ -217,7 +219,15 @@ def test_parts_of_the_kernels_of_clusters_that_can_be_left_out_occur_once():
     assert [name for name, each in made.items() if each == source] == ["the kernels alone"]
     with pytest.raises(ValueError, match="occurs 0 times"):
         gru_parts.changed("", gru_parts.PRODUCTS)
-    assert cli.main(["bench", "gru-parts", "--dtype", "bfloat16"]) == BAD_INPUT
+    for name in ("gru-parts", "gru-cuts"):
+        assert cli.main(["bench", name, "--dtype", "bfloat16"]) == BAD_INPUT
+
+
+def test_every_cut_of_a_layer_has_a_name_of_its_own():
+    for layer in gru_cuts.LAYERS:
+        for way in CLUSTERS:
+            plans = cluster_plans(way, layer.batch_size, layer.steps, layer.directions, layer.hidden_size, 132)
+            assert len({gru_cuts.told(plan) for plan in plans}) == len(plans) >= 2
 
 
 def test_two_layers_of_ours_are_timed_beside_those_of_each_framework(monkeypatch):
