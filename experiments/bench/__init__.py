@@ -6,8 +6,8 @@ from experiments.bench.compiling import bench_compiling
 from experiments.bench.dropout import bench_dropout
 from experiments.bench.generation import bench_generation
 from experiments.bench.gru import bench_gru
-from experiments.bench.gru_figure import gru_figure
 from experiments.bench.gru_cuts import bench_gru_cuts
+from experiments.bench.gru_figure import gru_figure
 from experiments.bench.gru_parts import bench_gru_parts
 from experiments.bench.loading import bench_loading
 from experiments.bench.options import Options

@@ -43,9 +43,9 @@ def bench(
             and none), gru (a layer against nn.GRU and nnx.RNN), loading (from_pretrained against safetensors),
             generation (tokens against transformers'); if omitted, all of these. By name alone: compiling (JAX's time
             for every experiment, cold and from its cache), streaming (2 GB ported there and back, with the memory that
-            it takes), gru-parts (a layer's kernels on a GPU, with parts left out), gru-cuts (its kernels as they could be
-            cut, beside the cut that is taken), two-layers (a step of a classifier with two GRU layers both ways,
-            against those of cuDNN and XLA).
+            it takes), gru-parts (a layer's kernels on a GPU, with parts left out), gru-cuts (the same, cut otherwise,
+            beside the cut that is taken), two-layers (a step of a classifier with two GRU layers both ways, against
+            those of cuDNN and XLA).
         device: cpu or cuda.
         dtype: float32, float64 or bfloat16.
         experiment: Experiments whose steps are timed; if omitted, small ones on a CPU, full ones on a GPU; names of
