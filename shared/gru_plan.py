@@ -25,7 +25,7 @@ class Cut:
     chunk: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusterCut(Cut):
     """For clusters, which swap through the shared memory of their multiprocessors.
 
@@ -33,7 +33,7 @@ class ClusterCut(Cut):
     groups than clusters at once, clusters share the steps of all groups, or take groups one after the other.
     """
 
-    microseconds: float = 0.0
+    microseconds: float
     shares: bool = False
     on_each: int = 1
 

@@ -102,6 +102,8 @@ def test_a_cluster_is_blocks_of_eight_or_twelve_warps(way, processors, hidden_si
         assert plan.cut.chunk == 0
         assert plan.programs == plan.clusters * plan.slices
         assert plan.counters == 1 + plan.clusters  # the ticket, then one a cluster
+    for cut in CLUSTERS[way][hidden_size]:
+        assert cut.on_each in ((1, 2) if cut.columns == 32 else (1,))  # RESIDENT in the source
 
 
 @pytest.mark.parametrize("way", CLUSTERS)

@@ -82,7 +82,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
         f"{DATA}/test_gru_plan.py",
         f"{BACKENDS}/test_implementations.py::test_the_kernel_says_why_it_does_not_serve",
         f"{BACKENDS}/test_implementations.py::test_the_kernel_serves_a_whole_gpu",
-        f"{KERNELS}::test_a_cluster_has_more_rows_only_where_not_all_clusters_run_at_once",
+        f"{KERNELS}::test_both_passes_run_as_the_same_kernels",
         f"{KERNELS}::test_shared_memory_fits",
         f"{KERNELS}::test_what_serves_is_told",
     ),
