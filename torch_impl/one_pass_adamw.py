@@ -29,8 +29,7 @@ Groups = tuple[list[Tensor], ...]  # weights, gradients and both moments
 def serves(groups: Groups) -> bool:
     """Whether there is a kernel for such tensors, on their device: float32, in one piece."""
     device = groups[0][0].device
-    plain = device.type == "cuda" and all(_is_plain(tensor, device) for group in groups for tensor in group)
-    return plain and _code(_capability(device)) is not None
+    return _code(device) is not None and all(_is_plain(tensor, device) for group in groups for tensor in group)
 
 
 def move(groups: Groups, config: AdamWConfig, step: int, learning_rate: float) -> None:
@@ -56,7 +55,7 @@ def _factors(config: AdamWConfig, step: int, learning_rate: float) -> tuple[floa
 
 
 def _launch(table: np.ndarray, blocks: int, device: torch.device) -> None:
-    code, stream = _code(_capability(device)), torch.cuda.current_stream(device)
+    code, stream = _code(device), torch.cuda.current_stream(device)
     assert code is not None
     kernel = Kernel("adamw", code, blocks, THREADS, shared_bytes=0, numbers=())
     launch_at(kernel, [table.ctypes.data], stream.cuda_stream, stream.device_index)
@@ -68,18 +67,13 @@ def _is_plain(tensor: Tensor, device: torch.device) -> bool:
 
 
 @cache
-def _code(capability: tuple[int, int]) -> Code | None:
-    """None for a GPU that the compiler does not know, or without a compiler."""
-    if compiler() is None:
+def _code(device: torch.device) -> Code | None:
+    """None on a CPU, without a compiler, and for a GPU that it does not know."""
+    if device.type != "cuda" or compiler() is None:
         return None
-    major, minor = capability
+    major, minor = torch.cuda.get_device_capability(device)
     options = f"--gpu-architecture=sm_{major}{minor}", "--std=c++17", "--fmad=false", *DEFINITIONS
     try:
         return compile_source(SOURCE.read_text(encoding="utf-8"), options)
     except IsogradError:
         return None
-
-
-@cache
-def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
