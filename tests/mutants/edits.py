@@ -48,8 +48,8 @@ INTEGERS = {
 WHOLE = re.compile(r"(Int|Bool|int|bool|str)\b")  # annotations of what has no gradient
 # Functions whose results have none.
 MADE = {"arange", "argmax", "argsort", "new_zeros", "ones", "ones_like", "visible_keys", "zeros", "zeros_like"}
-# Functions whose results nobody differentiates: they build, generate or show weights.
-UNDIFFERENTIATED = {"__init__", "advance", "empty_cache", "look"}
+# Functions whose results nobody differentiates: they build, generate or show weights, or give gradients by hand.
+UNDIFFERENTIATED = {"__init__", "_backward", "advance", "empty_cache", "look"}
 SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
@@ -142,8 +142,8 @@ def _whole_arguments(tree: ast.Module) -> set[str]:
 
 
 def _may_have_a_gradient(node: ast.expr, parent: ast.AST, whole: set[str]) -> bool:
-    """Not what is only compared or asked for its shape, counted, cut, constant or named."""
-    if isinstance(parent, ast.Compare | ast.Slice | ast.Attribute):
+    """Not what is only done, compared or asked for its shape, counted, cut, constant or named."""
+    if isinstance(parent, ast.Expr | ast.Compare | ast.Slice | ast.Attribute):
         return False
     match node:
         case ast.Call(ast.Name(name)):
