@@ -204,6 +204,18 @@ def test_time_keeps_counting_after_resuming(fake, tmp_path):
     assert read_config(folder).resumed[0]["step"] == 10
 
 
+def test_every_resume_is_kept_with_what_it_ran_on(fake, tmp_path, monkeypatch):
+    folder = train(tmp_path / "run", steps=10)
+    asked = []
+    monkeypatch.setattr(launch, "find_backend", lambda name, **given: asked.append((name, given["device"])))
+    launch.resume(folder, Progress(), steps=20, backend="jax", device="cuda")
+    launch.resume(folder, Progress(), steps=30)
+    config = read_config(folder)
+    assert asked == [("jax", "cuda"), ("torch", "cuda")]
+    assert [each["step"] for each in config.resumed] == [10, 20]
+    assert config.device == "cuda"
+
+
 def test_a_complete_run_is_left_unchanged(fake, tmp_path):
     folder = train(tmp_path / "run", steps=10)
     before = (folder / "metrics.jsonl").read_bytes()
