@@ -28,7 +28,11 @@ REFUSED = {
     "a seventh of a GPU": ({"processors": 15}, "the programs of a group don't fit on this part of a GPU together"),
 }
 MODULES = {"torch": torch_kernels, "jax": jax_kernels}
-DTYPES = ("float64", "float32", "float16", "bfloat16")
+NAMES = ("float64", "float32", "float16", "bfloat16")
+DTYPES = {
+    "torch": dict(zip(NAMES, (torch.float64, torch.float32, torch.float16, torch.bfloat16), strict=True)),
+    "jax": {name: jnp.dtype(name) for name in NAMES},
+}
 
 
 def on_an_h200(module, monkeypatch):
@@ -43,7 +47,7 @@ def on_an_h200(module, monkeypatch):
 
 def drawn(shape, seed):
     """Small whole numbers in float32."""
-    return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
+    return np.float32(np.random.default_rng(seed).integers(-4, 5, shape))
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -86,9 +90,9 @@ def test_the_kernel_serves_a_whole_gpu(hidden_size, itemsize):
 def test_dtype_size_and_compiler_decide_which_kernel_serves(name, monkeypatch):
     module = MODULES[name]
     device = on_an_h200(module, monkeypatch)
-    dtypes = {each: getattr(torch, each) if name == "torch" else jnp.dtype(each) for each in DTYPES}
+    dtypes = DTYPES[name]
     told = {each: module.why_not(dtype, 256, device) for each, dtype in dtypes.items()}
-    assert told == {**dict.fromkeys(DTYPES, ""), "float64": REFUSED["float64"][1]}
+    assert told == {**dict.fromkeys(NAMES, ""), "float64": REFUSED["float64"][1]}
     for compiler in (None, object()):
         monkeypatch.setattr(module, "compiler", lambda compiler=compiler: compiler)
         for each, size in (("bfloat16", 256), ("float32", 256), ("bfloat16", 40)):
