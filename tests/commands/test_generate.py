@@ -1,16 +1,23 @@
 """`isograd generate`: the same text from both backends, streamed or not, and one sentence for what makes no sense."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from experiments.catalogue import find_experiment
 from experiments.cli import main
 from experiments.commands import generate
+from experiments.training import sampling
 from experiments.training.launch import codec_of
 from experiments.training.run_config import read_config
+from experiments.training.sampling import continued
+from shared.configs.experiment import SamplesConfig
 from shared.run_folder import best_checkpoint, latest_checkpoint
+from shared.tasks.language_modelling import Tokens
 
 PROMPT = "The statement"
 
@@ -26,6 +33,34 @@ def printed(capsys, *arguments):
     capsys.readouterr()
     assert main(["generate", *arguments]) == 0
     return capsys.readouterr().out
+
+
+def test_each_prompt_is_followed_by_its_own_new_tokens_up_to_the_end(monkeypatch):
+    """Of prompts of 3 tokens and 1, two tokens each; 9 ends a text."""
+    told = []
+
+    def written(module, ids, **given):
+        told.append((ids.tolist(), given))
+        return np.array([[1, 2, 3, 7, 8], [4, 5, 9, 0, 0]])
+
+    monkeypatch.setattr("torch_impl.generate", written)
+    found = continued("torch", None, [[1, 2, 3], [4]], stop=9, steps=2, seed=6)
+    assert found == [([1, 2, 3], [7, 8]), ([4], [5])]
+    assert told == [([[1, 2, 3], [4, 0, 0]], {"lengths": [3, 1], "steps": 2, "stop": 9, "seed": 6})]
+
+
+def test_samples_of_a_run_are_drawn_by_its_settings(monkeypatch):
+    told = []
+    monkeypatch.setattr(sampling, "module_of", lambda *given: "the module")
+    monkeypatch.setattr(sampling, "continued", lambda *given, **named: told.append((given, named)) or [([1], [2])])
+    settings = SamplesConfig(tokens=3, temperature=0.5, top_k=4, prompts=("a",))
+    experiment = replace(find_experiment("lm-pydoc-small"), samples=settings, seed=6)
+    codec = SimpleNamespace(end=9, decode=str, encode_all=lambda texts: [[1]] * len(texts))
+    backend = SimpleNamespace(name="jax", state_to_arrays=dict, device=None)
+    found = sampling.samples(backend, {}, SimpleNamespace(experiment=experiment, data=Tokens(None, codec, {})))
+    assert found == [{"prompt": "[1]", "text": "[1, 2]"}]
+    drawn = {"stop": 9, "steps": 3, "temperature": 0.5, "top_k": 4, "seed": 6}
+    assert told == [(("jax", "the module", [[1]]), drawn)]
 
 
 @pytest.mark.slow

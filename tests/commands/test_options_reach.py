@@ -14,12 +14,27 @@ from experiments.training.settings import Settings, with_settings
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 
 IMAGES = [Path("images/a_cat/1.png"), Path("images/dog/2.png")]
+RUNS = [Path("a"), Path("b")]
 REPLACED = {  # what stands between a command and its work
     "experiments.commands.embed.find_folder": lambda folder: Path(folder),
     "experiments.commands.embed.encoded": lambda folder, texts: (folder, texts),
     "experiments.commands.clip.find_images": lambda folder: IMAGES,
     "experiments.commands.bench._load_frameworks": lambda device, dtype: None,
     "experiments.commands.train.choose_threads": lambda experiment: None,
+    "experiments.commands.train.read_config": lambda folder: SimpleNamespace(experiment=SimpleNamespace(name="e")),
+    "experiments.commands.report._seen": lambda runs, text: ("seen", runs, text),
+    "experiments.reports.runs.expand_runs": lambda runs: RUNS,
+    "experiments.commands.scaling.expand_runs": lambda runs: RUNS,
+    "experiments.commands.scaling.read_run": lambda folder: folder,
+    "experiments.commands.scaling._curve": lambda run, progress: run,
+    "experiments.commands.scaling._as_rows": lambda runs, curves: runs,
+    "experiments.studies.scaling_law.check_curves": lambda curves: None,
+    "experiments.studies.scaling_law.budgets_of": lambda curves: [1.0],
+    "experiments.studies.scaling_law.check_budgets": lambda budgets, curves: budgets,
+    "experiments.studies.scaling_law.profile": lambda curves, budget: (budget, curves),
+    "experiments.studies.scaling_law.fit_line": lambda profiles: None,
+    "experiments.studies.scaling_law.extrapolate": lambda *given: ("far", "slopes"),
+    "experiments.studies.scaling_law.summary": lambda *given: {},
 }
 OF_TWINS = "--fault f --dtype float32 --case c --device cuda"
 TWINS = {"fault": "f", "dtype": "float32", "case": "c", "device": "cuda"}
@@ -80,6 +95,32 @@ REACHED = {  # what is typed -> the function, and what it is given, at its place
     "embed f one two --backend jax --dtype bfloat16": (
         "experiments.commands.embed._embedded",
         ["jax", Path("f"), "bfloat16", Path("f"), ["one", "two"]],
+        {},
+    ),
+    "train --resume o --backend jax --device cuda --steps 9 --patience 8 --stop-at 7": (
+        "experiments.training.launch.resume",
+        [Path("o"), ANY],
+        {"backend": "jax", "device": "cuda", "steps": 9, "patience": 8, "stop_at": 7},
+    ),
+    "report a b --out o --attention text": (
+        "experiments.reports.report.write_report",
+        [RUNS, Path("o"), ("seen", RUNS, "text")],
+        {},
+    ),
+    "report a b": ("experiments.reports.report.write_report", [RUNS, Path("a/report"), None], {}),
+    "report a b --table t.md": (
+        "experiments.reports.report.write_results",
+        [RUNS, Path("t.md"), "isograd report a b --table t.md"],
+        {},
+    ),
+    "scaling a b --budgets 1e9 2e9 --flops 1e15 --draws 7 --seed 5": (
+        "experiments.studies.scaling_law.extrapolate",
+        [[(1e9, RUNS), (2e9, RUNS)], 1e15, 7, 5],
+        {},
+    ),
+    "scaling a b --out o --json": (
+        "experiments.commands.scaling.write_scaling",
+        [Path("o"), ANY, ANY, ANY, {"command": "isograd scaling a b --out o --json", "runs": ANY}],
         {},
     ),
     "clip f images --backend torch --dtype bfloat16 --template =^{} --json": (

@@ -16,7 +16,8 @@ import torch
 from places import ROOT, child_environment
 
 from crosscheck.criterion import PROOF
-from experiments.porting.port import port
+from experiments.porting.formats import Source
+from experiments.porting.port import find_model, port
 from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
 from shared import checkpoint, run_folder
@@ -31,6 +32,12 @@ CLASSES = [name for name, twin in TWINS.items() if not twin.function and name no
 DTYPES = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float64))
 BUILDS = {torch_files: torch_build, jax_files: jax_build}
 SMALL = "ReviewClassifierGRU:encoder_only"
+
+
+def test_arguments_that_are_given_win_over_those_of_the_source():
+    source, known = Source("safetensors", Path("w")), {"input_size": 3, "hidden_size": 4}
+    twin, found = find_model(source, {"twin": "GRU", "arguments": known}, None, {"hidden_size": 5})
+    assert (twin.name, found) == ("GRU", {"input_size": 3, "hidden_size": 5})
 
 
 @functools.cache

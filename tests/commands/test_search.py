@@ -7,13 +7,15 @@ import pytest
 from fake_backend import FakeBackend
 
 from experiments import cli
-from experiments.search.outcome import TABLE
+from experiments.catalogue import find_experiment
+from experiments.search.outcome import TABLE, as_markdown
 from experiments.search.space import Space, settings_of, space_of
 from experiments.search.trials import JOURNAL, Search
 from experiments.training import launch
 from experiments.training.run_config import read_config
 from experiments.training.settings import Settings
 from shared.run_folder import best_checkpoint, read_state
+from shared.tasks.table import task_of
 
 VALUES = ["--rates", "1e-4", "1e-1", "--epoch-counts", "1", "2"]
 SEARCH = ["search", "reviews-1-small", *VALUES, "--out", "found", "--json"]
@@ -147,6 +149,18 @@ def test_of_language_models_the_one_of_the_lowest_perplexity_is_best(tmp_path, m
     rows = [{"trial": n, "state": "complete", "perplexity": each, "loss": 1.0} for n, each in enumerate((9, 7, 8))]
     monkeypatch.setattr(Search, "rows", lambda self: iter(rows))
     assert Search(tmp_path, a_space("lm-pydoc-small"), "torch", None).best() == 1
+
+
+@pytest.mark.parametrize(("experiment", "best"), [("reviews-1-small", 0.75), ("lm-pydoc-small", 0.25)])
+def test_the_table_begins_with_the_best_trial(experiment, best):
+    figure = task_of(find_experiment(experiment)).figures[0]
+    row = {"state": "complete", "batch_size": 2, "learning_rate": 0.1, "epochs": 1, "loss": 1.0, "best_step": 3}
+    trials = [{**row, "trial": n, figure.name: each} for n, each in enumerate((0.5, 0.25, 0.75))]
+    found = {"experiment": experiment, "backend": "torch", "command": "c", "trials": trials, "scores": {}, "best": 2}
+    lines = as_markdown({**found, "space": {"folds": None}}, figure).splitlines()
+    rows = [line for line in lines if line[:4] in ("| 0 ", "| 1 ", "| 2 ")]
+    assert f" {figure.show.format(best)} " in rows[0]
+    assert f" {figure.show.format(1 - best)} " in rows[-1]
 
 
 def test_a_trial_has_the_settings_that_were_given_whatever_a_search_keeps_as_text():

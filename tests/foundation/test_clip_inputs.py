@@ -45,6 +45,11 @@ def test_long_texts_are_cut_as_by_transformers_and_padding_is_masked(both):
     assert mask.tolist() == expected["attention_mask"]
 
 
+def test_half_a_character_is_refused(both):
+    with pytest.raises(IsogradError, match="half of a surrogate pair"):
+        encode_texts(both[0], ["a cat", "\ud83d"], 12)
+
+
 def test_a_saved_tokenizer_gives_the_same_ids(both, tmp_path):
     ours, theirs = both
     theirs.save_pretrained(tmp_path)

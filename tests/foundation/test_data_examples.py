@@ -42,7 +42,7 @@ def test_examples_are_the_tokens_and_labels_of_the_texts(arithmetic, tmp_path):
     assert progress[-1] == (800, 800)
 
 
-def test_texts_are_tokenised_once_per_content_and_length(arithmetic, tmp_path):
+def test_texts_are_tokenised_once_per_content_tokenizer_and_length(arithmetic, tmp_path):
     splits, tokenizer = arithmetic[0], Counting(arithmetic[1])
     first = tokenise(splits, tokenizer, 7, tmp_path)
     again = tokenise(splits, tokenizer, 7, tmp_path)
@@ -53,6 +53,9 @@ def test_texts_are_tokenised_once_per_content_and_length(arithmetic, tmp_path):
     assert tokenizer.texts == 1600
     tokenise(load_reviews("verbal_arithmetic", seed=1), tokenizer, 7, tmp_path)
     assert tokenizer.texts == 2400
+    tokenizer.fingerprint = "of another tokenizer, of as many tokens"
+    tokenise(splits, tokenizer, 7, tmp_path)
+    assert tokenizer.texts == 3200
     assert not list(tmp_path.glob("*.tmp"))
 
 

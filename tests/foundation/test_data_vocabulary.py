@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_the_built_in_words_are_padding_unknown_and_then_sorted():
     tokenizer = load_tokenizer(None, load_reviews("verbal_arithmetic"))
     assert tokenizer.vocabulary_size == 24
     assert ids(tokenizer, "[PAD] eight minus billion zero") == [0, 2, 9, 1, 23]
+
+
+@pytest.mark.parametrize("vocabulary", ["words", "word pieces"])
+def test_a_vocabulary_is_that_of_the_training_texts_alone(tmp_path, reviews, monkeypatch, vocabulary):
+    read = []
+
+    def learned(texts, *_):
+        read.append(tuple(texts))
+        return wordpiece.from_tokens(TOKENS, "learned")
+
+    monkeypatch.setattr(wordpiece, "trained", learned)
+    monkeypatch.setattr("shared.data.vocabulary._words", learned)
+    load_tokenizer(None, replace(reviews, vocabulary=vocabulary), cache_dir=tmp_path)
+    assert read == [reviews.train.texts]
 
 
 def test_a_vocabulary_is_looked_for_in_the_stated_order(tmp_path, reviews):

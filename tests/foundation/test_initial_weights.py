@@ -15,6 +15,8 @@ SHAPES = {
     "encoder.rnn.forward_cells.0.input_proj.bias": (120,),
     "encoder.rnn.forward_cells.0.hidden_proj.weight": (120, 40),
     "encoder.rnn.forward_cells.0.hidden_proj.bias": (120,),
+    "decoder.cell.hidden_gates": (80, 40),
+    "decoder.cell.hidden_candidate": (50, 64),
     "positions.weight": (1, 300, 20),
     "cls_token": (1, 1, 2000),
     "blocks.0.attention_norm.weight": (50,),
@@ -28,6 +30,8 @@ SHAPES = {
 }
 UNIFORM = {  # part of a name -> the bound: 1 / sqrt(hidden size) in a GRU, 1 / sqrt(inputs) elsewhere
     "forward_cells": 40**-0.5,
+    "hidden_gates": 40**-0.5,
+    "hidden_candidate": 64**-0.5,
     "q_proj": 25**-0.5,
     "classifier": 100**-0.5,
 }

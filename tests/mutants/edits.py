@@ -45,11 +45,14 @@ INTEGERS = {
     *("axis", "batch", "batch_size", "finals", "ids", "is_valid", "layer", "lengths", "mask", "n_embd", "n_heads"),
     *("len", "list", "n_tok", "predictions", "range", "reverse", "steps", "valid", "visible", "width"),
 }
-WHOLE = re.compile(r"(Int|Bool|int|bool|str)\b")  # annotations of what has no gradient
+WHOLE = re.compile(r"(Int|Bool|int|float|bool|str)\b")  # annotations of what has no gradient
 # Functions whose results have none.
-MADE = {"arange", "argmax", "argsort", "new_zeros", "ones", "ones_like", "visible_keys", "zeros", "zeros_like"}
-# Functions whose results nobody differentiates: they build, generate or show weights.
-UNDIFFERENTIATED = {"__init__", "advance", "empty_cache", "look"}
+MADE = {
+    *("arange", "argmax", "argsort", "new_zeros", "ones", "ones_like", "orthogonal_directions", "valid_steps"),
+    *("visible_keys", "zeros", "zeros_like"),
+}
+# Functions whose results nobody differentiates: they build, generate or show weights, or give gradients by hand.
+UNDIFFERENTIATED = {"__init__", "_backward", "advance", "empty_cache", "look"}
 SYMMETRIC = {"max", "maximum", "min", "promote_types"}
 UNSEEN_ARGUMENTS = {"strict", "device"}  # leaving them out only hides a mistake, or shows on a GPU alone
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases", "func"}
@@ -134,7 +137,7 @@ def _is_unseen(node: ast.AST) -> bool:
 
 
 def _whole_arguments(tree: ast.Module) -> set[str]:
-    """The names of arguments that hold whole numbers, truths or texts wherever the source annotates them."""
+    """The names of arguments that hold Python's numbers, whole ones, truths or texts wherever they are annotated."""
     annotated = [
         (arg.arg, ast.unparse(arg.annotation)) for arg in ast.walk(tree) if isinstance(arg, ast.arg) and arg.annotation
     ]
@@ -142,8 +145,8 @@ def _whole_arguments(tree: ast.Module) -> set[str]:
 
 
 def _may_have_a_gradient(node: ast.expr, parent: ast.AST, whole: set[str]) -> bool:
-    """Not what is only compared or asked for its shape, counted, cut, constant or named."""
-    if isinstance(parent, ast.Compare | ast.Slice | ast.Attribute):
+    """Not what is only done, compared or asked for its shape, counted, cut, constant or named."""
+    if isinstance(parent, ast.Expr | ast.Compare | ast.Slice | ast.Attribute):
         return False
     match node:
         case ast.Call(ast.Name(name)):

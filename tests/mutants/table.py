@@ -22,6 +22,7 @@ LAYER = (
     f"{TWINS}/test_initial_values.py::{LAW}",
     f"{TWINS}/test_precision_policy.py",
 )
+PRETRAINED = "crosscheck/tests/pretrained/test_pretrained.py"
 MODEL = (*LAYER, f"{TWINS}/test_gpt_variants.py", f"{TWINS}/test_looking.py")
 STEPS = (
     f"{BACKENDS}/test_backends.py",
@@ -41,6 +42,8 @@ TWIN_FILES: dict[str, tuple[str, ...]] = {  # in torch_impl and jax_impl, plante
     "layers/*.py": LAYER,
     "layers/pretrained/*.py": LAYER,
     "layers/ablations/*.py": (*LAYER, f"{TWINS}/test_gpt_variants.py"),
+    "models/bert.py": (*MODEL, PRETRAINED),
+    "models/clip.py": (*MODEL, PRETRAINED),
     "models/*.py": MODEL,
     "losses.py": (f"{BACKENDS}/test_losses.py", *LAYER),
     "generation.py": (f"{TWINS}/test_generation.py",),

@@ -13,7 +13,7 @@ from experiments.plain_text import file_names
 from experiments.reports.differences import told_apart
 from experiments.reports.report import collect, write_report, write_results
 from experiments.reports.runs import expand_runs, loss_differences, pairs, read_run
-from experiments.reports.summary import NEIGHBOURS, SPIKE, note, row
+from experiments.reports.summary import NEIGHBOURS, NOTES, SPIKE, note, row
 from experiments.training.run_config import write_config
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 from shared.errors import IsogradError
@@ -189,6 +189,11 @@ def test_spikes_are_counted(tmp_path):
     run.train[-1]["loss"] = SPIKE * run.train[4]["loss"] + 1
     assert calm.split("; ")[2] == "no loss spikes"
     assert note(run).split("; ")[2] == "1 loss spike"
+
+
+def test_the_page_tells_what_a_spike_is_and_shows_bytes_in_mebibytes(tmp_path):
+    assert "a step whose loss exceeds 2 times the median of the 25 steps before it." in NOTES
+    assert "| 5 | 7 |" in table_of([make_run(tmp_path / "run")], tmp_path)
 
 
 def test_a_spike_is_told_from_its_neighbours_by_their_median_which_an_earlier_spike_leaves(tmp_path):

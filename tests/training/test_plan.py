@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.training import plan as planning
+from experiments.training.launch import _with_horizon
 from experiments.training.plan import (
     ahead,
     rate_by_step,
@@ -15,6 +16,7 @@ from experiments.training.plan import (
     total_updates,
     training_batches,
 )
+from experiments.training.preparation import Prepared
 from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import AdamWConfig, ScheduleConfig, TrainingConfig
 
@@ -74,6 +76,13 @@ def test_a_linear_schedule_without_horizon_ends_with_the_last_update_and_not_wit
     of_steps, updates = updates_by_step(steps, accumulate)
     expected = [0.0] + [RATE * ((updates - 1 - k) / (updates - 1)) for k in range(updates)]
     assert [rate(step) for step in range(steps)] == [expected[update] for update in of_steps]
+
+
+@pytest.mark.parametrize(("accumulate", "warmup"), [(1, 10), (2, 5), (3, 3), (5, 2)])
+def test_a_warmup_of_half_the_run_is_one_of_half_its_updates(accumulate, warmup):
+    run = prepared(accumulate, ScheduleConfig("linear", warmup_part=0.5))
+    found = _with_horizon(Prepared(run.experiment, run.data)).experiment.schedule
+    assert (found.horizon, found.warmup, found.warmup_part) == (3 * BATCHES // accumulate, warmup, 0.0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 5])

@@ -22,7 +22,7 @@ from short_runs import leftovers
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
 from experiments.progress.display import Progress
-from experiments.training import interrupt, launch, pending
+from experiments.training import evaluation, interrupt, launch, pending
 from experiments.training.folder import locked
 from experiments.training.interrupt import Interrupted
 from experiments.training.launch import Settings
@@ -202,6 +202,34 @@ def test_time_keeps_counting_after_resuming(fake, tmp_path):
     after = read(folder)[-1]
     assert after["seconds"] > spent["seconds"] == spent["compile_seconds"] == after["compile_seconds"] == 1000
     assert read_config(folder).resumed[0]["step"] == 10
+
+
+def test_an_evaluation_takes_its_time_less_that_of_compiling(monkeypatch):
+    batches = [{"weights": np.ones(2, np.float32)}] * 3
+    data = SimpleNamespace(epoch=lambda *_: SimpleNamespace(start_at=lambda first: iter(batches)))
+    task = SimpleNamespace(metrics=lambda *_: {})
+    backend = SimpleNamespace(compile_seconds=500.0, fetch=lambda metrics: metrics)
+
+    def eval_step(state, batch):
+        backend.compile_seconds += 8.0
+        return {"losses": np.ones(2), "predictions": np.ones(2)}
+
+    backend.eval_step = eval_step
+    monkeypatch.setattr(evaluation.time, "perf_counter", iter([100.0, 130.0]).__next__)
+    found = evaluation.evaluate(backend, {}, SimpleNamespace(data=data, experiment=None, task=task))
+    assert found == {"loss": 1.0, "evaluation_seconds": 30.0 - 3 * 8.0}
+
+
+def test_every_resume_is_kept_with_what_it_ran_on(fake, tmp_path, monkeypatch):
+    folder = train(tmp_path / "run", steps=10)
+    asked = []
+    monkeypatch.setattr(launch, "find_backend", lambda name, **given: asked.append((name, given["device"])))
+    launch.resume(folder, Progress(), steps=20, backend="jax", device="cuda")
+    launch.resume(folder, Progress(), steps=30)
+    config = read_config(folder)
+    assert asked == [("jax", "cuda"), ("torch", "cuda")]
+    assert [each["step"] for each in config.resumed] == [10, 20]
+    assert config.device == "cuda"
 
 
 def test_a_complete_run_is_left_unchanged(fake, tmp_path):

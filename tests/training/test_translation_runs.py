@@ -1,6 +1,7 @@
 """Translators in lockstep, and a run from its words to a translated sentence, by both backends."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from crosscheck.criterion import PROOF
 from experiments.catalogue import EXPERIMENTS
 from experiments.catalogue.translation import COURSE, IN_LOCKSTEP
 from experiments.cli import main
+from experiments.commands.translate import _most_letters
 from experiments.progress.display import Progress
 from experiments.training.certificate import certify, describe
 from experiments.training.settings import Settings
@@ -25,6 +27,12 @@ QUICKEST = "lockstep-translate-additive"
 def test_every_row_of_the_course_has_a_sibling_for_a_cpu():
     assert all(f"{row.name}-small" in EXPERIMENTS for row in COURSE)
     assert len(COURSE) == 8
+
+
+@pytest.mark.parametrize(("words", "most"), [(["abc", "abcd"], 5), (["abcde"], 10), (["abc", "abcdefg"], 14)])
+def test_a_word_longer_than_all_of_the_data_may_become_twice_as_long(words, most):
+    config = SimpleNamespace(experiment=SimpleNamespace(length=5))
+    assert _most_letters(config, words) == most
 
 
 @pytest.mark.parametrize(

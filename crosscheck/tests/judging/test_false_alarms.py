@@ -1,6 +1,7 @@
 """How often the noise rule alarms without a mistake, and gradients of 0 in theory, whose noise it must know."""
 
 import copy
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,8 @@ import pytest
 import torch
 from bounds import is_rare, is_share
 
-from crosscheck.criterion import DRAWS, NOISE_RATIO, movement, norm, prove, unit_roundoff
-from crosscheck.judging.false_alarms import are_open, is_open, rate, rate_of_one_tensor
+from crosscheck.criterion import DRAWS, MORE_DRAWS, NOISE_RATIO, movement, norm, prove, unit_roundoff
+from crosscheck.judging.false_alarms import are_beyond, are_open, is_open, rate, rate_of_one_tensor
 from crosscheck.recording.rounding.taken_apart import APART, OTHERWISE, parts_of
 from crosscheck.recording.shadows import Shadows, read
 from crosscheck.runs.random_rounding import RandomRounding
@@ -32,6 +33,19 @@ def test_the_computed_rate_is_that_of_normal_numbers(draws, ratio):
 def test_a_certificate_of_many_steps_hardly_ever_alarms_without_a_mistake():
     assert is_rare(rate_of_one_tensor(), TENSORS_OF_ONE_NUMBER * STEPS)
     assert not is_rare(2 * rate(DRAWS), TENSORS_OF_ONE_NUMBER * STEPS)
+
+
+def test_a_tensor_alarms_beyond_all_draws_or_far_beyond_the_first_on_either_side():
+    first, more = rate(MORE_DRAWS, ratio=4.0), rate(draws=DRAWS, times=NOISE_RATIO**2, ratio=4.0)
+    assert rate_of_one_tensor(4.0) == 2 * (first + more)
+    assert min(first, more) > 0
+
+
+def test_only_a_tensor_that_is_far_off_needs_no_more_draws():
+    for error, asks in ((NOISE_RATIO + 1, True), (NOISE_RATIO * 2 + 1, True), (NOISE_RATIO**2 + 1, False)):
+        row = SimpleNamespace(agrees=False, bound=1.0, phase="forward", error=error)
+        assert are_beyond([row], np.dtype("float32")) == asks
+    assert not are_beyond([row], np.dtype("float64"))
 
 
 def test_only_an_error_near_its_bound_is_open():

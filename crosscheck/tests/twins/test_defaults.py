@@ -6,7 +6,10 @@ import pytest
 
 import jax_impl
 import torch_impl
+from jax_impl import build as jax_build
+from shared.errors import IsogradError
 from shared.registry import TWINS
+from torch_impl import build as torch_build
 
 FUSED = {"implementation": "fused"}
 OF_GRUS = {
@@ -55,6 +58,20 @@ DEFAULTS = {  # of SPEC.md, sections 1 and 2; all other arguments must be given
     "projected_attention": {"normalised": True},
     "self_attention": {"n_heads": 1, "causal": True},
 }
+REFUSED = (  # what no component can be built with, and how it says so
+    ("GRU", {"implementation": "fuse"}, "unknown implementation 'fuse': did you mean 'fused'"),
+    ("BidirectionalGRU", {"implementation": "fuse"}, "unknown implementation 'fuse': did you mean 'fused'"),
+    ("LinearRNN", {"backward": "by_han"}, "unknown backward 'by_han': did you mean 'by_hand'"),
+    ("RNNAttentionDecoder", {"attention_type": "additiv"}, "unknown attention 'additiv': did you mean 'additive'"),
+    ("Transformer", {"block": "prenom"}, "unknown block 'prenom': did you mean 'prenorm'"),
+    (
+        "Transformer",
+        {"embed_dim": 10, "num_heads": 3},
+        "divisible by num_heads, got embed_dim 10 and num_heads 3",
+    ),
+    ("BertModel", {"activation": "gelo"}, "unknown activation 'gelo': did you mean 'gelu'"),
+    ("BertModel", {"positions": "absolut"}, "unknown positions 'absolut': did you mean 'absolute'"),
+)
 NAMES = sorted({twin.public_name for twin in TWINS.values()})
 
 
@@ -65,3 +82,10 @@ def test_defaults_are_those_of_the_specification(name, package):
     arguments = inspect.signature(twin.__init__ if inspect.isclass(twin) else twin).parameters.values()
     found = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
     assert found == DEFAULTS.get(name, {})
+
+
+@pytest.mark.parametrize("build", [torch_build, jax_build], ids=["torch", "jax"])
+@pytest.mark.parametrize(("name", "wrong", "sentence"), REFUSED)
+def test_what_no_component_can_be_built_with_is_refused_alike(name, wrong, sentence, build):
+    with pytest.raises(IsogradError, match=sentence):
+        build.build_twin(TWINS[name], {**TWINS[name].arguments, **wrong}, abstract=True)

@@ -1,14 +1,18 @@
 """What a model attends to: the weights of transformers' GPT-2 in both frameworks, and of a translator's decoder."""
 
+import jax
 import numpy as np
 import pytest
 import torch
+from bounds import is_the_slope
+from flax import nnx
 from gpt2 import gpt2_of_transformers
 
 import crosscheck
 import jax_impl
 import torch_impl
 from crosscheck.criterion import prove
+from crosscheck.recording.precision import full_precision
 from shared.configs.gpt import GPTConfig
 from shared.data.pairs.letters import Letters
 from shared.errors import IsogradError
@@ -59,3 +63,51 @@ def test_a_text_that_a_model_can_not_read_is_refused(side, ids, message):
     module = getattr(crosscheck.build_pair("GPT"), side)
     with pytest.raises(IsogradError, match=message):
         {"torch": torch_impl, "jax": jax_impl}[side].look(module, ids)
+
+
+class States(torch.nn.Module):
+    """The states and attentions of a GPT as what a module gives."""
+
+    def __init__(self, gpt):
+        super().__init__()
+        self.gpt = gpt
+
+    def forward(self, ids):
+        return self.gpt.states(ids)
+
+
+def in_torch(gpt, draw):
+    """A weighted sum of the states and attentions, t steps from the weights of the model, and its slope at 0."""
+    read, weights = States(gpt), {name: (each.detach(), draw(each)) for name, each in States(gpt).named_parameters()}
+
+    def total(t):
+        moved = {name: each + t * torch.from_numpy(step) for name, (each, step) in weights.items()}
+        states, attentions = torch.func.functional_call(read, moved, (torch.tensor([IDS]),))
+        return sum((place + 1) * (each**3).sum() for place, each in enumerate([*states, *attentions]))
+
+    t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    return lambda t: float(total(t)), float(torch.autograd.grad(total(t), t)[0])
+
+
+def in_jax(gpt, draw):
+    graph, weights, others = nnx.split(gpt, nnx.Param, ...)
+    steps = jax.tree.map(draw, weights)
+
+    def total(t):
+        moved = nnx.merge(graph, jax.tree.map(lambda each, step: each + t * step, weights, steps), others)
+        states, attentions = moved.states(jax.numpy.array([IDS]))
+        return sum((place + 1) * (each**3).sum() for place, each in enumerate([*states, *attentions]))
+
+    total = jax.jit(total)
+    return lambda t: float(total(t)), float(jax.jit(jax.grad(total))(0.0))
+
+
+@pytest.mark.parametrize("side", [in_torch, pytest.param(in_jax, marks=pytest.mark.exhaustive)])
+def test_a_gradient_flows_through_every_state_and_every_attention(side):
+    generator, name = np.random.default_rng(0), side.__name__.removeprefix("in_")
+    with full_precision():
+        gpt = getattr(crosscheck.build_pair("GPT"), name)
+        gpt.eval()
+        total, slope = side(gpt, lambda each: generator.standard_normal(each.shape))
+        coarse, fine = ((total(h) - total(-h)) / (2 * h) for h in (2e-3, 1e-3))
+    assert is_the_slope(slope, coarse, fine)
