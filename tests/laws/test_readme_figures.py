@@ -219,6 +219,12 @@ def test_the_step_of_two_layers_on_a_gpu_is_that_of_its_benchmark(backend, name)
     assert f"| {name} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} |" in PAGES["docs/gpu.md"]
 
 
+def test_no_other_cut_of_a_layer_is_faster_than_is_said():
+    rows = [row for row in benchmarks("h200-gru-cuts")["gru-cuts"] if not row["taken"]]
+    found = re.search(r"takes less than (0\.\d+) of the time of the one that is taken", PAGES["docs/gpu.md"])
+    assert f"{min(row['ratio'] for row in rows):.2f}" == found[1]
+
+
 def test_what_two_layers_take_by_themselves_is_that_of_the_benchmarks():
     layers = one(benchmarks("h200-gru-bfloat16")["gru"], case=TWO_LAYERS, side="isograd in torch")["milliseconds"]
     kernels = one(benchmarks("h200-gru-parts")["gru-parts"], case=ONE_LAYER, side="the kernels alone")["milliseconds"]
