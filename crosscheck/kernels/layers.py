@@ -14,7 +14,8 @@ from torch_impl.layers.persistent_gru import persistent_gru
 
 ARGUMENTS = ("projected", "initial", "weight", "bias")
 GIVEN = (*ARGUMENTS, "d_outputs", "d_final")
-FEW, DRAWS = 10_000, 12  # numbers in a layer of which one draw says little, and how many draws it gets
+# Numbers in a layer, and in a result, of which one draw says little, and how many draws it gets.
+FEW, FEW_IN_A_RESULT, DRAWS = 10_000, 100, 12
 Results = dict[str, Tensor]
 
 
@@ -129,11 +130,12 @@ def moved(layer: Layer, seed: int) -> Layer:
 
 
 def noise_of(layer: Layer, exact: Results, seed: int) -> Results:
-    """How far roundings move each result: the largest of some draws, one for a layer of many numbers.
+    """How far roundings move each result: the largest of some draws, one for a layer and results of many numbers.
 
     In float32, where those of the arithmetic count as well, it is at least as far as PyTorch's own GRU is off.
     """
-    draws = 1 if layer.projected.numel() > FEW else DRAWS
+    many = layer.projected.numel() > FEW and min(map(torch.numel, exact.values())) > FEW_IN_A_RESULT
+    draws = 1 if many else DRAWS
     apart = [_moves(layer, exact, DRAWS * seed + draw) for draw in range(draws)]
     least = {name: SPREAD * _rounding_of(oracle, layer.projected.dtype) for name, oracle in exact.items()}
     return {name: max(least[name], *(each[name] for each in apart)) for name in exact}

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from places import ROOT, child_environment
 
-from crosscheck.kernels import stress
+from crosscheck.kernels import layers, stress
 from crosscheck.kernels.faults import DELAYS, KERNEL_FAULTS, NEVER_COMPLETE
+from crosscheck.kernels.layers import Sizes
 from crosscheck.kernels.planting import FILE
 
 SMALLER = {"shapes": 64, "delays": 1000, "sharing": 50}
@@ -43,6 +45,19 @@ def test_every_change_of_a_kernel_changes_a_text_that_occurs_once():
     assert list(changes) == [fault.name for fault in KERNEL_FAULTS]  # no name twice
     olds = [old for each in (*changes.values(), DELAYS, NEVER_COMPLETE) for old, _ in each]
     assert [old for old in olds if source.count(old) != 1] == []
+
+
+@pytest.mark.parametrize(("sizes", "draws"), [
+    (Sizes(64, 60, 1, 1, "float32"), layers.DRAWS),  # gradients of three weights
+    (Sizes(2, 3, 1, 32, "float32"), layers.DRAWS),
+    (Sizes(8, 14, 1, 32, "float32"), 1),
+])  # fmt: skip
+def test_layers_and_results_of_few_numbers_get_more_draws_of_their_noise(sizes, draws, monkeypatch):
+    seeds, moves = [], layers._moves
+    monkeypatch.setattr(layers, "_moves", lambda *given: seeds.append(given[-1]) or moves(*given))
+    layer = layers.random_layer(sizes, 0, "cpu")
+    layers.noise_of(layer, layers.by_library(layer, torch.float64), 0)
+    assert len(set(seeds)) == len(seeds) == draws
 
 
 def test_random_shapes_reach_from_one_to_the_largest():
