@@ -128,9 +128,10 @@ def test_clusters_share_all_steps_and_no_group_of_rows_is_in_three_of_them(steps
     for groups in range(1, 100):
         plan = ClusterPlan(16 * groups, steps, 1, 256, 256, cut, at_once)
         every = groups * steps
-        assert plan.clusters <= at_once
-        assert (plan.clusters - 1) * plan.longest < every <= plan.clusters * plan.longest
-        assert plan.longest >= steps  # as many as a group has, so that one that begins in a cluster ends in the next
+        assert plan.clusters in range(1, at_once + 1)
+        assert plan.clusters == -(-every // plan.longest)
+        # No fewer steps than a group has, so that one that begins in a cluster ends in the next.
+        assert steps in range(1, plan.longest + 1)
         assert plan.longest == -(-every // plan.clusters)  # as the kernel computes it from the number of clusters
         assert plan.states == (plan.clusters, 16, 256, 2)  # float32 in pairs of 16 bits
         assert plan.partial_sums == (plan.clusters, 5, 16, 256, 2)
