@@ -38,6 +38,11 @@ def test_a_variant_has_one_case_and_a_layer_with_a_mask_those_that_make_sense_fo
     assert "masked_row" not in cases(TWINS["apply_causal_mask"])  # no row of a causal mask is masked throughout
 
 
+def test_the_sources_of_a_translator_end_at_places_of_their_own():
+    mask = example_inputs(TWINS["Translator"])["source_mask"]
+    assert mask.sum(1).tolist() == [mask.shape[1] - 2 * row for row in range(len(mask))]
+
+
 def test_each_case_is_what_its_name_says():
     attention, norm = TWINS["MultiHeadedAttention"], TWINS["LayerNorm"]
     shapes = {case: example_inputs(attention, case)["hidden_states"].shape for case in cases(attention)}

@@ -183,9 +183,20 @@ def test_jaxs_older_layout_of_bits_is_not_used_where_it_is_switched_on():
 @pytest.mark.parametrize("side", [torch_side, jax_side], ids=["torch", "jax"])
 @pytest.mark.parametrize(("first", "size"), [(-1, 2), (rng.LENGTH, 1), (rng.LENGTH - 1, 2)])
 def test_elements_that_do_not_exist_are_refused(side, first, size):
-    for draw in (rng.random_bits, lambda *of: side.random_bits(of[0], (of[1],), first=of[2])):
+    for draw in (
+        rng.random_bits,
+        lambda *of: side.random_bits(of[0], (of[1],), first=of[2]),
+        lambda *of: side.random_mask(of[0], (of[1],), 5, first=of[2]),
+    ):
         with pytest.raises(IsogradError, match=rf"got {size} from {first} on"):
             draw((0, 0), size, first)
+
+
+@pytest.mark.parametrize("side", [torch_side, jax_side])
+def test_draws_begin_with_the_first_element_unless_told(side):
+    for draw, extra in {**dict.fromkeys(DRAWS, ()), **EXTRA, "random_mask": (2**22,)}.items():
+        found = getattr(side, draw)((3, 4), (5,), *extra)
+        np.testing.assert_array_equal(np.asarray(found), getattr(rng, draw)((3, 4), 5, *extra))
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.5, math.nan])
