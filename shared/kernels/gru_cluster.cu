@@ -42,7 +42,6 @@ struct alignas(4 * PAIRS) Owned {  // two to a word
 __device__ Owned read(const u16* from) { return *(const Owned*)from; }
 __device__ float number_of(const Owned& owned, int unit) { return unit & 1 ? high(owned.pair[unit / 2]) : low(owned.pair[unit / 2]); }
 
-
 __device__ float tanh_of(float x) { return 2.f * sigmoid(2.f * x) - 1.f; }
 
 __device__ void wait(u32 barrier, u32 parity) {
