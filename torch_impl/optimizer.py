@@ -67,7 +67,7 @@ class AdamW:
         groups = tuple([named[name] for name in weights] for named in (weights, gradients, exp_avg, exp_avg_sq))
         if one_pass_adamw.serves(groups):
             one_pass_adamw.move(groups, self.config, int(step), learning_rate)
-            return weights, (exp_avg, exp_avg_sq)
+            return weights, state
         counters = torch.full((len(weights),), step - 1)
         adamw(
             list(weights.values()),

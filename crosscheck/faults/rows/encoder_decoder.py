@@ -67,11 +67,11 @@ LAYERS = (
 MODELS = (
     *both_sides(
         "pooled-at-last-position", "model", "the summary is the output at the last position, often padding", MODEL,
-        *alike("return x[:, 0],", "return x[:, -1],"), "EncoderDecoder",
+        *alike("x[:, 0]", "x[:, -1]"), "EncoderDecoder",
     ),
     *both_sides(
         "pooled-by-mean", "model", "the summary is the mean over all positions", MODEL,
-        ("return x[:, 0],", "return x.mean(dim=1),"), ("return x[:, 0],", "return x.mean(axis=1),"),
+        ("x[:, 0]", "x.mean(dim=1)"), ("x[:, 0]", "x.mean(axis=1)"),
         "ReviewClassifierGRU:encoder_only", "encoder_decoder",
     ),
     *both_sides(

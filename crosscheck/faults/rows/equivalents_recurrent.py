@@ -94,7 +94,7 @@ LAYERS = (
     ),
     *both_sides_equal(
         "summary-by-first-slice", "position 0 is taken as a slice of one step", MODEL,
-        *alike("return x[:, 0],", "return x[:, :1].squeeze(1),"),
+        *alike("x[:, 0]", "x[:, :1].squeeze(1)"),
         "ReviewClassifierGRU",
     ),
 )
