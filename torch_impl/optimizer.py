@@ -70,10 +70,7 @@ class AdamW:
             return weights, state
         counters = torch.full((len(weights),), step - 1)
         adamw(
-            list(weights.values()),
-            [gradients[name] for name in weights],
-            [exp_avg[name] for name in weights],
-            [exp_avg_sq[name] for name in weights],
+            *groups,
             max_exp_avg_sqs=[],
             state_steps=list(counters.unbind()),
             lr=learning_rate,

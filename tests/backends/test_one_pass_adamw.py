@@ -104,7 +104,6 @@ def test_the_kernel_is_as_exact_as_torch(config, emulated, monkeypatch):
         [largest_error(*pair) for pair in zip(ended(move, torch.float32), exact, strict=True)]
         for move in (by_ours(config), by_torch(config, foreach=False))
     )
-    print(ours, theirs)
     assert all(error <= NOISE_RATIO * other for error, other in zip(ours, theirs, strict=True))
 
 

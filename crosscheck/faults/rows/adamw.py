@@ -10,7 +10,7 @@ TORCH_EPS = f"{TORCH_BETAS}\n            eps=self.config.eps"
 JAX_BETAS = "beta_1, beta_2 = self.config.beta_1, self.config.beta_2"
 TORCH_COUNTERS = "torch.full((len(weights),), step - 1)"
 CORRECTIONS = "return 1 - self.config.beta_1**step, 1 - self.config.beta_2**step, learning_rate"
-TORCH_GRADIENTS = "[gradients[name] for name in weights],\n            [exp_avg["
+TORCH_GROUPS = "adamw(\n            *groups,"
 JAX_MOMENT = "exp_avg = jax.tree.map(lambda m, g"
 ADAM = "m / correction_1 / (jnp.sqrt(v / correction_2) + eps)"
 MOVED = f"return w - learning_rate * ({ADAM} + weight_decay * w)"
@@ -147,7 +147,7 @@ MOMENTS = (
     ),
     *both_sides(
         "gradients-of-norm-one", "optimizer", "each tensor's gradient is divided by its norm", FILE,
-        (TORCH_GRADIENTS, TORCH_GRADIENTS.replace("]", "] / gradients[name].norm()", 1)),
+        (TORCH_GROUPS, "adamw(groups[0], [each / each.norm() for each in groups[1]], *groups[2:],"),
         (JAX_MOMENT, f"gradients = jax.tree.map(lambda g: g / jnp.linalg.norm(g), gradients)\n        {JAX_MOMENT}"),
         "Linear", "optimizer", **UPDATE,
     ),
@@ -158,7 +158,7 @@ MOMENTS = (
     ),
     _in_torch(
         "first-moment-not-kept", "the first moment is updated in a copy and discarded",
-        "[exp_avg[name] for name in weights]", "[exp_avg[name].clone() for name in weights]", "Linear",
+        TORCH_GROUPS, "adamw(*groups[:2], [each.clone() for each in groups[2]], groups[3],", "Linear",
     ),
     _in_jax(
         "eps-inside-the-root", "eps is added to the second moment, not to its root",
