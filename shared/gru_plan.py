@@ -161,9 +161,8 @@ STREAMED = {
 }
 
 
-def _one_by_one(rows: int, columns: int, microseconds: float) -> ClusterCut:
-    """Beyond 16 rows, those of another kernel, of more warps."""
-    return ClusterCut(rows, columns, 12 if rows > 16 else 8, microseconds=microseconds)
+def _one_by_one(rows: int, columns: int, microseconds: float, warps: int = 8) -> ClusterCut:
+    return ClusterCut(rows, columns, warps, microseconds=microseconds)
 
 
 def _shared(columns: int, microseconds: float, on_each: int = 1) -> ClusterCut:
@@ -175,13 +174,16 @@ CLUSTERS: dict[str, dict[int, tuple[ClusterCut, ...]]] = {
     "forward": {
         256: (
             *(_shared(32, 1.10), _shared(64, 1.47), _shared(32, 1.68, on_each=2)),
-            *(_one_by_one(40, 64, 2.76), _one_by_one(80, 64, 4.78)),
+            *(_one_by_one(40, 64, 2.76, warps=12), _one_by_one(80, 64, 4.78, warps=12)),
         ),
-        512: (_shared(64, 1.97), _one_by_one(16, 64, 1.86), _one_by_one(40, 64, 4.23), _one_by_one(80, 64, 6.17)),
+        512: (
+            *(_shared(64, 1.97), _one_by_one(16, 64, 1.86)),
+            *(_one_by_one(40, 64, 4.23, warps=12), _one_by_one(80, 64, 6.17, warps=12)),
+        ),
     },
     "backward": {
         256: (_shared(32, 1.10), _shared(32, 1.65, on_each=2)),
-        512: (_shared(64, 2.15), _one_by_one(16, 64, 1.97)),
+        512: (_shared(64, 2.15), _one_by_one(16, 64, 1.97), _one_by_one(80, 64, 7.6)),
     },
 }
 

@@ -17,7 +17,7 @@ LAYERS = (
     CENTRE._replace(batch_size=512, directions=2),
 )
 NEVER = "if (directions > 2) "  # which no compiler knows
-# Of gru_cluster.cu and gru_rows.cu; each text occurs once.
+# Of the kernels of clusters; each text occurs once.
 PRODUCTS = tuple(
     (loop, f"{NEVER}\n{loop}")
     for loop in (
@@ -25,6 +25,8 @@ PRODUCTS = tuple(
         "#pragma unroll\n        for (int piece = 0; piece < PIECES; piece++) {\n          const uint4 gates_of_16",
         "#pragma unroll\n    for (int slice = 0; slice < SHARED_SLICES; slice++)",
         "#pragma unroll\n    for (int slice = 0; slice < HELD; slice++) multiply_rows",
+        "#pragma unroll\n      for (int slice = 0; slice < SHARED_SLICES; slice++)",
+        "#pragma unroll\n      for (int slice = 0; slice < HELD; slice++) multiply_rows",
     )
 )
 SWAPPING = (
@@ -35,19 +37,28 @@ SWAPPING = (
     ("if (step + 1 < steps) made_by", f"{NEVER}made_by"),
     ("      wait(barriers + sums % 2 * 8, sums / 2 % 2);\n", ""),
     ("send(places[part]", f"{NEVER}send(places[part]"),
+    ("    if (step) wait(barriers + (message - TURNS) % BUFFERS * 8, parity_of(message - TURNS));\n", ""),
+    ("    wait(barriers + (message - TURNS) % BUFFERS * 8, parity_of(message - TURNS));\n    for", "    for"),
+    ("while (!is_there(barriers + (message - 1) % BUFFERS * 8, parity_of(message - 1))) {}", "{}"),
+    ("        send(in_block(to + (4", f"        {NEVER}send(in_block(to + (4"),
+    ("      send(in_block(to + (8", f"      {NEVER}send(in_block(to + (8"),
 )
 READING = (
     ("if (step + 1 < to) load(step + 1);\n      const", f"{NEVER}load(step + 1);\n      const"),
     ("if (step + 1 < to) load(step + 1);\n#pragma", f"{NEVER}load(step + 1);\n#pragma"),
     ("for (int of = 0; i < live && of < 3; of++)", f"{NEVER}for (int of = 0; of < 3; of++)"),
+    ("if (of < min(live, AT_ONCE - warp * 2))\n", f"{NEVER}\n"),
 )
 WRITING = (
     ("*(u32*)(outputs + at + pair", f"{NEVER}*(u32*)(outputs + at + pair"),
     ("*(u32*)(before + at + pair", f"{NEVER}*(u32*)(before + at + pair"),
     ("*(uint4*)(gates + (at", f"{NEVER}*(uint4*)(gates + (at"),
     ("if (i >= live) continue;", "if (directions <= 2) continue;"),
-    ("if (is_live && gate != 2)", f"{NEVER}if (gate != 2)"),
-    ("if (is_live && gate != 3)", f"{NEVER}if (gate != 3)"),
+    *(
+        (f"if (is_live && gate != {gate}) *({kind}*)", f"{NEVER}if (gate != {gate}) *({kind}*)")
+        for kind in ("Owned", "u32")
+        for gate in (2, 3)
+    ),
 )
 LEFT_OUT = {
     "the kernels alone": (),

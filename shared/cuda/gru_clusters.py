@@ -1,4 +1,4 @@
-"""The kernels of gru_cluster.cu and gru_rows.cu, compiled for a layer."""
+"""The kernels of gru_cluster.cu, gru_rows.cu and gru_rows_backward.cu, compiled for a layer."""
 
 from functools import cache
 from pathlib import Path
@@ -7,7 +7,7 @@ from shared.cuda.nvrtc import Code, Kernel, compile_source
 from shared.gru_plan import Plan
 
 HOPPER = Path(__file__).parents[1] / "kernels" / "hopper.cuh"
-KERNELS = HOPPER.with_name("gru_cluster.cu"), HOPPER.with_name("gru_rows.cu")
+KERNELS = [HOPPER.with_name(name) for name in ("gru_cluster.cu", "gru_rows.cu", "gru_rows_backward.cu")]
 TARGET = "--gpu-architecture=sm_90a"
 DTYPES = {"bfloat16": 0, "float16": 1}
 
@@ -44,10 +44,12 @@ def shared_bytes(way: str, plan: Plan) -> int:
     """Of `Memory` in the source, which asserts it."""
     rows, units, hidden_size = plan.cut.rows, plan.cut.columns, plan.hidden_size
     own = 4 * rows * units  # bytes: a float a unit
+    at_once = 40
+    swapped = (rows // at_once + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states, or sums, more than turns
+    if way == "backward" and rows > 16:
+        return -(-(own + swapped + 4 * rows + 96 * hidden_size + 12 * units * (at_once + 1)) // 16) * 16
     if way == "backward":
         return own + 16 + units // 4 + 64 * hidden_size + 528 * units
     if rows == 16:
         return own + 16 + units // 4 + 64 + 68 * hidden_size + 6144 + 16 * units
-    at_once = 40
-    swapped = (rows // at_once + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states more than turns
     return own + swapped + 4 * rows + units * (12 * at_once + 16 + 3 * hidden_size // 2)

@@ -2,7 +2,7 @@
 // told in gru.py, for whose kernels these stand in; the gates kept for the backward pass lie unit by unit here: r, z, n
 // and W_hn h + b_hn.
 //
-// A cluster owns 16 rows of the batch in one direction, or, forward, more (gru_rows.cu). Each of its blocks owns 32 or 64
+// A cluster owns 16 rows of the batch in one direction, or more (gru_rows.cu, gru_rows_backward.cu). Each of its blocks owns 32 or 64
 // units, whose weights stay in registers. After every step a block writes what the others need into their shared memory
 // (st.async, or the copy engine), which counts the bytes that arrive on a barrier of theirs: nobody waits for more than
 // the data. The GPU starts the blocks of a cluster together.
@@ -41,6 +41,9 @@ struct alignas(4 * PAIRS) Owned {  // two to a word
 };
 __device__ Owned read(const u16* from) { return *(const Owned*)from; }
 __device__ float number_of(const Owned& owned, int unit) { return unit & 1 ? high(owned.pair[unit / 2]) : low(owned.pair[unit / 2]); }
+
+// Where the sum of a gate's slopes (r, z, W_hn h + b_hn and n) lies among the biases.
+__device__ constexpr int IN_ORDER(int gate) { return gate < 2 ? gate : 5 - gate; }
 
 __device__ float tanh_of(float x) { return 2.f * sigmoid(2.f * x) - 1.f; }
 
@@ -265,7 +268,7 @@ KERNEL gru_forward(const u16* __restrict__ projected, const u16* __restrict__ in
   }
 }
 
-#elif !FORWARD
+#elif !FORWARD && ROWS == 16
 
 constexpr int PARTS = H / 256;          // of 32 columns, that a warp multiplies
 constexpr int PIECES = 3 * UNITS / 16;  // of 16 gates of this block
@@ -280,7 +283,6 @@ struct Memory {
   u32 ticket;
 };
 constexpr int CARRIED = 4 + 1;  // the sums and the gradients of each thread
-__device__ constexpr int IN_ORDER(int gate) { return gate < 2 ? gate : 5 - gate; }  // r, z, n and W_hn h + b_hn
 
 KERNEL gru_backward(const u16* __restrict__ weight, const int* __restrict__ lengths, const u16* __restrict__ before,
                     const u16* __restrict__ gates, const u16* __restrict__ d_outputs, const u16* __restrict__ d_final,
