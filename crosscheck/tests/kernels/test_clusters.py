@@ -10,7 +10,7 @@ import torch
 from places import ROOT
 
 from crosscheck.kernels import emulated as emulated_clusters
-from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, PROCESSORS, TURNS
+from crosscheck.kernels.cluster_faults import CLUSTER_FAULTS, MANY, PROCESSORS, TURNS
 from crosscheck.kernels.emulated import COMPILER, clusters_on_a_cpu
 from crosscheck.kernels.layers import ARGUMENTS, Sizes, Trial, random_layer
 from crosscheck.kernels.planting import planted_clusters
@@ -24,23 +24,24 @@ from torch_impl.weights import to_numpy
 emulated = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler: c++")
 WAYS = ("forward", "backward")
 SMALL = Sizes(3, 2, 1, 256, "float16")
-SHOWN = (
-    "cluster-forward-no-wait",
-    "cluster-partial-sum-dropped",
-    "cluster-goes-on-with-its-own",
-)  # `isograd stress clusters` plants all
+SHOWN = {  # of each kernel for many rows, and those for few; `isograd stress clusters` plants all
+    "forward": (TURNS, ("cluster-forward-no-wait", "cluster-partial-sum-dropped", "cluster-goes-on-with-its-own")),
+    "backward": (MANY, ("cluster-many-rows-misplaced",)),
+}
 
 
 @emulated
 @pytest.mark.slow
-def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not():
+@pytest.mark.parametrize("way", SHOWN)
+def test_rows_that_take_turns_agree_with_float64_and_planted_faults_do_not(way):
+    case, shown = SHOWN[way]
     with clusters_on_a_cpu(PROCESSORS):
-        trial = Trial(TURNS, 0, "cpu")
-        plan = persistent_gru._plan("forward", trial.layer.projected, trial.layer.initial)
+        trial = Trial(case, 0, "cpu")
+        plan = persistent_gru._plan(way, trial.layer.projected, trial.layer.initial)
         assert (type(plan), plan.cut.rows) == (ClusterPlan, 80)
         assert trial.problems() == []
         for fault in CLUSTER_FAULTS:
-            if fault.name in SHOWN:
+            if fault.name in shown:
                 with planted_clusters(fault.changes):
                     assert Trial(fault.case, 0, "cpu").problems() != []
 
