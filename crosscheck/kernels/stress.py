@@ -27,7 +27,7 @@ from torch_impl.precision import use_exact_matmul
 
 INTERPRET = "TRITON_INTERPRET"
 JOBS = {"cpu": 1, "cuda": 16}  # processes at a time, which share the card
-PARTS = 12  # of the faults of clusters
+PARTS = 24  # of the faults of clusters
 ATTEMPTS = 10  # with other pauses: a race shows when programs happen to meet so
 SECONDS = 300  # that a process may take before it counts as hanging
 LARGEST = {"batch_size": 700, "steps": 2000, "hidden_size": 1500}
