@@ -31,6 +31,9 @@ EMPTY_ROW = ROWS * [[0], [1], [1], [1]]
 ONE_NUMBER = [
     (1e6 * ROWS, 2.5e6 * ROWS, "JAX's is torch's times 2.5"),
     (np.array([100, 50], np.uint8), np.array([200, 100], np.uint8), "JAX's is torch's times 2"),
+    (np.array([2.0]), np.array([6.0]), "JAX's is torch's times 3"),
+    (np.array([3.0]), np.array([0.75]), "JAX's is torch's times 0.25"),
+    (np.array([3.0]), np.array([-1.5]), "JAX's is torch's times -0.5"),
     (np.zeros(3), np.full(3, 3.0), "JAX's is torch's plus 3"),
     (np.abs(ROWS), np.abs(ROWS) ** 3, "JAX's is torch's to the power 3"),
     (np.array([4.0, 16, 64]), np.array([2.0, 4, 8], np.float16), "JAX's is torch's to the power 0.5"),
