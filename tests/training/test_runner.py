@@ -251,6 +251,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(fake, tmp_pa
         assert newest(tmp_path / "run")[1]["step"] == kept
 
 
+def test_a_gradient_norm_that_is_not_finite_stops_the_run(fake, tmp_path):
+    fake(nan_at=3, nan="gradient_norm")
+    with pytest.raises(IsogradError, match="the gradient norm is nan at step 3;"):
+        train(tmp_path / "run")
+
+
 def test_weights_that_are_not_finite_are_never_saved(fake, tmp_path, monkeypatch):
     arrays = FakeBackend.state_to_arrays
     monkeypatch.setattr(
