@@ -89,8 +89,8 @@ def test_a_context_is_the_sum_of_what_attention_weighs_with_the_same_dropout():
     for side in ("torch", "jax"):
         summed, weighed = (_attended(side, pooling, inputs, states, key) for pooling in ("context", "none"))
         assert not weighed.all()
-        sizes = np.abs(weighed).sum(1)
-        assert (np.abs(summed - weighed.sum(1)) <= roundings(3, "float32") * sizes).all()
+        sizes = np.abs(weighed).sum(axis=1)
+        assert (np.abs(summed - weighed.sum(axis=1)) <= roundings(3, "float32") * sizes).all()
 
 
 def _attended(side, pooling, inputs, states, key):

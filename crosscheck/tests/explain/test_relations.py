@@ -34,6 +34,7 @@ ONE_NUMBER = [
     (np.array([2.0]), np.array([6.0]), "JAX's is torch's times 3"),
     (np.array([3.0]), np.array([0.75]), "JAX's is torch's times 0.25"),
     (np.array([3.0]), np.array([-1.5]), "JAX's is torch's times -0.5"),
+    (np.array([2.0]), np.array([-6.0]), "JAX's is torch's times -3"),
     (np.zeros(3), np.full(3, 3.0), "JAX's is torch's plus 3"),
     (np.abs(ROWS), np.abs(ROWS) ** 3, "JAX's is torch's to the power 3"),
     (np.array([4.0, 16, 64]), np.array([2.0, 4, 8], np.float16), "JAX's is torch's to the power 0.5"),

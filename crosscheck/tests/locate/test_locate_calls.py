@@ -183,22 +183,27 @@ class TorchTwice(torch.nn.Module):
 
 
 class FlaxLayer(nnx.Module):
-    def __init__(self, rngs, scale):
-        self.fc, self.scale = nnx.Linear(5, 5, rngs=rngs), scale
+    def __init__(self, rngs, scale, stop):
+        self.fc, self.scale, self.stop = nnx.Linear(5, 5, rngs=rngs), scale, stop
 
     def __call__(self, x):
         return jnp.tanh(self.fc(x))
 
     def last(self, x):
-        return self.scale * self.fc(x)
+        return self.scale * self.stop(self.fc(x))
 
 
 class FlaxTwice(nnx.Module):
-    def __init__(self, rngs, scale=1.0):
-        self.layer = FlaxLayer(rngs, scale)
+    def __init__(self, rngs, scale=1.0, outer=1.0, stop=lambda x: x):
+        self.layer, self.outer = FlaxLayer(rngs, scale, stop), outer
 
     def __call__(self, x):
-        return self.layer.last(self.layer(x))
+        return self.outer * self.layer.last(self.layer(x))
+
+
+def test_a_module_whose_gradient_is_wrong_is_not_blamed_for_a_forward_pass_that_differs_around_it():
+    location = locate(*Case(TorchTwice, FlaxTwice, X).pair(outer=1.01, stop=jax.lax.stop_gradient), X)
+    assert location.first_divergence[:2] == ("TorchTwice", "forward")
 
 
 def test_a_module_is_as_wrong_as_the_worst_of_its_methods():
