@@ -97,6 +97,8 @@ NOTHING = [
     (ROWS, ROWS.T),
     (np.zeros((0, 3)), np.zeros((0, 3))),
     (ROWS.astype(np.complex128), 2 * ROWS.astype(np.complex128)),
+    (np.array([2.0]), np.array([5.0])),
+    (np.array([5.0]), np.array([2.0])),
     (ROWS * 1e-6, drawn(4, 6, seed=9) * 1e-6),
     (LINE, drawn(6, seed=9)),
     (LINE[:, None], drawn(6, 1, seed=9)),
