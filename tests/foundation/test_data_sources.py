@@ -124,6 +124,7 @@ def test_the_format_is_recognised_by_the_files_and_not_by_the_name(tmp_path):
 
 def test_an_arithmetic_folder_validates_on_its_test_file(tmp_path):
     splits = load_reviews("verbal_arithmetic", folder_of(tmp_path, a_train__csv=ARITHMETIC, a_test__csv=ARITHMETIC))
+    assert splits.folder == tmp_path
     assert splits.validation.texts == ("one minus two", "one minus one", "one plus two")
     assert splits.validation.labels == (0, 1, 2)
 
