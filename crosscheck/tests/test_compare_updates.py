@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import crosscheck
+from crosscheck.recording.optimizer_steps import rate_of
 from crosscheck.report import Report
 from crosscheck.twins.suite import UPDATES
 from shared.configs.optimizer import AdagradConfig, RMSpropConfig, SGDConfig
@@ -96,3 +97,7 @@ def test_the_rounded_bias_correction_of_optax_is_seen_in_float32():
     assert compare("float64", *adam).agrees
     with jax.enable_x64(False):
         assert not compare("float32", *adam).agrees
+
+
+def test_every_step_of_a_check_has_a_rate_of_its_own():
+    assert len({rate_of(step) for step in range(1, UPDATES + 1)}) == UPDATES

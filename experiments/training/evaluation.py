@@ -29,4 +29,4 @@ def _mean_loss(scored: list[Scored]) -> float:
     real = [part.batch["weights"] > 0 for part in scored]
     weights = np.concatenate([part.batch["weights"][rows] for part, rows in zip(scored, real, strict=True)])
     losses = np.concatenate([part.losses[rows] for part, rows in zip(scored, real, strict=True)])
-    return float(np.average(losses.astype(np.float64), weights=weights.astype(np.float64)))
+    return float(np.average(losses.astype(np.float64), weights=weights))

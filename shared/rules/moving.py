@@ -69,8 +69,8 @@ def _once(arrays: Mapping[str, LazyArray], table: Table) -> LazyArrays:
 
 
 def _are_equal(ours: LazyArray, theirs: LazyArray) -> bool:
-    kinds = (ours.shape, ours.dtype), (theirs.shape, theirs.dtype)
-    return kinds[0] == kinds[1] and ours.read().tobytes() == theirs.read().tobytes()
+    is_alike = ours.shape == theirs.shape and ours.dtype == theirs.dtype
+    return is_alike and ours.read().tobytes() == theirs.read().tobytes()
 
 
 def _tied(arrays: LazyArrays, table: Table) -> LazyArrays:

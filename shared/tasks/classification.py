@@ -148,9 +148,9 @@ def fit_to_data(
 def _dataset(experiment: Experiment, source: str | None) -> str:
     """The experiment's own dataset; if its classes are open, one with as many labels as the folder."""
     is_open = experiment.model.arguments.get("num_classes", 0) is None
-    if not is_open or source in (None, "hub") or not Path(str(source)).is_dir():
+    if not is_open or source is None or source == "hub" or not Path(source).is_dir():
         return experiment.dataset
-    labels = len(recognise(Path(str(source))).labels)
+    labels = len(recognise(Path(source)).labels)
     names = [experiment.dataset, *DATASETS]
     return next((name for name in names if len(DATASETS[name].label_names) == labels), experiment.dataset)
 

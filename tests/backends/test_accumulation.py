@@ -19,7 +19,8 @@ optax = pytest.importorskip("optax")
 prove = pytest.importorskip("crosscheck.criterion").prove
 
 EPS_OF_TORCH = 1e-6  # added by `clip_grad_norm_` to the norm that it divides by
-DRAWN = {name: np.random.default_rng(size).standard_normal((size, 3)) for size, name in enumerate("abc", start=1)}
+SHAPES = {"a": (5,), "b": (2, 3), "c": (3, 1, 2), "d": ()}
+DRAWN = {name: np.array(np.random.default_rng(seed).standard_normal(SHAPES[name])) for seed, name in enumerate(SHAPES)}
 ROWS = {  # real rows in each of the three batches of an update, six rows each
     "all": (6, 6, 6),
     "different numbers": (6, 1, 4),
@@ -50,7 +51,7 @@ def assert_proven(ours: Arrays, theirs: Arrays) -> None:
 
 
 def scaled_to(norm: float, arrays: Arrays) -> Arrays:
-    return {name: norm / norm_of(arrays) * array for name, array in arrays.items()}
+    return {name: np.asarray(norm / norm_of(arrays) * array) for name, array in arrays.items()}
 
 
 def norm_of(arrays: Arrays) -> float:

@@ -204,6 +204,14 @@ def test_batches_of_one_update_share_its_coefficients_and_have_dropout_masks_of_
 
 
 @pytest.mark.parametrize("name", PACKAGES)
+def test_no_step_of_a_seed_has_the_dropout_masks_of_any_step_of_another(name):
+    backend, keys = make_backend(name), []
+    for backend.seed in range(3):
+        keys += [np.asarray(backend.key({"step": step})).tolist() for step in range(3)]
+    assert all(keys.count(key) == 1 for key in keys)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
 def test_an_update_in_float64_has_coefficients_in_float64(name, settings_of_jax):
     backend = make_backend(name, dtype="float64")
     *_, given = backend.arguments(backend.init_state(), make_batch(), 0.1)

@@ -133,6 +133,8 @@ def test_bfloat16_computes_in_bfloat16_and_moves_float32_weights(name):
     exact = make_backend(name, NO_DROPOUT)
     state, metrics = step(backend, backend.init_state(), batch, rate=TINY_RATE)
     assert metrics["loss"].dtype == np.float32
+    evaluated = [each.logits_of(each.init_state(), batch) for each in (backend, exact)]  # in bfloat16, too
+    assert not np.array_equal(*evaluated)
     assert metrics["loss"] != step(exact, exact.init_state(), batch)[1]["loss"]
     moved = backend.state_to_arrays(state)["weights/classifier.weight"]
     start = backend.state_to_arrays(backend.init_state())["weights/classifier.weight"]

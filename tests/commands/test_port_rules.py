@@ -16,7 +16,7 @@ from experiments.porting.port import port
 from shared.errors import IsogradError, WeightsError
 from shared.lazy.arrays import lazy
 from shared.lazy.msgpack_trees import open_msgpack
-from shared.rules.moving import apply, names_of
+from shared.rules.moving import _are_equal, apply, names_of
 from shared.rules.tables import read_table, ready
 
 TABLE = """
@@ -386,3 +386,12 @@ def test_every_ready_table_is_one_and_an_unknown_name_is_refused_with_those_ther
         assert read_table(Path(name)).rows
     with pytest.raises(IsogradError, match="or one of bert-flax-torch, clip-flax-torch"):
         read_table(Path("bart"))
+
+
+@pytest.mark.parametrize(
+    "other", [np.zeros((3, 2), np.float32), np.zeros((2, 3), np.int32), np.full((2, 3), -0.0, np.float32)]
+)
+def test_arrays_are_equal_by_shape_dtype_and_every_bit(other):
+    arrays = lazy({"ours": np.zeros((2, 3), np.float32), "again": np.zeros((2, 3), np.float32), "other": other})
+    assert _are_equal(arrays["ours"], arrays["again"])
+    assert not _are_equal(arrays["ours"], arrays["other"])

@@ -404,6 +404,22 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
 
+def test_a_folder_and_a_file_are_on_disk_before_they_have_their_names(tmp_path, monkeypatch):
+    synced: list[tuple[str, bool]] = []
+    monkeypatch.setattr(atomic, "_sync", lambda path: synced.append((path.name, (tmp_path / "new").exists())))
+    with atomic.new_folder(tmp_path / "new") as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "a").write_text("a")
+        (temporary / "inner" / "b").write_text("b")
+    names = [name for name, has_its_name in synced if not has_its_name]
+    assert sorted(names) == sorted(["a", "inner", "b", temporary.name])
+    assert synced[len(names) :] == [(tmp_path.name, True)]
+    shutil.rmtree(tmp_path / "new")
+    with atomic.new_file(tmp_path / "new") as temporary:
+        temporary.write_text("c")
+    assert synced[len(names) + 1 :] == [(temporary.name, False), (tmp_path.name, True)]
+
+
 SAVING = """
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The task of classification: its order of the examples, its baseline, its figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,12 @@ def test_figures_count_real_rows_only(prepared):
     scored = [Scored(batch, np.zeros(len(found)), found) for batch, found in zip(batches, predictions, strict=True)]
     metrics = prepared.task.metrics(prepared.experiment, iter(scored))
     assert metrics["accuracy"] == 2 / 4
+
+
+def test_rates_are_of_the_labels_and_not_of_the_predictions(prepared):
+    batch = {"labels": np.array([1, 0, 0, 0]), "weights": np.ones(4)}
+    scored = [Scored(batch, np.zeros(4), np.array([1, 1, 1, 0]))]
+    model = replace(prepared.experiment.model, arguments={"num_classes": 2})
+    metrics = prepared.task.metrics(replace(prepared.experiment, model=model), scored)
+    assert metrics["true_positive_rate"] == 1
+    assert metrics["false_positive_rate"] == 2 / 3

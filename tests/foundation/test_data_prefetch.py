@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from shared.data import prefetch
+from shared.errors import IsogradError
 
 
 def threads():
@@ -37,15 +38,16 @@ def test_items_are_prepared_ahead_but_no_more_than_requested():
     assert not threads()
 
 
-def test_an_error_is_raised_after_the_items_before_it():
+@pytest.mark.parametrize("kind", [ValueError, OSError, IsogradError, MemoryError, KeyboardInterrupt])
+def test_an_error_is_raised_after_the_items_before_it(kind):
     def broken():
         yield 1
         yield 2
-        raise ValueError("line 3 is bad")
+        raise kind("line 3 is bad")
 
     items = prefetch(broken())
     assert [next(items), next(items)] == [1, 2]
-    with pytest.raises(ValueError, match="line 3 is bad"):
+    with pytest.raises(kind, match="line 3 is bad"):
         next(items)
     assert not threads()
 

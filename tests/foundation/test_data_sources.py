@@ -124,6 +124,7 @@ def test_the_format_is_recognised_by_the_files_and_not_by_the_name(tmp_path):
 
 def test_an_arithmetic_folder_validates_on_its_test_file(tmp_path):
     splits = load_reviews("verbal_arithmetic", folder_of(tmp_path, a_train__csv=ARITHMETIC, a_test__csv=ARITHMETIC))
+    assert splits.folder == tmp_path
     assert splits.validation.texts == ("one minus two", "one minus one", "one plus two")
     assert splits.validation.labels == (0, 1, 2)
 
@@ -138,10 +139,13 @@ def test_the_fingerprint_follows_the_content_and_not_the_folder(tmp_path):
     assert a.fingerprint == b.fingerprint != c.fingerprint
 
 
-def test_the_fingerprint_tells_in_which_split_a_text_is_and_where_it_ends():
-    def fingerprint(train, validation):
-        chosen = {"train": Reviews(train, (0,) * len(train)), "validation": Reviews(validation, (0,) * len(validation))}
-        return make_splits(chosen, ("negative", "positive"), "", "words", None).fingerprint
+def test_the_fingerprint_tells_in_which_split_a_text_is_and_where_it_ends_and_its_label():
+    def fingerprint(train, validation, label=0, names=("negative", "positive")):
+        chosen = {
+            "train": Reviews(train, (0,) * (len(train) - 1) + (label,)),
+            "validation": Reviews(validation, (0,) * len(validation)),
+        }
+        return make_splits(chosen, names, "", "words", None).fingerprint
 
     split_up = [
         (("a", "b"), ("c",)),
@@ -149,6 +153,8 @@ def test_the_fingerprint_tells_in_which_split_a_text_is_and_where_it_ends():
         (("ab",), ("c",)),
         (("c",), ("a", "b")),
         (("b", "a"), ("c",)),
+        (("a", "b"), ("c",), 1),
+        (("a", "b"), ("c",), 0, ("positive", "negative")),
     ]
     assert len({fingerprint(*both) for both in split_up}) == len(split_up)
 

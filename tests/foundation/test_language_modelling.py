@@ -14,7 +14,7 @@ from experiments.catalogue import find_experiment
 from shared.configs.experiment import SamplesConfig
 from shared.data.bpe import BPE
 from shared.data.language import fast_bpe
-from shared.data.language.corpora import CUTS, load_corpus
+from shared.data.language.corpora import CUTS, Texts, load_corpus
 from shared.data.language.text_codec import TextCodec
 from shared.errors import IsogradError
 from shared.tasks.language_modelling import LanguageModelling, Stream, Tokens, Windows
@@ -258,6 +258,11 @@ def test_the_hubs_rows_are_lines_of_the_text(monkeypatch):
     texts = load_corpus("wikitext-2-lines", "hub")
     assert (texts.train, texts.validation, texts.source) == (" a b \n\n", " c \n", "hub")
     assert asked == [("Salesforce/wikitext", "wikitext-2-v1")]
+
+
+def test_the_fingerprint_tells_where_the_training_text_ends():
+    texts = [("ab", "c"), ("a", "bc"), ("abc", ""), ("c", "ab")]
+    assert len({Texts(*both, "", None).fingerprint for both in texts}) == len(texts)
 
 
 @pytest.mark.parametrize("source", [None, "hub"])

@@ -251,6 +251,7 @@ def test_the_edit_distance_counts_insertions_deletions_and_replacements(found, e
 def test_words_are_scored_as_a_whole_and_by_length():
     assert translation_scores(["ab", "xy"], ["ab", "xx"]) == {"word_accuracy": 0.5, "character_error_rate": 0.25}
     assert translation_scores(["abcd", "x"], ["ab", "xy"])["character_error_rate"] == 3 / 4  # of what was expected
+    assert translation_scores(["abcd", "x"], ["ab", "x"])["character_error_rate"] == 2 / 3  # of all letters together
     by_length = scores_by_length(["a", "bb", "cc"], ["x", "y", "z"], ["x", "y", "w"])
     assert {length: (row["words"], row["word_accuracy"]) for length, row in by_length.items()} == {
         1: (1, 1),

@@ -21,6 +21,7 @@ LAYER = (
     f"{TWINS}/test_defaults.py",
     f"{TWINS}/test_initial_values.py::{LAW}",
     f"{TWINS}/test_precision_policy.py",
+    f"{BACKENDS}/test_layers_at_their_limits.py",
 )
 PRETRAINED = "crosscheck/tests/pretrained/test_pretrained.py"
 MODEL = (*LAYER, f"{TWINS}/test_gpt_variants.py", f"{TWINS}/test_looking.py")

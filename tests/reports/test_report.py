@@ -68,6 +68,14 @@ def test_the_difference_between_two_backends_is_the_largest_over_the_steps(tmp_p
     assert "differ by at most 3e-08 (step 30 of 30)" in sentence
 
 
+def test_losses_are_compared_at_the_steps_that_both_runs_have(tmp_path):
+    run = read_run(make_run(tmp_path / "run"))
+    part = replace(run, train=[record for record in run.train if record["step"] % 3 == 0])
+    steps, differences = loss_differences(part, run)
+    assert steps.tolist() == [record["step"] for record in part.train]
+    assert not differences.any()
+
+
 @pytest.mark.slow
 def test_a_run_that_was_handed_over_says_so_and_is_not_paired_with_one_backend(tmp_path):
     whole = read_run(make_run(tmp_path / "jax", backend="jax"))

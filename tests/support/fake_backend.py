@@ -6,13 +6,15 @@ MOMENTUM = 0.9
 
 
 class FakeBackend:
-    """The protocol of shared/backend.py; the loss of step `nan_at` is NaN, `after_step` is called with each step."""
+    """The protocol of shared/backend.py; at step `nan_at` the metric `nan` is NaN, `after_step` is called with each."""
 
     name = "torch"
 
-    def __init__(self, *, model, optimizer, training, loss, seed, dtype, device, nan_at=None, after_step=None):
+    def __init__(
+        self, *, model, optimizer, training, loss, seed, dtype, device, nan_at=None, nan="loss", after_step=None
+    ):
         self.shape = (model.arguments["vocabulary_size"], model.arguments["num_classes"])
-        self.seed, self.nan_at, self.after_step = seed, nan_at, after_step
+        self.seed, self.nan_at, self.nan, self.after_step = seed, nan_at, nan, after_step
         self.compile_seconds = 0.0
 
     def init_state(self, initial=None):
@@ -32,10 +34,12 @@ class FakeBackend:
         after = {"weights": state["weights"] - learning_rate * velocity, "exp_avg": velocity, "step": step}
         share = batch["weights"] / batch["weights"].sum()
         metrics = {
-            "loss": np.float64("nan") if step == self.nan_at else (losses * share).sum(),
+            "loss": (losses * share).sum(),
             "accuracy": ((predictions == batch["labels"]) * share).sum(),
             "gradient_norm": np.linalg.norm(gradient),
         }
+        if step == self.nan_at:
+            metrics[self.nan] = np.float64("nan")
         if self.after_step:
             self.after_step(step)
         return after, metrics

@@ -9,10 +9,11 @@ In test code a comparison may hold zero, counts of integers, and names; every ot
 - equality of both sides in a shorter dtype, of a part of their bits or digits, or after a sum that absorbs them
 - a floor of the proof that is written down
 - calls that have a tolerance of their own
+- what `distances.py` finds: how far two values are apart, held to what is no bound, and texts without their numbers
 - what `swallowed.py` finds: differences that are absorbed, sorted away or left to a file
 - functions of libraries that `keeping.py` does not list, whatever they do
 
-Functions of other files of the tests are followed where they are imported by name.
+Functions of other files of the tests are followed where they are imported by name, and where their file is.
 """
 
 import ast
@@ -22,6 +23,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bound_names import Bindings, Function, attributes, bindings, called, returned
+from distances import said_of_distances
 from keeping import File, file_of, said_of_functions
 from numbers_in_source import (
     CHOOSING,
@@ -57,6 +59,7 @@ TEXTS = {"str", "repr", "dumps", "format", "join", "decode", "encode"}
 INTEGERS = {"int", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "long"}
 DRAWS = {"random", "rand", "uniform"}  # a draw below a probability is a coin toss
 PROOFS = {"prove": 2, "compare_noise": 2}  # functions of the criterion -> place of the floor among their arguments
+Importing = ast.Import | ast.ImportFrom
 ORDERING = ast.Lt | ast.LtE | ast.Gt | ast.GtE
 
 
@@ -80,16 +83,21 @@ def offered(source: str, module: str) -> Bindings:
     tree = ast.parse(source)
     known = bindings(tree)
     held = {name: values for name, values in known.items() if any(any(numbers(value, known)) for value in values)}
-    return held | {f"{module}.{name}": values for name, values in returned(tree).items()}
+    own = {f"{node.name}()" for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return held | {f"{module}.{name}": values for name, values in returned(tree).items() if name in own}
 
 
 def functions_of(tree: ast.Module, elsewhere: Bindings) -> Bindings:
-    """What functions of other files return, under the names that a file imports them by."""
-    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    """What functions of other files return, under the names that a file imports them by, or by way of their module."""
+    nodes = list(ast.walk(tree))
+    imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
     named = (
         (each, f"{(node.module or '').rpartition('.')[2]}.{each.name}()") for node in imports for each in node.names
     )
-    return {f"{each.asname or each.name}()": elsewhere[theirs] for each, theirs in named if theirs in elsewhere}
+    found = {f"{each.asname or each.name}()": elsewhere[theirs] for each, theirs in named if theirs in elsewhere}
+    aliases = (each.name.rpartition(".")[2] for node in nodes if isinstance(node, Importing) for each in node.names)
+    modules = tuple(f"{alias}." for alias in aliases)
+    return {name.partition(".")[2]: elsewhere[name] for name in elsewhere if name.startswith(modules)} | found
 
 
 def breaches(node: ast.AST, known: Bindings, calls: dict[str, list[ast.Call]], file: File) -> Iterator[str]:
@@ -110,6 +118,7 @@ def said_of(node: ast.AST, known: Bindings) -> Iterator[str]:
     yield from said_of_orders(node, known)
     yield from said_of_halves(node)
     yield from said_of_swallowed(node)
+    yield from said_of_distances(node, known)
     match node:
         case ast.Compare(left=left, comparators=others, ops=signs):
             for sides, sign in zip(pairwise([left, *others]), signs, strict=True):

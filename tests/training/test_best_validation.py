@@ -5,6 +5,7 @@ import pytest
 
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.patience import Patience
+from shared.run_folder import best_checkpoint, list_checkpoints
 from shared.tasks.task import Figure, merit
 
 HIGHER = (Figure("accuracy", "accuracy", "A"), Figure("other", "other", "O"))
@@ -54,3 +55,15 @@ def test_the_best_checkpoint_is_replaced_by_a_better_one_alone(figures, found, i
         assert checkpoints.is_best(found) == is_better
     with Checkpoints(tmp_path, lambda state: state, figures) as resumed:
         assert resumed.is_best(found) == is_better
+
+
+def test_the_log_is_on_disk_before_a_checkpoint_that_holds_its_steps(tmp_path):
+    seen: list[int] = []
+
+    def sync_log():
+        seen.append(len(list_checkpoints(tmp_path)) + (best_checkpoint(tmp_path) is not None))
+
+    with Checkpoints(tmp_path, lambda state: {"weights/a": np.ones(1)}, HIGHER, sync_log) as checkpoints:
+        checkpoints.save({}, {"step": 1})
+        checkpoints.save_best({}, {"step": 2, "validation": BEST})
+    assert seen == [0, 1]

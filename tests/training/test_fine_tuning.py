@@ -13,6 +13,7 @@ from experiments.catalogue import EXPERIMENTS, find_experiment
 from experiments.catalogue.fine_tuning import FINE_TUNED, FULL
 from experiments.progress.display import Progress
 from experiments.training import launch
+from experiments.training.certificate import certify
 from experiments.training.launch import prepared_for, resolve
 from experiments.training.plan import rate_by_step, total_steps
 from experiments.training.run_config import read_config
@@ -208,6 +209,22 @@ def test_weights_of_the_wrong_shape_are_refused(bert):
     backend = backend_of("torch", vars(BertConfig(**{**SIZES, "vocabulary_size": len(WORDS), "hidden_dim": 13})))
     with pytest.raises(IsogradError, match="wrong shape bert.layers.0.activated_mlp.in_proj.weight"):
         backend.init_state({f"bert.{name}": array for name, array in arrays.items()})
+
+
+class Begun(Exception):
+    """With the weights that a lockstep is given."""
+
+
+def test_a_certificate_begins_at_the_weights_of_the_folder(bert, tmp_path, monkeypatch):
+    def lockstep(ours, theirs, course, judge, initial=None):
+        raise Begun(initial)
+
+    monkeypatch.setattr("crosscheck.runs.lockstep.lockstep", lockstep)
+    settings = Settings(initial=str(bert[0]), dtype="float64", **FASTEST)
+    with pytest.raises(Begun) as begun:
+        certify("arithmetic", settings, tmp_path / "certificate", ANY)
+    (initial,) = begun.value.args
+    assert all(np.array_equal(initial[f"bert.{name}"], array) for name, array in bert[1].items())
 
 
 @pytest.mark.slow

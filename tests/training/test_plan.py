@@ -17,6 +17,7 @@ from experiments.training.plan import (
     training_batches,
 )
 from experiments.training.preparation import Prepared
+from experiments.training.settings import Settings, with_settings
 from shared.configs.experiment import Experiment, ModelConfig
 from shared.configs.optimizer import AdamWConfig, ScheduleConfig, TrainingConfig
 
@@ -83,6 +84,18 @@ def test_a_warmup_of_half_the_run_is_one_of_half_its_updates(accumulate, warmup)
     run = prepared(accumulate, ScheduleConfig("linear", warmup_part=0.5))
     found = _with_horizon(Prepared(run.experiment, run.data)).experiment.schedule
     assert (found.horizon, found.warmup, found.warmup_part) == (3 * BATCHES // accumulate, warmup, 0.0)
+
+
+def test_epochs_that_are_asked_for_go_before_the_steps_of_an_experiment():
+    run = prepared(steps=4)
+    assert total_steps(Prepared(with_settings(run.experiment, Settings(epochs=2)), run.data)) == 2 * BATCHES
+    assert total_steps(Prepared(with_settings(run.experiment, Settings(steps=9)), run.data)) == 9
+
+
+def test_a_warmup_that_is_asked_for_goes_before_the_part_of_an_experiment():
+    run = prepared(schedule=ScheduleConfig("linear", warmup_part=0.5))
+    found = _with_horizon(Prepared(with_settings(run.experiment, Settings(warmup=3)), run.data)).experiment.schedule
+    assert (found.warmup, found.warmup_part) == (3, 0.0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 5])

@@ -34,6 +34,7 @@ from shared.metrics_log import read
 from shared.run_folder import best_checkpoint, latest_checkpoint, list_checkpoints, load_checkpoint, read_state
 from shared.schedules import constant
 from shared.tasks.classification import LabelledTexts
+from shared.tasks.task import Scored
 
 
 @pytest.fixture
@@ -249,6 +250,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(fake, tmp_pa
         assert list_checkpoints(tmp_path / "run") == []
     else:
         assert newest(tmp_path / "run")[1]["step"] == kept
+
+
+def test_a_gradient_norm_that_is_not_finite_stops_the_run(fake, tmp_path):
+    fake(nan_at=3, nan="gradient_norm")
+    with pytest.raises(IsogradError, match="the gradient norm is nan at step 3;"):
+        train(tmp_path / "run")
+
+
+def test_the_loss_of_a_validation_is_summed_in_float64():
+    losses = np.linspace(1000, 1001, 1002, dtype=np.float32).reshape(2, 501)
+    weights = np.array([np.ones(501), np.arange(501) % 3 > 0], np.float32)
+    scored = [Scored({"weights": row}, part, part) for row, part in zip(weights, losses, strict=True)]
+    assert evaluation._mean_loss(scored) == np.mean(losses[weights > 0].astype(np.float64))
 
 
 def test_weights_that_are_not_finite_are_never_saved(fake, tmp_path, monkeypatch):

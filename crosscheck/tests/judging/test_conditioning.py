@@ -25,6 +25,16 @@ def test_a_large_module_is_run_once_where_that_explains_nothing(monkeypatch, lar
     assert seeds == runs
 
 
+def test_what_is_far_apart_is_a_mistake_however_a_computation_rounds(monkeypatch):
+    monkeypatch.setattr(conditioning, "_shaken", None)
+    ours = torch.nn.LayerNorm(4, eps=1e-6).double()
+    with jax.enable_x64(True):
+        theirs = copy_weights(ours, nnx.LayerNorm(4, epsilon=1e-2, rngs=nnx.Rngs(0)))
+        report = compare(ours, theirs, np.eye(3, 4), gradients=False)
+    assert report.first_row.error > conditioning.MOST
+    assert not report.agrees
+
+
 def test_numbers_in_the_code_round_at_random_too():
     given = np.linspace(0.1, 0.9, 7)
     with jax.enable_x64(True):

@@ -269,3 +269,11 @@ def test_blocks_add_up_to_the_whole(monkeypatch, dtype):
     assert worst_element(x, y) == worst
     y[4, 1], x[6, 5] = np.nan, np.inf
     assert not np.isfinite(criterion.difference(x, y))
+
+
+def test_impostors_are_zeros_and_the_entries_in_other_orders_along_every_axis():
+    line, table = np.array([1.0, 2, 4]), np.array([[0.0, 1], [2, 5]])
+    others = ([0, 0, 0], [4, 2, 1], [4, 1, 2])
+    assert list(criterion.impostors(line)) == [np.linalg.norm(line - other) for other in others]
+    flipped = [np.flip(table, axis) for axis in (0, 0, 1, 1)]  # of two entries, rolled is flipped
+    assert list(criterion.impostors(table)) == [np.linalg.norm(table - other) for other in (0 * table, *flipped)]

@@ -161,6 +161,58 @@ def test_keywords_of_one_side_are_given_to_its_modules():
     assert location.modules[-1].by_itself.agrees
 
 
+class TorchLayer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(5, 5)
+
+    def forward(self, x):
+        return torch.tanh(self.fc(x))
+
+    def last(self, x):
+        return self.fc(x)
+
+
+class TorchTwice(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = TorchLayer()
+
+    def forward(self, x):
+        return self.layer.last(self.layer(x))
+
+
+class FlaxLayer(nnx.Module):
+    def __init__(self, rngs, scale, stop):
+        self.fc, self.scale, self.stop = nnx.Linear(5, 5, rngs=rngs), scale, stop
+
+    def __call__(self, x):
+        return jnp.tanh(self.fc(x))
+
+    def last(self, x):
+        return self.scale * self.stop(self.fc(x))
+
+
+class FlaxTwice(nnx.Module):
+    def __init__(self, rngs, scale=1.0, outer=1.0, stop=lambda x: x):
+        self.layer, self.outer = FlaxLayer(rngs, scale, stop), outer
+
+    def __call__(self, x):
+        return self.outer * self.layer.last(self.layer(x))
+
+
+def test_a_module_whose_gradient_is_wrong_is_not_blamed_for_a_forward_pass_that_differs_around_it():
+    location = locate(*Case(TorchTwice, FlaxTwice, X).pair(outer=1.01, stop=jax.lax.stop_gradient), X)
+    assert location.first_divergence[:2] == ("TorchTwice", "forward")
+
+
+def test_a_module_is_as_wrong_as_the_worst_of_its_methods():
+    location = locate(*Case(TorchTwice, FlaxTwice, X).pair(scale=1.01), X)
+    by_path = {line.path: line.by_itself for line in location.modules}
+    assert not by_path["layer"].agrees
+    assert by_path["layer.fc"].agrees
+
+
 # Foreign layers and recordings
 
 

@@ -8,10 +8,10 @@ from bounds import roundings
 
 from crosscheck import criterion, recording
 from crosscheck.recording import jax_side, precision
-from crosscheck.recording.noise import measure_noise
+from crosscheck.recording.noise import _add_movement, measure_noise
 from crosscheck.recording.precision import roundings_of_a_product, xla_compiles
 from crosscheck.recording.shadows import Shadows, read
-from crosscheck.recording.values import Options, cotangent
+from crosscheck.recording.values import ARRAY_FIELDS, Options, Values, cotangent
 
 DTYPES = ("bfloat16", "float16", "float32")
 X = torch.linspace(-2, 3, 12, dtype=torch.float64).reshape(3, 4)
@@ -226,3 +226,11 @@ def test_a_gradient_that_is_zero_in_theory_is_granted_the_mean_noise_of_all():
     moved, oracle = noise.movement["parameter_gradients"], noise.oracle.parameter_gradients
     assert criterion.norm(oracle["shift"]) <= criterion.PROOF * criterion.norm(oracle["weight"])
     assert 0 < moved["weight"] - moved["shift"] < moved["shift"]  # between half of it and all
+
+
+def test_the_movement_is_that_of_the_run_that_moves_most():
+    exact, *moved = (Values(outputs={"": np.array([1.0, number])}) for number in (0.0, 3.0, -4.0, 2.0))
+    movement = {field: {} for field in ARRAY_FIELDS}
+    for values in moved:
+        _add_movement(movement, exact, values)
+    assert movement["outputs"] == {"": 4.0}

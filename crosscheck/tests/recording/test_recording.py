@@ -16,7 +16,7 @@ from own_pairs import drawn, normal
 import crosscheck
 from crosscheck.pairing.copy_weights import copy_weights
 from crosscheck.recording.recording_file import NOT_KEPT
-from crosscheck.recording.values import Options
+from crosscheck.recording.values import Options, cotangent
 from shared import checkpoint
 from shared.errors import IsogradError
 
@@ -209,3 +209,10 @@ def test_float16_on_a_processor_that_xla_can_not_compile_it_for_is_refused_in_on
     pair = crosscheck.build_pair("Linear", dtype="float16")
     with pytest.raises(IsogradError, match="JAX can't compute in float16 on this processor"):
         crosscheck.compare(pair.torch, pair.jax, pair.inputs)
+
+
+def test_each_output_is_multiplied_by_numbers_of_its_own():
+    options = Options(np.dtype(np.float64))
+    first, second, again = (cotangent(name, (3, 4), options.dtype, options) for name in ("0", "1", "0"))
+    assert np.array_equal(first, again)
+    assert (first != second).all()
