@@ -1,5 +1,6 @@
 """Shared by all tests: one thread per worker, a compilation cache, torch before jax, the folder of real corpora."""
 
+import gc
 import importlib.util
 import os
 import signal
@@ -56,6 +57,17 @@ def pytest_sessionstart() -> None:
         options = known(UNOPTIMISED, jax.devices("cpu")[0])  # an unknown flag would end a process
         os.environ["XLA_FLAGS"] = " ".join(f"--{name}={str(value).lower()}" for name, value in options.items())
         os.environ[QUICK] = "yes"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected lives as long as the process: it is not looked through for garbage then or with each test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")
