@@ -132,7 +132,7 @@ SMALL = (  # mistakes that a bound for a whole run would pass -> the experiment 
     ("lockstep-5", pair_of("gelu-by-tanh")),
 )  # fmt: skip
 MARKS = {"float32": [pytest.mark.optimised], "float64": []}
-PLANTED = [  # by default each in one framework, in turn, and in one dtype: one in four in float32, which compiles for long
+PLANTED = [  # each in one framework and one dtype by default, few of them in float32, which compiles for long
     pytest.param(
         fault,
         name,
