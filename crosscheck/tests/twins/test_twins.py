@@ -5,6 +5,7 @@ import itertools
 from dataclasses import asdict, replace
 
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -78,6 +79,13 @@ def test_twins_agree(name, dtype):
         assert report.agrees, str(report)
         if dtype == "float64" and (planned.case, planned.mode) in SPECIFIED:
             assert_as_specified(report)
+
+
+def test_shapes_are_checked_here():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        torch_impl.merge_heads(torch.zeros(3))
+    with pytest.raises(jaxtyping.TypeCheckError):
+        jax_impl.merge_heads(jnp.zeros(3))
 
 
 def test_every_twin_is_planned_in_every_case_and_mode():
