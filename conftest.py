@@ -1,16 +1,19 @@
 """Shared by all tests: one thread per worker, a compilation cache, torch before jax, the folder of real corpora."""
 
+import gc
 import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jaxtyping
 import pytest
 
 ROOT = Path(__file__).parent
+SHAPES_CHECKED = [ROOT / "crosscheck/tests/twins", ROOT / "crosscheck/tests/pretrained", ROOT / "tests/backends"]
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 CACHE = ROOT / ".cache" / "jax"
 QUICK = "ISOGRAD_TESTS_SET_XLA_FLAGS"
@@ -58,6 +61,17 @@ def pytest_sessionstart() -> None:
         os.environ[QUICK] = "yes"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected lives as long as the process: it is not looked through for garbage then or with each test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def unoptimised_training() -> Iterator[None]:
     """The same for training and generation in this process, those of a module's own fixtures, too."""
@@ -87,14 +101,28 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def without_checks_of_shapes_on_a_gpu(request: pytest.FixtureRequest) -> Iterator[None]:
-    """PyTorch's compiler can't trace the checks that tests add to every function."""
-    is_gpu = request.node.get_closest_marker("gpu") is not None
+@contextmanager
+def shapes_unchecked(are_so: bool) -> Iterator[None]:
     before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", before or is_gpu)
+    jaxtyping.config.update("jaxtyping_disable", before or are_so)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def checks_of_shapes_where_twins_are_checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The checks that tests add to every function take a third of their time: they are made where every twin and every
+    backend is run for its own sake.
+    """
+    with shapes_unchecked(not any(request.path.is_relative_to(folder) for folder in SHAPES_CHECKED)):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def without_checks_of_shapes_on_a_gpu(request: pytest.FixtureRequest) -> Iterator[None]:
+    """PyTorch's compiler can't trace these checks."""
+    with shapes_unchecked(request.node.get_closest_marker("gpu") is not None):
+        yield
 
 
 @pytest.fixture

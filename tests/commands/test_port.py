@@ -4,16 +4,19 @@ import functools
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from places import ROOT, child_environment
+from places import ROOT
 
 from crosscheck.criterion import PROOF
 from experiments.porting.formats import Source
@@ -389,32 +392,27 @@ def test_writing_an_orbax_folder_over_an_older_one_replaces_it(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "w.orbax"]
 
 
-LIMITED = """
-import resource, sys
-import test_port
-kind, target = sys.argv[1:]
-files = {"torch": test_port.torch_files, "orbax": test_port.jax_files}[kind]
-arrays, module = test_port.random_arrays(test_port.SMALL, *test_port.DTYPES), test_port.abstract(files, test_port.SMALL)
-resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-try:
-    files.write_weights(target, arrays, module, {})
-except test_port.IsogradError as error:
-    print(error)
-"""
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """The system cuts what this process writes into a file there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torch", "orbax"])
-def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary(tmp_path, kind):
+def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary(tmp_path, capfd, kind):
     write(kind, tmp_path / "w")
-    said = subprocess.run(
-        [sys.executable, "-c", LIMITED, kind, tmp_path / "w"],
-        cwd=ROOT, env=child_environment(Path(__file__).parent), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert said.stdout.startswith(f"could not write {tmp_path / 'w'}: File too large; nothing was changed"), said
-    assert said.stderr == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["w"]
     files = {"torch": torch_files, "orbax": jax_files}[kind]
+    arrays, module = random_arrays(SMALL, *DTYPES), abstract(files, SMALL)
+    with files_no_larger_than(3000), pytest.raises(IsogradError) as refused:
+        files.write_weights(tmp_path / "w", arrays, module, {})
+    assert str(refused.value).startswith(f"could not write {tmp_path / 'w'}: File too large; nothing was changed")
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
     assert_same(files.read_weights(tmp_path / "w", abstract(files, SMALL)), plain_arrays(SMALL))
 
 

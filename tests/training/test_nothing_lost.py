@@ -39,22 +39,24 @@ FIGURES = TASKS["classification"].figures
 
 small, whole, after_step = short_runs.small, short_runs.whole, short_runs.after_step  # fixtures
 
-KILLS = {"torch": 40, "jax": 10}
+FEW, MANY = {"torch": 12, "jax": 4}, {"torch": 40, "jax": 10}
+KILLS = list(FEW.items())
+KILLS += [pytest.param(*row, marks=pytest.mark.exhaustive) for row in MANY.items()]
 NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
-@pytest.mark.parametrize("backend", KILLS)
-def test_a_run_killed_at_random_moments_ends_in_the_bits_of_the_uninterrupted_one(tmp_path, backend):
+@pytest.mark.parametrize(("backend", "kills"), KILLS)
+def test_a_run_killed_at_random_moments_ends_in_the_bits_of_the_uninterrupted_one(tmp_path, backend, kills):
     command = [sys.executable, str(SUPPORT / "killed_runs.py"), str(tmp_path), backend]
     environment = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"), "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
-        [*command, str(KILLS[backend]), "0"], env={**os.environ, **environment}, capture_output=True, text=True
+        [*command, str(kills), "0"], env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
     hit = json.loads(ended.stdout)
     print(backend, hit)
-    assert hit["kills"] == KILLS[backend]
+    assert hit["kills"] == kills
 
 
 @pytest.mark.parametrize("left", [[".lock"], [".lock", ".tokenizer.json.9.tmp"], [".lock", "tokenizer.json"]])

@@ -151,8 +151,12 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("where", ["step", "write"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "where"), [
+    (signal.SIGINT, "step"),
+    (signal.SIGTERM, "write"),
+    pytest.param(signal.SIGTERM, "step", marks=pytest.mark.exhaustive),
+    pytest.param(signal.SIGINT, "write", marks=pytest.mark.exhaustive),
+])  # fmt: skip
 def test_a_second_signal_ends_at_once_a_process_that_can_not_respond(whole, tmp_path, capsys, where, number):
     environment = child_environment()
     command = [sys.executable, "-c", STUCK, where, *NEW]

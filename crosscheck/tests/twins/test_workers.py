@@ -79,7 +79,9 @@ def test_a_killed_worker_is_one_sentence():
         list(run_all(kill_at_three, MANY))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
+)
 def test_workers_end_with_their_parent(tmp_path, number):
     (tmp_path / "parent.py").write_text(f"{SLOW}\n")
     command = [sys.executable, tmp_path / "parent.py"]
