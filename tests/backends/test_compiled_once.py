@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -14,9 +15,10 @@ from backend_cases import MODEL, VOCABULARY, make_backend, make_batch, step
 from places import child_environment
 
 import jax_impl.backend
+from jax_impl import compile_cache
 from jax_impl.compile_cache import OPTIONS, compiled_or_loaded, known, options_for
 from jax_impl.layers.attention_blocks import PreNormAttentionBlock
-from shared.backend import PACKAGES
+from shared.backend import COMPILING, PACKAGES
 from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import TrainingConfig
 from shared.errors import IsogradError
@@ -125,6 +127,15 @@ def test_what_can_not_be_compiled_is_told_at_the_step_that_needs_it(monkeypatch,
     error, words = expected
     with pytest.raises(error, match=words):
         step(backend, state, SHAPES[0])
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (7, 3)])
+def test_programs_of_a_gpu_are_compiled_by_one_thread_for_two_cores(monkeypatch, cores, threads):
+    monkeypatch.setattr(compile_cache, "usable_cores", lambda: cores)
+    with compile_cache.side_by_side(Mock(spec=jax.Device, platform="gpu")) as pool:
+        assert (pool._max_workers, pool._thread_name_prefix) == (threads, COMPILING)
+    with compile_cache.side_by_side(Mock(spec=jax.Device, platform="cpu")) as pool:
+        assert pool is None
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
