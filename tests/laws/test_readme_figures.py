@@ -1,7 +1,6 @@
 """Every figure of the README and of docs/ stands in a result file that a command wrote."""
 
 import json
-import math
 import re
 
 import numpy as np
@@ -218,10 +217,9 @@ def test_the_step_of_two_layers_on_a_gpu_is_that_of_its_benchmark(backend, name)
     assert f"| {name} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} |" in PAGES["docs/gpu.md"]
 
 
-def test_no_other_cut_of_a_layer_is_faster_than_is_said():
-    rows = [row for row in benchmarks("h200-gru-cuts")["gru-cuts"] if not row["taken"]]
-    found = re.search(r"takes less than (0\.\d+) of the time of the one that is taken", PAGES["docs/gpu.md"])
-    assert f"{math.floor(100 * min(row['ratio'] for row in rows)) / 100:.2f}" == found[1]
+def test_the_fastest_of_the_other_cuts_takes_what_is_said():
+    ratios = [row["ratio"] for row in benchmarks("h200-gru-cuts")["gru-cuts"] if not row["taken"]]
+    assert f"other cuts of these layers takes {min(ratios):.2f} of the time" in PAGES["docs/gpu.md"]
 
 
 def test_the_times_of_compiling_are_those_of_their_benchmark():
