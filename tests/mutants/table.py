@@ -87,7 +87,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
         f"{BACKENDS}/test_implementations.py::test_the_kernel_says_why_it_does_not_serve",
         f"{BACKENDS}/test_implementations.py::test_the_kernel_serves_a_whole_gpu",
         f"{KERNELS}::test_both_passes_run_as_the_same_kernels",
-        f"{KERNELS}::test_shared_memory_fits",
+        f"{KERNELS}::test_shared_memory_is_what_the_sources_assert_and_fits",
         f"{KERNELS}::test_what_serves_is_told",
     ),
     "shared/cuda/gru_clusters.py": (KERNELS,),

@@ -95,12 +95,24 @@ def test_clusters_are_for_numbers_of_two_bytes_where_they_can_be_compiled():
     assert not isinstance(plan_for("forward", 1, 9, 1, 512, 2, 132, False), ClusterPlan)
 
 
+MEMORY = {  # bytes by hidden size, rows and units of a block, which the sources assert
+    "forward": {
+        **{(256, 16, 32): 26_200, (256, 16, 64): 28_768, (256, 40, 64): 107_696, (256, 80, 64): 138_584},
+        **{(512, 16, 64): 46_176, (512, 40, 64): 173_232, (512, 80, 64): 224_600},
+    },
+    "backward": {(256, 16, 32): 35_352, (512, 16, 64): 70_688, (512, 80, 64): 224_352},
+}
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_shared_memory_fits(way):
-    for size, cuts in CLUSTERS[way].items():
-        for cut in cuts:
-            taken = gru_clusters.shared_bytes(way, ClusterPlan(1, 1, 1, size, size, cut, 1)) + RESERVED_BYTES
-            assert taken <= SHARED_BYTES
+def test_shared_memory_is_what_the_sources_assert_and_fits(way):
+    cuts = [(size, cut) for size, cuts in CLUSTERS[way].items() for cut in cuts]
+    taken = {
+        (size, cut.rows, cut.columns): gru_clusters.shared_bytes(way, ClusterPlan(1, 1, 1, size, size, cut, 1))
+        for size, cut in cuts
+    }
+    assert taken == MEMORY[way]
+    assert max(taken.values()) + RESERVED_BYTES <= SHARED_BYTES
 
 
 def test_the_dtype_of_halves_is_that_of_the_layer():
