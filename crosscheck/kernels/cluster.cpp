@@ -156,7 +156,7 @@ static void read_16(u64 described, int row, float* numbers) {
 static void begin_products() {}
 static void multiply_rows(float*, uint4 weights, u64 states) { me->products.push_back({true, weights, 0, states}); }
 static void multiply_rows(float*, u64 weights, u64 states) { me->products.push_back({false, {}, weights, states}); }
-static void finish_products(float (&sums)[20]) {
+static void finish_products(float (&sums)[AT_ONCE / 2]) {
   const int lane = me->thread.x % 32, warp = me->thread.x / 32 % 4;
   const Thread* lanes = me - lane;
   meet_in_warp();
@@ -170,7 +170,7 @@ static void finish_products(float (&sums)[20]) {
         weights[second][k] = k % 2 ? high(pair) : low(pair);
       }
     }
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < AT_ONCE / 2; i++) {
       if (i % 2 == 0) read_16(mine.states, i / 4 * 8 + lane % 4 * 2 + i / 2 % 2, states);
       for (int k = 0; k < 16; k++) sums[i / 4 * 4 + i % 2 * 2 + i / 2 % 2] += weights[i % 2][k] * states[k];
     }
@@ -178,6 +178,7 @@ static void finish_products(float (&sums)[20]) {
   meet_in_warp();
   me->products.clear();
 }
+static void keep(int&) {}
 static u32 of_lane(u32 value, int lane) { return exchange(&value, 1)[lane][0]; }
 
 static void* shared_memory() { return &ours->memories[rank() * SHARED_BYTES]; }

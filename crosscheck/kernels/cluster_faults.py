@@ -5,15 +5,23 @@ from dataclasses import dataclass
 from crosscheck.faults.fault import TextChange
 from crosscheck.kernels.layers import Case, Sizes
 
-PROCESSORS = 16  # so few that the rows of a cluster take turns
-TURNS = Case(Sizes(49, 3, 2, 256, "float16"))
-NARROW = Case(Sizes(3, 3, 1, 256, "float16"))  # in blocks of 32 units
-FEW = Case(Sizes(3, 3, 2, 256, "float16"))  # in blocks of 64, by the copy engine
-MANY = Case(Sizes(49, 3, 1, 512, "float16"))  # backward, too, by the kernel of many rows
-MANY_BOTH_WAYS = Case(Sizes(49, 2, 2, 512, "float16"))
-SHARED = Case(Sizes(33, 3, 1, 256, "float16"))  # three groups of rows, whose steps two clusters share
+
+@dataclass(frozen=True)
+class ClusterCase(Case):
+    """A layer, and how many multiprocessors it is cut for: so few that the rows of a cluster take turns."""
+
+    processors: int = 16
+
+
+TURNS = ClusterCase(Sizes(49, 3, 2, 256, "float16"))
+NARROW = ClusterCase(Sizes(3, 3, 1, 256, "float16"))  # in blocks of 32 units
+FEW = ClusterCase(Sizes(3, 3, 2, 256, "float16"))  # in blocks of 64, by the copy engine
+MANY = ClusterCase(Sizes(49, 3, 1, 512, "float16"))  # backward, too, by the kernel of many rows
+MANY_BOTH_WAYS = ClusterCase(Sizes(49, 2, 2, 512, "float16"))
+SHARED = ClusterCase(Sizes(33, 3, 1, 256, "float16"))  # three groups of rows, whose steps two clusters share
+MANY_SHARED = ClusterCase(Sizes(161, 2, 1, 512, "float16"), processors=24)  # likewise, of many rows
 # A step moves the state by less than its numbers in two bytes are apart: rounded at each, it stands still.
-LASTING = Case(Sizes(2, 96, 1, 256, "float16"), keep=8.0, judged=("outputs", "final"))
+LASTING = ClusterCase(Sizes(2, 96, 1, 256, "float16"), keep=8.0, judged=("outputs", "final"))
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class ClusterFault:
     name: str
     what: str
     changes: tuple[TextChange, ...]
-    case: Case = TURNS
+    case: ClusterCase = TURNS
     only_on_cpu: bool = False
 
 
@@ -79,7 +87,7 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-state-after-instead-of-before", "the backward pass gets the states after the steps",
                  (("(before + at + pair * apart) = last", "(before + at + pair * apart) = made"),), NARROW),
     ClusterFault("cluster-rows-no-wait", "blocks multiply many rows before the states of the others are there",
-                 (("    if (step) wait(barriers + now * 8, parity_of(message));\n", ""),), only_on_cpu=True),
+                 (("      wait(barriers + now * 8, parity_of(message));\n", ""),), only_on_cpu=True),
     ClusterFault("cluster-rows-old-phase", "blocks wait for the many states of three turns before",
                  (("wait(barriers + now * 8, parity_of(", "wait(barriers + now * 8, 1 - parity_of("),),
                  only_on_cpu=True),
@@ -89,7 +97,7 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-rows-stale-states", "the states of the turn before are multiplied",
                  (("first_states + now * sizeof", "first_states + (now + TURNS) % BUFFERS * sizeof"),)),
     ClusterFault("cluster-sent-before-made", "a warp sends states before the others have made them",
-                 (("      wait_for_makers(TOLD);\n", ""), ("      if (step + 1 < steps) made_by(TOLD);\n", "")),
+                 (("      wait_for_makers(TOLD);\n", ""), ("        if (step + 1 < to) made_by(TOLD);\n", "")),
                  only_on_cpu=True),
     ClusterFault("cluster-many-to-one-block", "the copy engine gives all states to the first block",
                  (("send_by_engine<SENT>(in_block(from, lane)", "send_by_engine<SENT>(in_block(from, 0)"),),
@@ -97,16 +105,18 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-own-rows-untold", "a block does not count its own states, for which it waits",
                  (("        arrived(barrier, SENT);\n", "        {}\n"),), only_on_cpu=True),
     ClusterFault("cluster-products-unfinished", "sums are read before the tensor cores have made them",
-                 (("    finish_products(products);\n    const int live", "    const int live"),), only_on_cpu=True),
+                 (("      finish_products(products);\n      const int live", "      const int live"),),
+                 only_on_cpu=True),
     ClusterFault("cluster-no-meeting-of-sums", "threads read sums before others have left them",
-                 (("    __syncthreads();\n    if (warp < MAKERS) {", "    if (warp < MAKERS) {"),), only_on_cpu=True),
+                 (("      __syncthreads();\n      if (warp < MAKERS) {", "      if (warp < MAKERS) {"),),
+                 only_on_cpu=True),
     ClusterFault("cluster-sums-overwritten", "sums overwrite those of the turn before that are still read",
                  (("    if (TURNS > 1) __syncthreads();", "   "),), only_on_cpu=True),
     ClusterFault("cluster-sums-of-other-units", "sums are left in another order than they are read in",
                  (("place_in_row(of, column + i / 2 * 8)", "column + i / 2 * 8"),)),
     ClusterFault("cluster-shared-slice-dropped", "a product by weights in shared memory is left out",
-                 (("slice = 0; slice < SHARED_SLICES; slice++)\n      multiply_rows",
-                   "slice = 1; slice < SHARED_SLICES; slice++)\n      multiply_rows"),)),
+                 (("slice < SHARED_SLICES; slice++)\n        multiply_rows(products, shared_weights + slice",
+                   "slice < 1; slice++)\n        multiply_rows(products, shared_weights + slice"),)),
     ClusterFault("cluster-rows-biases-exchanged", "the biases of the reset and the update gate change places",
                  (("of(biases[0])", "of(biases[1 ])"), ("of(biases[1])", "of(biases[0 ])"))),
     ClusterFault("cluster-rows-reset-before-product", "the bias of the candidate's state is not reset",
@@ -153,10 +163,10 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-bias-sums-exchanged", "the biases of the candidate get each other's gradients",
                  (("gate < 2 ? gate : 5 - gate;", "gate;"),), FEW),
     ClusterFault("cluster-bias-sums-of-one-direction", "both directions leave the sums of their biases in one place",
-                 (("(size_t)direction * groups + stretch.group) * 4", "0 * groups + stretch.group) * 4"),), FEW),
+                 (("(((size_t)direction * groups + stretch.group) * 4 + IN_ORDER(gate)) * H + block * UNITS + mine",
+                   "((size_t)stretch.group * 4 + IN_ORDER(gate)) * H + block * UNITS + mine"),), FEW),
     ClusterFault("cluster-many-no-wait", "sums of many rows are added before they are there",
-                 (("if (step) wait(barriers + (message - TURNS) % BUFFERS * 8, parity_of(message - TURNS));", ""),),
-                 MANY, only_on_cpu=True),
+                 (("if (step > stretch.from) wait(", "if (false) wait("),), MANY, only_on_cpu=True),
     ClusterFault("cluster-many-old-phase", "blocks wait for the sums of three turns before",
                  (("% BUFFERS * 8, parity_of(message - TURNS));\n#pragma",
                    "% BUFFERS * 8, 1 - parity_of(message - TURNS));\n#pragma"),), MANY, only_on_cpu=True),
@@ -167,23 +177,24 @@ CLUSTER_FAULTS = (
                  (("buffer = (message - TURNS) % BUFFERS", "buffer = (message - 1) % BUFFERS"),), MANY),
     ClusterFault("cluster-many-slopes-in-one-buffer", "slopes overwrite those that a slow warp still multiplies",
                  (("buffer = message % 2, time", "buffer = 0, time"),), MANY, only_on_cpu=True),
-    ClusterFault("cluster-many-no-meeting-of-slopes", "a warp multiplies the slopes of many rows before they are there",
-                 (("    show_written();\n    __syncthreads();\n    const u64 slopes", "    const u64 slopes"),), MANY,
+    ClusterFault("cluster-many-no-meeting-of-slopes", "a warp multiplies slopes of many rows before they are there",
+                 (("      __syncthreads();\n      const u64 slopes", "      const u64 slopes"),), MANY,
                  only_on_cpu=True),
     ClusterFault("cluster-many-products-unfinished", "sums are sent before the tensor cores have made them",
-                 (("      finish_products(products);\n", ""),), MANY, only_on_cpu=True),
+                 (("        finish_products(products);\n", ""),), MANY, only_on_cpu=True),
     ClusterFault("cluster-many-partial-sum-dropped", "the sums of the first block are not added",
-                 (("of = 0; of < BLOCKS; of++) {\n      const uint2",
-                   "of = 1; of < BLOCKS; of++) {\n      const uint2"),), MANY),
+                 (("of = 0; of < BLOCKS; of++) {\n        const uint2",
+                   "of = 1; of < BLOCKS; of++) {\n        const uint2"),), MANY),
     ClusterFault("cluster-many-sums-in-one-place", "all blocks leave their sums in the place of the first",
                  (("[message % BUFFERS][block][0][in_message]", "[message % BUFFERS][0][0][in_message]"),), MANY),
-    ClusterFault("cluster-many-sums-to-another-block", "two blocks get each other's sums of the last rows",
-                 (("other = tiles + tile - 1 + mine", "other = tiles + tile - mine"),), MANY),
-    ClusterFault("cluster-many-last-rows-alone", "a lane sends its own two of the last rows twice",
-                 (("rest[1][i], lane ^ 1)", "rest[1][i], lane)"),), MANY),
+    ClusterFault("cluster-many-sums-to-another-block", "blocks get each other's sums",
+                 (("NEXT_FOUR, tiles + tile), in_block(barrier, tiles + tile)",
+                   "NEXT_FOUR, tiles + (tile ^ 1)), in_block(barrier, tiles + (tile ^ 1))"),), MANY),
+    ClusterFault("cluster-many-other-rows", "the sums of four rows are added to four others",
+                 (("(4 * i + q) * NEXT_FOUR", "(4 * i + 3 - q) * NEXT_FOUR"),), MANY),
     ClusterFault("cluster-many-shared-slice-dropped", "a product by weights in shared memory is left out",
-                 (("slice = 0; slice < SHARED_SLICES; slice++)\n        multiply_rows",
-                   "slice = 1; slice < SHARED_SLICES; slice++)\n        multiply_rows"),), MANY),
+                 (("slice = 0; slice < SHARED_SLICES; slice++)\n          multiply_rows",
+                   "slice = 1; slice < SHARED_SLICES; slice++)\n          multiply_rows"),), MANY),
     ClusterFault("cluster-many-rows-misplaced", "slopes lie in the order of the rows, not in that of the sums",
                  (("[place_of_row(row)]", "[row]"),), MANY),
     ClusterFault("cluster-many-columns-misplaced", "weights in shared memory lie in the order of the units",
@@ -207,14 +218,14 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-many-weights-of-one-direction", "both directions multiply by the weights of the first",
                  (("((size_t)direction * 3 * H + block * UNITS) * H", "(size_t)(block * UNITS) * H"),), MANY_BOTH_WAYS),
     ClusterFault("cluster-many-bias-sums-of-one-direction", "both directions leave the sums of biases in one place",
-                 (("(size_t)direction * groups + cluster % groups) * 4", "0 * groups + cluster % groups) * 4"),),
-                 MANY_BOTH_WAYS),
+                 (("(((size_t)direction * groups + stretch.group) * 4 + IN_ORDER(gate)) * H + block * UNITS + of",
+                   "((size_t)stretch.group * 4 + IN_ORDER(gate)) * H + block * UNITS + of"),), MANY_BOTH_WAYS),
     ClusterFault("cluster-many-bias-of-one-warp", "the sums of the first warp's rows are left out of the biases",
                  (("for (int from = 0; from < WARPS", "for (int from = 1; from < WARPS"),), MANY),
     ClusterFault("cluster-forward-goes-on-at-once", "a cluster goes on with states that another has not left yet",
                  (("    if (from) wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True),
     ClusterFault("cluster-goes-on-with-its-own", "a cluster goes on with the states that it left itself",
-                 (("carried + (size_t)(ticket - 1) * ROWS", "carried + (size_t)ticket * ROWS"),), SHARED),
+                 (("left = carried + (size_t)(ticket - 1) * ROWS", "left = carried + (size_t)ticket * ROWS"),), SHARED),
     ClusterFault("cluster-begins-again", "a cluster goes on with the initial states",
                  (("        from ? make_uint4(", "        false ? make_uint4("),), SHARED),
     ClusterFault("cluster-counts-anew", "a cluster counts its messages from zero for every group of rows",
@@ -224,11 +235,46 @@ CLUSTER_FAULTS = (
     ClusterFault("cluster-backward-goes-on-at-once", "a cluster goes on with gradients that another has not left yet",
                  (("      wait_for_left(counters + ticket);\n", ""),), SHARED, only_on_cpu=True),
     ClusterFault("cluster-told-before-left", "a cluster tells that its gradients are there before it leaves them",
-                 (("      leave(counters + 1 + ticket);\n", ""),
+                 (("d_h;\n      leave(counters + 1 + ticket);\n", "d_h;\n"),
                   ("    if (to < steps) {\n      Floats*",
                    "    if (to < steps) {\n      leave(counters + 1 + ticket);\n      Floats*")),
                  SHARED, only_on_cpu=True),
     ClusterFault("cluster-left-sums-dropped", "the sums for the biases of the steps before are left out",
                  ((" = left[gate * THREADS];", " = Floats();"),), SHARED),
+    ClusterFault("cluster-rows-go-on-at-once", "a cluster goes on with many states that another has not left yet",
+                 (("    if (stretch.from) wait_for_left(counters + ticket);  // states\n", ""),), MANY_SHARED,
+                 only_on_cpu=True),
+    ClusterFault("cluster-rows-go-on-with-their-own", "a cluster goes on with the many states that it left itself",
+                 (("others = carried + (size_t)(ticket - 1) * ROWS", "others = carried + (size_t)ticket * ROWS"),),
+                 MANY_SHARED),
+    ClusterFault("cluster-rows-begin-again", "a cluster multiplies the initial states of rows that it goes on with",
+                 (("          stretch.from ? make_uint4(", "          false ? make_uint4("),), MANY_SHARED),
+    ClusterFault("cluster-rows-own-begin-again", "a cluster keeps the initial states of rows that it goes on with",
+                 (("stretch.from ? *(const float2*)(others + of * H + unit) : make", "make"),), MANY_SHARED),
+    ClusterFault("cluster-rows-count-anew", "a cluster counts the messages of many rows from zero for every group",
+                 (("(counters + ticket);  // states\n", "(counters + ticket);\n    message = 0;\n"),), MANY_SHARED,
+                 only_on_cpu=True),
+    ClusterFault("cluster-rows-first-untold", "a block does not count the states that it starts with",
+                 (("    if (threadIdx.x < TURNS) arrived(", "    if (false) arrived("),), MANY_SHARED,
+                 only_on_cpu=True),
+    ClusterFault("cluster-rows-told-before-left", "a cluster tells that its states are there before it leaves them",
+                 (("    if (to < steps) leave(counters + 1 + ticket);  // states\n", ""),
+                  ("const float2 h = memory.own", "if (i < THREADS && to < steps) leave(counters + 1 + ticket);\n"
+                   "const float2 h = memory.own")), MANY_SHARED, only_on_cpu=True),
+    ClusterFault("cluster-many-go-on-at-once", "a cluster goes on with gradients of many rows that are not left yet",
+                 (("    if (stretch.from) wait_for_left(counters + ticket);  // gradients\n", ""),), MANY_SHARED,
+                 only_on_cpu=True),
+    ClusterFault("cluster-many-go-on-with-their-own", "a cluster goes on with the gradients that it left itself",
+                 (("carried_at(ticket - 1)[i]", "carried_at(ticket)[i]"),), MANY_SHARED),
+    ClusterFault("cluster-many-begin-again", "a cluster goes on with the gradients of the final states",
+                 (("stretch.from ? carried_at(ticket - 1)[i] : make", "make"),), MANY_SHARED),
+    ClusterFault("cluster-many-count-anew", "a cluster counts the sums of many rows from zero for every group",
+                 (("(counters + ticket);  // gradients\n", "(counters + ticket);\n    message = 0;\n"),), MANY_SHARED,
+                 only_on_cpu=True),
+    ClusterFault("cluster-many-first-sums-added", "sums of the rows before are added to the gradients of final states",
+                 (("      if (is_first) return;\n", ""),), MANY_SHARED),
+    ClusterFault("cluster-many-left-sums-dropped", "the sums for the biases of the steps before are left out",
+                 (("stretch.from ? carried_at(ticket - 1)[NUMBERS + gate * THREADS + threadIdx.x] : make", "make"),),
+                 MANY_SHARED),
 )
 # fmt: on

@@ -167,8 +167,13 @@ def problems(found: Results, exact: Results, noise: Results) -> Iterator[str]:
         size, error, bound = oracle.norm(), distance(found[name], oracle), NOISE_RATIO * noise[name]
         if not error <= bound:
             yield f"{name}: an error of {error / size:.1e}, where {bound / size:.1e} is allowed"
-        elif 0 < size < bound:
-            yield f"{name}: undecided, since zeros would pass as well"
+    for name in undecided(exact, noise):
+        yield f"{name}: undecided, since zeros would pass as well"
+
+
+def undecided(exact: Results, noise: Results) -> list[str]:
+    """The results, other than zeros, of which their noise says so little that zeros would pass."""
+    return [name for name, oracle in exact.items() if 0 < oracle.norm() < NOISE_RATIO * noise[name]]
 
 
 class Trial:

@@ -23,31 +23,30 @@ PRODUCTS = tuple(
     for loop in (
         "#pragma unroll\n      for (int piece = 0; piece < PIECES; piece++) {\n        const uint4 states_of_16",
         "#pragma unroll\n        for (int piece = 0; piece < PIECES; piece++) {\n          const uint4 gates_of_16",
-        "#pragma unroll\n    for (int slice = 0; slice < SHARED_SLICES; slice++)",
-        "#pragma unroll\n    for (int slice = 0; slice < HELD; slice++) multiply_rows",
         "#pragma unroll\n      for (int slice = 0; slice < SHARED_SLICES; slice++)",
         "#pragma unroll\n      for (int slice = 0; slice < HELD; slice++) multiply_rows",
+        "#pragma unroll\n        for (int slice = 0; slice < SHARED_SLICES; slice++)",
+        "#pragma unroll\n        for (int slice = 0; slice < HELD; slice++) multiply_rows",
     )
 )
 SWAPPING = (
     ("if (step > from) wait(barriers + now * 8, (step + number - 1) / 2 % 2);", ""),
-    ("if (step) wait(barriers + now * 8, parity_of(message));", ""),
+    ("      wait(barriers + now * 8, parity_of(message));\n", ""),
     ("if (step + 1 < to) {\n        const u32 barrier", f"{NEVER}{{\n        const u32 barrier"),
-    ("if (warp == SENDER && step + 1 < steps)", f"{NEVER}if (warp == SENDER && step + 1 < steps)"),
-    ("if (step + 1 < steps) made_by", f"{NEVER}made_by"),
+    ("if (warp == SENDER && step + 1 < to)", f"{NEVER}if (warp == SENDER && step + 1 < to)"),
+    ("if (step + 1 < to) made_by", f"{NEVER}made_by"),
     ("      wait(barriers + sums % 2 * 8, sums / 2 % 2);\n", ""),
     ("send(places[part]", f"{NEVER}send(places[part]"),
-    ("    if (step) wait(barriers + (message - TURNS) % BUFFERS * 8, parity_of(message - TURNS));\n", ""),
-    ("    wait(barriers + (message - TURNS) % BUFFERS * 8, parity_of(message - TURNS));\n    for", "    for"),
+    ("if (step > stretch.from) wait(", f"{NEVER}wait("),
+    ("      wait(barriers + (last - TURNS) % BUFFERS * 8, parity_of(last - TURNS));\n", ""),
     ("while (!is_there(barriers + (message - 1) % BUFFERS * 8, parity_of(message - 1))) {}", "{}"),
-    ("        send(in_block(to + (4", f"        {NEVER}send(in_block(to + (4"),
-    ("      send(in_block(to + (8", f"      {NEVER}send(in_block(to + (8"),
+    ("send(in_block(there", f"{NEVER}send(in_block(there"),
 )
 READING = (
     ("if (step + 1 < to) load(step + 1);\n      const", f"{NEVER}load(step + 1);\n      const"),
     ("if (step + 1 < to) load(step + 1);\n#pragma", f"{NEVER}load(step + 1);\n#pragma"),
     ("for (int of = 0; i < live && of < 3; of++)", f"{NEVER}for (int of = 0; of < 3; of++)"),
-    ("if (of < min(live, AT_ONCE - warp * 2))\n", f"{NEVER}\n"),
+    ("if (of < live)\n", f"{NEVER}\n"),
 )
 WRITING = (
     ("*(u32*)(outputs + at + pair", f"{NEVER}*(u32*)(outputs + at + pair"),

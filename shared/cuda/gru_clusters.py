@@ -35,8 +35,8 @@ def kernels() -> str:
 def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
     """What the source is compiled for, as options of a compiler."""
     made = {"FORWARD": int(way == "forward"), "TRAINS": int(trains), "H": plan.hidden_size, "HALF": DTYPES[dtype]}
-    made |= {"UNITS": plan.cut.columns, "ROWS": plan.cut.rows, "THREADS": 32 * plan.cut.warps}
-    made |= {"SHARED": shared_bytes(way, plan)}
+    made |= {"UNITS": plan.cut.columns, "ROWS": plan.cut.rows, "AT_ONCE": plan.cut.at_once}
+    made |= {"THREADS": 32 * plan.cut.warps, "SHARED": shared_bytes(way, plan)}
     return [f"-D{name}={value}" for name, value in made.items()]
 
 
@@ -44,12 +44,12 @@ def shared_bytes(way: str, plan: Plan) -> int:
     """Of `Memory` in the source, which asserts it."""
     rows, units, hidden_size = plan.cut.rows, plan.cut.columns, plan.hidden_size
     own = 4 * rows * units  # bytes: a float a unit
-    at_once = 40
-    swapped = (rows // at_once + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states, or sums, more than turns
+    at_once = plan.cut.at_once
+    swapped = (plan.cut.turns + 1) * (2 * at_once * hidden_size + 8)  # a buffer of states, or sums, more than turns
     if way == "backward" and rows > 16:
-        return -(-(own + swapped + 4 * rows + 96 * hidden_size + 12 * units * (at_once + 1)) // 16) * 16
+        return -(-(own + swapped + 4 * rows + 4 + 96 * hidden_size + 12 * units * (at_once + 1)) // 16) * 16
     if way == "backward":
         return own + 16 + units // 4 + 64 * hidden_size + 528 * units
     if rows == 16:
         return own + 16 + units // 4 + 64 + 68 * hidden_size + 6144 + 16 * units
-    return own + swapped + 4 * rows + units * (12 * at_once + 16 + 3 * hidden_size // 2)
+    return own + swapped + 4 * rows + 8 + units * (12 * at_once + 16 + 3 * hidden_size // 2)

@@ -2,27 +2,26 @@
 // told in gru.py, for whose kernels these stand in; the gates kept for the backward pass lie unit by unit here: r, z, n
 // and W_hn h + b_hn.
 //
-// A cluster owns 16 rows of the batch in one direction, or more (gru_rows.cu, gru_rows_backward.cu). Each of its blocks owns 32 or 64
-// units, whose weights stay in registers. After every step a block writes what the others need into their shared memory
-// (st.async, or the copy engine), which counts the bytes that arrive on a barrier of theirs: nobody waits for more than
-// the data. The GPU starts the blocks of a cluster together.
+// A cluster owns 16 rows of the batch in one direction, or more (gru_rows.cu, gru_rows_backward.cu). Each of its blocks
+// owns 32 or 64 units, whose weights stay in registers. After every step a block writes what the others need into their
+// shared memory (st.async, or the copy engine), which counts the bytes that arrive on a barrier of theirs: nobody waits
+// for more than the data. The GPU starts the blocks of a cluster together.
 //
 // Two buffers are enough. Data of a step overwrites that of two steps before; a block sends it after all data of the step
 // between has come, and every warp of the others sent its part of that after its last look at what is overwritten. Slopes
 // have two as well: a warp can still multiply those of a step while others of its block have got all sums of it.
 //
-// Clusters of 16 rows share their work evenly, where there are more rows than clusters that run at once. The steps of all
-// rows stand in a line, those of one direction after those of the other, and each cluster takes as many of them as any
-// other. So some rows begin in one cluster and end in the next, which goes on with what was `carried`. A cluster first
-// does what another goes on with, and last what another began: hardly anybody waits. Whoever does waits for the cluster
-// whose ticket was drawn before its own, which has started and waits for nobody as yet.
+// Clusters share their work evenly, where there are more rows than clusters that run at once. The steps of all rows stand
+// in a line, those of one direction after those of the other, and each cluster takes as many of them as any other. So
+// some rows begin in one cluster and end in the next, which goes on with what was `carried`. A cluster first does what
+// another goes on with, and last what another began: hardly anybody waits. Whoever does waits for the cluster whose ticket
+// was drawn before its own, which has started and waits for nobody as yet.
 //
-// Compiled FORWARD or not, for H (256 or 512), the UNITS of a block, HALF (1 for float16, 0 for bfloat16), the ROWS and
-// THREADS of a block, TRAINS and SHARED bytes, without contraction of products and sums into one operation, so that every
-// assembler makes the same numbers.
+// Compiled FORWARD or not, for H (256 or 512), the UNITS of a block, HALF (1 for float16, 0 for bfloat16), the ROWS of a
+// cluster, of which AT_ONCE take a turn, the THREADS of a block, TRAINS and SHARED bytes, without contraction of products
+// and sums into one operation, so that every assembler makes the same numbers.
 
 constexpr int BLOCKS = H / UNITS;
-constexpr int AT_ONCE = ROWS == 16 ? 16 : 40;  // rows
 constexpr int TURNS = ROWS / AT_ONCE, BUFFERS = TURNS + 1;
 constexpr int PAIRS = UNITS / 32;       // of neighbouring units in one row, that a thread owns
 constexpr int OWN = 2 * PAIRS;          // units of a thread
@@ -61,8 +60,6 @@ __device__ void set_up(u32 barriers) {
   meet();
 }
 
-#if ROWS == 16
-
 struct Stretch {  // steps of the rows of a group in one direction
   int direction, group, from, to;
 };
@@ -87,8 +84,6 @@ __device__ void wait_for_left(u32* counter) {
     while (seen(counter) < BLOCKS) {}
   __syncthreads();
 }
-
-#endif
 
 #if FORWARD && ROWS == 16
 

@@ -51,7 +51,7 @@ __device__ void multiply(float* sum, uint4 a, uint2 b) {
                : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
 }
 
-// 64 columns of weights times 40 rows of states, by four warps at once, while these go on: a thread's sums are those
+// 64 columns of weights times 32 or 40 rows of states, by four warps at once, while these go on: a thread's sums are those
 // of two columns, 8 apart, and of two rows of each eight. Weights are in registers or in shared memory, states always there,
 // in matrices of 8 rows of 8 places.
 
@@ -59,18 +59,28 @@ __device__ void multiply(float* sum, uint4 a, uint2 b) {
 __device__ u64 described(u32 here, u32 rows) { return (u64)(here % (1 << 18) / 16) | (u64)rows << 16 | (u64)8 << 32; }
 __device__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 #define FOUR(i) "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3])
-#define TWENTY FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16)
+#if AT_ONCE == 40
+#define SUMS FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16)
 #define MULTIPLY "wgmma.mma_async.sync.aligned.m64n40k16.f32." NARROW "." NARROW \
                  " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19}, "
-__device__ void multiply_rows(float (&sums)[20], uint4 weights, u64 states) {
-  asm volatile(MULTIPLY "{%20, %21, %22, %23}, %24, 1, 1, 1, 0;"
-               : TWENTY : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "l"(states));
+#define REGISTERS "{%20, %21, %22, %23}, %24"
+#define DESCRIBED "%20, %21"
+#else
+#define SUMS FOUR(0), FOUR(4), FOUR(8), FOUR(12)
+#define MULTIPLY "wgmma.mma_async.sync.aligned.m64n32k16.f32." NARROW "." NARROW \
+                 " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+#define REGISTERS "{%16, %17, %18, %19}, %20"
+#define DESCRIBED "%16, %17"
+#endif
+__device__ void multiply_rows(float (&sums)[AT_ONCE / 2], uint4 weights, u64 states) {
+  asm volatile(MULTIPLY REGISTERS ", 1, 1, 1, 0;"
+               : SUMS : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "l"(states));
 }
-__device__ void multiply_rows(float (&sums)[20], u64 weights, u64 states) {
-  asm volatile(MULTIPLY "%20, %21, 1, 1, 1, 0, 0;" : TWENTY : "l"(weights), "l"(states));
+__device__ void multiply_rows(float (&sums)[AT_ONCE / 2], u64 weights, u64 states) {
+  asm volatile(MULTIPLY DESCRIBED ", 1, 1, 1, 0, 0;" : SUMS : "l"(weights), "l"(states));
 }
-__device__ void finish_products(float (&sums)[20]) {
-  asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" : TWENTY :: "memory");
+__device__ void finish_products(float (&sums)[AT_ONCE / 2]) {
+  asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" : SUMS :: "memory");
 }
 
 // Shared memory of the cluster.
@@ -130,6 +140,9 @@ __device__ u32 seen(const u32* counter) {
 }
 
 // Within a block.
+
+// In a register: a compiler would compute it anew in every turn.
+__device__ void keep(int& value) { asm volatile("" : "+r"(value)); }
 
 __device__ void* shared_memory() {
   extern __shared__ __align__(128) unsigned char raw[];

@@ -89,7 +89,7 @@ def test_triton_takes_powers_of_two_and_products_of_16(cut):
 
 WARPS = {
     "forward": {16: 8, 40: 12, 80: 12},
-    "backward": {16: 8, 80: 8},
+    "backward": {16: 8, 64: 8},
 }  # of many rows, four a gate, or for four blocks
 
 
@@ -109,6 +109,8 @@ def test_a_cluster_is_blocks_of_eight_or_twelve_warps(way, processors, hidden_si
         assert plan.counters == 1 + plan.clusters  # the ticket, then one a cluster
     for cut in CLUSTERS[way][hidden_size]:
         assert cut.warps == WARPS[way][cut.rows]
+        assert cut.at_once in ((16,) if cut.rows == 16 else (40,) if way == "forward" else (32,))  # as many as products
+        assert cut.at_once * cut.turns == cut.rows
         assert cut.on_each in ((1, 2) if cut.columns == 32 else (1,))  # RESIDENT in the source
 
 
@@ -129,23 +131,25 @@ def test_the_cut_that_takes_the_least_time_is_taken(way, processors, hidden_size
 
 @pytest.mark.parametrize("at_once", [1, 2, 15, 30])
 @pytest.mark.parametrize("steps", [1, 2, 256])
-def test_clusters_share_all_steps_and_no_group_of_rows_is_in_three_of_them(steps, at_once):
-    cut = next(cut for cut in CLUSTERS["forward"][256] if cut.shares)
+@pytest.mark.parametrize("rows", [16, 80])
+def test_clusters_share_all_steps_and_no_group_of_rows_is_in_three_of_them(rows, steps, at_once):
+    cut = next(cut for cut in CLUSTERS["forward"][256] if cut.shares and cut.rows == rows)
     for groups in range(1, 100):
-        plan = ClusterPlan(16 * groups, steps, 1, 256, 256, cut, at_once)
+        plan = ClusterPlan(rows * groups, steps, 1, 256, 256, cut, at_once)
         every = groups * steps
         assert plan.clusters in range(1, at_once + 1)
         assert plan.clusters == -(-every // plan.longest)
         # No fewer steps than a group has, so that one that begins in a cluster ends in the next.
         assert steps in range(1, plan.longest + 1)
         assert plan.longest == -(-every // plan.clusters)  # as the kernel computes it from the number of clusters
-        assert plan.states == (plan.clusters, 16, 256, 2)  # float32 in pairs of 16 bits
-        assert plan.partial_sums == (plan.clusters, 5, 16, 256, 2)
+        assert plan.states == (plan.clusters, rows, 256, 2)  # float32 in pairs of 16 bits
+        assert plan.partial_sums == (plan.clusters, 5, rows, 256, 2)
 
 
 def test_clusters_that_share_nothing_leave_nothing():
-    plan = ClusterPlan(1000, 9, 2, 512, 512, CLUSTERS["forward"][512][-1], 15)
-    assert (plan.clusters, plan.longest) == (26, 18)
+    cut = next(cut for cut in CLUSTERS["forward"][512] if not cut.shares)
+    plan = ClusterPlan(1000, 9, 2, 512, 512, cut, 15)
+    assert (plan.clusters, plan.longest) == (126, 81)
     assert (plan.states[0], plan.partial_sums[0]) == (1, 1)
 
 

@@ -60,6 +60,31 @@ def test_layers_and_results_of_few_numbers_get_more_draws_of_their_noise(sizes, 
     assert len(set(seeds)) == len(seeds) == draws
 
 
+def test_a_result_is_undecided_where_zeros_would_pass():
+    ones, noise = torch.ones(4, dtype=torch.float64), torch.tensor(1.0)  # of norm 2, and bounds of 3 times the noise
+    exact = {"told": 4 * ones, "lost": ones, "nothing": 0 * ones}
+    assert layers.undecided(exact, dict.fromkeys(exact, noise)) == ["lost"]
+    found = {"told": 4 * ones, "lost": 3 * ones, "nothing": 0 * ones}
+    wrong = list(layers.problems(found, exact, dict.fromkeys(exact, noise)))
+    assert [text.partition(":")[0] for text in wrong] == ["lost", "lost"]
+
+
+@pytest.mark.parametrize(("telling", "tried"), [(0, 1), (2, 3), (99, stress.ATTEMPTS)])
+def test_a_layer_whose_noise_decides_nothing_is_drawn_anew(telling, tried, monkeypatch):
+    seeds = []
+
+    class Drawn:
+        def __init__(self, case, seed, device):
+            seeds.append(seed)
+            self.exact = {"outputs": torch.ones(1)}
+            self.noise = {"outputs": torch.full((), 0.0 if len(seeds) > telling else 1.0)}
+
+    monkeypatch.setattr(stress, "Trial", Drawn)
+    stress._deciding(Sizes(1, 1, 1, 1, "float32"), 5, "cpu")
+    assert len(set(seeds)) == len(seeds) == tried
+    assert {seed % stress.SHAPES_OF_A_SIZE for seed in seeds} == {5}  # no layer of another shape's
+
+
 def test_random_shapes_reach_from_one_to_the_largest():
     shapes = [sizes for part in stress.random_sizes(1000) for sizes in part]
     for name, largest in stress.LARGEST.items():
