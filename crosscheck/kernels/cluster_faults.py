@@ -272,7 +272,7 @@ CLUSTER_FAULTS = (
                  (("(counters + ticket);  // gradients\n", "(counters + ticket);\n    message = 0;\n"),), MANY_SHARED,
                  only_on_cpu=True),
     ClusterFault("cluster-many-first-sums-added", "sums of the rows before are added to the gradients of final states",
-                 (("      if (is_first) return;\n", ""),), MANY_SHARED),
+                 (("if (is_first) return;", "if (message < TURNS) return;"),), MANY_SHARED),
     ClusterFault("cluster-many-left-sums-dropped", "the sums for the biases of the steps before are left out",
                  (("stretch.from ? carried_at(ticket - 1)[NUMBERS + gate * THREADS + threadIdx.x] : make", "make"),),
                  MANY_SHARED),

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from shared.cuda.nvrtc import Code, Kernel, compile_source
-from shared.gru_plan import Plan
+from shared.gru_plan import ClusterPlan
 
 HOPPER = Path(__file__).parents[1] / "kernels" / "hopper.cuh"
 KERNELS = [HOPPER.with_name(name) for name in ("gru_cluster.cu", "gru_rows.cu", "gru_rows_backward.cu")]
@@ -12,7 +12,7 @@ TARGET = "--gpu-architecture=sm_90a"
 DTYPES = {"bfloat16": 0, "float16": 1}
 
 
-def cluster_kernel(way: str, plan: Plan, dtype: str, trains: bool) -> Kernel:
+def cluster_kernel(way: str, plan: ClusterPlan, dtype: str, trains: bool) -> Kernel:
     """The kernel "forward" or "backward" for a dtype, by its name: its arrays are those of gru.py."""
     options = (TARGET, "--std=c++17", "--fmad=false", *definitions(way, plan, dtype, trains))
     numbers = plan.batch_size, plan.steps, plan.directions
@@ -32,7 +32,7 @@ def kernels() -> str:
     return "".join(file.read_text(encoding="utf-8") for file in KERNELS)
 
 
-def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
+def definitions(way: str, plan: ClusterPlan, dtype: str, trains: bool) -> list[str]:
     """What the source is compiled for, as options of a compiler."""
     made = {"FORWARD": int(way == "forward"), "TRAINS": int(trains), "H": plan.hidden_size, "HALF": DTYPES[dtype]}
     made |= {"UNITS": plan.cut.columns, "ROWS": plan.cut.rows, "AT_ONCE": plan.cut.at_once}
@@ -40,7 +40,7 @@ def definitions(way: str, plan: Plan, dtype: str, trains: bool) -> list[str]:
     return [f"-D{name}={value}" for name, value in made.items()]
 
 
-def shared_bytes(way: str, plan: Plan) -> int:
+def shared_bytes(way: str, plan: ClusterPlan) -> int:
     """Of `Memory` in the source, which asserts it."""
     rows, units, hidden_size = plan.cut.rows, plan.cut.columns, plan.hidden_size
     own = 4 * rows * units  # bytes: a float a unit
