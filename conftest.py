@@ -42,7 +42,12 @@ for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  torch must be imported before jax
 
-UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+UNOPTIMISED = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_llvm_disable_expensive_passes": True,
+}
 
 
 def pytest_sessionstart() -> None:
