@@ -71,10 +71,7 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
     floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
-    function = functools.partial(_function, call, arguments, values, options)
-    if options.rounding_seed is not None:
-        function = rounded_at_random(function, options.rounding_seed)
-    run = _Run(function, options, values.seconds)
+    run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
     outputs, (tapped, statistics), gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
@@ -175,19 +172,24 @@ class _Run:
 
     def _pass(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, tuple[Taps, Taps], Any]:
         if not self.options.gradients:
-            return *self.function(parameters, {**floats, **others}, _unwatched), None
+            return *self._rounding(_unwatched)(parameters, {**floats, **others}), None
         kept: Taps = {}
 
         def forward(parameters: Any, floats: Taps, zero: Any) -> tuple[Taps, tuple[Taps, Taps]]:
             def watch(name: str, array: jax.Array) -> jax.Array:
                 return _watched(functools.partial(kept.__setitem__, name), array, zero)
 
-            return self.function(parameters, {**floats, **others}, watch)
+            return self._rounding(watch)(parameters, {**floats, **others})
 
         outputs, pull_back, seen = jax.vjp(forward, parameters, floats, jnp.zeros(()), has_aux=True)
         gradients = pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
         of_taps = {name: kept.get(name, jnp.zeros_like(tap)) for name, tap in seen[0].items() if is_float(tap.dtype)}
         return outputs, seen, (*gradients[:2], of_taps)
+
+    def _rounding(self, watch: Tap) -> Callable[..., tuple[Taps, tuple[Taps, Taps]]]:
+        """The function of parameters and inputs, which rounds at random where that is asked for."""
+        function, seed = functools.partial(self.function, watch=watch), self.options.rounding_seed
+        return function if seed is None else rounded_at_random(function, seed)
 
     def _cotangent(self, name: str, output: jax.Array) -> Any:
         if is_float(output.dtype):
