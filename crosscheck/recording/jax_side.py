@@ -58,8 +58,8 @@ def casts(module: Any, arguments: Arguments, options: Options) -> set[str]:
     """The dtypes of `options.widen` that the module casts to, or creates arrays in."""
     with widening(options.widen) as found:
         call, parameters, _ = as_function(widened(module), options)
-        function = functools.partial(_function, call, arguments, Values(), options)
-        jax.eval_shape(function, parameters, named_arrays(arguments), _unwatched)
+        function = functools.partial(_function, call, arguments, Values(), options, watch=_unwatched)
+        jax.eval_shape(function, parameters, named_arrays(arguments))
     return found
 
 
