@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jaxtyping
@@ -14,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent
 SHAPES_CHECKED = [ROOT / "crosscheck/tests/twins", ROOT / "crosscheck/tests/pretrained", ROOT / "tests/backends"]
+QUICKLY_COMPARED = [ROOT / "crosscheck/tests/own_pairs", ROOT / "crosscheck/tests/strangers"]
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 CACHE = ROOT / ".cache" / "jax"
 QUICK = "ISOGRAD_TESTS_SET_XLA_FLAGS"
@@ -42,7 +44,12 @@ for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  torch must be imported before jax
 
-UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+UNOPTIMISED = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_llvm_disable_expensive_passes": True,
+}
 
 
 def pytest_sessionstart() -> None:
@@ -80,6 +87,18 @@ def unoptimised_training() -> Iterator[None]:
             from jax_impl import compile_cache
 
             patch.setitem(compile_cache.OPTIONS, "cpu", UNOPTIMISED)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unoptimised_comparisons(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pairs of users' are compared below float64 as float64 is; twins, with the rounding that users have."""
+    with pytest.MonkeyPatch.context() as patch:
+        if any(request.path.is_relative_to(folder) for folder in QUICKLY_COMPARED):
+            from crosscheck.recording import jax_side
+
+            asked = jax_side.compiler_options
+            patch.setattr(jax_side, "compiler_options", lambda options: asked(replace(options, optimize=False)))
         yield
 
 

@@ -16,7 +16,7 @@ from crosscheck.recording.nesting import flat_outputs, is_float, map_arguments, 
 from crosscheck.recording.optimizer_steps import update_with_jax
 from crosscheck.recording.rounding.in_jax import rounded_at_random
 from crosscheck.recording.stopwatch import timed
-from crosscheck.recording.tracing import Tracer
+from crosscheck.recording.tracing import Tap, Tracer
 from crosscheck.recording.unrolling import unrolled
 from crosscheck.recording.values import Options, Values, cotangent
 from jax_impl.compile_cache import Option, known
@@ -58,8 +58,8 @@ def casts(module: Any, arguments: Arguments, options: Options) -> set[str]:
     """The dtypes of `options.widen` that the module casts to, or creates arrays in."""
     with widening(options.widen) as found:
         call, parameters, _ = as_function(widened(module), options)
-        function = functools.partial(_function, call, arguments, Values(), options)
-        jax.eval_shape(function, parameters, named_arrays(arguments), {})
+        function = functools.partial(_function, call, arguments, Values(), options, watch=_unwatched)
+        jax.eval_shape(function, parameters, named_arrays(arguments))
     return found
 
 
@@ -71,10 +71,7 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
     floats = {name: array for name, array in inputs.items() if options.gradients and is_float(array.dtype)}
     others = {name: array for name, array in inputs.items() if name not in floats}
     values = Values(inputs={name: to_numpy(array) for name, array in inputs.items()})
-    function = functools.partial(_function, call, arguments, values, options)
-    if options.rounding_seed is not None:
-        function = rounded_at_random(function, options.rounding_seed)
-    run = _Run(function, options, values.seconds)
+    run = _Run(functools.partial(_function, call, arguments, values, options), options, values.seconds)
     outputs, (tapped, statistics), gradients = run(parameters, floats, others)
     values.outputs = {name: to_numpy(array) for name, array in outputs.items()}
     values.intermediates = {name: to_numpy(array) for name, array in tapped.items()}
@@ -90,7 +87,9 @@ def _evaluated(module: Any, arguments: Arguments, options: Options, optimizer: A
         def gradients_at(weights: Any) -> Any:
             return run(weights, floats, others)[2][0]
 
-        values.updates = update_with_jax(parameters, gradients_at, options.updates, names.to_canonical, optimizer)
+        values.updates = update_with_jax(
+            parameters, gradients_at, options.updates, names.to_canonical, optimizer, compiler_options(options)
+        )
     return values
 
 
@@ -106,16 +105,16 @@ def _function(
     options: Options,
     parameters: Any,
     inputs: Mapping[str, jax.Array],
-    additions: Mapping[str, jax.Array],
+    watch: Tap,
 ) -> tuple[Taps, tuple[Taps, Taps]]:
-    """Outputs, tapped tensors, and running statistics in train mode. Every tap adds its entry of `additions`, zeros
-    whose gradients are the gradients of the tapped tensors."""
+    """Outputs, tapped tensors, and running statistics in train mode. What `watch` makes of a tapped float is used in
+    its place."""
     tapped: Taps = {}
 
     def tap(name: str, array: Any) -> Any:
         if not isinstance(array, jax.Array) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
             return array
-        tapped[name] = array + additions[name] if name in additions else array
+        tapped[name] = watch(name, array) if is_float(array.dtype) else array
         return tapped[name]
 
     start = _moment()
@@ -125,6 +124,24 @@ def _function(
         outputs = flat_outputs(call(tracer, parameters, args, kwargs))
     values.calls, values.hidden, values.captured = tracer.calls, sorted(set(tracer.hidden)), tracer.captured
     return outputs, (tapped, tracer.statistics if options.train else {})
+
+
+def _unwatched(_: str, array: Any) -> Any:
+    return array
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _watched(keep: Callable[[jax.Array], None], array: jax.Array, zero: Any) -> jax.Array:
+    """The array, whose gradient goes to `keep`, too. Of a constant it does if the gradient of `zero` is asked for."""
+    return array
+
+
+def _watched_backward(keep: Callable[[jax.Array], None], _: None, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    keep(gradient)
+    return gradient, jnp.zeros(())
+
+
+_watched.defvjp(lambda keep, array, zero: (array, None), _watched_backward)
 
 
 def _moment() -> Any:
@@ -141,37 +158,38 @@ class _Run:
         self.function = function
         self.options = options
         self.seconds = seconds
-        self.additions: Taps = {}
         self.compiled: Any = None
 
     def __call__(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, tuple[Taps, Taps], Any]:
         if self.compiled is None:
             with timed(self.seconds, "JAX tracing"):
-                self.additions = self._zeros(parameters, floats, others) if self.options.gradients else {}
                 jitted = jax.jit(self._pass, compiler_options=compiler_options(self.options))
-                lowered = jitted.lower(parameters, floats, others, self.additions)
+                lowered = jitted.lower(parameters, floats, others)
             with timed(self.seconds, "JAX compiling"):
                 self.compiled = lowered.compile()
         with timed(self.seconds, "JAX running"):
-            return jax.block_until_ready(self.compiled(parameters, floats, others, self.additions))
+            return jax.block_until_ready(self.compiled(parameters, floats, others))
 
-    def _zeros(self, parameters: Any, floats: Taps, others: Taps) -> Taps:
-        """Zeros in the shape of every tap."""
-        _, (tapped, _) = jax.eval_shape(lambda p, f, o: self.function(p, {**f, **o}, {}), parameters, floats, others)
-        place = jax.devices(self.options.device)[0]
-        floats = {name: tap for name, tap in tapped.items() if is_float(tap.dtype)}
-        return {name: jnp.zeros(tap.shape, tap.dtype, device=place) for name, tap in floats.items()}
-
-    def _pass(
-        self, parameters: Any, floats: Taps, others: Taps, additions: Taps
-    ) -> tuple[Taps, tuple[Taps, Taps], Any]:
-        def forward(parameters: Any, floats: Taps, additions: Taps) -> tuple[Taps, tuple[Taps, Taps]]:
-            return self.function(parameters, {**floats, **others}, additions)
-
+    def _pass(self, parameters: Any, floats: Taps, others: Taps) -> tuple[Taps, tuple[Taps, Taps], Any]:
         if not self.options.gradients:
-            return *forward(parameters, floats, additions), None
-        outputs, pull_back, seen = jax.vjp(forward, parameters, floats, additions, has_aux=True)
-        return outputs, seen, pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
+            return *self._rounding(_unwatched)(parameters, {**floats, **others}), None
+        kept: Taps = {}
+
+        def forward(parameters: Any, floats: Taps, zero: Any) -> tuple[Taps, tuple[Taps, Taps]]:
+            def watch(name: str, array: jax.Array) -> jax.Array:
+                return _watched(functools.partial(kept.__setitem__, name), array, zero)
+
+            return self._rounding(watch)(parameters, {**floats, **others})
+
+        outputs, pull_back, seen = jax.vjp(forward, parameters, floats, jnp.zeros(()), has_aux=True)
+        gradients = pull_back({name: self._cotangent(name, output) for name, output in outputs.items()})
+        of_taps = {name: kept.get(name, jnp.zeros_like(tap)) for name, tap in seen[0].items() if is_float(tap.dtype)}
+        return outputs, seen, (*gradients[:2], of_taps)
+
+    def _rounding(self, watch: Tap) -> Callable[..., tuple[Taps, tuple[Taps, Taps]]]:
+        """The function of parameters and inputs, which rounds at random where that is asked for."""
+        function, seed = functools.partial(self.function, watch=watch), self.options.rounding_seed
+        return function if seed is None else rounded_at_random(function, seed)
 
     def _cotangent(self, name: str, output: jax.Array) -> Any:
         if is_float(output.dtype):

@@ -6,6 +6,8 @@ Weights come last: an update computes them from everything else, so a fault show
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from shared.arrays import Arrays
 from shared.configs.optimizer import AdamWConfig, OptimizerConfig
 from shared.training_state import WEIGHTS
@@ -83,10 +85,13 @@ def update_with_jax(
     steps: int,
     to_canonical: Callable[[Any], Arrays],
     optimizer: Any = None,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Arrays:
-    """The sibling of `update_with_torch` for a parameter tree; `optimizer` is an optax transformation or our config."""
-    make = _own_jax if isinstance(optimizer or CONFIG, OptimizerConfig) else _foreign_jax
-    step_once = make(parameters, optimizer or CONFIG)
+    """The sibling of `update_with_torch` for a parameter tree; `optimizer` is an optax transformation or our config,
+    whose rule is compiled with these options."""
+    config = optimizer or CONFIG
+    is_own = isinstance(config, OptimizerConfig)
+    step_once = _own_jax(parameters, config, compiler_options) if is_own else _foreign_jax(parameters, config)
     states = {}
     for step in range(1, steps + 1):
         parameters, state = step_once(step, parameters, gradients(parameters))
@@ -95,15 +100,18 @@ def update_with_jax(
     return _named(states)
 
 
-def _own_jax(parameters: Any, config: OptimizerConfig) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
+def _own_jax(
+    parameters: Any, config: OptimizerConfig, compiler_options: Mapping[str, Any] | None
+) -> Callable[[int, Any, Any], tuple[Any, dict[str, Any]]]:
     import jax
     import jax.numpy as jnp
 
     from jax_impl.optimizer import RULES
 
     rule, structure = RULES[type(config)](config), jax.tree.structure(parameters)
-    kept = tuple(_numbered(jax.tree.map(jnp.zeros_like, parameters)) for _ in config.state)
-    update = jax.jit(rule.update)
+    zeros = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in _numbered(parameters).items()}
+    kept = tuple(zeros for _ in config.state)
+    update = jax.jit(rule.update, compiler_options=compiler_options)
 
     def step_once(step: int, weights: Any, gradients: Any) -> tuple[Any, dict[str, Any]]:
         nonlocal kept

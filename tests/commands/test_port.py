@@ -107,7 +107,9 @@ def go_round(name: str, arrays: dict[str, np.ndarray], folder: Path) -> None:
     assert_same(checkpoint.load(folder / "end.safetensors")[0], arrays)
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.exhaustive] * (name != TWINS[name].public_name)) for name in CLASSES
+])  # fmt: skip
 def test_weights_of_mixed_dtypes_keep_every_byte_through_every_format(name, tmp_path):
     go_round(name, random_arrays(name, *DTYPES), tmp_path)
 

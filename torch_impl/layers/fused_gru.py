@@ -4,6 +4,7 @@ Twin: jax_impl/layers/fused_gru.py.
 On a GPU that it serves, a layer is a kernel of ours; elsewhere `torch.gru` calls cuDNN, or the library's loop on a CPU.
 """
 
+import sys
 import warnings
 from collections.abc import Sequence
 
@@ -90,8 +91,15 @@ def _library(
     return torch.cat(outputs, dim=-1), torch.stack(finals)
 
 
-@torch.compiler.disable  # a compiler of steps would write the library's loop out
 def _library_gru(
+    inputs: Float[Tensor, "B T I"], hidden_states: Float[Tensor, "LD B H"], layers: Sequence[Sequence[Cell]]
+) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
+    """A compiler of steps would write the library's loop out, so it is left out; to load one takes seconds."""
+    is_compiler_loaded = "torch._dynamo" in sys.modules
+    return (_not_compiled if is_compiler_loaded else _torch_gru)(inputs, hidden_states, layers)
+
+
+def _torch_gru(
     inputs: Float[Tensor, "B T I"], hidden_states: Float[Tensor, "LD B H"], layers: Sequence[Sequence[Cell]]
 ) -> tuple[Float[Tensor, "B T DH"], Float[Tensor, "LD B H"]]:
     """`torch.nn.GRU` as a function of our weights."""
@@ -108,6 +116,9 @@ def _library_gru(
         bidirectional=len(layers[0]) == 2,
         batch_first=True,
     )
+
+
+_not_compiled = torch._disable_dynamo(_torch_gru)  # torch.compiler.disable, which loads the compiler at the first call
 
 
 def _steps(x: Float[Tensor, "B T H"], at: Int[Tensor, "B S"]) -> Float[Tensor, "B S H"]:

@@ -136,12 +136,18 @@ def _precision() -> str:
     return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
-@torch.compiler.assume_constant_result
+def _constant_in_a_graph(function: Any) -> Any:
+    """torch.compiler.assume_constant_result, which would load the compiler: that takes seconds."""
+    function._dynamo_marked_constant = True
+    return function
+
+
+@_constant_in_a_graph
 def _capability(device: torch.device) -> tuple[int, int] | None:
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
-@torch.compiler.assume_constant_result
+@_constant_in_a_graph
 def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 

@@ -202,3 +202,25 @@ def test_without_gradients_nothing_is_kept_for_them(layer):
     with torch.no_grad():
         _, _, before, gates = persistent_gru._forward(*in_torch(layer), layer.lengths.int(), False)
     assert (before.numel(), gates.numel()) == (0, 0)
+
+
+@pytest.mark.slow
+def test_a_compiler_of_steps_leaves_pytorch_s_loop_as_it_is():
+    inputs, seen = torch.linspace(-1, 1, 24).reshape(2, 3, 4), []
+
+    def compiled(graph, _):
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    layer = GRU(4, 6, implementation="library")
+    expected, found = layer(inputs), torch.compile(layer, backend=compiled)(inputs)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(expected, found, strict=True))
+    assert [name for name in seen if "gru" in name] == []
+
+
+@pytest.mark.slow
+def test_what_a_gpu_is_stays_constant_in_a_compiled_step():
+    marked = vars(torch.compiler.assume_constant_result(lambda device: device))
+    assert len(marked) > 0
+    for ours in (persistent_gru._capability, persistent_gru._processors):
+        assert marked.items() <= vars(ours).items()

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from bounds import roundings
 from flax import nnx
 from own_pairs import drawn, normal
 
 import crosscheck
 from crosscheck.pairing.copy_weights import copy_weights
+from crosscheck.recording import jax_side
 from crosscheck.recording.recording_file import NOT_KEPT
 from crosscheck.recording.values import Options, cotangent
 from shared import checkpoint
@@ -216,3 +218,29 @@ def test_each_output_is_multiplied_by_numbers_of_its_own():
     first, second, again = (cotangent(name, (3, 4), options.dtype, options) for name in ("0", "1", "0"))
     assert np.array_equal(first, again)
     assert (first != second).all()
+
+
+class Doubled(nnx.Module):
+    def __call__(self, x):
+        return 2 * x
+
+
+class OfConstants(nnx.Module):
+    def __init__(self):
+        self.used, self.unused = Doubled(), Doubled()
+
+    def __call__(self, ids):
+        self.unused(jnp.ones(3))
+        return self.used(jnp.ones(3)) * ids
+
+
+@pytest.mark.parametrize("seed", [None, 0], ids=["as it is", "rounded at random"])
+@pytest.mark.usefixtures("float64_in_jax")
+def test_tensors_of_constants_have_gradients_and_those_that_nothing_depends_on_have_zeros(seed):
+    options, ids = Options(np.dtype("float64"), rounding_seed=seed), np.arange(3)
+    found = jax_side.evaluate(OfConstants(), ((ids,), {}), options).intermediate_gradients
+    slope = ids * cotangent("output", (3,), options.dtype, options)
+    expected = {"unused in[0]": 0 * ids, "unused out[0]": 0 * ids, "used in[0]": 2 * slope, "used out[0]": slope}
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert np.abs(found[name] - gradient).max() <= roundings(8) * np.abs(gradient).max(), name

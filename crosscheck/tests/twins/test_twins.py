@@ -13,7 +13,7 @@ from bounds import is_share, is_standard_normal, is_uniform
 from flax import nnx
 from processor import skip_unless_compiled
 from proofs import assert_proven
-from wholes import WHOLES
+from wholes import LAYERS_OF_LAYERS, MODELS_OF_LAYERS, WHOLES
 
 import crosscheck
 import jax_impl
@@ -52,8 +52,14 @@ def product_of_twins_and_dtypes():
         is_composed = TWINS[name].module.startswith("models.") or name != TWINS[name].public_name
         marks = [pytest.mark.slow] * (not TWINS[name].function)
         is_short = dtype == "float16" and not TWINS[name].function
-        marks += [pytest.mark.exhaustive] * (name in WHOLES or is_short or (is_composed and dtype != "float64"))
+        is_shown = dtype != "float64" and (is_composed or name in LAYERS_OF_LAYERS)
+        marks += [pytest.mark.exhaustive] * (name in WHOLES or is_short or is_shown)
         yield pytest.param(name, dtype, marks=marks)
+
+
+def checks_of_a_model(name, are_first):
+    """Those of odd sizes in float64 come first; the others show what the model's layers show."""
+    return [each for each in of_one_twin(name, "float64") if (each.case == "odd_sizes") == are_first]
 
 
 def of_one_twin(name, dtype):
@@ -74,12 +80,34 @@ def assert_as_specified(report):
 @pytest.mark.parametrize(("name", "dtype"), list(product_of_twins_and_dtypes()))
 def test_twins_agree(name, dtype):
     skip_unless_compiled(dtype)
-    for planned in of_one_twin(name, dtype):
+    is_first = dtype == "float64" and name in MODELS_OF_LAYERS
+    for planned in checks_of_a_model(name, True) if is_first else of_one_twin(name, dtype):
         is_specified = dtype == "float64" and (planned.case, planned.mode) in SPECIFIED
         report = replace(planned, keep_values=is_specified).run()
         assert report.agrees, str(report)
         if is_specified:
             assert_as_specified(report)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", sorted(MODELS_OF_LAYERS))
+def test_models_agree_in_every_other_case(name):
+    for planned in checks_of_a_model(name, False):
+        report = planned.run()
+        assert report.agrees, str(report)
+
+
+def test_every_case_of_a_model_is_one_of_a_layer_whose_test_is_not_exhaustive():
+    of_layers = {
+        check.case
+        for name, twin in TWINS.items()
+        if twin.module.startswith("layers.") and name not in WHOLES | MODELS_OF_LAYERS
+        for check in of_one_twin(name, "float64")
+    }
+    others = [check for name in MODELS_OF_LAYERS for check in checks_of_a_model(name, False)]
+    assert {check.case for check in others} <= of_layers
+    assert {(check.dtype, check.mode) for check in others} == {("float64", "eval")}
 
 
 def test_shapes_are_checked_here():
