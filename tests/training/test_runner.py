@@ -16,7 +16,7 @@ import pytest
 from bounds import roundings_of_two_walks
 from fake_backend import FakeBackend
 from notes import Notes
-from records import without_times
+from records import hidden_from, without_times
 from short_runs import leftovers
 
 from crosscheck.criterion import prove
@@ -168,6 +168,7 @@ def test_a_killed_run_resumes_to_the_same_bits_as_the_uninterrupted_one(fake, tm
     for name, array in newest(whole)[0].items():
         np.testing.assert_array_equal(newest(tmp_path / "run")[0][name], array)
     assert read_state(best_checkpoint(tmp_path / "run")) == read_state(best_checkpoint(whole))
+    assert hidden_from(tmp_path / "run") == [1 + read_config(tmp_path / "run").resumed[0]["step"]]
 
 
 def test_resuming_keeps_bucketing_and_the_tokenizer(fake, tmp_path):
