@@ -222,6 +222,19 @@ def test_an_evaluation_takes_its_time_less_that_of_compiling(monkeypatch):
     assert found == {"loss": 1.0, "evaluation_seconds": 30.0 - 3 * 8.0}
 
 
+def test_the_speed_is_that_of_all_units_since_the_last_fetch_less_the_time_of_compiling(monkeypatch):
+    backend = SimpleNamespace(compile_seconds=500.0, fetch=lambda metrics: metrics, memory=dict)
+    monkeypatch.setattr(pending.time, "perf_counter", iter([100.0, 130.0]).__next__)
+    steps = pending.Pending(backend, "tokens", {"seconds": 7.0})
+    steps.restart_clock()
+    backend.compile_seconds += 10.0
+    for tokens in (300, 100):
+        steps.add({"tokens": tokens}, {})
+    first, last = steps.fetch()
+    assert first == {"tokens": 300}
+    assert (last["tokens_per_second"], last["seconds"]) == (400 / (30.0 - 10.0), 7.0 + 30.0 - 10.0)
+
+
 def test_every_resume_is_kept_with_what_it_ran_on(fake, tmp_path, monkeypatch):
     folder = train(tmp_path / "run", steps=10)
     asked = []
