@@ -87,6 +87,12 @@ def test_what_fills_up_the_last_batch_of_an_epoch_is_counted_as_no_example(fake,
     assert [record["examples"] for record in steps] == [*[100] * 6, 40]
 
 
+def test_a_batch_may_hold_all_examples_and_no_more(fake, tmp_path):
+    assert read(train(tmp_path / "run", steps=1, batch_size=640))[0]["examples"] == 640
+    with pytest.raises(IsogradError, match="the data has only 640 training examples"):
+        train(tmp_path / "other", steps=1, batch_size=641)
+
+
 def test_the_best_checkpoint_holds_the_figures_that_equal_runs_share_and_no_times(fake, tmp_path):
     folder = train(tmp_path / "run", steps=5)
     best = read_state(best_checkpoint(folder))["validation"]
@@ -270,6 +276,14 @@ def test_a_gradient_norm_that_is_not_finite_stops_the_run(fake, tmp_path):
     fake(nan_at=3, nan="gradient_norm")
     with pytest.raises(IsogradError, match="the gradient norm is nan at step 3;"):
         train(tmp_path / "run")
+
+
+def test_a_validation_whose_loss_is_not_finite_stops_the_run_and_is_never_the_best(fake, tmp_path, monkeypatch):
+    found = {"loss": float("nan"), "accuracy": 0.5, "f1": 0.5, "evaluation_seconds": 0.0}
+    monkeypatch.setattr("experiments.training.runner.evaluate", lambda *_: dict(found))
+    with pytest.raises(IsogradError, match="the validation loss is nan at step 5"):
+        train(tmp_path / "run")
+    assert best_checkpoint(tmp_path / "run") is None
 
 
 def test_the_loss_of_a_validation_is_summed_in_float64():
