@@ -105,6 +105,16 @@ REACHED = {  # what is typed -> the function, and what it is given, at its place
         [Path("o"), ANY],
         {"backend": "jax", "device": "cuda", "steps": 9, "patience": 8, "stop_at": 7},
     ),
+    "train reviews-1-small --backend both --steps 9 --stop-at 7 --out o --quiet": (
+        "experiments.commands.train.train_both",
+        ["reviews-1-small", Path("o"), {"steps": 9, "stop_at": 7}],
+        {"quiet": True, "json": False},
+    ),
+    "train reviews-1-small --backend both --certify --steps 9 --dtype float64 --out o": (
+        "experiments.training.certificate.certify",
+        ["reviews-1-small", Settings(steps=9, dtype="float64"), Path("o"), ANY],
+        {},
+    ),
     "report a b --out o --attention text": (
         "experiments.reports.report.write_report",
         [RUNS, Path("o"), ("seen", RUNS, "text")],
