@@ -9,9 +9,10 @@ from places import ROOT
 from crosscheck.faults.planting import planted
 from crosscheck.faults.table import FAULTS
 from crosscheck.judging.rows import KIND, Row
+from crosscheck.pages.overview import lines_of
 from crosscheck.report import Report
 from crosscheck.twins.suite import Check
-from experiments.reports.check_report import BOUNDS, collect, tightness, write_check
+from experiments.reports.check_report import BOUNDS, _cells, collect, tightness, write_check
 
 SCHEMA = json.loads((ROOT / "crosscheck" / "report_schema.json").read_text(encoding="utf-8"))
 CHECK = SCHEMA["$defs"]["check"]
@@ -72,6 +73,13 @@ def test_the_schema_knows_every_kind_and_phase():
 
 def test_every_field_is_described():
     assert list(undescribed(SCHEMA)) == []
+
+
+def test_a_line_of_the_table_has_its_worst_row_and_the_largest_error_that_may_pass_unseen():
+    errors = {0.25: 0.5, 0.375: 0.125, 0.125: 0.25}  # -> the smallest error that is seen
+    rows = [Row("a", "output", "", (2,), (2,), each, 0.5, (), 1.0, 1.0, (), seen) for each, seen in errors.items()]
+    (line,) = lines_of([Report("Pair", "float32", "eval", "cpu", [row]) for row in rows])
+    assert _cells(line) == ("Pair", "float32", "3", "3.8e-01", "5.0e-01", "5.0e-01", "agree")
 
 
 def test_a_check_below_float64_says_how_far_bounds_are_above_errors(tmp_path):
