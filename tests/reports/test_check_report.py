@@ -1,6 +1,7 @@
 """The output of a check: the data follow their documented schema, and the page is next to them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from json_schema import breaches, undescribed
@@ -85,6 +86,7 @@ def test_a_line_of_the_table_has_its_worst_row_and_the_largest_error_that_may_pa
 def test_a_check_below_float64_says_how_far_bounds_are_above_errors(tmp_path):
     rows = [Row("a", "output", "", (2,), (2,), error, 0.5, (), 1.0, 1.0) for error in (0.25, 0.125, 0.0)]
     rows += [Row("a", "intermediate", "", (2,), (2,), 0.5, 0.5, (), 1.0, 1.0)]
+    rows += [replace(rows[0], **decided) for decided in ({"decided_in": "float64"}, {"undecided": True})]
     both = [Report("Pair", dtype, "eval", "cpu", rows) for dtype in ("bfloat16", "float64")]
     assert tightness(both) == ["bounds in bfloat16: 3.0 times the error at the median of 2 tensors"]
     write_check(both, tmp_path / "out", "isograd check Pair")
