@@ -4,11 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jax_impl.precision import at_least_float32
+
 
 def embed(module: nnx.Module, inputs: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Vectors of length 1 (B, E) by a `BertModel`, for ids (B, T) and their mask (Reimers and Gurevych 2019)."""
+    """Vectors of length 1 (B, E) by a `BertModel`, for ids (B, T) and their mask (Reimers and Gurevych 2019).
+
+    In float32 at least.
+    """
     ids, kept = jnp.asarray(inputs), jnp.asarray(mask)
-    states, _ = module(ids, kept)
+    states = at_least_float32(module(ids, kept)[0])
     weights = kept.astype(states.dtype)[..., None]
     mean = (states * weights).sum(1) / weights.sum(1)
     return np.asarray(mean / jnp.sqrt((mean**2).sum(-1, keepdims=True)))

@@ -4,13 +4,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from torch_impl.precision import at_least_float32
+
 
 def embed(module: nn.Module, inputs: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Vectors of length 1 (B, E) by a `BertModel`, for ids (B, T) and their mask (Reimers and Gurevych 2019)."""
+    """Vectors of length 1 (B, E) by a `BertModel`, for ids (B, T) and their mask (Reimers and Gurevych 2019).
+
+    In float32 at least.
+    """
     device = next(module.parameters()).device
     ids, kept = torch.from_numpy(inputs).to(device), torch.from_numpy(mask).to(device)
     with torch.no_grad():
-        states, _ = module(ids, kept)
+        states = at_least_float32(module(ids, kept)[0])
         weights = kept.to(states.dtype)[..., None]
         mean = (states * weights).sum(1) / weights.sum(1)
         return (mean / (mean**2).sum(-1, keepdim=True).sqrt()).cpu().numpy()

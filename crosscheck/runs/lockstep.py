@@ -69,11 +69,11 @@ def lockstep(
 
 
 def _drift(ours: Made, theirs: Made) -> tuple[float, dict[str, float], dict[str, str]]:
-    losses = [float(each.quantities[LOSS][LOSS]) for each in (ours, theirs)]
+    losses = [np.asarray(each.quantities[LOSS][LOSS]) for each in (ours, theirs)]
     errors, worst = {}, {}
     for group in (GRADIENTS, *by_group(ours.arrays)):
         errors[group], worst[group] = group_error(ours.quantities[group], theirs.quantities[group])
-    return abs(losses[0] - losses[1]), errors, worst
+    return difference(*losses), errors, worst
 
 
 def group_error(ours: Arrays, theirs: Arrays) -> tuple[float, str]:

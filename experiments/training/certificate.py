@@ -4,7 +4,6 @@ Folder: lockstep.jsonl (one line per step) and certificate.json (the largest dif
 """
 
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -117,7 +116,7 @@ def _judge(recipe: Any, dtype: str) -> Any:
 def _record(step: Any) -> Record:
     """The record of a step for the progress display."""
     nearest, judged = max(step.judged.items(), key=lambda item: item[1].part)
-    where, difference = max(step.differences.items(), key=lambda item: _size(item[1]))
+    where, difference = max(step.differences.items(), key=lambda item: item[1])
     of_bound = {"part": judged.part, "nearest": nearest}
     return {
         "kind": "lockstep",
@@ -154,13 +153,9 @@ def _largest(steps: list[Any]) -> dict[str, dict[str, Any]]:
     """For the loss and each group, the largest drift of the run, its step and its tensor."""
     found = {}
     for group in steps[0].differences:
-        worst = max(steps, key=lambda step: _size(step.differences[group]))
+        worst = max(steps, key=lambda step: step.differences[group])
         found[group] = {"difference": worst.differences[group], "step": worst.step, "tensor": worst.worst.get(group)}
     return found
-
-
-def _size(difference: float) -> float:
-    return math.inf if math.isnan(difference) else difference
 
 
 def _is_shown(number: int) -> bool:

@@ -11,6 +11,7 @@ from experiments.training.preparation import Prepared
 from experiments.training.settings import Settings, check_settings
 from shared.backend import find_backend
 from shared.errors import IsogradError
+from shared.pretrained.initial import initial_arrays
 
 USUAL_STEPS = 50
 SHOWN = 10  # every so many steps
@@ -48,7 +49,8 @@ def compare_devices(name: str, settings: Settings, sides: tuple[str, ...], progr
 
 def _run(prepared: Prepared, side: str, device: str, dtype: str, steps: int, progress: Progress) -> OneSide:
     backend = backend_for(prepared.experiment, side, dtype, device)
-    state, rate, losses = backend.init_state(), rate_by_step(prepared), []
+    state, rate = backend.init_state(initial_arrays(prepared.experiment)), rate_by_step(prepared)
+    losses: list[float] = []
     progress.note(f"{prepared.experiment.title}, {side} on {device}: {steps} steps")
     for step, batch in enumerate(training_batches(prepared, 0, steps)):
         state, metrics = backend.train_step(state, batch, rate(step))

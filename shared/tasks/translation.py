@@ -20,6 +20,7 @@ from shared.registry import Twin
 from shared.tasks.task import Figure, Scored
 
 ERROR_RATE = "character_error_rate"  # of words that are written: the runner adds it to a validation
+WRITTEN = 64  # held-out words that are written at each evaluation; `isograd translate --held-out` writes all
 JOINED = ("ids",)  # inputs of a model that reads source and target as one sequence
 
 
@@ -72,7 +73,13 @@ class Translation:
     figures: tuple[Figure, ...] = (
         Figure("perplexity", "perplexity of a letter", "P", "{:.3f}", higher_is_better=False),
         Figure("word_accuracy", "words translated exactly", "W"),
-        Figure(ERROR_RATE, "edits per letter", "E", higher_is_better=False, note="of the first 64 words, as written"),
+        Figure(
+            ERROR_RATE,
+            "edits per letter",
+            "E",
+            higher_is_better=False,
+            note=f"of the first {WRITTEN} words, as written",
+        ),
         Figure("letter_accuracy", "letters predicted", "C", note="given the right letters before"),
     )
     couples_rows = False

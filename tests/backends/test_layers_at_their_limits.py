@@ -1,5 +1,7 @@
 """Layers where their formulas divide by zero, lose digits, or have settings that no twin combines: both sides."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +17,15 @@ from jax_impl.layers.ablations import linear_attention as linear_of_jax
 from jax_impl.layers.gru import BidirectionalGRU as GRUOfJax
 from jax_impl.layers.layer_norm import LayerNorm as NormOfJax
 from jax_impl.layers.soft_attention import Attn as AttnOfJax
+from jax_impl.models.bert import POSITIONS as POSITIONS_OF_JAX
+from shared.configs.bert import BertConfig
 from shared.rng import key_from_seed
 from torch_impl.dropout import seed_dropout
 from torch_impl.layers.ablations import attention_variants, linear_attention
 from torch_impl.layers.gru import BidirectionalGRU
 from torch_impl.layers.layer_norm import LayerNorm
 from torch_impl.layers.soft_attention import Attn
+from torch_impl.models.bert import POSITIONS
 
 RNGS = nnx.Rngs(0)
 SMALL = (
@@ -34,6 +39,14 @@ def on_both_sides(torch_function, jax_function, *arrays):
     with torch.no_grad():
         ours = torch_function(*map(torch.from_numpy, arrays))
     return {"torch": np.asarray(ours), "jax": np.asarray(jax_function(*map(jnp.asarray, arrays)))}
+
+
+@pytest.mark.parametrize(("positions", "padding_idx"), [("absolute", 0), ("after_padding", 0), ("after_padding", 3)])
+def test_the_longest_text_of_a_bert_takes_the_last_position(positions, padding_idx):
+    config = BertConfig(sequence_length=16, positions=positions, padding_idx=padding_idx)
+    places = [partial(each[positions], padding_idx=padding_idx) for each in (POSITIONS, POSITIONS_OF_JAX)]
+    found = on_both_sides(*places, np.full((1, config.context), 9, np.int32))
+    assert {int(each.max()) for each in found.values()} == {config.sequence_length - 1}
 
 
 def test_a_large_mean_costs_a_norm_no_digit():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,13 @@ def test_captions_have_the_probabilities_of_transformers(folders, capsys):
         shares = np.array(found["probabilities"][side])
         assert difference(expected, shares) <= roundings_of_a_whole_run("float32")
     assert found["same_ranking"]
+
+
+def test_rankings_are_the_same_if_all_captions_are_in_the_same_order():
+    logits = {"torch": np.array([[3.0, 2.0, 1.0]]), "jax": np.array([[9.0, 1.0, 2.0]])}
+    paths, captions = [Path("images/1.png")], ["a", "b", "c"]
+    assert not clip._found(Path("images"), paths, captions, None, logits)["same_ranking"]
+    assert clip._found(Path("images"), paths, captions, None, {**logits, "jax": logits["torch"] * 2})["same_ranking"]
 
 
 def test_classes_are_the_names_of_folders_and_the_majority_is_beside_the_accuracy(folders, capsys):

@@ -3,14 +3,26 @@
 import json
 
 import pytest
+from tiny_bert import write_bert
 
 from experiments.cli import main
 from experiments.training.devices import describe
 
 
-def test_the_losses_are_those_of_a_run(tmp_path, capsys):
-    (tmp_path / "input.txt").write_text("to be, or not to be: that is the question\n" * 40)
-    options = ("lm-shakespeare-char-small", "--data", str(tmp_path), "--seed", "3")
+def of_characters(folder):
+    (folder / "input.txt").write_text("to be, or not to be: that is the question\n" * 40)
+    return "lm-shakespeare-char-small", "--data", str(folder)
+
+
+def of_a_pretrained_bert(folder):
+    write_bert(folder / "bert")
+    return "arithmetic", "--initial", str(folder / "bert")
+
+
+@pytest.mark.parametrize("experiment", [of_characters, of_a_pretrained_bert])
+def test_the_losses_are_those_of_a_run(experiment, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "cache"))
+    options = (*experiment(tmp_path), "--seed", "3")
     assert main(["compare-devices", *options, "--steps", "3", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert main(["train", *options, "--stop-at", "3", "--backend", "torch", "--out", str(tmp_path / "run")]) == 0

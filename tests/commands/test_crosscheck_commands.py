@@ -234,6 +234,7 @@ BAD = {  # what the one sentence must contain
     ),
     "families: no faults": (["check", "MLP", "--families"], "--families needs --faults: add --faults"),
     "families: seeds": (["check", "--faults", "--families", "--seeds", "3"], "--seeds has no effect with"),
+    "families: dtype": (["check", "--faults", "--families", "--dtype", "float32"], "--dtype has no effect with"),
     "families: unknown": (["check", "no-such", "--faults", "--families"], "unknown fault 'no-such'"),
     "check: seeds": (["check", "MLP", "--seeds", "100"], "--seeds needs --faults: add --faults"),
     **{
@@ -247,8 +248,14 @@ BAD = {  # what the one sentence must contain
             "--train": [],
             "--dtype": ["float32"],
             "--device": ["cuda"],
+            "--budget": ["3"],
         }.items()
     },
+    "report: a table as data": (["report", "a", "--table", "t.md", "--json"], "--json has no effect with"),
+    "report: a table and a text": (
+        ["report", "a", "--table", "t.md", "--attention", "t"],
+        "--attention has no effect with",
+    ),
     "locate: a run in train mode": (
         ["locate", "MLP", "--steps", "2", "--train"],
         "--train has no effect with `isograd locate --steps`",

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from bounds import roundings
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers_models import folder_of_transformers
 
@@ -31,6 +32,13 @@ def test_the_command_finds_the_same_neighbours_in_both_frameworks(folder, capsys
     assert found["torch"]["nearest"] == found["jax"]["nearest"]
     assert main(["embed", str(folder), *TEXTS]) == 0
     assert "the vectors of both frameworks differ by" in capsys.readouterr().out
+
+
+def test_in_bfloat16_the_vectors_of_both_frameworks_are_directions_in_float32(folder, capsys):
+    assert main(["embed", str(folder), *TEXTS, "--dtype", "bfloat16", "--json"]) == 0
+    for found in json.loads(capsys.readouterr().out).values():
+        lengths = np.linalg.norm(found["vectors"], axis=1)
+        assert np.abs(lengths - np.ones(len(TEXTS))).max() <= roundings(len(found["vectors"][0]), "float32")
 
 
 @pytest.mark.parametrize(

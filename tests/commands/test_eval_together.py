@@ -102,6 +102,23 @@ def test_every_option_reaches_the_evaluation(monkeypatch):
     assert told == [evaluate.Chosen(**given, newest=True)]
 
 
+@pytest.mark.parametrize("asked", [("torch", "float32", "cpu"), ("jax", "float64", "cuda")])
+def test_a_run_is_evaluated_where_it_was_trained_unless_it_is_asked_otherwise(numpy_backend, monkeypatch, asked):
+    train("a", *BUCKETED)
+    found = []
+
+    def load(name, *, dtype, device, **given):
+        found.append((name, dtype, device))
+        return FakeBackend(dtype=dtype, device=device, **given)
+
+    monkeypatch.setattr(launch, "load_backend", load)
+    monkeypatch.setattr(evaluate, "find_backend", lambda *_, **named: None)
+    names, usual = ("--backend", "--dtype", "--device"), ("torch", "float32", "cpu")
+    options = [word for pair in zip(names, asked, strict=True) for word in pair if asked != usual]
+    assert cli.main(["eval", "a", *options, "--json"]) == 0
+    assert found == [asked]
+
+
 def test_other_data_is_evaluated_where_it_is_given(numpy_backend, capsys, tmp_path):
     train("a", *BUCKETED)
     write_reviews(tmp_path / "others", ["good", "bad"])

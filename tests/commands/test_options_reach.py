@@ -1,6 +1,8 @@
 """Every option of a command reaches the function that does the work, and what is wrong its exit code."""
 
 import importlib
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import ANY
@@ -10,8 +12,9 @@ import pytest
 from crosscheck.twins import suite
 from experiments.catalogue import find_experiment
 from experiments.cli import main
-from experiments.training.settings import Settings, with_settings
+from experiments.training.settings import OF_SCHEDULES, SCHEDULE_FIELDS, Settings, with_settings
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
+from shared.schedules import make_schedule
 
 IMAGES = [Path("images/a_cat/1.png"), Path("images/dog/2.png")]
 RUNS = [Path("a"), Path("b")]
@@ -102,6 +105,16 @@ REACHED = {  # what is typed -> the function, and what it is given, at its place
         [Path("o"), ANY],
         {"backend": "jax", "device": "cuda", "steps": 9, "patience": 8, "stop_at": 7},
     ),
+    "train reviews-1-small --backend both --steps 9 --stop-at 7 --out o --quiet": (
+        "experiments.commands.train.train_both",
+        ["reviews-1-small", Path("o"), {"steps": 9, "stop_at": 7}],
+        {"quiet": True, "json": False},
+    ),
+    "train reviews-1-small --backend both --certify --steps 9 --dtype float64 --out o": (
+        "experiments.training.certificate.certify",
+        ["reviews-1-small", Settings(steps=9, dtype="float64"), Path("o"), ANY],
+        {},
+    ),
     "report a b --out o --attention text": (
         "experiments.reports.report.write_report",
         [RUNS, Path("o"), ("seen", RUNS, "text")],
@@ -129,6 +142,8 @@ REACHED = {  # what is typed -> the function, and what it is given, at its place
         {"quiet": True},
     ),
 }
+
+CHANGED = {"decay_every": (2, 3), "decay_factor": (0.5, 0.75), "decay_to": (0.25, 0.5)}  # -> two values
 
 
 class ReachedError(Exception):
@@ -162,6 +177,16 @@ def test_every_setting_goes_to_its_place():
         "dropout": 0.125,
         "implementation": "reference",
     }
+
+
+@pytest.mark.parametrize(("name", "setting"), [*itertools.product(OF_SCHEDULES, CHANGED)])
+def test_a_schedule_takes_the_settings_that_change_its_rates_and_no_others(name, setting):
+    fields = {SCHEDULE_FIELDS[each]: values for each, values in CHANGED.items()}
+    usual = ScheduleConfig(name, **{field: values[0] for field, values in fields.items()})
+    other = replace(usual, **{SCHEDULE_FIELDS[setting]: CHANGED[setting][1]})
+    made = [make_schedule(each, 0.5, updates=12, updates_of_an_epoch=4) for each in (usual, other)]
+    rates = [[schedule(update) for update in range(12)] for schedule in made]
+    assert (rates[0] != rates[1]) == (setting in OF_SCHEDULES[name])
 
 
 @pytest.mark.parametrize(("right", "code"), [((True, True), 0), ((True, False), 1), ((False, True), 1)])

@@ -14,7 +14,7 @@ from shared.data.splits import Reviews, make_splits
 from shared.errors import IsogradError
 
 YELP = '"1","Bad, ""really"" bad.\\nNever again"\n"2","Good"\n"1","Poor"\n'
-IMDB = 'Sentiment\tText\nNegative\tA "bad" film<br /><br />Avoid\nPositive\t"A ""good"" film"\n'
+IMDB = 'Sentiment\tText\nNegative\tA "bad" film<br /><br>Avoid\nPositive\t"A ""good"" film"\n'
 ARITHMETIC = ",input,label\n7,one minus two,0\n3,one minus one,1\n5,one plus two,2\n"
 
 

@@ -110,6 +110,16 @@ def test_a_trained_vocabulary_comes_from_the_cache_the_second_time(tmp_path, rev
     assert load_tokenizer(None, reviews, cache_dir=tmp_path).fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize("setting", ["LARGEST_VOCABULARY", "LEAST_FREQUENCY", "RARE_CHARACTERS", "LONGEST_WORD"])
+def test_a_vocabulary_that_was_trained_with_other_settings_is_not_taken_from_the_cache(
+    tmp_path, reviews, monkeypatch, setting
+):
+    for number in (1, 2):
+        load_tokenizer(None, reviews, cache_dir=tmp_path)
+        assert len([*tmp_path.glob("vocab-*.txt")]) == number
+        monkeypatch.setattr(wordpiece, setting, getattr(wordpiece, setting) + 1)
+
+
 def test_a_damaged_cached_vocabulary_is_rebuilt(tmp_path, reviews):
     first = load_tokenizer(None, reviews, cache_dir=tmp_path)
     next(tmp_path.glob("vocab-*.txt")).write_bytes(b"\xff")

@@ -260,8 +260,27 @@ def test_the_hubs_rows_are_lines_of_the_text(monkeypatch):
     assert asked == [("Salesforce/wikitext", "wikitext-2-v1")]
 
 
-def test_the_fingerprint_tells_where_the_training_text_ends():
-    texts = [("ab", "c"), ("a", "bc"), ("abc", ""), ("c", "ab")]
+class LearnedError(Exception):
+    """What a vocabulary would be learned from."""
+
+
+@pytest.mark.parametrize(("name", "of_both"), [("lm-hopkins", False), ("lm-shakespeare-char", True)])
+def test_a_vocabulary_but_that_of_characters_is_learned_from_the_training_text_alone(
+    tmp_path, monkeypatch, name, of_both
+):
+    def learn(kind, texts, size):
+        raise LearnedError(texts)
+
+    (tmp_path / "train.txt").write_text("to be or not")
+    (tmp_path / "valid.txt").write_text("to be?")
+    monkeypatch.setattr(TextCodec, "train", staticmethod(learn))
+    with pytest.raises(LearnedError) as found:
+        TASK.load(find_experiment(name), str(tmp_path))
+    assert found.value.args == (["to be or not", *(["to be?"] if of_both else [])],)
+
+
+def test_the_fingerprint_tells_both_texts_and_where_the_first_ends():
+    texts = [("ab", "c"), ("a", "bc"), ("abc", ""), ("c", "ab"), ("ab", "d"), ("b", "c")]
     assert len({Texts(*both, "", None).fingerprint for both in texts}) == len(texts)
 
 

@@ -8,6 +8,7 @@ from bounds import is_share
 
 from crosscheck.criterion import prove
 from experiments.catalogue import find_experiment
+from shared.data.language.corpora import load_corpus
 from shared.data.stages import silent
 from shared.errors import IsogradError
 from shared.registry import TWINS
@@ -46,6 +47,20 @@ def joined(name, number=0, shuffle=False):
     """The rows of an epoch's windows."""
     batches = HiddenTokens(SMALL, IDS, Codec, number, shuffle).start_at(0)
     return np.concatenate([batch[name] for batch in batches])[:WINDOWS]
+
+
+class LearnedError(Exception):
+    """What word pieces would be learned from."""
+
+
+def test_word_pieces_are_learned_from_the_training_text_alone(monkeypatch):
+    def learn(documents, tell):
+        raise LearnedError(documents)
+
+    monkeypatch.setattr("shared.tasks.masked_language_modelling.learn_tokenizer", learn)
+    with pytest.raises(LearnedError) as found:
+        TASK.load(SMALL, None)
+    assert found.value.args == ([load_corpus(SMALL.dataset, None).train],)
 
 
 def test_a_hidden_token_is_replaced_by_any_of_the_vocabulary():

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from records import events, hidden_from
 
 from shared.errors import IsogradError
 from shared.metrics_log import FILE, MetricsLog, read
@@ -106,20 +107,7 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
-def events(folder):
-    """The events of a run folder: each record of a file is length (8 bytes), checksum (4), event, checksum (4)."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data = path.read_bytes()
-        while data:
-            end = 12 + int.from_bytes(data[:8], "little")
-            yield Event.FromString(data[12:end])
-            data = data[end + 4 :]
-
-
 def test_event_files_hold_the_same_numbers_and_hide_those_of_dropped_steps(tmp_path):
-    pytest.importorskip("tensorboardX")
     with MetricsLog(tmp_path) as log:
         log.write({"kind": "train", "step": 5, "loss": 0.5, "best": True, "note": "text"})
         log.write({"step": 6, "loss": math.nan})
@@ -129,11 +117,10 @@ def test_event_files_hold_the_same_numbers_and_hide_those_of_dropped_steps(tmp_p
     found = list(events(tmp_path))
     scalars = [(event.step, value.tag, value.simple_value) for event in found for value in event.summary.value]
     assert scalars == [(5, "train/loss", 0.5), (6, "size", 3.0), (6, "train/loss", 0.25)]
-    assert [event.step for event in found if event.HasField("session_log")] == [6]
+    assert hidden_from(tmp_path) == [6]
 
 
 def test_event_files_hold_the_first_record_at_once_and_later_ones_within_a_minute(tmp_path, monkeypatch):
-    pytest.importorskip("tensorboardX")
     times = iter([100.0, 100.0, 159.0, 161.0, 161.0])  # of the clock, in seconds
     monkeypatch.setattr("shared.metrics_log.time.monotonic", lambda: next(times))
     seen = []

@@ -47,10 +47,19 @@ class Rows(dict):
     column_names = ("sentence", "label")
 
 
-def test_a_part_of_the_hub_without_labels_is_left_out(monkeypatch):
+def publish(monkeypatch, **labels):
     hub = ModuleType("datasets")
-    labelled = {part: Rows(sentence=["good", "bad"], label=[1, 0]) for part in ("train", "validation")}
-    hub.load_dataset = lambda *name: {**labelled, "test": Rows(sentence=["?", "!"], label=[-1, -1])}
+    hub.load_dataset = lambda *name: {part: Rows(sentence=["good", "bad"], label=each) for part, each in labels.items()}
     monkeypatch.setitem(sys.modules, "datasets", hub)
+
+
+def test_a_part_of_the_hub_in_which_some_labels_are_missing_is_refused(monkeypatch):
+    publish(monkeypatch, train=[1, 0], validation=[1, 0], test=[1, -1])
+    with pytest.raises(IsogradError, match=r"expected labels 0 to 1, also got \[-1\]"):
+        load_reviews("sst2", "hub")
+
+
+def test_a_part_of_the_hub_without_labels_is_left_out(monkeypatch):
+    publish(monkeypatch, train=[1, 0], validation=[1, 0], test=[-1, -1])
     splits = load_reviews("sst2", "hub")
     assert (len(splits.train), len(splits.validation), splits.test) == (2, 2, None)

@@ -18,7 +18,7 @@ from shared.data.pairs.edit_distance import edit_distance, scores_by_length, tra
 from shared.data.pairs.letters import END, END_OF_PROMPT, LETTERS, START, VOCABULARY_SIZE, Letters
 from shared.data.pairs.pig_latin import SHORTEST, pig_latin, reference_words
 from shared.data.pairs.sentences import cut, joined, kept
-from shared.data.pairs.word_lists import load_pairs, parse_pairs
+from shared.data.pairs.word_lists import WordPairs, load_pairs, parse_pairs
 from shared.errors import IsogradError
 from shared.registry import TWINS
 from shared.tasks.task import Scored
@@ -137,6 +137,12 @@ def test_a_list_of_ones_own_is_read_from_its_file_or_folder(tmp_path):
     of_file, of_folder = (load_pairs("pig_latin", str(path)) for path in (tmp_path / "mine.txt", tmp_path))
     assert of_file.fingerprint == of_folder.fingerprint
     assert (len(of_file.train), len(of_file.validation)) == (40, 10)
+
+
+def test_the_fingerprint_tells_which_words_are_trained_on_and_which_are_held_out():
+    air, apple, eat = (("air", "airway"),), (("apple", "appleway"),), (("eat", "eatway"),)
+    splits = [(air, apple), (air, eat), (eat, apple), (apple, air), (air + apple, eat), (air, apple + eat)]
+    assert len({WordPairs(*both, "", None).fingerprint for both in splits}) == len(splits)
 
 
 def test_a_long_list_is_not_built_in():

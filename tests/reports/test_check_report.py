@@ -1,6 +1,7 @@
 """The output of a check: the data follow their documented schema, and the page is next to them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from json_schema import breaches, undescribed
@@ -9,9 +10,10 @@ from places import ROOT
 from crosscheck.faults.planting import planted
 from crosscheck.faults.table import FAULTS
 from crosscheck.judging.rows import KIND, Row
+from crosscheck.pages.overview import lines_of
 from crosscheck.report import Report
 from crosscheck.twins.suite import Check
-from experiments.reports.check_report import BOUNDS, collect, tightness, write_check
+from experiments.reports.check_report import BOUNDS, _cells, collect, tightness, write_check
 
 SCHEMA = json.loads((ROOT / "crosscheck" / "report_schema.json").read_text(encoding="utf-8"))
 CHECK = SCHEMA["$defs"]["check"]
@@ -74,9 +76,17 @@ def test_every_field_is_described():
     assert list(undescribed(SCHEMA)) == []
 
 
+def test_a_line_of_the_table_has_its_worst_row_and_the_largest_error_that_may_pass_unseen():
+    errors = {0.25: 0.5, 0.375: 0.125, 0.125: 0.25}  # -> the smallest error that is seen
+    rows = [Row("a", "output", "", (2,), (2,), each, 0.5, (), 1.0, 1.0, (), seen) for each, seen in errors.items()]
+    (line,) = lines_of([Report("Pair", "float32", "eval", "cpu", [row]) for row in rows])
+    assert _cells(line) == ("Pair", "float32", "3", "3.8e-01", "5.0e-01", "5.0e-01", "agree")
+
+
 def test_a_check_below_float64_says_how_far_bounds_are_above_errors(tmp_path):
     rows = [Row("a", "output", "", (2,), (2,), error, 0.5, (), 1.0, 1.0) for error in (0.25, 0.125, 0.0)]
     rows += [Row("a", "intermediate", "", (2,), (2,), 0.5, 0.5, (), 1.0, 1.0)]
+    rows += [replace(rows[0], **decided) for decided in ({"decided_in": "float64"}, {"undecided": True})]
     both = [Report("Pair", dtype, "eval", "cpu", rows) for dtype in ("bfloat16", "float64")]
     assert tightness(both) == ["bounds in bfloat16: 3.0 times the error at the median of 2 tensors"]
     write_check(both, tmp_path / "out", "isograd check Pair")

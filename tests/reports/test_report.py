@@ -14,9 +14,11 @@ from experiments.reports.differences import told_apart
 from experiments.reports.report import collect, write_report, write_results
 from experiments.reports.runs import expand_runs, loss_differences, pairs, read_run
 from experiments.reports.summary import NEIGHBOURS, NOTES, SPIKE, note, row
+from experiments.reports.table import _best
 from experiments.training.run_config import write_config
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 from shared.errors import IsogradError
+from shared.tasks.task import Figure
 
 
 def table_of(folders, tmp_path):
@@ -139,6 +141,13 @@ def test_runs_appear_in_the_order_of_the_experiments_and_the_best_is_bold(tmp_pa
     assert [line.split()[1] for line in rows] == ["reviews-2-small", "reviews-5-small"]
     assert "**0.9500**" in rows[0]
     assert "**" not in rows[1]
+
+
+@pytest.mark.parametrize(("higher_is_better", "best"), [(True, 3.0), (False, 1.0)])
+def test_the_best_of_all_runs_is_the_highest_or_the_lowest_as_its_figure_has_it(higher_is_better, best):
+    figure = Figure("some", "some", "S", higher_is_better=higher_is_better)
+    rows = [{"validation_some": value} for value in (2.0, 3.0, None, 1.0)]
+    assert _best(figure, rows) == ("validation_some", best)
 
 
 def figures_of(page):

@@ -173,6 +173,7 @@ def test_a_bar_keeps_step_loss_and_time_left_in_a_narrow_terminal(monkeypatch, c
 def test_a_narrow_model_gets_one_thread_unless_the_user_chose(monkeypatch):
     for name, given, expected in (
         ("reviews-5-small", None, "1"),
+        ("lm-shakespeare-char-small", None, None),  # 128 wide
         ("reviews-5", None, None),
         ("reviews-5-small", "3", "3"),
     ):

@@ -16,7 +16,7 @@ import pytest
 from bounds import roundings_of_two_walks
 from fake_backend import FakeBackend
 from notes import Notes
-from records import without_times
+from records import hidden_from, without_times
 from short_runs import leftovers
 
 from crosscheck.criterion import prove
@@ -85,6 +85,12 @@ def test_a_run_learns_and_logs_every_step(fake, tmp_path):
 def test_what_fills_up_the_last_batch_of_an_epoch_is_counted_as_no_example(fake, tmp_path):
     steps = [record for record in read(train(tmp_path / "run", steps=7, batch_size=100)) if record["kind"] == "train"]
     assert [record["examples"] for record in steps] == [*[100] * 6, 40]
+
+
+def test_a_batch_may_hold_all_examples_and_no_more(fake, tmp_path):
+    assert read(train(tmp_path / "run", steps=1, batch_size=640))[0]["examples"] == 640
+    with pytest.raises(IsogradError, match="the data has only 640 training examples"):
+        train(tmp_path / "other", steps=1, batch_size=641)
 
 
 def test_the_best_checkpoint_holds_the_figures_that_equal_runs_share_and_no_times(fake, tmp_path):
@@ -168,6 +174,7 @@ def test_a_killed_run_resumes_to_the_same_bits_as_the_uninterrupted_one(fake, tm
     for name, array in newest(whole)[0].items():
         np.testing.assert_array_equal(newest(tmp_path / "run")[0][name], array)
     assert read_state(best_checkpoint(tmp_path / "run")) == read_state(best_checkpoint(whole))
+    assert hidden_from(tmp_path / "run") == [1 + read_config(tmp_path / "run").resumed[0]["step"]]
 
 
 def test_resuming_keeps_bucketing_and_the_tokenizer(fake, tmp_path):
@@ -221,6 +228,19 @@ def test_an_evaluation_takes_its_time_less_that_of_compiling(monkeypatch):
     assert found == {"loss": 1.0, "evaluation_seconds": 30.0 - 3 * 8.0}
 
 
+def test_the_speed_is_that_of_all_units_since_the_last_fetch_less_the_time_of_compiling(monkeypatch):
+    backend = SimpleNamespace(compile_seconds=500.0, fetch=lambda metrics: metrics, memory=dict)
+    monkeypatch.setattr(pending.time, "perf_counter", iter([100.0, 130.0]).__next__)
+    steps = pending.Pending(backend, "tokens", {"seconds": 7.0})
+    steps.restart_clock()
+    backend.compile_seconds += 10.0
+    for tokens in (300, 100):
+        steps.add({"tokens": tokens}, {})
+    first, last = steps.fetch()
+    assert first == {"tokens": 300}
+    assert (last["tokens_per_second"], last["seconds"]) == (400 / (30.0 - 10.0), 7.0 + 30.0 - 10.0)
+
+
 def test_every_resume_is_kept_with_what_it_ran_on(fake, tmp_path, monkeypatch):
     folder = train(tmp_path / "run", steps=10)
     asked = []
@@ -256,6 +276,14 @@ def test_a_gradient_norm_that_is_not_finite_stops_the_run(fake, tmp_path):
     fake(nan_at=3, nan="gradient_norm")
     with pytest.raises(IsogradError, match="the gradient norm is nan at step 3;"):
         train(tmp_path / "run")
+
+
+def test_a_validation_whose_loss_is_not_finite_stops_the_run_and_is_never_the_best(fake, tmp_path, monkeypatch):
+    found = {"loss": float("nan"), "accuracy": 0.5, "f1": 0.5, "evaluation_seconds": 0.0}
+    monkeypatch.setattr("experiments.training.runner.evaluate", lambda *_: dict(found))
+    with pytest.raises(IsogradError, match="the validation loss is nan at step 5"):
+        train(tmp_path / "run")
+    assert best_checkpoint(tmp_path / "run") is None
 
 
 def test_the_loss_of_a_validation_is_summed_in_float64():

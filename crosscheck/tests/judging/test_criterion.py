@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from crosscheck import criterion
-from crosscheck.judging.judge import Scale, verdict_of
+from crosscheck.judging.judge import Scale, _pairs, verdict_of
 from crosscheck.judging.rows import KIND, worst_element
 from crosscheck.recording.noise import Noise
 from crosscheck.recording.values import Values
@@ -215,6 +215,12 @@ def test_integers_must_be_equal_and_shapes_and_kinds_of_numbers_alike():
     for other in (x + (x == 2), x.astype(float), x[:3], x[None]):
         assert not verdict_of(KIND["output"], "output", x, other, NONE, None, np.dtype("f8")).agrees
     assert verdict_of(KIND["output"], "output", x, x.astype(np.int32), NONE, None, np.dtype("f8")).agrees
+
+
+@pytest.mark.parametrize(("kind", "judged"), [("intermediate", {"scores"}), ("output", {"scores", "mask"})])
+def test_a_mask_of_truths_on_one_side_and_of_numbers_on_the_other_is_judged_only_where_callers_see_it(kind, judged):
+    ours = {"scores": np.ones(3), "mask": np.ones(3, bool)}
+    assert {name for name, _ in _pairs(KIND[kind], ours, {"scores": np.ones(3), "mask": np.ones(3)})} == judged
 
 
 def test_a_moment_is_measured_against_the_largest_of_its_group_and_step_and_a_weight_against_itself():

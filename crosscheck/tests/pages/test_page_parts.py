@@ -33,6 +33,11 @@ def wrong():
         return Check(FAULT.twin, "odd_sizes", "float64", "eval", "cpu").run()
 
 
+def test_the_worst_row_is_one_that_counts():
+    inside, seen = row("intermediate", "a out[0]", error=INF), row(error=PROOF / 2)
+    assert report(inside, seen).worst == seen
+
+
 # The tree
 
 

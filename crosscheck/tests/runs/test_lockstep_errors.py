@@ -50,6 +50,14 @@ def test_nan_on_both_sides_is_beyond_every_bound():
     assert group_error(nan, nan) == (np.inf, "a")
 
 
+@pytest.mark.parametrize("value", [*NOT_FINITE, 1.5])
+def test_losses_are_as_far_apart_as_their_difference_and_infinitely_if_one_is_not_finite(value):
+    tensors = {"w": ONES}
+    losses = [{module.LOSS: {module.LOSS: np.asarray(loss)}, "gradients": tensors} for loss in (1.0, value)]
+    drifts = [module._drift(*(module.Made(each, {}, None) for each in pair))[0] for pair in (losses, losses[::-1])]
+    assert drifts == [0.5 if value == 1.5 else np.inf] * 2
+
+
 def test_the_sides_take_turns_to_make_the_step_of_the_other(monkeypatch):
     arrays = {"weights/w": np.ones(2)}
     quantities = {

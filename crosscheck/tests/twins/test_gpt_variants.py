@@ -80,6 +80,7 @@ def test_a_linformer_has_no_causal_form():
         ({"shared": "vk"}, "unknown shared 'vk': did you mean"),
         ({"positions": "rotory"}, "unknown positions 'rotory': did you mean 'rotary'"),
         ({"positions": "rotary"}, "expected heads of an even width, got 7"),
+        ({"positions": "rotary", "embed_dim": 28, "num_heads": 4}, "expected heads of an even width, got 7"),
     ],
 )
 def test_settings_that_make_no_model_are_refused(wrong, sentence):
