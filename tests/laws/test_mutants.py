@@ -25,7 +25,7 @@ NOT_NUMERICAL = {
 }  # of torch_impl and jax_impl
 OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
     "files and folders, which tests damage": (
-        *("atomic", "checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process"),
+        *("checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process"),
         *("data/cache",),
         *("data/bpe_files", "data/formats", "data/hub", "data/sources", "data/records"),
         *("lazy/arrays", "lazy/layouts", "lazy/msgpack_trees", "pretrained/family", "pretrained/folder"),
@@ -39,7 +39,7 @@ OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
         *("arrays", "backend", "errors", "configs/bert", "configs/clip", "configs/encoder", "configs/experiment"),
         *("configs/gpt", "configs/translation", "configs/validation", "data/texts", "data/stages"),
     ),
-    "only slower or quicker": ("data/prefetch", "data/language/fast_bpe", "lazy/begun"),
+    "only slower or quicker": ("data/language/fast_bpe", "lazy/begun"),
     "kernels, in which `isograd stress` plants mistakes, and their compiler": (
         *("kernels/gru", "kernels/threefry", "cuda/nvrtc"),
     ),
