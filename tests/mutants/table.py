@@ -76,6 +76,8 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/parameter_groups.py": (f"{DATA}/test_parameter_groups.py",),
     "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),
     "shared/atomic.py": (
+        f"{CHECKPOINTS}::test_a_file_in_folders_that_there_are_not_makes_them",
+        f"{CHECKPOINTS}::test_what_is_no_file_is_not_replaced",
         f"{CHECKPOINTS}::test_an_interruption_leaves_the_old_file_and_no_temporary",
         f"{CHECKPOINTS}::test_a_full_disk_leaves_the_old_file_and_no_temporary",
         f"{CHECKPOINTS}::test_a_full_disk_leaves_the_old_checkpoint",
@@ -83,6 +85,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
         f"{CHECKPOINTS}::test_what_a_library_still_writes_after_its_failure_is_removed_too",
         f"{CHECKPOINTS}::test_what_a_killed_process_left_is_ignored_and_cleaned_up",
         f"{CHECKPOINTS}::test_a_step_is_found_when_the_process_was_killed_between_the_two_renames_of_a_replacement",
+        f"{CHECKPOINTS}::test_a_folder_takes_the_place_of_another_whatever_a_killed_process_set_aside",
         f"{CHECKPOINTS}::test_best_is_there_at_every_moment_of_its_replacement",
         f"{CHECKPOINTS}::test_writing_over_a_step_replaces_it",
         f"{CHECKPOINTS}::test_pruning_keeps_the_newest_and_best",
