@@ -494,18 +494,16 @@ def test_a_process_killed_while_it_saves_leaves_an_intact_and_correct_checkpoint
 
 
 def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path, monkeypatch):
-    late_writes, waits = 5, 0
+    late, hindered = iter([True] * 5 + [False]), iter([True])
     beside, rmdir = None, os.rmdir
 
     def write_while_the_failure_is_cleared_up(seconds: float) -> None:
-        nonlocal waits
-        waits += 1
-        if waits <= late_writes:
+        if next(late):
             (beside / "d").mkdir(parents=True, exist_ok=True)
             (beside / "d" / "late").write_text("late")
 
     def written_to_meanwhile(path: str, **options: int) -> None:
-        if waits == 1:
+        if next(hindered, False):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         rmdir(path, **options)
 
@@ -520,8 +518,7 @@ def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path, 
 
     with pytest.raises(IsogradError, match="no space"):
         fail()
-    assert waits == late_writes + 1
-    assert list(tmp_path.iterdir()) == []
+    assert (list(late), list(hindered), list(tmp_path.iterdir())) == ([], [], [])
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
