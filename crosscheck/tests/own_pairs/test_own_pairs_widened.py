@@ -90,6 +90,13 @@ def test_the_proof_reaches_code_that_casts_to_float32_and_finds_a_small_mistake_
     assert not crosscheck.compare(*make(**mistake), widen=True).agrees
 
 
+def test_a_mistake_that_widening_leaves_is_told_and_code_without_casts_is_not_offered_it():
+    report, wide = (crosscheck.compare(*norms(eps=1e-6 + 1e-9), widen=widen) for widen in (False, True))
+    assert report.offer.endswith(f"the pair still differs in {wide.first_row.label}")
+    assert report.first_row == wide.first_row
+    assert crosscheck.compare(torch.sin, lambda x: jnp.sin(x) * (1 + 1e-9), X).offer == ""
+
+
 def test_widening_leaves_programs_that_were_traced_before_or_are_traced_after_as_they_were():
     torch_side, jax_side, inputs = attention()
     for widen in (False, True, False):
