@@ -131,8 +131,10 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "crosscheck/locate.py": (
         f"{JUDGING}/test_guilty.py",
         f"{LOCATE}/test_locate.py",
+        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_marks_the_module_at_fault_and_exits_with_1",
+        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_exits_with_0_where_twins_agree",
+        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_is_readable_by_a_program",
         f"{LOCATE}/test_locate_calls.py",
-        f"{LOCATE}/test_locate_twins.py",
     ),
     "crosscheck/recording/noise.py": (
         f"{RECORDING}/test_noise.py::test_a_gradient_that_is_zero_in_theory_is_granted_the_mean_noise_of_all",
