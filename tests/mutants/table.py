@@ -113,7 +113,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/rules/moving.py": (f"{COMMANDS}/test_port_rules.py",),
     "shared/rules/tables.py": (f"{COMMANDS}/test_port_rules.py",),
     "shared/example_inputs.py": (f"{DATA}/test_example_inputs.py",),
-    "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
+    "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py", f"{DATA}/test_data_stages.py"),
     "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
     "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
     "crosscheck/criterion.py": (f"{JUDGING}/test_criterion.py",),
