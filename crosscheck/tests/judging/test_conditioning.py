@@ -1,6 +1,6 @@
 """How many runs tell an ill-conditioned computation from a mistake."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import jax
@@ -16,6 +16,7 @@ from crosscheck.judging.judge import Scale
 from crosscheck.judging.rows import Row, Statistics
 from crosscheck.pairing.copy_weights import copy_weights
 from crosscheck.recording.rounding.in_jax import rounded_at_random
+from crosscheck.recording.values import Options, Values
 
 
 @pytest.mark.parametrize(("largest", "runs"), [(8, [0]), (criterion.LARGE, list(range(conditioning.RUNS)))])
@@ -70,6 +71,26 @@ def test_a_row_that_random_rounding_explains_has_the_numbers_of_the_noise_rule()
 def test_a_row_that_random_rounding_does_not_explain_stays_as_it_is(name):
     assert held(*UNEXPLAINED[name]) is ROW
     assert held(*UNEXPLAINED[name], replace(ROW, error=0.0)) is ROW
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison of two sides whose runs are not made."""
+
+    ours = theirs = SimpleNamespace(recorded=None, size=1)
+    options: Options = Options(np.dtype(np.float64))
+
+    def jax_recording(self, ours):
+        return None
+
+
+def test_a_row_that_agrees_stays_as_it_is_where_rounding_explains_another(monkeypatch):
+    monkeypatch.setattr(conditioning, "_shaken", lambda *_: None)
+    monkeypatch.setattr(conditioning, "_judged", lambda row, *_: replace(row, error=0.0, decided_in="noise"))
+    rows = [replace(ROW, error=0.0), replace(ROW, error=conditioning.MOST)]
+    found = conditioning.ill_conditioned(rows, Compared(), SimpleNamespace(values=Values()), None)
+    assert found[0] is rows[0]
+    assert (found[1].agrees, found[1].decided_in) == (True, "noise")
 
 
 def test_numbers_in_the_code_round_at_random_too():
