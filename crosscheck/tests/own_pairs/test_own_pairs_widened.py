@@ -81,6 +81,7 @@ def test_casts_to_float32_end_short_of_the_proof_and_the_report_offers_to_widen_
     report = crosscheck.compare(*make())
     assert not report.agrees
     assert "with widen=True, which reads that as float64, the pair agrees in all tensors" in str(report)
+    assert not report.first_row.agrees
 
 
 @pytest.mark.parametrize("name", PAIRS)
