@@ -71,7 +71,11 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "torch_impl/ordered_embedding.py": (f"{BACKENDS}/test_ordered_embedding.py",),
     "jax_impl/compile_cache.py": (f"{BACKENDS}/test_compiled_once.py",),
     "shared/schedules.py": (f"{DATA}/test_schedules.py",),
-    "shared/initial_weights.py": (f"{DATA}/test_initial_weights.py",),
+    "shared/initial_weights.py": (
+        f"{DATA}/test_initial_weights.py",
+        f"{TWINS}/test_gpt_variants.py::test_directions_are_orthogonal_in_groups_and_as_long_as_normal_vectors",
+        f"{TWINS}/test_gpt_variants.py::test_random_features_approach_softmax_attention_with_their_number",
+    ),
     "shared/weight_rules.py": (f"{DATA}/test_weight_rules.py", f"{TWINS}/test_weights.py"),
     "shared/parameter_groups.py": (f"{DATA}/test_parameter_groups.py",),
     "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),

@@ -189,8 +189,9 @@ def test_a_line_of_the_tree_says_why_a_module_can_not_run_alone_where_it_can_not
     paths, reason = ["", "blocks.1", "blocks.1.norm"], "it ran twice"
     lines = [ModuleLine("", None, None), ModuleLine(paths[1], None, None, reason)]
     lines += [ModuleLine(paths[2], row(), row(error=0.0), reason)]
-    said = [" ".join(_line(line, paths, False).split()) for line in lines]
-    assert said == [
+    said = [_line(line, paths, False) for line in lines]
+    assert said == [line.rstrip() for line in said]
+    assert [" ".join(line.split()) for line in said] == [
         "(root) full run - isolated -",
         "blocks.1 full run - isolated - (it ran twice)",
         "norm full run 1.0e+00 DISAGREES isolated 0.0e+00 agrees",
