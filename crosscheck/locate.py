@@ -195,8 +195,8 @@ def _in_tree_order(paths: Sequence[str]) -> list[str]:
 
 
 def _lineage(path: str) -> list[str]:
-    """ "a.b" -> "a", "a.b"; empty for the root."""
-    parts = path.split(".") if path else []
+    """ "a.b" -> "a", "a.b"."""
+    parts = path.split(".")
     return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 

@@ -23,7 +23,7 @@ def drawn_apart(rows: Sequence[Row], recordings: tuple[Any, Any]) -> str:
     ours, theirs = (each.values.parameters for each in recordings)
     pairs = [(row, (ours[row.tensor], theirs[row.tensor])) for row in rows if row.kind == "parameter"]
     drawn = [(row, both) for row, both in pairs if not all(map(_is_constant, both))]
-    if not drawn or any(row.agrees or _has_the_same_norm(*both) for row, both in drawn):
+    if any(row.agrees or _has_the_same_norm(*both) for row, both in drawn):
         return ""
     distances = [criterion.difference(*both) for _, both in drawn]
     norms = [max(map(criterion.norm, both)) for _, both in drawn]

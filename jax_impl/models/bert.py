@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 
 from jax_impl.dropout import Dropout
 from jax_impl.layers.layer_norm import LayerNorm
-from jax_impl.layers.pretrained.activations import activate
+from jax_impl.layers.pretrained.activations import ACTIVATIONS, activate
 from jax_impl.layers.pretrained.encoder_layers import PostNormLayer
 from jax_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from jax_impl.losses import cross_entropy
@@ -62,6 +62,7 @@ class BertModel(nnx.Module):
     """
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
+        check_choice("pooler_activation", config.pooler_activation, ACTIVATIONS)
         self.config = config
         self.embeddings = BertEmbeddings(config, rngs=rngs)
         self.layers = nnx.List([PostNormLayer(config, rngs=rngs) for _ in range(config.num_layers)])
@@ -129,6 +130,7 @@ class BertForMaskedLM(nnx.Module):
         self.activation = config.activation if config.head_activation is None else config.head_activation
         self.config = config
         self.bert = BertModel(config, rngs=rngs)
+        check_choice("head_activation", self.activation, ACTIVATIONS)
         self.head = NormalLinear(config.embed_dim, config.embed_dim, rngs=rngs)
         self.head_norm = LayerNorm(config.embed_dim, config.eps, rngs=rngs)
         self.head_bias = nnx.Param(jnp.zeros(config.vocabulary_size))

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import stat
@@ -238,6 +239,20 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file_and_no_temporary
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
+def test_a_file_in_folders_that_there_are_not_makes_them(tmp_path):
+    with atomic.new_file(tmp_path / "a" / "b" / "f") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "a" / "b" / "f").read_text() == "new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes with names")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(IsogradError, match="pipe: expected a file or a free name"):
+        checkpoint.save(tmp_path / "pipe", {"a": np.ones(3)}, {})
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_an_interruption_leaves_the_old_file_and_no_temporary(tmp_path):
     (tmp_path / "f").write_text("old")
 
@@ -346,7 +361,7 @@ def test_pruning_keeps_the_newest_and_best(tmp_path):
     save(tmp_path, 1, 2, 3, 4)
     run_folder.save_best(tmp_path, content(2), state(2))
     assert [folder.name for folder in run_folder.keep_last(tmp_path, 2)] == ["step-00000001", "step-00000002"]
-    assert steps_of(tmp_path) == [3, 4]
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-00000003", "step-00000004"]
     assert_complete(tmp_path / "best", 2)
 
 
@@ -359,9 +374,10 @@ def test_pruning_keeps_the_last_good_checkpoint(tmp_path):
     assert_complete(run_folder.latest_checkpoint(tmp_path)[0], 2)
 
 
-def test_what_a_killed_process_left_is_ignored_and_cleaned_up(tmp_path):
+@pytest.mark.parametrize("left", [".step-00000002.123.tmp", ".step-00000001.old"])
+def test_what_a_killed_process_left_is_ignored_and_cleaned_up(tmp_path, left):
     save(tmp_path, 1)
-    stale = tmp_path / "checkpoints" / ".step-00000002.123.tmp"
+    stale = tmp_path / "checkpoints" / left
     shutil.copytree(tmp_path / "checkpoints" / "step-00000001", stale)
     assert steps_of(tmp_path) == [1]
     save(tmp_path, 3)
@@ -376,6 +392,16 @@ def test_a_step_is_found_when_the_process_was_killed_between_the_two_renames_of_
     assert_complete(run_folder.latest_checkpoint(tmp_path)[0], 1)
     save(tmp_path, 2)  # the next writer restores it
     assert_complete(folder, 1)
+
+
+def test_a_folder_takes_the_place_of_another_whatever_a_killed_process_set_aside(tmp_path):
+    for text in ("old", "new"):
+        (tmp_path / ".w.old" / "left").mkdir(parents=True)
+        with atomic.new_folder(tmp_path / "w") as temporary:
+            temporary.mkdir()
+            (temporary / "a").write_text(text)
+    assert (tmp_path / "w" / "a").read_text() == "new"
+    assert os.listdir(tmp_path) == ["w"]
 
 
 @pytest.mark.parametrize("renames", [0, 1])
@@ -398,7 +424,8 @@ def test_best_is_there_at_every_moment_of_its_replacement(tmp_path, monkeypatch,
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     save(tmp_path, 1)
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(IsogradError, match="No space left"):
+    named = re.escape(str(tmp_path / "checkpoints" / "step-00000001" / "weights.safetensors"))
+    with pytest.raises(IsogradError, match=f"could not write {named}: No space left"):
         run_folder.save_checkpoint(tmp_path, 1, content(2), state(2))
     assert_complete(run_folder.latest_checkpoint(tmp_path)[0], 1)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
@@ -407,7 +434,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_folder_and_a_file_are_on_disk_before_they_have_their_names(tmp_path, monkeypatch):
     synced: list[tuple[str, bool]] = []
     monkeypatch.setattr(atomic, "_sync", lambda path: synced.append((path.name, (tmp_path / "new").exists())))
-    with atomic.new_folder(tmp_path / "new") as temporary:
+    with atomic.new_folder(str(tmp_path / "new")) as temporary:
         (temporary / "inner").mkdir(parents=True)
         (temporary / "a").write_text("a")
         (temporary / "inner" / "b").write_text("b")
@@ -415,7 +442,7 @@ def test_a_folder_and_a_file_are_on_disk_before_they_have_their_names(tmp_path, 
     assert sorted(names) == sorted(["a", "inner", "b", temporary.name])
     assert synced[len(names) :] == [(tmp_path.name, True)]
     shutil.rmtree(tmp_path / "new")
-    with atomic.new_file(tmp_path / "new") as temporary:
+    with atomic.new_file(str(tmp_path / "new")) as temporary:
         temporary.write_text("c")
     assert synced[len(names) + 1 :] == [(temporary.name, False), (tmp_path.name, True)]
 
@@ -467,17 +494,21 @@ def test_a_process_killed_while_it_saves_leaves_an_intact_and_correct_checkpoint
 
 
 def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path, monkeypatch):
-    late_writes = 5
-    beside = None
+    late, hindered = iter([True] * 5 + [False]), iter([True])
+    beside, rmdir = None, os.rmdir
 
     def write_while_the_failure_is_cleared_up(seconds: float) -> None:
-        nonlocal late_writes
-        if late_writes:
-            late_writes -= 1
+        if next(late):
             (beside / "d").mkdir(parents=True, exist_ok=True)
             (beside / "d" / "late").write_text("late")
 
+    def written_to_meanwhile(path: str, **options: int) -> None:
+        if next(hindered, False):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        rmdir(path, **options)
+
     monkeypatch.setattr(atomic.time, "sleep", write_while_the_failure_is_cleared_up)
+    monkeypatch.setattr(os, "rmdir", written_to_meanwhile)
 
     def fail() -> None:
         nonlocal beside
@@ -487,8 +518,7 @@ def test_what_a_library_still_writes_after_its_failure_is_removed_too(tmp_path, 
 
     with pytest.raises(IsogradError, match="no space"):
         fail()
-    assert late_writes == 0
-    assert list(tmp_path.iterdir()) == []
+    assert (list(late), list(hindered), list(tmp_path.iterdir())) == ([], [], [])
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])

@@ -20,21 +20,21 @@ def test_the_items_are_the_same_in_the_same_order():
 
 
 def test_items_are_prepared_ahead_but_no_more_than_requested():
-    made, third = [], threading.Event()
+    made, fourth = [], threading.Event()
 
     def numbers():
         for i in range(100):
             made.append(i)
-            if i == 2:
-                third.set()
+            if i == 3:
+                fourth.set()
             yield i
 
-    items = prefetch(numbers(), depth=2)
-    assert next(items) == 0
-    assert third.wait(10), "nothing was prepared ahead"
-    assert next(items) == 1
-    assert len(made) <= 5
+    items = prefetch(numbers())
+    assert [next(items), next(items)] == [0, 1]
+    assert [thread.daemon for thread in threads()] == [True]  # a process may end whatever is prepared
+    assert fourth.wait(10), "nothing was prepared ahead"
     items.close()
+    assert made == [0, 1, 2, 3]
     assert not threads()
 
 

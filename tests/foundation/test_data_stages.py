@@ -83,6 +83,13 @@ def test_reading_and_fingerprinting_are_told(tmp_path):
     assert list(counted("abc", None, "", 0)) == list("abc")
 
 
+def test_counting_characters_and_training_word_pieces_are_told(monkeypatch):
+    monkeypatch.setattr(wordpiece, "in_background", lambda work, tell: (tell(), work()))
+    told = []
+    train_tokens(["a good film"] * 600, report=lambda *what: told.append(what))
+    assert told == [("counted the characters of", 500, 600), ("training word pieces on", 600, 600)]
+
+
 def tokenizer_with(tmp_path, change):
     values = json.loads(from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"], "tokens").to_str())
     change(values)

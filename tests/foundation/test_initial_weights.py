@@ -1,13 +1,15 @@
 """Initial weights: a function of (seed, name) and nothing else, with the distribution that the name calls for."""
 
+import math
 import zlib
 
 import numpy as np
 import pytest
 from bounds import is_standard_normal, is_uniform
 
+from shared.configs.clip import LOGIT_SCALE
 from shared.errors import IsogradError
-from shared.initial_weights import initial_weights
+from shared.initial_weights import initial_weights, small_normal, small_normal_by_depth
 
 SHAPES = {
     "encoder.embedding.weight": (400, 50),
@@ -115,3 +117,18 @@ def test_a_name_without_a_rule_is_reported_with_the_place_to_add_one():
 def test_a_bias_without_its_weight_is_reported_by_name():
     with pytest.raises(IsogradError, match=r"'classifier\.bias'.*'classifier\.weight'"):
         initial_weights({"classifier.bias": (2,)}, 0)
+
+
+@pytest.mark.parametrize(("blocks", "writes"), [(0, 2), (1, 2), (12, 24)])
+def test_what_writes_to_the_residual_path_is_smaller_by_the_root_of_how_often_that_is(blocks, writes):
+    shapes = {"out": (3, 2)} | {f"gpt.blocks.{n}.{part}.weight": (2,) for n in range(blocks) for part in ("a", "b")}
+    found, plain = (law(np.random.default_rng(0), "out", shapes) for law in (small_normal_by_depth, small_normal))
+    assert np.array_equal(found, plain / math.sqrt(writes))
+
+
+def test_vectors_of_letters_are_as_long_whatever_their_width_and_gpts_and_clips_weights_as_large_as_theirs():
+    shapes = {"letters.characters.weight": (300, 20), "lm_head.weight": (300, 20), "logit_scale": (2,)}
+    found = initial_weights(shapes, 0, np.float64)
+    assert is_standard_normal(found["letters.characters.weight"] * math.sqrt(20))
+    assert is_standard_normal(found["lm_head.weight"] / 0.02)
+    assert np.array_equal(found["logit_scale"], [LOGIT_SCALE] * 2)

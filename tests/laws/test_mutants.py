@@ -25,7 +25,7 @@ NOT_NUMERICAL = {
 }  # of torch_impl and jax_impl
 OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
     "files and folders, which tests damage": (
-        *("atomic", "checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process"),
+        *("checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process"),
         *("data/cache",),
         *("data/bpe_files", "data/formats", "data/hub", "data/sources", "data/records"),
         *("lazy/arrays", "lazy/layouts", "lazy/msgpack_trees", "pretrained/family", "pretrained/folder"),
@@ -39,13 +39,13 @@ OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
         *("arrays", "backend", "errors", "configs/bert", "configs/clip", "configs/encoder", "configs/experiment"),
         *("configs/gpt", "configs/translation", "configs/validation", "data/texts", "data/stages"),
     ),
-    "only slower or quicker": ("data/prefetch", "data/language/fast_bpe", "lazy/begun"),
+    "only slower or quicker": ("data/language/fast_bpe", "lazy/begun"),
     "kernels, in which `isograd stress` plants mistakes, and their compiler": (
         *("kernels/gru", "kernels/threefry", "cuda/nvrtc"),
     ),
 }
 TORCH = '''
-import torch, jax
+import math, torch, jax
 
 class Layer(nn.Module):
     """x * 2 + 1"""
@@ -53,21 +53,25 @@ class Layer(nn.Module):
     def forward(self, x: Float[Tensor, "B 3"], kept: Int[Tensor, "B"], eps: float = 1e-5) -> Float[Tensor, "B 3"]:
         if eps < 0:
             raise ValueError(f"{eps + 1}")
-        return torch.softmax(x * 2, dim=-1)[kept, LAST]
+        return torch.softmax(x * 2, dim=-1)[kept, LAST] / math.sqrt(3)
 '''
 JAX = TORCH.replace("forward", "__call__").replace("torch.softmax", "jax.nn.softmax").replace("dim=", "axis=")
+SCORES = "torch.softmax(x * 2, dim=-1)"
 EXPECTED = [
     ("Layer.forward", "1e-05", "2e-05"),
     ("Layer.forward", "eps < 0", "eps <= 0"),
     ("Layer.forward", "0", "1"),
-    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "x * 2"),
-    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "torch.softmax(x * 2)"),
-    ("Layer.forward", "torch.softmax(x * 2, dim=-1)", "detached"),
+    ("Layer.forward", f"{SCORES}[kept, LAST] / math.sqrt(3)", f"{SCORES}[kept, LAST] * math.sqrt(3)"),
+    ("Layer.forward", SCORES, "x * 2"),
+    ("Layer.forward", SCORES, "torch.softmax(x * 2)"),
+    ("Layer.forward", SCORES, "detached"),
     ("Layer.forward", "x * 2", "x / 2"),
     ("Layer.forward", "x", "detached"),
     ("Layer.forward", "2", "3"),
     ("Layer.forward", "-1", "1"),
     ("Layer.forward", "1", "2"),
+    ("Layer.forward", "math.sqrt(3)", "3"),
+    ("Layer.forward", "3", "4"),
 ]
 
 

@@ -151,6 +151,8 @@ def _may_have_a_gradient(node: ast.expr, parent: ast.AST, whole: set[str]) -> bo
     match node:
         case ast.Call(ast.Name(name)):
             return name not in INTEGERS | MADE
+        case ast.Call(ast.Attribute(ast.Name("math"), _)):
+            return False
         case ast.Call(ast.Attribute(_, name)):
             return name not in MADE
         case ast.Name(name):

@@ -10,8 +10,10 @@ from mutants.pairs import pairs
 ROOT = Path(__file__).parents[2]
 TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
 COMMANDS, EXPLAIN = "tests/commands", "crosscheck/tests/explain"
+RECORDING, LOCATE = "crosscheck/tests/recording", "crosscheck/tests/locate"
 JUDGING, RUNS_OF_BOTH = "crosscheck/tests/judging", "crosscheck/tests/runs"
 KERNELS = "crosscheck/tests/kernels/test_clusters.py"
+CHECKPOINTS = f"{DATA}/test_checkpoint.py"
 LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
 QKV = "test_init_qkv_proj_gives_three_independent_square_maps_on_both_sides"
 LAYER = (
@@ -69,10 +71,29 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "torch_impl/ordered_embedding.py": (f"{BACKENDS}/test_ordered_embedding.py",),
     "jax_impl/compile_cache.py": (f"{BACKENDS}/test_compiled_once.py",),
     "shared/schedules.py": (f"{DATA}/test_schedules.py",),
-    "shared/initial_weights.py": (f"{DATA}/test_initial_weights.py",),
+    "shared/initial_weights.py": (
+        f"{DATA}/test_initial_weights.py",
+        f"{TWINS}/test_gpt_variants.py::test_directions_are_orthogonal_in_groups_and_as_long_as_normal_vectors",
+        f"{TWINS}/test_gpt_variants.py::test_random_features_approach_softmax_attention_with_their_number",
+    ),
     "shared/weight_rules.py": (f"{DATA}/test_weight_rules.py", f"{TWINS}/test_weights.py"),
     "shared/parameter_groups.py": (f"{DATA}/test_parameter_groups.py",),
     "shared/training_state.py": (f"{BACKENDS}/test_backend_states.py",),
+    "shared/atomic.py": (
+        f"{CHECKPOINTS}::test_a_file_in_folders_that_there_are_not_makes_them",
+        f"{CHECKPOINTS}::test_what_is_no_file_is_not_replaced",
+        f"{CHECKPOINTS}::test_an_interruption_leaves_the_old_file_and_no_temporary",
+        f"{CHECKPOINTS}::test_a_full_disk_leaves_the_old_file_and_no_temporary",
+        f"{CHECKPOINTS}::test_a_full_disk_leaves_the_old_checkpoint",
+        f"{CHECKPOINTS}::test_a_folder_and_a_file_are_on_disk_before_they_have_their_names",
+        f"{CHECKPOINTS}::test_what_a_library_still_writes_after_its_failure_is_removed_too",
+        f"{CHECKPOINTS}::test_what_a_killed_process_left_is_ignored_and_cleaned_up",
+        f"{CHECKPOINTS}::test_a_step_is_found_when_the_process_was_killed_between_the_two_renames_of_a_replacement",
+        f"{CHECKPOINTS}::test_a_folder_takes_the_place_of_another_whatever_a_killed_process_set_aside",
+        f"{CHECKPOINTS}::test_best_is_there_at_every_moment_of_its_replacement",
+        f"{CHECKPOINTS}::test_writing_over_a_step_replaces_it",
+        f"{CHECKPOINTS}::test_pruning_keeps_the_newest_and_best",
+    ),
     "shared/rng.py": (f"{TWINS}/test_rng.py", f"{TWINS}/test_random_stream.py"),
     "shared/tasks/language_modelling.py": (f"{DATA}/test_language_modelling.py",),
     "shared/tasks/masked_language_modelling.py": (
@@ -96,11 +117,35 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/rules/moving.py": (f"{COMMANDS}/test_port_rules.py",),
     "shared/rules/tables.py": (f"{COMMANDS}/test_port_rules.py",),
     "shared/example_inputs.py": (f"{DATA}/test_example_inputs.py",),
-    "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py",),
+    "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py", f"{DATA}/test_data_stages.py"),
     "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
     "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
     "crosscheck/criterion.py": (f"{JUDGING}/test_criterion.py",),
     "crosscheck/judging/false_alarms.py": (f"{JUDGING}/test_false_alarms.py", f"{JUDGING}/test_draws.py"),
+    "crosscheck/judging/conditioning.py": (
+        f"{JUDGING}/test_conditioning.py",
+        "crosscheck/tests/strangers/test_right_ports.py",
+    ),
+    "crosscheck/judging/decision.py": (
+        f"{JUDGING}/test_decision.py",
+        "crosscheck/tests/own_pairs/test_own_pairs_widened.py",
+    ),
+    "crosscheck/judging/drawn_apart.py": (f"{JUDGING}/test_drawn_apart.py",),
+    "crosscheck/judging/guilty.py": (f"{JUDGING}/test_guilty.py", f"{LOCATE}/test_locate.py"),
+    "crosscheck/locate.py": (
+        f"{JUDGING}/test_guilty.py",
+        f"{LOCATE}/test_locate.py",
+        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_marks_the_module_at_fault_and_exits_with_1",
+        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_exits_with_0_where_twins_agree",
+        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_is_readable_by_a_program",
+        f"{LOCATE}/test_locate_calls.py",
+    ),
+    "crosscheck/recording/noise.py": (
+        f"{RECORDING}/test_noise.py::test_a_gradient_that_is_zero_in_theory_is_granted_the_mean_noise_of_all",
+        f"{RECORDING}/test_noise.py::test_the_movement_is_that_of_the_run_that_moves_most",
+        f"{JUDGING}/test_draws.py",
+        "crosscheck/tests/test_compare_updates.py",
+    ),
     "crosscheck/runs/one_step.py": (f"{RUNS_OF_BOTH}/test_one_step.py", f"{RUNS_OF_BOTH}/test_lockstep_errors.py"),
     "experiments/bench/timing.py": (f"{COMMANDS}/test_bench.py",),
     "experiments/reports/summary.py": ("tests/reports/test_report.py",),
@@ -114,6 +159,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/configs/optimizer.py": (f"{DATA}/test_default_settings.py", f"{BACKENDS}/test_optimizers.py"),
     "shared/data/batches.py": (f"{DATA}/test_data_batches.py",),
     "shared/data/bpe.py": (f"{DATA}/test_bpe.py",),
+    "shared/data/prefetch.py": (f"{DATA}/test_data_prefetch.py",),
     "shared/data/pairs/pig_latin.py": (f"{DATA}/test_word_pairs.py",),
     "shared/data/pairs/word_lists.py": (f"{DATA}/test_word_pairs.py",),
     "shared/data/pairs/batches.py": (f"{DATA}/test_word_pairs.py",),

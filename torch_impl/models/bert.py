@@ -8,7 +8,7 @@ from shared.configs.bert import BertConfig
 from shared.configs.validation import check_choice, check_context
 from torch_impl.dropout import Dropout
 from torch_impl.layers.layer_norm import LayerNorm
-from torch_impl.layers.pretrained.activations import activate
+from torch_impl.layers.pretrained.activations import ACTIVATIONS, activate
 from torch_impl.layers.pretrained.encoder_layers import PostNormLayer
 from torch_impl.layers.small_normal import NormalEmbedding, NormalLinear
 from torch_impl.losses import cross_entropy
@@ -62,6 +62,7 @@ class BertModel(nn.Module):
     """
 
     def __init__(self, config: BertConfig):
+        check_choice("pooler_activation", config.pooler_activation, ACTIVATIONS)
         super().__init__()
         self.config = config
         self.embeddings = BertEmbeddings(config)
@@ -132,6 +133,7 @@ class BertForMaskedLM(nn.Module):
         self.activation = config.activation if config.head_activation is None else config.head_activation
         self.config = config
         self.bert = BertModel(config)
+        check_choice("head_activation", self.activation, ACTIVATIONS)
         self.head = NormalLinear(config.embed_dim, config.embed_dim)
         self.head_norm = LayerNorm(config.embed_dim, config.eps)
         self.head_bias = nn.Parameter(torch.zeros(config.vocabulary_size))

@@ -113,5 +113,7 @@ def test_what_the_run_in_float64_does_not_have_stays_undecided():
     row = replace(output(compared("float32")), undecided=True)
     (left,), because = decided([row], lambda: [])
     assert (left.undecided, left.agrees, because) == (True, False, "")
-    (found,), _ = decided([row], lambda: [replace(row, undecided=False)])
+    other = replace(row, tensor="other", undecided=False)
+    (found, kept), _ = decided([row, other], lambda: [replace(each, undecided=False) for each in (row, other)])
     assert (found.agrees, found.decided_in) == (True, "float64")
+    assert kept == other

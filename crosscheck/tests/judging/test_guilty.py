@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from crosscheck.judging import guilty
 from crosscheck.judging.rows import Divergence, Statistics
 from crosscheck.locate import Location
+from crosscheck.recording import record, torch_side
 from crosscheck.report import Report
 
 ADDS = {"norm": 1e-3, "attention": 0.5, "dead": None, "cast": 2.0}
@@ -19,6 +21,40 @@ def test_those_that_add_most_to_the_outputs_stand_first_and_casts_last(monkeypat
     monkeypatch.setattr(guilty, "is_rounding", lambda path: path == "cast")
     found = guilty.guilty_of({path: path for path in ADDS}, [], None, None)
     assert [each.path for each in found] == ["attention", "norm", "dead", "cast"]
+    assert [str(each) for each in found[1:3]] == [
+        "norm (forward): 1.0e+00 by itself, adds 1.0e-03 to the outputs",
+        "dead (forward): 1.0e+00 by itself",
+    ]
+
+
+OUTPUTS = {"": [3.0, 4.0], "zeros": [0.0, 0.0]}
+MOVED = [(OUTPUTS, None), ({"": [3.0, 14.0], "zeros": [0.0, 0.0]}, 2.0), ({"zeros": [0.0, 3.0]}, 3.0), ({}, None)]
+
+
+@pytest.mark.parametrize(("moved", "added"), MOVED)
+def test_what_a_module_adds_is_how_far_the_outputs_move_with_what_it_returns(monkeypatch, moved, added):
+    def with_replaced(module, arguments, options, replaced):
+        assert (module, arguments, options.dtype) == ("module", "arguments in float64", "float64")
+        assert replaced == {"net.norm": [1.0]}
+        return {name: np.array(array) for name, array in moved.items()}
+
+    def call(found=True, **outputs):
+        return SimpleNamespace(found=found, outputs={name: np.array(array) for name, array in outputs.items()})
+
+    monkeypatch.setattr(torch_side, "outputs_with", with_replaced)
+    monkeypatch.setattr(record, "rounded", lambda arguments, dtype: f"{arguments} in {dtype}")
+    calls = [call(**{"net.norm": [1.0], "net.fc": [1.0], "unknown": [1.0]}), call(found=None, **{"net.act": [1.0]})]
+    side = SimpleNamespace(module="module", with_own=lambda arguments: arguments)
+    comparison = SimpleNamespace(ours=side, arguments="arguments", options=SimpleNamespace(dtype="float64"))
+    taps = {"net.norm": np.zeros(1), "net.fc": np.zeros(2), "net.act": np.zeros(1)}
+    values = SimpleNamespace(intermediates=taps, outputs={name: np.array(OUTPUTS[name]) for name in moved})
+    assert guilty._adds(calls, comparison, SimpleNamespace(values=values)) == added
+
+
+def test_the_worst_call_is_that_with_the_largest_error_of_those_where_a_fault_was_found():
+    errors = [(1.0, True), (3.0, True), (2.0, True), (4.0, None)]
+    calls = [SimpleNamespace(worst=SimpleNamespace(error=error), found=found) for error, found in errors]
+    assert guilty._worst([SimpleNamespace(worst=None, found=None), *calls]).error == 3.0
 
 
 def test_casts_to_float32_are_listed_apart_from_mistakes():

@@ -1,6 +1,7 @@
 """`locate` marks the module at fault in the tree of a user's pair, and clears modules that only pass the error on."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,10 @@ import torch
 from flax import nnx
 from own_pairs import Case, normal
 
-from crosscheck.locate import MARK, locate
+from crosscheck.judging.first_divergence import Found
+from crosscheck.judging.isolation import Alone
+from crosscheck.judging.rows import Divergence, Row
+from crosscheck.locate import MARK, ModuleLine, _is_closer, _line, _lines, locate
 
 
 class TorchBlock(torch.nn.Module):
@@ -131,3 +135,64 @@ def test_a_location_is_strict_json_where_one_side_is_not_a_number():
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
     guilty = next(line for line in found["modules"] if line["guilty"])
     assert (guilty["path"], guilty["by_itself"]["error"]) == ("blocks.1", "inf")
+
+
+def row(kind="output", tensor="", module="", error=1.0, bound=1e-3):
+    return Row(tensor, kind, module, (1,), (1,), error, bound, (0,), 0.0, error)
+
+
+FIRST = "net.blocks.1", "forward"
+CLOSER = {  # where a module is wrong by itself, where the full run first diverges, and in which tensor
+    "the same module": ("blocks.1", "forward", FIRST, row()),
+    "a module below": ("blocks.1.norm", "forward", FIRST, row()),
+    "any module": ("norm", "forward", ("net", "forward"), row()),
+    "another gradient": ("blocks.1", "parameter gradient", ("net.blocks.1", "input gradient"), row()),
+    "its own output": ("blocks.1", "forward", FIRST, row("intermediate", "blocks.1 out[0]")),
+    "a mask that is given": ("blocks.1", "forward", FIRST, row("intermediate", "blocks.1 in[1]", bound=0.0)),
+    "nothing diverges": ("norm", "forward", None, row()),
+    "no row": ("norm", "forward", FIRST, None),
+}
+NOT_CLOSER = {
+    "a module beside": ("norm", "forward", FIRST, row()),
+    "a module of a longer number": ("blocks.11", "forward", FIRST, row()),
+    "another pass": ("blocks.1", "input gradient", FIRST, row()),
+    "an input that is given": ("blocks.1", "forward", FIRST, row("intermediate", "blocks.1 in[0]")),
+    "a gradient that is given": (
+        *("blocks.1", "input gradient", ("net.blocks.1", "input gradient")),
+        row("intermediate gradient", "blocks.1 out[0]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLOSER | NOT_CLOSER)
+def test_a_module_is_at_fault_where_the_full_run_first_diverges_unless_its_caller_gave_what_differs(name):
+    module, phase, first, shown = (CLOSER | NOT_CLOSER)[name]
+    report = SimpleNamespace(name="net", first_divergence=first and Divergence(*first, ""), first_row=shown)
+    assert _is_closer(Found(module, phase, row()), report) == (name in CLOSER)
+
+
+def test_the_tree_has_the_worst_row_of_each_module_and_why_one_can_not_run_alone():
+    rows = [row(module="norm", error=error, bound=bound) for error, bound in ((3.0, 1.0), (2.0, 0.5), (1.0, 1.0))]
+    rows += [row("input", module="norm", error=9.0), row("update", module="optimizer")]
+    calls = {name: SimpleNamespace(path=name) for name in ("late", "norm", "unseen")}
+    recordings = [SimpleNamespace(values=SimpleNamespace(calls=calls))]
+    alone = {"norm": [Alone(rows[2], None), Alone(rows[1], None)], "late": [Alone(None, None, "it ran twice")]}
+    report = SimpleNamespace(rows=rows, recordings=recordings)
+    late, norm = (ModuleLine("late", None, None, "it ran twice"), ModuleLine("norm", rows[1], rows[1]))
+    assert _lines(report, alone) == [ModuleLine("", None, None), late, norm]
+    assert _lines(SimpleNamespace(rows=rows, recordings=None), {}) == [
+        ModuleLine("", None, None), ModuleLine("norm", rows[1], None),
+    ]  # fmt: skip
+
+
+def test_a_line_of_the_tree_says_why_a_module_can_not_run_alone_where_it_can_not():
+    paths, reason = ["", "blocks.1", "blocks.1.norm"], "it ran twice"
+    lines = [ModuleLine("", None, None), ModuleLine(paths[1], None, None, reason)]
+    lines += [ModuleLine(paths[2], row(), row(error=0.0), reason)]
+    said = [_line(line, paths, False) for line in lines]
+    assert said == [line.rstrip() for line in said]
+    assert [" ".join(line.split()) for line in said] == [
+        "(root) full run - isolated -",
+        "blocks.1 full run - isolated - (it ran twice)",
+        "norm full run 1.0e+00 DISAGREES isolated 0.0e+00 agrees",
+    ]

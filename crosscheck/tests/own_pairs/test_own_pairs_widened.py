@@ -81,6 +81,7 @@ def test_casts_to_float32_end_short_of_the_proof_and_the_report_offers_to_widen_
     report = crosscheck.compare(*make())
     assert not report.agrees
     assert "with widen=True, which reads that as float64, the pair agrees in all tensors" in str(report)
+    assert not report.first_row.agrees
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -88,6 +89,13 @@ def test_the_proof_reaches_code_that_casts_to_float32_and_finds_a_small_mistake_
     make, mistake = PAIRS[name]
     assert crosscheck.compare(*make(), widen=True).agrees
     assert not crosscheck.compare(*make(**mistake), widen=True).agrees
+
+
+def test_a_mistake_that_widening_leaves_is_told_and_code_without_casts_is_not_offered_it():
+    report, wide = (crosscheck.compare(*norms(eps=1e-6 + 1e-9), widen=widen) for widen in (False, True))
+    assert report.offer.endswith(f"the pair still differs in {wide.first_row.label}")
+    assert report.first_row == wide.first_row
+    assert crosscheck.compare(torch.sin, lambda x: jnp.sin(x) * (1 + 1e-9), X).offer == ""
 
 
 def test_widening_leaves_programs_that_were_traced_before_or_are_traced_after_as_they_were():

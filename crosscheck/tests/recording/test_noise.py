@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from bounds import roundings
 
 from crosscheck import criterion, recording
-from crosscheck.recording import jax_side, precision
-from crosscheck.recording.noise import _add_movement, measure_noise
+from crosscheck.recording import jax_side, precision, torch_side
+from crosscheck.recording import noise as noise_module
+from crosscheck.recording.noise import measure_noise
 from crosscheck.recording.precision import roundings_of_a_product, xla_compiles
 from crosscheck.recording.shadows import Shadows, read
-from crosscheck.recording.values import ARRAY_FIELDS, Options, Values, cotangent
+from crosscheck.recording.values import Options, Values, cotangent
 
 DTYPES = ("bfloat16", "float16", "float32")
 X = torch.linspace(-2, 3, 12, dtype=torch.float64).reshape(3, 4)
@@ -228,9 +229,49 @@ def test_a_gradient_that_is_zero_in_theory_is_granted_the_mean_noise_of_all():
     assert 0 < moved["weight"] - moved["shift"] < moved["shift"]  # between half of it and all
 
 
-def test_the_movement_is_that_of_the_run_that_moves_most():
-    exact, *moved = (Values(outputs={"": np.array([1.0, number])}) for number in (0.0, 3.0, -4.0, 2.0))
-    movement = {field: {} for field in ARRAY_FIELDS}
-    for values in moved:
-        _add_movement(movement, exact, values)
-    assert movement["outputs"] == {"": 4.0}
+def measured(monkeypatch, *runs, **options):
+    """The noise of runs that are given, the exact one first, and how many were asked for from which seed."""
+    asked = []
+
+    def given(module, arguments, options, count, seed, optimizer):
+        asked.append((count, seed))
+        return runs
+
+    monkeypatch.setattr(torch_side, "shadows", given)
+    module = torch.nn.Linear(1, 1, bias=False)
+    return measure_noise(module, ((), {}), Options(np.dtype(np.float32), **options)), asked
+
+
+def test_the_movement_is_that_of_the_run_that_moves_most_and_of_numbers_that_have_an_own_memory(monkeypatch):
+    shared, ids = np.ones(2), np.array([1, 2])
+    runs = [
+        Values(parameters={"a": shared}, outputs={"": np.array([1.0, number]), "ids": ids + int(number)})
+        for number in (0.0, 3.0, -4.0, 2.0)
+    ]
+    noise, _ = measured(monkeypatch, *runs)
+    assert (noise.movement["outputs"], noise.movement["parameters"]) == ({"": 4.0}, {"a": 0.0})
+
+
+def test_what_a_gradient_that_is_zero_in_theory_leads_to_has_the_mean_noise_of_its_kind_and_step(monkeypatch):
+    moves = {"1/exp_avg/a": 7.0, "1/exp_avg/b": 1.0, "1/weights/a": 9.0, "1/weights/b": 2.0}
+    moves |= {"2/exp_avg/a": 7.0, "2/exp_avg/b": 1.0}
+    sizes = {name: 6.0 if name.startswith("1/") and name.endswith("/a") else 0.0 for name in moves}
+    exact, moved = ({name: np.full(1, size) for name, size in each.items()} for each in (sizes, moves))
+    noise, _ = measured(monkeypatch, Values(updates=exact), Values(updates={n: exact[n] + moved[n] for n in exact}))
+    pooled = dict.fromkeys(("1/exp_avg/b", "2/exp_avg/b"), 5.0)  # the root of the mean of 1 and 49
+    assert noise.movement["updates"] == moves | pooled
+
+
+@pytest.mark.parametrize(
+    ("numbers", "options", "asked"),
+    [
+        (2, {"gradients": False}, [(2, 0), (2, 2), (1, 4)]),
+        (4, {}, [(2, 0), (2, 2), (1, 4)]),
+        (4, {"gradients": False, "updates": 1}, [(2, 0), (2, 2), (1, 4)]),
+        (0, {}, [(1, seed) for seed in range(5)]),
+        (100, {}, [(5, 0)]),
+    ],
+)
+def test_as_many_runs_are_made_at_once_as_memory_holds_their_gradients(monkeypatch, numbers, options, asked):
+    monkeypatch.setattr(noise_module, "NUMBERS", numbers)
+    assert measured(monkeypatch, Values(), noise_runs=5, **options)[1] == asked

@@ -70,6 +70,9 @@ REFUSED = (  # what no component can be built with, and how it says so
         "divisible by num_heads, got embed_dim 10 and num_heads 3",
     ),
     ("BertModel", {"activation": "gelo"}, "unknown activation 'gelo': did you mean 'gelu'"),
+    ("BertModel", {"pooler_activation": "tan"}, "unknown pooler_activation 'tan': did you mean 'tanh'"),
+    ("BertForMaskedLM", {"activation": "gelo"}, "unknown activation 'gelo': did you mean 'gelu'"),
+    ("BertForMaskedLM", {"head_activation": "gelo"}, "unknown head_activation 'gelo': did you mean 'gelu'"),
     ("BertModel", {"positions": "absolut"}, "unknown positions 'absolut': did you mean 'absolute'"),
 )
 NAMES = sorted({twin.public_name for twin in TWINS.values()})
