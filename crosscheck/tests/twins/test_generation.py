@@ -301,3 +301,12 @@ def test_the_following_is_refused(bad, side, modules):
 @pytest.mark.parametrize("side", GENERATE)
 def test_no_steps_give_the_prompts(side, modules):
     assert np.array_equal(generated(modules, side, steps=0), PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"ids": np.ones((1, 24), int)}, {"ids": [[0, 52]]}, {"stop": 0}, {"stop": 52}],
+    ids=["a full context", "the first token and the last", "stop at the first", "stop at the last"],
+)
+def test_the_limits_themselves_are_taken(settings, modules):
+    assert np.array_equal(generated(modules, "torch", steps=0, **settings), settings.get("ids", PROMPTS))
