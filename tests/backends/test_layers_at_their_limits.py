@@ -12,18 +12,22 @@ from flax import nnx
 
 from crosscheck.criterion import prove
 from jax_impl.dropout import seed_dropout as seed_of_jax
+from jax_impl.layers import attention as attention_of_jax
 from jax_impl.layers.ablations import attention_variants as variants_of_jax
 from jax_impl.layers.ablations import linear_attention as linear_of_jax
 from jax_impl.layers.gru import BidirectionalGRU as GRUOfJax
 from jax_impl.layers.layer_norm import LayerNorm as NormOfJax
+from jax_impl.layers.multi_headed_attention import MultiHeadedAttention as HeadsOfJax
 from jax_impl.layers.soft_attention import Attn as AttnOfJax
 from jax_impl.models.bert import POSITIONS as POSITIONS_OF_JAX
 from shared.configs.bert import BertConfig
 from shared.rng import key_from_seed
 from torch_impl.dropout import seed_dropout
+from torch_impl.layers import attention
 from torch_impl.layers.ablations import attention_variants, linear_attention
 from torch_impl.layers.gru import BidirectionalGRU
 from torch_impl.layers.layer_norm import LayerNorm
+from torch_impl.layers.multi_headed_attention import MultiHeadedAttention
 from torch_impl.layers.soft_attention import Attn
 from torch_impl.models.bert import POSITIONS
 
@@ -47,6 +51,53 @@ def test_the_longest_text_of_a_bert_takes_the_last_position(positions, padding_i
     places = [partial(each[positions], padding_idx=padding_idx) for each in (POSITIONS, POSITIONS_OF_JAX)]
     found = on_both_sides(*places, np.full((1, config.context), 9, np.int32))
     assert {int(each.max()) for each in found.values()} == {config.sequence_length - 1}
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    for module in (attention, attention_of_jax):
+        monkeypatch.setattr(module, "on_a_gpu", lambda x: True)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("is_masked", [True, False])
+@pytest.mark.parametrize(("tokens", "padded"), [(1, 8), (7, 8), (8, 8), (9, 16)])
+def test_tokens_are_padded_to_a_multiple_of_eight_on_a_gpu_and_padding_is_hidden(tokens, padded, is_masked):
+    x, kept = np.ones((2, tokens, 3), np.float32), np.arange(2 * tokens, dtype=np.float32).reshape(2, tokens) + 1
+    mask = kept if is_masked else None
+    for module, to in ((attention, torch.from_numpy), (attention_of_jax, jnp.asarray)):
+        found, seen = module.aligned(to(x), None if mask is None else to(mask))
+        assert np.array_equal(found, np.pad(x, ((0, 0), (0, padded - tokens), (0, 0))))
+        if mask is None and tokens == padded:
+            assert seen is None
+        else:
+            expected = np.ones_like(kept) if mask is None else mask
+            assert np.array_equal(seen, np.pad(expected, ((0, 0), (0, padded - tokens))))
+        whole = to(np.ones((2, tokens, tokens), np.float32))  # a mask that tells queries apart is left as it is
+        assert [each.shape[1] for each in module.aligned(to(x), whole)] == [tokens, tokens]
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_attention_to_padded_tokens_is_attention_to_the_tokens(is_masked, monkeypatch):
+    x, mask = np.random.default_rng(0).standard_normal((2, 5, 6)), np.array([[1.0] * 5, [1.0, 1, 1, 0, 0]])
+    with jax.enable_x64(True):
+        for module, layer, to in (
+            (attention, MultiHeadedAttention(3, 2).double(), torch.from_numpy),
+            (attention_of_jax, _double(HeadsOfJax(3, 2, rngs=nnx.Rngs(0))), jnp.asarray),
+        ):
+            arguments = to(x), to(mask) if is_masked else None
+            padded = layer(*arguments)
+            monkeypatch.setattr(module, "on_a_gpu", lambda x: False)
+            plain = layer(*arguments)
+            padded, plain = (np.asarray(each.detach() if module is attention else each) for each in (padded, plain))
+            assert padded.shape == x.shape
+            assert prove(padded, plain, 0.0).agrees
+
+
+def _double(layer):
+    graph, state = nnx.split(layer)
+    return nnx.merge(graph, jax.tree.map(lambda leaf: leaf.astype(jnp.float64), state))
 
 
 def test_a_large_mean_costs_a_norm_no_digit():
