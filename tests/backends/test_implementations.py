@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from backend_cases import make_backend
+from flax import nnx
 
+from jax_impl.layers import gru as jax_grus
 from jax_impl.layers import persistent_gru as jax_kernels
 from shared.backend import PACKAGES
 from shared.configs.experiment import ModelConfig
 from shared.gru_plan import kernel_of, plan_for, refusal, runs_as
 from shared.registry import find_twin
+from torch_impl.layers import gru as torch_grus
 from torch_impl.layers import persistent_gru as torch_kernels
 
 SIZES = {"vocabulary_size": 5, "embedding_size": 4, "hidden_size": 6}
@@ -48,6 +51,18 @@ def on_an_h200(module, monkeypatch):
 def drawn(shape, seed):
     """Small whole numbers in float32."""
     return np.float32(np.random.default_rng(seed).integers(-4, 5, shape))
+
+
+@pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU"])
+@pytest.mark.parametrize("implementation", ["library", "fused"])
+def test_only_a_fused_layer_may_be_our_kernel(name, implementation, monkeypatch):
+    inputs = drawn((2, 3, 4), 0)
+    for module, to, rngs in ((torch_grus, torch.from_numpy, {}), (jax_grus, jnp.asarray, {"rngs": nnx.Rngs(0)})):
+        layer = getattr(module, name)(4, 6, implementation=implementation, **rngs)
+        asked = Mock(side_effect=module.fused_gru)
+        monkeypatch.setattr(module, "fused_gru", asked)
+        layer(to(inputs))
+        assert asked.call_args.args[-1] is (implementation == "fused")
 
 
 @pytest.mark.parametrize("name", PACKAGES)
