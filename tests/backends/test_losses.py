@@ -56,6 +56,15 @@ def test_a_classification_is_scored_as_numpy_scores_it(package, shape, float64_i
 
 
 @package
+@pytest.mark.parametrize(
+    ("weights", "mean"), [([0.25, 0.25], 2.0), ([0.25, 0.0], 1.0), ([4.0, 12.0], 2.5), ([0.0, 0.0], 0.0)]
+)
+def test_a_mean_is_over_the_sum_of_its_weights_however_small(package, weights, mean):
+    values, shares = (as_tensor(package, np.array(each)) for each in ([1.0, 3.0], weights))
+    assert float(losses_of(package).weighted_mean(values, shares)) == mean
+
+
+@package
 def test_a_step_reports_the_weighted_means_of_its_losses_and_right_answers(package):
     backend, batch = make_backend(package, NO_DROPOUT, dtype="float64"), make_batch(rows=12)
     batch["weights"] = np.array([1, 0, 0.5] * 4, np.float64)
