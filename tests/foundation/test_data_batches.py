@@ -30,7 +30,7 @@ FULL_BUCKET = (
 
 @st.composite
 def epochs(draw):
-    lengths = draw(st.lists(st.integers(1, 20), min_size=1, max_size=40))
+    lengths = draw(st.lists(st.integers(0, 20), min_size=1, max_size=40))
     options = {
         "batch_size": draw(st.integers(1, 9)),
         "length": draw(st.integers(20, 25)),
