@@ -32,7 +32,7 @@ class Recording:
         pool = others and others.graph.pool()
         # What JAX or the garbage collector frees meanwhile is no part of the graph, and must not end its capture.
         with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="relaxed"):
-            self.results = _apart(function(*arguments), self.arguments)
+            self.results = _apart(function(*arguments))
         torch.cuda.synchronize()
         torch.cuda.set_rng_state(generator)
 
@@ -65,20 +65,17 @@ def copied(value: Any) -> Any:
     return _mapped(lambda tensor: tensor.detach().clone(), value)
 
 
-def _apart(results: Any, arguments: list[Tensor]) -> Any:
-    """What shares memory with an argument or another result is copied: who is lent results may write to them."""
-    taken = {_memory(argument) for argument in arguments}
+def _apart(results: Any) -> Any:
+    """Results that share memory are copied: who is lent them may write to each."""
+    taken: set[int] = set()
 
     def own(result: Tensor) -> Tensor:
-        is_shared = _memory(result) in taken
-        taken.add(_memory(result))
+        memory = result.untyped_storage().data_ptr()
+        is_shared = memory in taken
+        taken.add(memory)
         return result.detach().clone() if is_shared else result.detach()
 
     return _mapped(own, results)
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:

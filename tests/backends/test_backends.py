@@ -39,6 +39,24 @@ def test_metrics_are_those_before_the_update(plain_backend):
     assert prove((before["predictions"] == batch["labels"]).mean(), metrics["accuracy"], floor=0.0).agrees
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("name", PACKAGES)
+def test_metrics_stay_as_they_are_whatever_is_computed_next(name, device):
+    backend, batch = make_backend(name, device=device), make_batch()
+
+    def computed(batch):
+        return backend.train_step(backend.init_state(), batch, RATE)[1], backend.eval_step(backend.init_state(), batch)
+
+    def copied(found):
+        return [array.copy() for metrics in found for array in backend.fetch(metrics).values()]
+
+    found = computed(batch)
+    before = copied(found)
+    others = copied(computed({**batch, "labels": 1 - batch["labels"]}))
+    assert all(map(np.array_equal, copied(found), before))
+    assert not all(map(np.array_equal, others, before))
+
+
 def test_a_batch_reaches_the_device_as_it_is(plain_backend):
     batch = make_batch()
     batch["weights"] = (batch["weights"] / 3).astype(np.float32)

@@ -136,6 +136,7 @@ def test_a_gpu_has_the_bits_of_foreach(config, sizes):
     theirs, ours = (
         ended(move, torch.float32, sizes, "cuda") for move in (by_torch(config, foreach=True), by_ours(config))
     )
+    assert one_pass_adamw.serves(tuple(drawn(torch.float32, sizes, "cuda")[:3]))
     for a, b in zip(sum(ours, []), sum(theirs, []), strict=True):
         assert torch.equal(a, b)
 

@@ -46,19 +46,31 @@ def test_a_graph_is_recorded_while_jax_works_and_things_of_both_are_freed():
     assert torch.equal(recording(x)[0], 2 * x)
 
 
-def test_results_are_lent_until_the_next_call_and_may_be_written_to():
+def test_results_are_lent_until_the_next_call_and_each_may_be_written_to():
     def shared(named):
-        doubled = 2 * named["a"]
-        return doubled, doubled, named["a"], named["b"] + 1
+        doubled = 2 * named["a"].clone().requires_grad_()
+        return doubled, doubled, doubled[1:], named["a"], named["b"] + 1
 
     x, n = torch.arange(5.0, device="cuda"), torch.arange(5, device="cuda")
     recording = Recording(shared, ({"a": torch.zeros_like(x), "b": torch.zeros_like(n)},))
     for factor in (1, 3):
-        expected = [2 * factor * x, 2 * factor * x, factor * x, factor * n + 1]
+        doubled = 2 * factor * x
+        expected = [doubled, doubled, doubled[1:], factor * x, factor * n + 1]
         kept, lent = (call({"a": factor * x, "b": factor * n}) for call in (recording, recording.lend))
-        assert all(map(torch.equal, lent, expected))
-        for result in lent:
+        assert not any(result.requires_grad for result in lent)
+        for number, result in enumerate(lent):
+            assert all(map(torch.equal, lent[number:], expected[number:]))
             result.zero_()
         assert all(map(torch.equal, kept, expected))
         recording({"a": x, "b": n})
         assert all(map(torch.equal, kept, expected))
+
+
+def test_a_recording_leaves_its_arguments_alone_and_may_use_the_memory_of_another():
+    given, zeros = torch.ones(5, device="cuda"), torch.zeros(5, device="cuda")
+    first = Recording(lambda x: (x + 1,), (given,))
+    second = Recording(lambda x: (x + 2,), (given,), first)
+    assert second.graph.pool() == first.graph.pool()
+    assert torch.equal(first(zeros)[0], zeros + 1)
+    assert torch.equal(second(zeros)[0], zeros + 2)
+    assert torch.equal(given, zeros + 1)

@@ -1,6 +1,7 @@
 """On a GPU: twins agree with TF32 off and in bfloat16, both draw the same bits, and runs are reproducible."""
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch_impl
 from crosscheck.recording.precision import full_precision
 from crosscheck.twins import suite
 from jax_impl.layers.persistent_gru import persistent_gru as jax_gru
+from jax_impl.layers.persistent_gru import serves as jax_serves
 from jax_impl.random_bits import random_bits as jax_bits
 from shared.backend import load_backend
 from shared.configs.experiment import ModelConfig
@@ -17,6 +19,7 @@ from shared.configs.gpt import GPTConfig
 from shared.configs.optimizer import AdamWConfig
 from shared.rng import random_bits as numpy_bits
 from torch_impl.layers.persistent_gru import persistent_gru as torch_gru
+from torch_impl.layers.persistent_gru import serves as torch_serves
 from torch_impl.random_bits import random_bits as torch_bits
 from torch_impl.weights import to_numpy, to_tensor
 
@@ -100,12 +103,17 @@ def layer(batch_size, steps, directions, hidden_size, dtype):
     return arrays, generator.integers(0, steps + 1, batch_size).astype(np.int32)
 
 
-def in_torch(arrays, lengths):
-    *arguments, d_outputs, d_final = [to_tensor(array, "cuda") for array in arrays]
+def in_torch(arrays, lengths, offset=0):
+    """`offset` numbers lie before each array in its memory."""
+    *arguments, d_outputs, d_final = [displaced(to_tensor(array, "cuda"), offset) for array in arrays]
     arguments = [each.requires_grad_() for each in arguments]
     results = torch_gru(*arguments, to_tensor(lengths, "cuda"))
     gradients = torch.autograd.grad(results, arguments, (d_outputs, d_final))
     return [to_numpy(each.detach()) for each in (*results, *gradients)]
+
+
+def displaced(tensor, offset):
+    return tensor.new_empty(offset + tensor.numel())[offset:].view_as(tensor).copy_(tensor)
 
 
 def in_jax(arrays, lengths):
@@ -114,6 +122,20 @@ def in_jax(arrays, lengths):
         return [*results, *backward(arguments[4:])]
 
     return [np.asarray(each) for each in jax.jit(run)(*arrays)]
+
+
+@pytest.mark.parametrize("sizes", [(5, 4, 1, 32), (33, 3, 2, 256), (512, 3, 2, 512)], ids=str)
+def test_arrays_of_torch_may_start_anywhere_in_memory(sizes):
+    arrays, lengths = layer(*sizes, ml_dtypes.bfloat16)
+    assert all(map(np.array_equal, in_torch(arrays, lengths, offset=1), in_torch(arrays, lengths)))
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32], ids=["bfloat16", "float16", "float32"])
+def test_a_gpu_serves_layers_of_at_least_one_example(dtype):
+    for examples in range(3):
+        inputs = np.zeros((examples, 2, 3), dtype)
+        served = torch_serves(to_tensor(inputs, "cuda"), 32), jax_serves(jnp.asarray(inputs), 32)
+        assert served == (examples > 0,) * 2
 
 
 SIZES_OF_LAYERS = [

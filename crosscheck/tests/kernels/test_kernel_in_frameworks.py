@@ -202,6 +202,10 @@ def test_without_gradients_nothing_is_kept_for_them(layer):
     with torch.no_grad():
         _, _, before, gates = persistent_gru._forward(*in_torch(layer), layer.lengths.int(), False)
     assert (before.numel(), gates.numel()) == (0, 0)
+    arrays, function = in_jax(layer)
+    gates_of_all = ",".join(map(str, (*arrays[0].shape[:3], 4 * SIZES.hidden_size)))
+    assert gates_of_all in str(jax.make_jaxpr(lambda *given: gradients_of(function, given))(*arrays))
+    assert gates_of_all not in str(jax.make_jaxpr(function)(*arrays))
 
 
 @pytest.mark.slow

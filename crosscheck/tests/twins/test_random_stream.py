@@ -226,6 +226,22 @@ def test_a_mask_on_a_gpu_compares_the_bits_of_numpy(key):
 
 
 @pytest.mark.gpu
+def test_on_a_gpu_nothing_is_written_behind_the_numbers_asked_for():
+    from shared.kernels.threefry import BLOCK, threefry_bits, threefry_mask
+
+    key, size = torch.tensor([3, 4], device="cuda"), BLOCK // 2 + 1
+    for kernel, untouched, rest in ((threefry_bits, -1, ()), (threefry_mask, False, (2**23,))):
+        room = torch.full((2 * BLOCK,), untouched, device="cuda")
+        kernel[1,](key, room, size, 0, *rest, BLOCK=BLOCK)
+        assert torch.equal(room != untouched, torch.arange(2 * BLOCK, device="cuda") < size)
+
+
+@pytest.mark.gpu
+def test_a_compiler_of_steps_is_told_the_mask_of_a_gpu_as_it_is():
+    torch.library.opcheck(torch_side._mask_of_kernel, (torch.tensor([3, 4], device="cuda"), (3, 5), 2**22, 7))
+
+
+@pytest.mark.gpu
 def test_jax_random_on_a_gpu_goes_on_beyond_two_to_the_32():
     end = jax.jit(lambda key: jax.random.bits(key, (2**32 + 8,), "uint32")[-16:])
     key = jax.device_put(jax_key((3, 4)), jax.devices("cuda")[0])
