@@ -7,18 +7,20 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
 
 ROOT = Path(__file__).parent
 SHAPES_CHECKED = [ROOT / "crosscheck/tests/twins", ROOT / "crosscheck/tests/pretrained", ROOT / "tests/backends"]
-QUICKLY_COMPARED = [ROOT / "crosscheck/tests/own_pairs", ROOT / "crosscheck/tests/strangers"]
+COMPARED_AS_BY_USERS = [  # the others judge no rounding
+    ROOT / "crosscheck/tests" / name
+    for name in ("divergences", "faults", "judging", "recording", "runs", "scoring", "twins", "test_compare.py")
+]
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 CACHE = ROOT / ".cache" / "jax"
-QUICK = "ISOGRAD_TESTS_SET_XLA_FLAGS"
 WORKER, CONTROLLER = os.environ.get("PYTEST_XDIST_WORKER", "main"), "main"
 if os.environ.get(COMPILED) == str(CACHE / CONTROLLER):  # inherited from the process that started this worker
     del os.environ[COMPILED]
@@ -30,6 +32,7 @@ ENVIRONMENT = {  # set before torch and jax are imported, and inherited by the c
     # renames it into place, and warns of one that it finds half written, which would fail a test.
     COMPILED: str(CACHE / WORKER),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",  # lines of code in programs, for profiles: a fifth of the time of lowering
     "MPLBACKEND": "agg",
     "HF_HUB_OFFLINE": "1",
 }
@@ -44,28 +47,23 @@ for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 if importlib.util.find_spec("torch"):
     import torch  # noqa: F401  torch must be imported before jax
 
-UNOPTIMISED = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_parallel_codegen_split_count": 1,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_llvm_disable_expensive_passes": True,
+# Each program runs a few times, and compiling it quickly takes half of the time. XLA reads its flags once in a process,
+# also in the commands that tests start; programs with options of their own, as users have them, are compiled by those.
+AS_USERS = {
+    "xla_backend_optimization_level": 3,
+    "xla_cpu_parallel_codegen_split_count": 32,
+    "xla_cpu_use_fusion_emitters": True,
+    "xla_llvm_disable_expensive_passes": False,
 }
+QUICKLY = dict(zip(AS_USERS, (0, 1, False, True), strict=True))
 
 
-def pytest_sessionstart() -> None:
-    """Let the commands that tests start compile in half the time, since they run each program a few times; this process
-    reads its own flags before.
-    """
-    if os.environ.get(QUICK):
-        del os.environ["XLA_FLAGS"], os.environ[QUICK]  # inherited from the process that started this worker
-    if importlib.util.find_spec("jax") and "XLA_FLAGS" not in os.environ:
-        import jax
+def as_flags(options: dict[str, int | bool]) -> str:
+    return " ".join(f"--{name}={str(value).lower()}" for name, value in options.items())
 
-        from jax_impl.compile_cache import known
 
-        options = known(UNOPTIMISED, jax.devices("cpu")[0])  # an unknown flag would end a process
-        os.environ["XLA_FLAGS"] = " ".join(f"--{name}={str(value).lower()}" for name, value in options.items())
-        os.environ[QUICK] = "yes"
+if not (importlib.util.find_spec("torch") and torch.cuda.is_available()):  # some of them are a GPU's, too
+    os.environ.setdefault("XLA_FLAGS", as_flags(QUICKLY))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -80,25 +78,18 @@ def pytest_collection() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def unoptimised_training() -> Iterator[None]:
-    """The same for training and generation in this process, those of a module's own fixtures, too."""
+def optimised_comparisons(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a comparison asks to be compiled as users have it is so, where its rounding is judged."""
     with pytest.MonkeyPatch.context() as patch:
-        if "jax" in sys.modules:
-            from jax_impl import compile_cache
-
-            patch.setitem(compile_cache.OPTIONS, "cpu", UNOPTIMISED)
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised_comparisons(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Pairs of users' are compared below float64 as float64 is; twins, with the rounding that users have."""
-    with pytest.MonkeyPatch.context() as patch:
-        if any(request.path.is_relative_to(folder) for folder in QUICKLY_COMPARED):
+        if any(request.path.is_relative_to(path) for path in COMPARED_AS_BY_USERS):
             from crosscheck.recording import jax_side
 
             asked = jax_side.compiler_options
-            patch.setattr(jax_side, "compiler_options", lambda options: asked(replace(options, optimize=False)))
+
+            def options_of(options: Any) -> dict[str, Any]:
+                return (AS_USERS if options.optimize else {}) | asked(options)
+
+            patch.setattr(jax_side, "compiler_options", options_of)
         yield
 
 
@@ -108,7 +99,7 @@ def optimised_training(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     if request.node.get_closest_marker("optimised") and "jax" in sys.modules:
         from jax_impl import compile_cache
 
-        monkeypatch.delitem(compile_cache.OPTIONS, "cpu")
+        monkeypatch.setitem(compile_cache.OPTIONS, "cpu", AS_USERS)
 
 
 @pytest.fixture(scope="session")
