@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from torch.nn import ModuleList
 
 import torch_impl
 from jax_impl import build as jax_build
@@ -86,6 +87,6 @@ def test_every_list_of_layers_is_longer_than_one_in_some_twin(name):
     """What is wrong from the second layer on is seen in no twin of one."""
     twins = [twin for twin in TWINS.values() if twin.public_name == name]
     built = [torch_build.build_twin(twin, twin.arguments) for twin in twins]
-    lists = [{key for key, inner in each.named_children() if isinstance(inner, torch.nn.ModuleList)} for each in built]
-    assert all(any(len(getattr(each, key)) > 1 for each in built) for key in lists[0])
-    assert lists[0]
+    lists = [(key, inner) for each in built for key, inner in each._modules.items() if isinstance(inner, ModuleList)]
+    assert lists
+    assert {key for key, inner in lists if len(inner) > 1} == {key for key, _ in lists}
