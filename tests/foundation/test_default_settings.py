@@ -135,3 +135,8 @@ def test_every_config_is_in_the_table():
 def test_a_feed_forward_layer_is_four_times_as_wide_unless_it_is_told(config):
     width = next(getattr(config, name) for name in ("embed_dim", "hidden_size") if hasattr(config, name))
     assert (config().feed_forward_dim, config(hidden_dim=5).feed_forward_dim) == (4 * width, 5)
+
+
+def test_constants_of_initial_values_are_those_that_were_published():
+    published = {"LOGIT_SCALE": 2.6592, "DEVIATION": 0.02}  # of CLIP and of GPT-2
+    assert {name: getattr(clip if name == "LOGIT_SCALE" else gpt, name) for name in published} == published
