@@ -87,12 +87,12 @@ def _modules(twin: Twin, seed: int, dtype: np.dtype, device: str) -> tuple[Any, 
 def _weights(module: torch.nn.Module, seed: int, dtype: np.dtype) -> dict[str, np.ndarray]:
     """Randomly perturbed initial weights, so that no norm weight is 1 and no bias 0, where a fault could hide.
 
-    A single number stands for all of its kind, so it is moved ten times as far: CLIP's scale beyond 100, with seed 0.
+    A single number stands for all of its kind, so it is moved far: CLIP's scale beyond 100.
     """
     shapes = torch_weights.parameter_shapes(module)
     drawn = initial_weights(shapes, seed, np.float64)
     generator = np.random.default_rng([seed, len(shapes)])
     return {
-        name: np.asarray(array + (0.1 if array.ndim else 1.0) * generator.standard_normal(array.shape), dtype)
+        name: np.asarray(array + (0.1 * generator.standard_normal(array.shape) if array.ndim else 2.0), dtype)
         for name, array in drawn.items()
     }

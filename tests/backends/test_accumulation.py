@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from backend_cases import MODEL, OPTIMIZER, make_batch, step
+from backend_cases import BATCH, LENGTH, MODEL, OPTIMIZER, VOCABULARY, make_batch, step
 
 from shared.arrays import Arrays
 from shared.backend import NOTHING_ELSE, Backend, Batch, load_backend
+from shared.configs.experiment import ModelConfig
 from shared.configs.optimizer import TrainingConfig
 from shared.training_state import GATHERED, GRADIENT_SUM, STEP
 
@@ -137,6 +138,16 @@ def test_batches_with_summed_gradients_make_the_same_update_as_one_batch_of_all_
         assert_proven({"": ours_logged["gradient_norm"]}, {"": theirs_logged["gradient_norm"]})
         assert_same_state(some.state_to_arrays(ours), whole.state_to_arrays(theirs))
     assert all(np.isfinite(array).all() for array in some.state_to_arrays(ours).values())
+
+
+@package
+def test_every_token_of_a_text_counts_as_a_row(package):
+    sizes = {"vocabulary_size": VOCABULARY, "sequence_length": LENGTH, "embed_dim": 4, "num_heads": 1, "num_layers": 1}
+    options = {"optimizer": OPTIMIZER, "training": ACCUMULATING, "seed": 3, "dtype": "float64"}
+    some = load_backend(package, model=ModelConfig("GPT", sizes, ("ids",)), **options)
+    ids, weights = make_batch()["ids"], np.tri(BATCH, LENGTH, dtype=np.float32)
+    state, _ = step(some, some.init_state(), {"ids": ids, "labels": ids, "weights": weights})
+    assert some.state_to_arrays(state)[GATHERED] == weights.sum()
 
 
 @package

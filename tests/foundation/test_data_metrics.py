@@ -24,9 +24,9 @@ def test_two_classes_give_accuracy_f1_and_rates():
 
 
 def test_three_classes_give_the_mean_f1_of_those_that_occur():
-    # class 0: TP 2, FP 1, FN 0 -> 4/5; class 1: TP 0, FP 0, FN 1 -> 0; class 2: TP 1, FP 0, FN 0 -> 1; class 3: never
-    metrics = classification_metrics(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 2]), 4)
-    assert metrics == {"accuracy": 3 / 4, "f1": (4 / 5 + 0 + 1) / 3}
+    # class 0: TP 2, FP 1 -> 4/5; class 1: FN 1 -> 0; class 2: TP 1, FN 1 -> 2/3; class 3: never; class 4: FP 1 -> 0
+    metrics = classification_metrics(np.array([0, 0, 1, 2, 2]), np.array([0, 0, 0, 2, 4]), 5)
+    assert metrics == {"accuracy": 3 / 5, "f1": (4 / 5 + 0 + 2 / 3 + 0) / 4}
 
 
 def test_a_rate_over_no_examples_is_not_a_number_and_f1_is_zero():

@@ -126,9 +126,13 @@ def test_what_writes_to_the_residual_path_is_smaller_by_the_root_of_how_often_th
     assert np.array_equal(found, plain / math.sqrt(writes))
 
 
-def test_vectors_of_letters_are_as_long_whatever_their_width_and_gpts_and_clips_weights_as_large_as_theirs():
-    shapes = {"letters.characters.weight": (300, 20), "lm_head.weight": (300, 20), "logit_scale": (2,)}
-    found = initial_weights(shapes, 0, np.float64)
+def test_vectors_of_letters_are_as_long_whatever_their_width_and_clips_scale_is_its_own():
+    found = initial_weights({"letters.characters.weight": (300, 20), "logit_scale": (2,)}, 0, np.float64)
     assert is_standard_normal(found["letters.characters.weight"] * math.sqrt(20))
-    assert is_standard_normal(found["lm_head.weight"] / 0.02)
     assert np.array_equal(found["logit_scale"], [LOGIT_SCALE] * 2)
+
+
+@pytest.mark.parametrize("part", ["token", "position", "pair", "token_type", "patch"])
+def test_tables_of_gpt_bert_and_clip_are_small(part):
+    shapes = {"lm_head.weight": (300, 20), f"of.{part}_embedding.weight": (300, 20)}
+    assert all(is_standard_normal(array / 0.02) for array in initial_weights(shapes, 0, np.float64).values())

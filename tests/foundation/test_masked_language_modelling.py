@@ -66,6 +66,8 @@ def test_word_pieces_are_learned_from_the_training_text_alone(monkeypatch):
 def test_a_hidden_token_is_replaced_by_any_of_the_vocabulary():
     ids, labels = (np.concatenate([joined(name, number) for number in range(30)]) for name in ("ids", "labels"))
     assert set(ids[ids != labels]) - set(SPECIAL.values()) == set(range(SIZE)) - set(SPECIAL.values())
+    of_rows = [{*shown} - {*right} - {*SPECIAL.values()} for shown, right in zip(ids, labels, strict=True)]
+    assert max(map(len, of_rows)) > 1  # each by one of its own
 
 
 def test_fifteen_of_a_hundred_tokens_are_hidden_and_each_has_a_fate_of_its_own():

@@ -180,6 +180,12 @@ def test_an_order_depends_on_the_epoch_alone_and_goes_on_anywhere():
     assert all(np.array_equal(a["labels"], b["labels"]) for a, b in zip(first[3:], rest, strict=True))
 
 
+def test_every_epoch_puts_other_words_together():
+    epochs = (order(lengths=ladder(PAIRS)[-1:], number=number).start_at(0) for number in (0, 1))
+    first, other = ({frozenset(map(bytes, batch["labels"])) for batch in epoch} for epoch in epochs)
+    assert not first & other
+
+
 def test_a_pair_is_a_source_and_a_target_moved_by_one():
     (batch,) = order([(CODEC.encode("the"), CODEC.encode("ethay"))], shuffle=False, batch_size=1).start_at(0)
     assert CODEC.decode(batch["source"][0][batch["source_mask"][0]]) == "the"

@@ -46,6 +46,7 @@ OURS, THEIRS, MOVED = np.array([3.0, 4.0]), np.array([3.0, 4.0 + 2**-20]), np.ar
 ROW = Row("", "output", "", (2,), (2,), 1.0, 0.0, (0,), 1.0, 2.0, statistics=(Statistics.of(OURS),) * 2)
 UNEXPLAINED = {  # what torch's own code moves to, and what JAX computes
     "little movement": (OURS, THEIRS),
+    "less movement than the error": (np.array([3.0, 4.0 - 2**-30]), THEIRS),
     "no more than the proof allows": (OURS, OURS),
     "other shapes": (MOVED, np.zeros(3)),
 }

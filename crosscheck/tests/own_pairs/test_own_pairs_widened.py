@@ -96,6 +96,7 @@ def test_a_mistake_that_widening_leaves_is_told_and_code_without_casts_is_not_of
     assert report.offer.endswith(f"the pair still differs in {wide.first_row.label}")
     assert report.first_row == wide.first_row
     assert crosscheck.compare(torch.sin, lambda x: jnp.sin(x) * (1 + 1e-9), X).offer == ""
+    assert crosscheck.compare(*norms(eps=1.0)).offer == ""  # no rounding is as large
 
 
 def test_widening_leaves_programs_that_were_traced_before_or_are_traced_after_as_they_were():

@@ -1,11 +1,15 @@
 """Building a twin: with drawn weights, abstract or empty, by one function a side, with one error for bad arguments."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
 import torch
 from flax import nnx
+from torch.nn import ModuleList
 
+import torch_impl
 from jax_impl import build as jax_build
 from jax_impl import weights as jax_weights
 from shared.errors import IsogradError
@@ -69,3 +73,20 @@ def test_an_empty_twin_runs_once_it_has_weights():
 def test_arguments_that_a_twin_does_not_take_are_named(side, abstract):
     with pytest.raises(IsogradError, match=r"Linear can't be built with the arguments .*'colour': 3"):
         SIDES[side][0].build_twin(TWINS["Linear"], {**TWINS["Linear"].arguments, "colour": 3}, abstract)
+
+
+WITH_LAYERS = [
+    name
+    for name in {twin.public_name for twin in TWINS.values() if not twin.function}
+    if "ModuleList" in inspect.getsource(getattr(torch_impl, name))
+]
+
+
+@pytest.mark.parametrize("name", sorted(WITH_LAYERS))
+def test_every_list_of_layers_is_longer_than_one_in_some_twin(name):
+    """What is wrong from the second layer on is seen in no twin of one."""
+    twins = [twin for twin in TWINS.values() if twin.public_name == name]
+    built = [torch_build.build_twin(twin, twin.arguments) for twin in twins]
+    lists = [(key, inner) for each in built for key, inner in each._modules.items() if isinstance(inner, ModuleList)]
+    assert lists
+    assert {key for key, inner in lists if len(inner) > 1} == {key for key, _ in lists}

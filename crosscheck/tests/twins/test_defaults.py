@@ -1,12 +1,14 @@
 """The default of every argument is that of SPEC.md: no check sees a default that is wrong on both sides."""
 
 import inspect
+from dataclasses import fields
 
 import pytest
 
 import jax_impl
 import torch_impl
 from jax_impl import build as jax_build
+from shared.configs.encoder import EncoderConfig
 from shared.errors import IsogradError
 from shared.registry import TWINS
 from torch_impl import build as torch_build
@@ -85,6 +87,30 @@ def test_defaults_are_those_of_the_specification(name, package):
     arguments = inspect.signature(twin.__init__ if inspect.isclass(twin) else twin).parameters.values()
     found = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
     assert found == DEFAULTS.get(name, {})
+
+
+MADE = {  # what takes the options of a model
+    name: twin.config or getattr(torch_impl, twin.public_name)
+    for name, twin in TWINS.items()
+    if twin.config or twin.task
+}
+
+
+@pytest.mark.parametrize("made", sorted(set(MADE.values()), key=lambda made: made.__name__))
+def test_every_option_of_a_model_is_another_than_its_default_in_some_twin(made):
+    """An option that a model leaves out has its default: no check sees it where that is what was asked for."""
+    arguments = inspect.signature(made).parameters.values()
+    defaults = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
+    twins = [TWINS[name].arguments for name in MADE if MADE[name] is made]
+    asked = {option for sizes in twins for option in sizes if sizes[option] != defaults.get(option)}
+    assert not defaults.keys() - asked
+
+
+def test_no_option_of_one_tower_of_clip_is_that_of_the_other():
+    sizes = TWINS["CLIPModel"].arguments
+    texts = {name: value for name, value in sizes.items() if name.startswith("text_")}
+    assert texts.keys() == {f"text_{field.name}" for field in fields(EncoderConfig) if field.name != "dropout"}
+    assert not {name for name, value in texts.items() if sizes[name.replace("text", "vision")] == value}
 
 
 @pytest.mark.parametrize("build", [torch_build, jax_build], ids=["torch", "jax"])

@@ -29,7 +29,9 @@ pytestmark = pytest.mark.usefixtures("float64_in_jax")
 CONFIG = GPTConfig(
     vocabulary_size=53, sequence_length=24, embed_dim=12, num_heads=3, num_layers=2, dropout=0.5, tied=False
 )
-PROMPTS = np.random.default_rng(1).integers(1, CONFIG.vocabulary_size, (3, 7))
+PROMPTS = np.random.default_rng(1).integers(1, CONFIG.vocabulary_size, (3, 7))[
+    [1, 0, 2]
+]  # the first writes its end again
 LENGTHS = np.array([7, 3, 5])
 STEPS = 30  # past the context
 SETTINGS = {
@@ -123,7 +125,7 @@ def test_new_tokens_are_told_as_they_come_and_a_row_repeats_the_token_that_stops
     first = generated(modules, side, lengths=LENGTHS, steps=10, on_token=told.append)
     new = np.stack(told, 1)
     assert [row[n : n + 10].tolist() for row, n in zip(first, LENGTHS, strict=True)] == new.tolist()
-    stop, until = int(new[0, 4]), []
+    stop, until = int(PROMPTS[0, -1]), []  # a prompt that ends with it goes on
     stopped = generated(modules, side, PROMPTS[[0, 0, 0]], steps=10, stop=stop, on_token=until.append)
     end = new[0].tolist().index(stop)
     assert stopped[0, 7:].tolist() == [*new[0, :end], *[stop] * (10 - end)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,7 @@ from crosscheck.recording.tracing import Tracer
 from crosscheck.recording.values import Options
 from crosscheck.twins.pair import Pair
 from shared.example_inputs import cases
-from shared.registry import TWINS
+from shared.registry import BATCH, TWINS
 from torch_impl.weights import to_tensor
 
 OPTIONS = Options(np.dtype("bfloat16"))
@@ -42,6 +43,7 @@ SOFTMAX = {"torch": {"_softmax", "_softmax_backward_data"}, "jax": {"exp"}}
 NORM = {"torch": {"sqrt", "mean", "pow"}, "jax": {"sqrt", "integer_pow"}}
 CROSS_ENTROPY = {"torch": {"_log_softmax", "_log_softmax_backward_data"}, "jax": {"exp", "log"}}
 TANH = {"torch": {"tanh"}, "jax": {"tanh"}}
+SIGMOID = {"torch": {"sigmoid"}, "jax": {"logistic"}}
 MUST_OCCUR = {  # what is computed in float32 inside a twin
     "attn_softmax": SOFTMAX,
     "masked_softmax": SOFTMAX,
@@ -52,6 +54,8 @@ MUST_OCCUR = {  # what is computed in float32 inside a twin
     "cross_entropy": CROSS_ENTROPY,
     "CausalSelfAttention:additive": TANH,
     "ActivatedMLP:tanh": TANH,
+    "AttentionFree": SIGMOID,
+    "SimpleAttentionFree": SIGMOID,
     "FeedForward": {"torch": {"gelu"}, "jax": {"tanh"}},
 }
 
@@ -131,6 +135,23 @@ def test_what_loses_digits_is_computed_in_float32_in(name, side):
     narrow = {operation for operation, dtypes in seen.items() if dtypes & NARROW}
     assert not narrow & WIDE[side]
     assert all(seen[operation] == {"float32"} for operation in MUST_OCCUR.get(name, {side: ()})[side])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_cosines_are_scaled_in_float32(side, monkeypatch):
+    pair = crosscheck.build_pair("CLIPModel", dtype="bfloat16")
+    module, place = getattr(pair, side), to_tensor if side == "torch" else jnp.asarray
+    vectors = {"embed_texts": BATCH, "embed_images": len(pair.inputs["pixels"])}
+    for name, rows in vectors.items():
+        array = place(np.random.default_rng(rows).standard_normal((rows, 12)).astype(ml_dtypes.bfloat16))
+        monkeypatch.setattr(type(module), name, lambda self, *inputs, array=array: array)
+    logits, texts, images = module(**{name: place(array) for name, array in pair.inputs.items()})
+    scale, cosines, found = (np.asarray(as_float32(each)) for each in (module.logit_scale, images @ texts.T, logits))
+    assert np.array_equal(found, (np.exp(scale) * cosines).astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def as_float32(x):
+    return x.detach().float() if isinstance(x, torch.Tensor) else jnp.asarray(x[...], jnp.float32)
 
 
 def test_jax_adds_up_the_gradients_of_equal_ids_in_float32():

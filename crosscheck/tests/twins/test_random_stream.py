@@ -129,10 +129,13 @@ def test_a_number_folds_in_as_in_jax(key, number):
     assert jax_side.fold_in(key, number).tolist() == theirs
 
 
+@pytest.mark.parametrize("draw", DRAWS)
 @given(key=KEYS, first=st.integers(0, 200), size=st.integers(0, 200))
 @CASES
-def test_a_part_of_a_stream_is_a_slice_of_the_whole(key, first, size):
-    np.testing.assert_array_equal(rng.random_bits(key, size, first), rng.random_bits(key, first + size)[first:])
+def test_a_part_of_a_stream_is_a_slice_of_the_whole(draw, key, first, size):
+    extra = EXTRA.get(draw, ())
+    part, whole = drawn(draw, key, (size,), *extra, first=first), drawn(draw, key, (first + size,), *extra)
+    np.testing.assert_array_equal(part, whole[first:])
 
 
 @pytest.mark.parametrize("length", [2**32 + 8, 2**40 + 19])
