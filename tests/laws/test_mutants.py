@@ -8,10 +8,11 @@ import tomllib
 from fnmatch import fnmatchcase
 
 import pytest
-from mutants.__main__ import EXPLAINED, fits
+from mutants.__main__ import EXPLAINED, fits, report
 from mutants.edits import edits
 from mutants.pairs import pairs
 from mutants.table import SHARED_FILES, TWIN_FILES, mutants
+from mutants.trial import ENDLESS, KILLED, LATE, SURVIVED, _awaited
 from places import ROOT
 
 NOT_NUMERICAL = {
@@ -161,6 +162,22 @@ def test_every_survivor_that_is_explained_is_a_mutant_of_today():
     reasons = tomllib.loads(EXPLAINED.read_text())
     assert [pattern for pattern in reasons if not any(fits(name, pattern) for name in names)] == []
     assert all(reasons.values())
+
+
+ENDS = {"exit 0": SURVIVED, "exit 1": KILLED, "kill -SEGV $$": KILLED, "kill -XCPU $$": ENDLESS, "kill -ALRM $$": LATE}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_trial_that_takes_the_processors_time_is_endless_and_one_that_waits_is_late(end):
+    assert _awaited(os.posix_spawn("/bin/sh", ["sh", "-c", end], {})) == ENDS[end]
+
+
+def test_what_is_endless_has_its_own_number_and_what_is_late_is_not_taken_for_killed(capsys):
+    assert report({"a": KILLED, "b": ENDLESS}) == 0
+    assert report({"a": KILLED, "b": LATE}) == 1
+    said = capsys.readouterr().out
+    assert "2 mutants: 1 killed, 1 endless, 0 survived" in said
+    assert "2 mutants: 1 killed, 1 late, 0 survived\n  b\n" in said
 
 
 @pytest.mark.slow
