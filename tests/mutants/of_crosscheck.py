@@ -79,6 +79,7 @@ OF_CROSSCHECK: dict[str, tuple[str, ...]] = {
         f"{LOCATE}/test_locate.py",
     ),
     "crosscheck/judging/mask_conventions.py": (
+        f"{JUDGING}/test_mask_conventions.py",
         f"{OWN}_language.py::test_a_mask_of_the_other_polarity_is_not_blamed_for_a_mistake_elsewhere",
         f"{OWN}_language.py::test_a_mask_of_the_other_polarity_is_no_fault",
         f"{OWN}_attention.py::test_a_mistake_at_an_attention_is_found",
