@@ -109,7 +109,7 @@ def test_unequal_gradients_are_looked_for_in_the_model_by_itself(monkeypatch, in
         return SimpleNamespace(first_divergence=inside)
 
     monkeypatch.setattr(diagnosis, "compare", compare)
-    sides(monkeypatch, gradients={"a": 8.5, "b": 1.0})
+    sides(monkeypatch, gradients={"a": 0.0, "b": 100.0})
     state = STATE | {f"weights/{name}": array for name, array in weights.items()}
     found, sentence = find_cause(RECIPE, Start({n: a for n, a in state.items() if n != "weights/a"}, batch, 0.1))
     assert compared == [(True, {"train": True, "name": TWIN})]
