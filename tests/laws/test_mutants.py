@@ -5,16 +5,19 @@ import os
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatchcase
 
 import pytest
-from mutants.__main__ import EXPLAINED, fits
+from mutants.__main__ import EXPLAINED, fits, report
 from mutants.edits import edits
 from mutants.pairs import pairs
 from mutants.table import SHARED_FILES, TWIN_FILES, mutants
+from mutants.trial import ENDLESS, KILLED, LATE, SURVIVED, _awaited
 from places import ROOT
 
 NOT_NUMERICAL = {
     "build.py",
+    "triton_call.py",
     "weight_files.py",
     "orbax_folders.py",
     "nnx_states.py",
@@ -22,7 +25,7 @@ NOT_NUMERICAL = {
     "__init__.py",
     "recorded.py",
     "layer_keys.py",
-}  # of torch_impl and jax_impl
+}  # of torch_impl and jax_impl: files, names, and what only a GPU runs
 OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
     "files and folders, which tests damage": (
         *("checkpoint", "run_folder", "metrics_log", "digests", "json_text", "process"),
@@ -43,6 +46,33 @@ OF_SHARED = {  # modules of shared/ where no mutants are planted, by the reason
     "kernels, in which `isograd stress` plants mistakes, and their compiler": (
         *("kernels/gru", "kernels/threefry", "cuda/nvrtc"),
     ),
+}
+OF_CROSSCHECK = {  # patterns of modules of crosscheck/ where no mutants are planted, by the reason
+    "what is proposed as a cause is run, and has to close the gap, before it is said": (
+        *("causes/flips/*", "causes/mistakes/*", "causes/operations/changes/*", "explain"),
+        *(f"causes/operations/{name}" for name in ("beginning", "candidates", "in_*", "notation", "operation")),
+        *("causes/operations/region", "causes/operations/written_out", "causes/source_attempts", "causes/hypotheses"),
+        *(
+            f"causes/{name}"
+            for name in ("explanation", "gone", "hints", "lost_digits", "randomness", "settings", "sizes")
+        ),
+    ),
+    "how modules of a framework are called, and what their tensors are called": (
+        *("recording/torch_side", "recording/jax_side", "recording/jax_modules/*", "recording/side"),
+        *("recording/tracing", "recording/record", "pairing/comparison", "compare"),
+    ),
+    "files, texts, options and pages": (
+        *("recording/arguments", "recording/recording", "recording/recording_file", "recording/stopwatch"),
+        *("pairing/options", "pairing/preconditions", "pairing/rule_files", "pairing/suggestions"),
+        *("report", "testing", "pages/*"),
+    ),
+    "rows of tables, each of which a check must find or measure": (
+        *("faults/*", "divergences/*", "ports/*", "scoring/families", "scoring/journal"),
+    ),
+    "formulas and other libraries' layers that every twin must meet": (
+        *("twins/formulas/*", "twins/oracles", "twins/pair", "twins/suite", "twins/workers"),
+    ),
+    "what plants mistakes in kernels": ("kernels/*",),
 }
 TORCH = '''
 import math, torch, jax
@@ -91,20 +121,39 @@ def test_an_edit_of_torch_finds_the_same_in_jax_whatever_the_words():
 
 
 def test_every_numerical_module_of_the_twins_is_in_the_table():
-    folder = ROOT / "torch_impl"
-    planted = {path for pattern in TWIN_FILES for path in folder.glob(pattern)} | {ROOT / path for path in SHARED_FILES}
-    assert {path for path in folder.rglob("*.py") if path not in planted and path.name not in NOT_NUMERICAL} == set()
+    twins = {path.relative_to(ROOT / "torch_impl") for each in TWIN_FILES for path in ROOT.glob(f"torch_impl/{each}")}
+    found = {ROOT / side / path for side in ("torch_impl", "jax_impl") for path in twins} | set(
+        map(ROOT.joinpath, SHARED_FILES)
+    )
+    modules = {*ROOT.glob("torch_impl/**/*.py"), *ROOT.glob("jax_impl/**/*.py")}
+    assert {path for path in modules - found if path.name not in NOT_NUMERICAL} == set()
+    assert {path.name for path in modules} >= NOT_NUMERICAL
+
+
+def modules_without_a_row(package):
+    found = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"}
+    return {path[len(package) + 1 : -3] for path in found - SHARED_FILES.keys() if "/tests/" not in path}
 
 
 def test_every_module_of_shared_is_in_the_table_or_has_a_reason_not_to_be():
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "shared").rglob("*.py")}
-    found = {path for path in modules if not path.endswith("__init__.py")} - SHARED_FILES.keys()
-    assert found == {f"shared/{name}.py" for names in OF_SHARED.values() for name in names}
+    assert modules_without_a_row("shared") == {name for names in OF_SHARED.values() for name in names}
+
+
+def test_every_module_of_crosscheck_is_in_the_table_or_has_a_reason_not_to_be():
+    patterns = [pattern for each in OF_CROSSCHECK.values() for pattern in each]
+    fitting = {
+        name: [each for each in patterns if fnmatchcase(name, each)] for name in modules_without_a_row("crosscheck")
+    }
+    assert [name for name, fit in fitting.items() if not fit] == []
+    assert {each for fit in fitting.values() for each in fit} == set(patterns)
+    assert [path for path in SHARED_FILES if any(fnmatchcase(path, f"crosscheck/{each}.py") for each in patterns)] == []
 
 
 def test_every_file_and_every_test_of_the_table_exists():
-    tests = {test.partition("::")[0] for rows in (TWIN_FILES, SHARED_FILES) for row in rows.values() for test in row}
-    assert [path for path in (*SHARED_FILES, *tests) if not (ROOT / path).is_file()] == []
+    tests = {test for rows in (TWIN_FILES, SHARED_FILES) for row in rows.values() for test in row}
+    assert [path for path in SHARED_FILES if not (ROOT / path).is_file()] == []
+    for path, _, name in (test.partition("::") for test in tests):
+        assert not name or f"\ndef {name}(" in (ROOT / path).read_text()
 
 
 def test_every_survivor_that_is_explained_is_a_mutant_of_today():
@@ -113,6 +162,22 @@ def test_every_survivor_that_is_explained_is_a_mutant_of_today():
     reasons = tomllib.loads(EXPLAINED.read_text())
     assert [pattern for pattern in reasons if not any(fits(name, pattern) for name in names)] == []
     assert all(reasons.values())
+
+
+ENDS = {"exit 0": SURVIVED, "exit 1": KILLED, "kill -SEGV $$": KILLED, "kill -XCPU $$": ENDLESS, "kill -ALRM $$": LATE}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_trial_that_takes_the_processors_time_is_endless_and_one_that_waits_is_late(end):
+    assert _awaited(os.posix_spawn("/bin/sh", ["sh", "-c", end], {})) == ENDS[end]
+
+
+def test_what_is_endless_has_its_own_number_and_what_is_late_is_not_taken_for_killed(capsys):
+    assert report({"a": KILLED, "b": ENDLESS}) == 0
+    assert report({"a": KILLED, "b": LATE}) == 1
+    said = capsys.readouterr().out
+    assert "2 mutants: 1 killed, 1 endless, 0 survived" in said
+    assert "2 mutants: 1 killed, 1 late, 0 survived\n  b\n" in said
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Plant every mutant, or SAMPLE of them, and report those that no test notices. Run by `make mutants`.
 
 Verdicts are kept in .cache/mutants and reused while the mutant's sources and its tests are unchanged, so that a run can
-be stopped at any time. Exit code 1 if a mutant survives that survivors.toml does not explain.
+be stopped at any time. A verdict of "late" is not kept: such a mutant is tried again by the next run, alone if need be.
+Exit code 1 if a mutant is late, or survives and survivors.toml does not explain it.
 """
 
 import argparse
@@ -11,13 +12,15 @@ import random
 import sys
 import time
 import tomllib
+from collections import Counter
 from fnmatch import fnmatchcase
 from multiprocessing import Process, Queue
 from pathlib import Path
 
 from mutants.table import ROOT, Mutant, mutants
-from mutants.trial import KILLED, SURVIVED, make_copy, verdict, warm_up
+from mutants.trial import ENDLESS, KILLED, LATE, PATIENCE, SURVIVED, make_copy, verdict, warm_up
 
+ENDS = (KILLED, SURVIVED)  # which are told even where there are none
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 
 
@@ -50,8 +53,9 @@ def tried(chosen: list[Mutant], jobs: int, folder: Path) -> dict[str, str]:
         if name is None:
             sys.exit(said)
         known[keys[name]] = said
-        with log.open("a") as opened:
-            opened.write(json.dumps([keys[name], said, name, seconds]) + "\n")
+        if said != LATE:
+            with log.open("a") as opened:
+                opened.write(json.dumps([keys[name], said, name, seconds]) + "\n")
         print(f"{number}/{len(waiting)} {said} {seconds:.0f} s {name}", flush=True)
     return {name: known[keys[name]] for name in keys}
 
@@ -82,10 +86,14 @@ def read_verdicts(log: Path) -> dict[str, str]:
 
 def report(verdicts: dict[str, str]) -> int:
     survivors = {name: explanation(name) for name, found in verdicts.items() if found == SURVIVED}
-    print(f"\n{len(verdicts)} mutants: {len(verdicts) - len(survivors)} {KILLED}, {len(survivors)} {SURVIVED}")
+    numbers = Counter(verdicts.values())
+    counted = [f"{numbers[word]} {word}" for word in (KILLED, ENDLESS, LATE, SURVIVED) if numbers[word] or word in ENDS]
+    print(f"\n{len(verdicts)} mutants: {', '.join(counted)}")
     for name, reason in sorted(survivors.items()):
         print(f"  {name}\n      {reason or 'no test notices: write one, or explain it in survivors.toml'}")
-    return 0 if all(survivors.values()) else 1
+    for name in sorted(name for name, found in verdicts.items() if found == LATE):
+        print(f"  {name}\n      not decided after {PATIENCE} s: try it alone, with ONLY='{name}' and JOBS=1")
+    return 0 if all(survivors.values()) and not numbers[LATE] else 1
 
 
 def explanation(name: str) -> str | None:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutants.edits import Edit, edits
+from mutants.of_crosscheck import OF_CROSSCHECK
 from mutants.pairs import pairs
 
 ROOT = Path(__file__).parents[2]
 TWINS, BACKENDS, DATA, RUNS = "crosscheck/tests/twins", "tests/backends", "tests/foundation", "tests/training"
-COMMANDS, EXPLAIN = "tests/commands", "crosscheck/tests/explain"
-RECORDING, LOCATE = "crosscheck/tests/recording", "crosscheck/tests/locate"
-JUDGING, RUNS_OF_BOTH = "crosscheck/tests/judging", "crosscheck/tests/runs"
+COMMANDS = "tests/commands"
 KERNELS = "crosscheck/tests/kernels/test_clusters.py"
 CHECKPOINTS = f"{DATA}/test_checkpoint.py"
 LAW = "test_both_sides_draw_initial_values_by_the_law_of_the_specification_for"
@@ -120,38 +119,8 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "shared/data/wordpiece.py": (f"{DATA}/test_data_vocabulary.py", f"{DATA}/test_data_stages.py"),
     "shared/data/clip_texts.py": (f"{DATA}/test_clip_inputs.py",),
     "shared/data/images.py": (f"{DATA}/test_clip_inputs.py",),
-    "crosscheck/criterion.py": (f"{JUDGING}/test_criterion.py",),
-    "crosscheck/judging/false_alarms.py": (f"{JUDGING}/test_false_alarms.py", f"{JUDGING}/test_draws.py"),
-    "crosscheck/judging/conditioning.py": (
-        f"{JUDGING}/test_conditioning.py",
-        "crosscheck/tests/strangers/test_right_ports.py",
-    ),
-    "crosscheck/judging/decision.py": (
-        f"{JUDGING}/test_decision.py",
-        "crosscheck/tests/own_pairs/test_own_pairs_widened.py",
-    ),
-    "crosscheck/judging/drawn_apart.py": (f"{JUDGING}/test_drawn_apart.py",),
-    "crosscheck/judging/guilty.py": (f"{JUDGING}/test_guilty.py", f"{LOCATE}/test_locate.py"),
-    "crosscheck/locate.py": (
-        f"{JUDGING}/test_guilty.py",
-        f"{LOCATE}/test_locate.py",
-        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_marks_the_module_at_fault_and_exits_with_1",
-        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_exits_with_0_where_twins_agree",
-        f"{COMMANDS}/test_crosscheck_commands.py::test_locate_is_readable_by_a_program",
-        f"{LOCATE}/test_locate_calls.py",
-    ),
-    "crosscheck/recording/noise.py": (
-        f"{RECORDING}/test_noise.py::test_a_gradient_that_is_zero_in_theory_is_granted_the_mean_noise_of_all",
-        f"{RECORDING}/test_noise.py::test_the_movement_is_that_of_the_run_that_moves_most",
-        f"{JUDGING}/test_draws.py",
-        "crosscheck/tests/test_compare_updates.py",
-    ),
-    "crosscheck/runs/one_step.py": (f"{RUNS_OF_BOTH}/test_one_step.py", f"{RUNS_OF_BOTH}/test_lockstep_errors.py"),
     "experiments/bench/timing.py": (f"{COMMANDS}/test_bench.py",),
     "experiments/reports/summary.py": ("tests/reports/test_report.py",),
-    "crosscheck/causes/alone.py": (f"{EXPLAIN}/test_explain_alone.py",),
-    "crosscheck/causes/operations/relation.py": (f"{EXPLAIN}/test_relations.py",),
-    "crosscheck/causes/operations/formula.py": (f"{EXPLAIN}/test_formulas.py",),
     "experiments/training/ensemble.py": (f"{COMMANDS}/test_eval_together.py",),
     "experiments/studies/scaling_law.py": ("tests/studies/test_scaling_law.py",),
     "experiments/search/space.py": (f"{COMMANDS}/test_search.py",),
@@ -180,6 +149,7 @@ SHARED_FILES: dict[str, tuple[str, ...]] = {  # planted in one file: shared code
     "experiments/training/plan.py": (f"{RUNS}/test_plan.py",),
     "experiments/training/patience.py": (f"{RUNS}/test_best_validation.py", f"{RUNS}/test_early_stopping.py"),
     "experiments/training/evaluation.py": (f"{RUNS}/test_runner.py",),
+    **OF_CROSSCHECK,
 }
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from mutants.table import ROOT, Mutant
 
-LIMIT = 300  # seconds; a mutant that never ends is noticed too
+LIMIT = 300  # seconds of the processor's time, more than any trial takes: a mutant that never ends is noticed too
+PATIENCE = 1200  # seconds of anyone's time: what waits so long may wait for ever, or for a machine with much else to do
 MEMORY = 6 * 2**30  # bytes that its data may take, since one that never ends may fill a list
-KILLED, SURVIVED, ENDLESS = "killed", "survived", "endless"
+KILLED, SURVIVED, ENDLESS, LATE = "killed", "survived", "endless", "late"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 OPTIONS = (
     "-x",
@@ -58,7 +59,7 @@ def warm_up(folder: Path) -> None:
 
 
 def verdict(mutant: Mutant, folder: Path) -> str:
-    """Killed, survived or endless; the copy is as before afterwards."""
+    """Killed, survived, endless or late; the copy is as before afterwards."""
     with _planted(mutant, folder):
         child = os.fork()
         if child == 0:
@@ -80,7 +81,8 @@ def _planted(mutant: Mutant, folder: Path) -> Iterator[None]:
 def _run(tests: tuple[str, ...], folder: Path) -> None:
     """The tests in this forked process, which ends here; bytecode of a mutant must not be found by the next."""
     os.setsid()
-    signal.alarm(LIMIT)
+    signal.alarm(PATIENCE)
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.chdir(folder)
     sys.path[:0] = [str(folder)]
@@ -98,5 +100,5 @@ def _run(tests: tuple[str, ...], folder: Path) -> None:
 def _awaited(child: int) -> str:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        return ENDLESS if os.WTERMSIG(status) == signal.SIGALRM else KILLED
+        return {signal.SIGXCPU: ENDLESS, signal.SIGALRM: LATE}.get(os.WTERMSIG(status), KILLED)
     return SURVIVED if os.WEXITSTATUS(status) == 0 else KILLED

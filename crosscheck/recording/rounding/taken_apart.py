@@ -74,5 +74,5 @@ def parts_of(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> C
     """The function that does the same in parts; None for other operations, and where there is nothing to sum over."""
     if operation not in APART or any(kwargs.get(name) for name in OTHERWISE):
         return None
-    has_sums = not isinstance(args[0], Tensor) or (args[0].dim() and args[0].numel())
-    return APART[operation] if has_sums else None
+    is_empty = isinstance(args[0], Tensor) and not args[0].numel()
+    return None if is_empty else APART[operation]

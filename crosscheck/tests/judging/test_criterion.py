@@ -217,6 +217,13 @@ def test_integers_must_be_equal_and_shapes_and_kinds_of_numbers_alike():
     assert verdict_of(KIND["output"], "output", x, x.astype(np.int32), NONE, None, np.dtype("f8")).agrees
 
 
+@pytest.mark.parametrize("oracle", [{}, {"output": ORACLE[:1]}], ids=["lacks it", "has another shape"])
+def test_a_tensor_that_the_float64_run_lacks_or_has_in_another_shape_can_not_agree(oracle):
+    noise = Noise(Values(outputs=oracle), {"outputs": {"output": UNIT}})
+    verdict = verdict_of(KIND["output"], "output", ORACLE, ORACLE, NONE, noise, np.dtype("f4"))
+    assert (verdict.error, verdict.bound, verdict.agrees) == (np.inf, 0.0, False)
+
+
 @pytest.mark.parametrize(("kind", "judged"), [("intermediate", {"scores"}), ("output", {"scores", "mask"})])
 def test_a_mask_of_truths_on_one_side_and_of_numbers_on_the_other_is_judged_only_where_callers_see_it(kind, judged):
     ours = {"scores": np.ones(3), "mask": np.ones(3, bool)}

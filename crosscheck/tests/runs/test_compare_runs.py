@@ -28,6 +28,7 @@ from shared.training_state import AVERAGE, GRADIENT_SUM, WEIGHTS, groups_of
 
 TRAINABLE = tuple(filter(trainable, TWINS))
 STEPS = 4
+WRONG = "2/exp_avg/norm.weight"
 ALWAYS_CLIPPED = ("Transformer", "GPT", "^Translator$", "^Translator:transformer", "DecoderOnly")
 
 
@@ -108,6 +109,24 @@ def test_the_noise_of_a_run_is_the_largest_of_its_draws(monkeypatch):
     noise = runs._noise("GRU", STEPS, Options(np.dtype("float32"), noise_runs=3), SEED)
     assert drawn == [0, 1, 2]
     assert noise.movement["updates"] == {"1/loss": 8.0}
+
+
+def test_every_number_of_two_runs_is_a_row_of_its_kind_and_the_first_that_differs_is_named(monkeypatch):
+    logged = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "gradient norm", "exp_avg/norm.weight": "update"}
+    evaluated = {"losses": "evaluation loss", "predictions": "prediction"}
+    kinds = {f"{step}/{name}": kind for step in (1, 2) for name, kind in logged.items()}
+    kinds |= {f"2/{name}": kind for name, kind in evaluated.items()}
+
+    def made(side, *given):
+        assert given == ("GPT", 2, "float64", "cpu", SEED)
+        return {name: np.ones(3) * (1 + (side == "jax" and name in ("2/losses", WRONG))) for name in kinds}
+
+    monkeypatch.setattr(runs, "_curve", made)
+    report = compare_runs("GPT", steps=2)
+    assert {row.tensor: row.kind for row in report.rows} == kinds
+    assert [row.tensor for row in report.rows if not row.agrees] == [WRONG, "2/losses"]
+    assert (report.title, report.first_row.tensor) == ("GPT float64 run of 2 steps cpu", WRONG)
+    assert report.first_divergence == ("GPT.optimizer", "update", WRONG)
 
 
 @pytest.mark.slow

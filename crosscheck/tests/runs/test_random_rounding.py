@@ -70,6 +70,14 @@ def test_the_terms_of_a_sum_that_cancels_move_one_by_one():
     assert rounded(lambda x: x.sum(), torch.tensor([1.0, -1.0], dtype=torch.float64)) != 0
 
 
+@pytest.mark.parametrize("function", [torch.softmax, torch.log_softmax])
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0)], ids=str)
+def test_a_softmax_of_one_number_and_of_none_has_a_gradient(function, shape):
+    x = torch.ones(shape, dtype=torch.float64, requires_grad=True)
+    rounded(lambda x: function(x, -1).sum().backward(), x)
+    assert x.grad is not None
+
+
 @pytest.mark.parametrize("name", ["relu", "masked_fill", "views"])
 def test_a_gradient_that_is_handed_on_is_not_rounded(name):
     x = X.clone().requires_grad_()
