@@ -1,7 +1,9 @@
 """Every option of a command reaches the function that does the work, and what is wrong its exit code."""
 
 import importlib
+import inspect
 import itertools
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,9 @@ import pytest
 from crosscheck.twins import suite
 from experiments.catalogue import find_experiment
 from experiments.cli import main
-from experiments.training.settings import OF_SCHEDULES, SCHEDULE_FIELDS, Settings, with_settings
+from experiments.commands import search
+from experiments.training import certificate
+from experiments.training.settings import OF_SCHEDULES, SCHEDULE_FIELDS, Settings, typed, with_settings
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 from shared.schedules import make_schedule
 
@@ -50,10 +54,7 @@ SETTINGS = {
     "decay_factor": 0.5, "clip_norm": 0.75, "accumulate": 2, "dropout": 0.125, "average_decay": 0.875,
     "dropout_rng": "native", "implementation": "reference", "patience": 8, "dtype": "float64", "device": "cuda",
 }  # fmt: skip
-TRAIN = " ".join(
-    f"--{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-    for name, value in SETTINGS.items()
-)
+TRAIN = " ".join(typed(SETTINGS))
 REACHED = {  # what is typed -> the function, and what it is given, at its places and by name
     f"locate GRU {OF_TWINS} --train": ("crosscheck.locate.locate_twin", ["GRU"], {**TWINS, "train": True}),
     "locate GRU --fault f --dtype float32 --device cuda --steps 3": (
@@ -150,20 +151,46 @@ class ReachedError(Exception):
     """What the function was given."""
 
 
-@pytest.mark.parametrize(("typed", "reached"), REACHED.items())
-def test_what_is_typed_reaches_the_work(typed, reached, monkeypatch):
+def _given_to(function, words, monkeypatch):
+    """What a function is given, at its places and by name, by the command of these words."""
+
     def work(*places, **named):
         raise ReachedError(places, named)
 
-    function, places, named = reached
     for name, other in {**REPLACED, function: work}.items():
         owner, _, attribute = name.rpartition(".")
         monkeypatch.setattr(importlib.import_module(owner), attribute, other)
     with pytest.raises(ReachedError) as found:
-        main(typed.split())
-    given, by_name = found.value.args
+        main(words)
+    return found.value.args
+
+
+@pytest.mark.parametrize(("line", "reached"), REACHED.items())
+def test_what_is_typed_reaches_the_work(line, reached, monkeypatch):
+    function, places, named = reached
+    given, by_name = _given_to(function, line.split(), monkeypatch)
     assert [*given] == places
     assert {name: by_name[name] for name in named} == named
+
+
+def test_each_backend_of_both_is_given_every_setting(monkeypatch):
+    both = ["train", "reviews-1-small", *typed({**SETTINGS, "backend": "both", "bucketing": True})]
+    (words,), _ = _given_to("experiments.commands.side_by_side.run_command", both, monkeypatch)
+    (_, given, *_), _ = _given_to("experiments.training.launch.start", words, monkeypatch)
+    assert given == Settings(**{**SETTINGS, "backend": "torch"}, bucketing=True)
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_a_command_that_is_written_down_gives_its_settings_again(command, monkeypatch):
+    settings = Settings(**{**SETTINGS, "backend": None, "data": "a folder"}, bucketing=True)
+    if command == "train":
+        written, work = certificate._command("reviews-1-small", settings), "experiments.training.certificate.certify"
+    else:
+        parameters = inspect.signature(search.search_command).parameters
+        given = {name: parameter.default for name, parameter in parameters.items()} | {"experiment": "reviews-1-small"}
+        written, work = search._typed("reviews-1-small", settings, given), "experiments.commands.search.space_of"
+    places, _ = _given_to(work, shlex.split(written)[1:], monkeypatch)
+    assert settings in places
 
 
 def test_every_setting_goes_to_its_place():
