@@ -208,7 +208,7 @@ REACHED = {  # what is typed -> the function, and what it is given, at its place
         {},
     ),
 }
-SHOWN = {"json", "quiet", "out"}  # what is told or written of the work, not the work itself
+SHOWN = {"json", "quiet", "out", "stream", "trials"}  # what is told or written of the work, or how often it is done
 ELSEWHERE = {"stress", "list", "demo"}  # commands with tests of all their options
 
 CHANGED = {"decay_every": (2, 3), "decay_factor": (0.5, 0.75), "decay_to": (0.25, 0.5)}  # -> two values
