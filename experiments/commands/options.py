@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.training.settings import flag
+from experiments.training.settings import flag, typed, words_of
 from shared.errors import IsogradError
 
 UNUSED: dict[str, dict[str, tuple[str, ...]]] = {  # command -> option -> the options that have no effect beside it
@@ -33,21 +33,15 @@ def check_options(name: str, command: Callable[..., Any], given: Mapping[str, An
 def command_line(name: str, command: Callable[..., Any], given: Mapping[str, Any]) -> str:
     """The command line for the arguments `given` to a command."""
     places = [p.name for p in inspect.signature(command).parameters.values() if p.kind is p.POSITIONAL_ONLY]
-    words = ["isograd", name, *(word for place in places for word in _words(given[place]))]
-    for option, value in _changed(command, given).items():
-        if option not in places:
-            words += [flag(option), *([] if value is True else _words(value))]
-    return shlex.join(words)
+    words = [word for place in places if given[place] is not None for word in words_of(given[place])]
+    options = {option: value for option, value in _changed(command, given).items() if option not in places}
+    return shlex.join(["isograd", name, *words, *typed(options)])
 
 
 def _changed(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that differ from their defaults."""
     parameters = inspect.signature(command).parameters
     return {name: given[name] for name, parameter in parameters.items() if given[name] != parameter.default}
-
-
-def _words(value: Any) -> list[str]:
-    return [str(part) for part in (value if isinstance(value, tuple) else (value,)) if part is not None]
 
 
 def check_effect(name: str, fault: str | None, agrees: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.commands.options import check_options
+from experiments.commands.options import check_options, command_line
 from experiments.progress.display import print_json
 from shared.errors import IsogradError
 
@@ -31,7 +31,9 @@ def report(
         attention: Also draw what each token of this text attends to, in every head of each run's best checkpoint.
         json: Also print the figures as JSON.
     """
-    check_options("report", report, dict(locals()))
+    given = dict(locals())
+    check_options("report", report, given)
+    command = command_line("report", report, given)
     from experiments.reports.certificate_table import find_certificates, write_certificates
     from experiments.reports.report import collect, write_report, write_results
     from experiments.reports.runs import expand_runs
@@ -41,7 +43,6 @@ def report(
         raise IsogradError("expected run folders, got none: `isograd report runs/a runs/b` draws two on one axis")
     if table is not None:
         check_table(table)
-    command = f"isograd report {' '.join(map(str, runs))} --table {table}"
     if table is not None and (certificates := find_certificates(runs)):
         write_certificates(certificates, table, command)
         print(f"wrote {table}")

@@ -1,5 +1,6 @@
 """`isograd search`: the batch size, learning rate and number of epochs with the best validation."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from experiments.search.space import SPACE, keep, space_of
 from experiments.search.trials import Search
 from experiments.training.folder import check_folder, locked
 from experiments.training.run_config import RunConfig, read_config
-from experiments.training.settings import Settings, flag
+from experiments.training.settings import Settings, typed
 from experiments.training.threads import choose_threads
 from shared.errors import IsogradError
 
@@ -114,5 +115,4 @@ def _check_ours(folder: Path) -> None:
 
 def _typed(experiment: str, settings: Settings, given: dict[str, Any]) -> str:
     line = command_line("search", search_command, {**given, "settings": NO_SETTINGS, "out": None, "json": False})
-    options = [f"{flag(name)}{'' if value is True else f' {value}'}" for name, value in settings.given.items()]
-    return " ".join([line, *options])
+    return " ".join([line, *map(shlex.quote, typed(settings.given))])

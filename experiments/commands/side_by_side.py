@@ -14,7 +14,7 @@ from experiments.exit_codes import ChildFailed
 from experiments.reports.runs import describe_pair, read_run
 from experiments.training.folder import check_folder, check_unused
 from experiments.training.interrupt import handled_by
-from experiments.training.settings import flag
+from experiments.training.settings import typed
 from shared.backend import PACKAGES
 from shared.errors import IsogradError
 
@@ -27,18 +27,13 @@ def train_both(experiment: str, folder: Path, given: dict, *, quiet: bool, json:
     check_unused(folder)
     check_folder(folder)
     check_both_installed()
-    options = [*_as_options(given), *(["--quiet"] if quiet else []), *(["--json"] if json else [])]
+    options = [*typed(given), *(["--quiet"] if quiet else []), *(["--json"] if json else [])]
     for name in PACKAGES:
         run_command(["train", experiment, "--backend", name, "--out", str(folder / name), *options])
     report = write_report([folder / name for name in PACKAGES], folder / "report")
     out = sys.stderr if json else sys.stdout
     print(describe_pair(*(read_run(folder / name) for name in PACKAGES)), file=out)
     print(f"open {report}", file=out)
-
-
-def _as_options(given: dict) -> list[str]:
-    texts = {flag(name): [] if value is True else [str(value)] for name, value in given.items()}
-    return [part for flag, text in texts.items() for part in (flag, *text)]
 
 
 def check_both_installed() -> None:

@@ -1,5 +1,6 @@
 """Lockstep certificates as one table: the largest difference of each quantity over each run."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def write_certificates(paths: Sequence[Path], out: Path, command: str) -> None:
         "",
         "```bash",
         *(
-            f"{certificate['command']} --out {path.parent}"
+            f"{certificate['command']} {shlex.join(['--out', str(path.parent)])}"
             for certificate, path in zip(certificates, paths, strict=True)
         ),
         command,

@@ -4,6 +4,7 @@ Folder: lockstep.jsonl (one line per step) and certificate.json (the largest dif
 """
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from experiments.training.folder import check_folder, check_unused, locked
 from experiments.training.launch import backend_for, prepared_for, resolve
 from experiments.training.plan import rate_by_step, total_steps, training_batches
 from experiments.training.preparation import Prepared
-from experiments.training.settings import Place, Settings, flag
+from experiments.training.settings import Place, Settings, typed
 from shared.atomic import new_file, remove_leftovers
 from shared.backend import PACKAGES, Batch
 from shared.checkpoint import write_json
@@ -166,8 +167,7 @@ def _is_shown(number: int) -> bool:
 def _command(experiment: str, settings: Settings) -> str:
     defaults = Place()._asdict()
     given = {name: value for name, value in settings.given.items() if value != defaults.get(name)}
-    options = [flag(name) + ("" if value is True else f" {value}") for name, value in given.items()]
-    return " ".join(["isograd train", experiment, "--backend both --certify", *options])
+    return shlex.join(["isograd", "train", experiment, "--backend", "both", "--certify", *typed(given)])
 
 
 def describe(certificate: dict[str, Any]) -> list[str]:

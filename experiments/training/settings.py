@@ -271,3 +271,13 @@ def check_updates(settings: Settings, steps: int, experiment: Experiment) -> lis
 def flag(option: str) -> str:
     """The option as typed on the command line."""
     return f"--{option.replace('_', '-')}"
+
+
+def typed(given: Mapping[str, Any]) -> list[str]:
+    """The words that give these options their values on the command line."""
+    return [word for name, value in given.items() for word in (flag(name), *words_of(value))]
+
+
+def words_of(value: Any) -> list[str]:
+    """A value as typed: none of its own for a switch, several for a tuple."""
+    return [] if value is True else [str(part) for part in (value if isinstance(value, tuple) else (value,))]

@@ -22,9 +22,9 @@ HUB_TOKENIZER = "google-bert/bert-base-uncased"
 LARGEST_SPREAD, FREE_IDS = 2, 1_000  # ids lie below so many times the number of tokens, plus so many
 STRANGE_TEXT = "\U0001f9ff \U00013000"  # of characters that no vocabulary knows
 PAD_TOKENS = ("[PAD]", "<pad>")
-FILES: dict[str, Callable[[Path], Tokenizer]] = {
-    "vocab.txt": wordpiece.from_vocabulary_file,
+FILES: dict[str, Callable[[Path], Tokenizer]] = {  # the first that a folder has: a vocab.txt does not tell its case
     "tokenizer.json": wordpiece.from_tokenizer_file,
+    "vocab.txt": wordpiece.from_vocabulary_file,
 }
 
 
@@ -71,7 +71,7 @@ class TextTokenizer:
 
     @staticmethod
     def load(path: str | Path) -> TextTokenizer:
-        """Read a vocab.txt, a tokenizer.json, or a folder with one; raises IsogradError if it is missing or damaged."""
+        """Read a tokenizer.json, a vocab.txt, or a folder with one; raises IsogradError if it is missing or damaged."""
         file = _file_at(Path(path))
         return _finish(_read(file), f"the vocabulary {file}")
 
@@ -81,7 +81,7 @@ def load_tokenizer(
 ) -> TextTokenizer:
     """The tokenizer for these texts, from the first of these places that has one.
 
-    `path` (a vocab.txt, a tokenizer.json, or a folder with one); the data folder; `vocabs/bert-base-uncased` beside the
+    `path` (a tokenizer.json, a vocab.txt, or a folder with one); the data folder; `vocabs/bert-base-uncased` beside the
     data folder; the hub, for data from the hub; else it is built from the training texts: whole words for arithmetic,
     word pieces for reviews (trained once, then cached in `cache_dir`).
     Raises IsogradError for a vocabulary that is missing, damaged, or whose padding token is not id 0.

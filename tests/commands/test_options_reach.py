@@ -1,7 +1,9 @@
 """Every option of a command reaches the function that does the work, and what is wrong its exit code."""
 
 import importlib
+import inspect
 import itertools
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +14,17 @@ import pytest
 from crosscheck.twins import suite
 from experiments.catalogue import find_experiment
 from experiments.cli import main
-from experiments.training.settings import OF_SCHEDULES, SCHEDULE_FIELDS, Settings, with_settings
+from experiments.commands import search
+from experiments.commands.evaluate import Chosen
+from experiments.commands.table import COMMANDS
+from experiments.training import certificate
+from experiments.training.settings import OF_SCHEDULES, SCHEDULE_FIELDS, Settings, flag, typed, with_settings
 from shared.configs.optimizer import ScheduleConfig, SGDConfig, TrainingConfig
 from shared.schedules import make_schedule
 
+OF_TEXTS = SimpleNamespace(backend="torch", device="cpu", dtype="float32", experiment=SimpleNamespace(task=""))
+CODEC = SimpleNamespace(end=3, encode=lambda text: [len(text)])
+TASKS = {"generate": "language_modelling", "translate": "translation"}
 IMAGES = [Path("images/a_cat/1.png"), Path("images/dog/2.png")]
 RUNS = [Path("a"), Path("b")]
 REPLACED = {  # what stands between a command and its work
@@ -38,6 +47,25 @@ REPLACED = {  # what stands between a command and its work
     "experiments.studies.scaling_law.fit_line": lambda profiles: None,
     "experiments.studies.scaling_law.extrapolate": lambda *given: ("far", "slopes"),
     "experiments.studies.scaling_law.summary": lambda *given: {},
+    "experiments.commands.evaluate.choose_threads": lambda experiment: None,
+    "experiments.commands.evaluate.read_config": lambda folder: OF_TEXTS,
+    **{
+        f"experiments.commands.{command}.{name}": other
+        for command in ("generate", "translate")
+        for name, other in {
+            "read_config": lambda folder, task=TASKS[command]: SimpleNamespace(
+                **{**vars(OF_TEXTS), "experiment": SimpleNamespace(task=task)}
+            ),
+            "find_backend": lambda name, **given: None,
+            "codec_of": lambda config, run: CODEC,
+            "load_module": lambda *given: ("module", {}),
+            f"seen_in_{'text' if command == 'generate' else 'translation'}": lambda *given: given,
+        }.items()
+    },
+    "experiments.commands.generate.choose_threads": lambda experiment: None,
+    "experiments.commands.translate._translated": lambda words, *given: words,
+    "experiments.commands.on_devices.compare.choose_threads": lambda experiment: None,
+    "experiments.commands.study.STUDIES": {"masking": SimpleNamespace(trains=False, run=lambda seed: seed)},
 }
 OF_TWINS = "--fault f --dtype float32 --case c --device cuda"
 TWINS = {"fault": "f", "dtype": "float32", "case": "c", "device": "cuda"}
@@ -50,10 +78,7 @@ SETTINGS = {
     "decay_factor": 0.5, "clip_norm": 0.75, "accumulate": 2, "dropout": 0.125, "average_decay": 0.875,
     "dropout_rng": "native", "implementation": "reference", "patience": 8, "dtype": "float64", "device": "cuda",
 }  # fmt: skip
-TRAIN = " ".join(
-    f"--{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-    for name, value in SETTINGS.items()
-)
+TRAIN = " ".join(typed(SETTINGS))
 REACHED = {  # what is typed -> the function, and what it is given, at its places and by name
     f"locate GRU {OF_TWINS} --train": ("crosscheck.locate.locate_twin", ["GRU"], {**TWINS, "train": True}),
     "locate GRU --fault f --dtype float32 --device cuda --steps 3": (
@@ -141,7 +166,50 @@ REACHED = {  # what is typed -> the function, and what it is given, at its place
         ["torch", Path("f"), "bfloat16", ["=^a cat", "=^dog"], IMAGES],
         {"quiet": True},
     ),
+    "clip f images --captions c": ("experiments.commands.clip._lines", [Path("c")], {}),
+    "eval a --backend jax --data d --device cuda --dtype float64 --split test --newest": (
+        "experiments.commands.evaluate.evaluated",
+        [Path("a"), OF_TEXTS, Chosen("jax", "d", "cuda", "float64", "test", True), ANY],
+        {},
+    ),
+    **{
+        f"{command} r text --backend jax --device cuda --newest": (
+            f"experiments.commands.{command}.load_module",
+            [Path("r"), ANY, "jax", "cuda", True, ANY],
+            {},
+        )
+        for command in TASKS
+    },
+    "generate r text --tokens 7 --temperature 0.5 --top-k 3 --top-p 0.25 --seed 5": (
+        "experiments.commands.generate.continued",
+        ["torch", "module", [[4]]],
+        {"stop": 3, "steps": 7, "temperature": 0.5, "top_k": 3, "top_p": 0.25, "seed": 5},
+    ),
+    "generate r text --attention a.png": (
+        "experiments.commands.generate.write_attention",
+        [Path("a.png"), ("torch", "module", CODEC, [4])],
+        {},
+    ),
+    "translate r text --attention a.png": (
+        "experiments.commands.translate.write_attention",
+        [Path("a.png"), ("torch", "module", CODEC, "text", "text")],
+        {},
+    ),
+    "translate r --held-out": ("experiments.commands.translate._held_out", [Path("r"), *[ANY] * 3, "torch", CODEC], {}),
+    "compare-devices reviews-1-small --backend jax --device cuda --steps 9": (
+        "experiments.commands.on_devices.compare.compare_devices",
+        ["reviews-1-small", Settings(backend="jax", device="cuda", steps=9), ("jax",), ANY],
+        {},
+    ),
+    "explain --divergence D18 --json": ("experiments.commands.explain._measure", ["D18", True], {}),
+    "study masking --seed 5 --out o": (
+        "experiments.commands.study.write_studies",
+        [{"masking": (ANY, 5)}, Path("o"), "isograd study masking --seed 5 --out o"],
+        {},
+    ),
 }
+SHOWN = {"json", "quiet", "out", "stream", "trials"}  # what is told or written of the work, or how often it is done
+ELSEWHERE = {"stress", "list", "demo"}  # commands with tests of all their options
 
 CHANGED = {"decay_every": (2, 3), "decay_factor": (0.5, 0.75), "decay_to": (0.25, 0.5)}  # -> two values
 
@@ -150,20 +218,56 @@ class ReachedError(Exception):
     """What the function was given."""
 
 
-@pytest.mark.parametrize(("typed", "reached"), REACHED.items())
-def test_what_is_typed_reaches_the_work(typed, reached, monkeypatch):
+def _given_to(function, words, monkeypatch):
+    """What a function is given, at its places and by name, by the command of these words."""
+
     def work(*places, **named):
         raise ReachedError(places, named)
 
-    function, places, named = reached
     for name, other in {**REPLACED, function: work}.items():
         owner, _, attribute = name.rpartition(".")
         monkeypatch.setattr(importlib.import_module(owner), attribute, other)
     with pytest.raises(ReachedError) as found:
-        main(typed.split())
-    given, by_name = found.value.args
+        main(words)
+    return found.value.args
+
+
+def test_every_option_of_a_command_is_among_those_that_are_followed_to_the_work():
+    for name, command in COMMANDS.items():
+        options = [
+            each.name for each in inspect.signature(command).parameters.values() if each.kind is each.KEYWORD_ONLY
+        ]
+        followed = {word for line in REACHED for word in line.split() if line.startswith(f"{name} ")}
+        missing = [option for option in options if option not in SHOWN and flag(option) not in followed]
+        assert name in ELSEWHERE or not missing, f"isograd {name}: {missing}"
+
+
+@pytest.mark.parametrize(("line", "reached"), REACHED.items())
+def test_what_is_typed_reaches_the_work(line, reached, monkeypatch):
+    function, places, named = reached
+    given, by_name = _given_to(function, line.split(), monkeypatch)
     assert [*given] == places
     assert {name: by_name[name] for name in named} == named
+
+
+def test_each_backend_of_both_is_given_every_setting(monkeypatch):
+    both = ["train", "reviews-1-small", *typed({**SETTINGS, "backend": "both", "bucketing": True})]
+    (words,), _ = _given_to("experiments.commands.side_by_side.run_command", both, monkeypatch)
+    (_, given, *_), _ = _given_to("experiments.training.launch.start", words, monkeypatch)
+    assert given == Settings(**{**SETTINGS, "backend": "torch"}, bucketing=True)
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_a_command_that_is_written_down_gives_its_settings_again(command, monkeypatch):
+    settings = Settings(**{**SETTINGS, "backend": None, "data": "a folder"}, bucketing=True)
+    if command == "train":
+        written, work = certificate._command("reviews-1-small", settings), "experiments.training.certificate.certify"
+    else:
+        parameters = inspect.signature(search.search_command).parameters
+        given = {name: parameter.default for name, parameter in parameters.items()} | {"experiment": "reviews-1-small"}
+        written, work = search._typed("reviews-1-small", settings, given), "experiments.commands.search.space_of"
+    places, _ = _given_to(work, shlex.split(written)[1:], monkeypatch)
+    assert settings in places
 
 
 def test_every_setting_goes_to_its_place():
@@ -194,6 +298,10 @@ def test_one_that_is_wrong_among_others_is_the_exit_code(right, code, monkeypatc
     monkeypatch.setattr(suite, "check", lambda *_, **named: [SimpleNamespace(agrees=each) for each in right])
     monkeypatch.setattr("experiments.commands.check.print_table", lambda reports: None)
     assert main(["check"]) == code
+    named = {"judged": 1, "of": 1, "wrong": sum(not each for each in right)}
+    monkeypatch.setattr("crosscheck.scoring.families.without_families", lambda *_, **given: named)
+    monkeypatch.setattr("experiments.reports.family_report.summary", lambda found: "")
+    assert main(["check", "--faults", "--families"]) == code
     studies = {
         str(number): SimpleNamespace(trains=False, run=lambda seed, each=each: SimpleNamespace(as_expected=each))
         for number, each in enumerate(right)

@@ -1,11 +1,13 @@
 """Tokenised examples: they match the texts, are built once, and a cache never does harm."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.data import load_reviews, load_tokenizer, tokenise
+from shared.data.cache import cache_folder
 from shared.errors import IsogradError
 
 
@@ -86,6 +88,24 @@ def test_the_cache_folder_follows_the_environment(arithmetic, tmp_path, monkeypa
     monkeypatch.setenv("ISOGRAD_CACHE", str(tmp_path / "mine"))
     tokenise(*arithmetic, 7)
     assert list((tmp_path / "mine").glob("examples-*.npz"))
+
+
+PLACES = {  # platform -> the variable of its cache folder, and the folder at home without
+    "linux": ("XDG_CACHE_HOME", ".cache"),
+    "win32": ("LOCALAPPDATA", ".cache"),
+    "darwin": ("XDG_CACHE_HOME", "Library/Caches"),
+}
+
+
+@pytest.mark.parametrize("platform", PLACES)
+def test_without_a_folder_of_its_own_the_cache_lies_where_the_platform_has_it(platform, tmp_path, monkeypatch):
+    variable, at_home = PLACES[platform]
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv("ISOGRAD_CACHE", "")
+    monkeypatch.setenv(variable, "")
+    assert cache_folder() == Path.home() / at_home / "isograd"
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert (cache_folder() == tmp_path / "isograd") == (platform != "darwin")
 
 
 def test_a_text_without_any_token_is_refused(arithmetic, tmp_path):

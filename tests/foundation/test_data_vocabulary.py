@@ -9,7 +9,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from shared.data import load_reviews, load_tokenizer, wordpiece
+from shared.data.vocabulary import FILES
 from shared.errors import IsogradError
+from shared.pretrained.initial import VOCABULARIES
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "food", "is", "good", "cafe", "##s", "!"]
 YELP = '"1","the food is bad"\n"2","the food is good, good food!"\n'
@@ -102,6 +104,10 @@ def test_a_vocabulary_is_looked_for_in_the_stated_order(tmp_path, reviews):
     explicit = write_vocabulary(tmp_path / "mine.txt")
     assert str(explicit) in load_tokenizer(explicit, reviews).origin
     assert str(inside) in load_tokenizer(reviews.folder, reviews).origin
+    load_tokenizer(inside, reviews).save(reviews.folder / "tokenizer.json")
+    assert str(reviews.folder / "tokenizer.json") in found()
+    assert str(reviews.folder / "tokenizer.json") in load_tokenizer(reviews.folder, reviews).origin
+    assert [*FILES] == [*VOCABULARIES]
 
 
 def test_a_trained_vocabulary_comes_from_the_cache_the_second_time(tmp_path, reviews, monkeypatch):
@@ -118,6 +124,12 @@ def test_a_vocabulary_that_was_trained_with_other_settings_is_not_taken_from_the
         load_tokenizer(None, reviews, cache_dir=tmp_path)
         assert len([*tmp_path.glob("vocab-*.txt")]) == number
         monkeypatch.setattr(wordpiece, setting, getattr(wordpiece, setting) + 1)
+
+
+def test_a_vocabulary_of_texts_that_end_elsewhere_is_not_taken_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(wordpiece, "train_tokens", lambda texts, report: [*wordpiece.SPECIAL, *texts])
+    assert [len(wordpiece.trained(texts, tmp_path).get_vocab()) for texts in (("ab", "c"), ("a", "bc", "d"))] == [7, 8]
+    assert wordpiece.trained(("a", "bc"), tmp_path).token_to_id("bc") == 6
 
 
 def test_a_damaged_cached_vocabulary_is_rebuilt(tmp_path, reviews):

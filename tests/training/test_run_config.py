@@ -52,6 +52,21 @@ def test_whichever_setting_was_edited_is_named(tmp_path, config):
             check_settings_of({SETTINGS: edited}, config.experiment, tmp_path)
 
 
+@pytest.mark.parametrize("named", ["seed", "schedule.warmup", "optimizer.learning_rate", "model.arguments.hidden_size"])
+def test_an_older_checkpoint_tells_of_the_settings_that_it_has(tmp_path, config, named):
+    rate = config.experiment.optimizer.learning_rate
+    state = {
+        "seed": config.experiment.seed,
+        "schedule": {"warmup": config.experiment.schedule.warmup, "learning_rate": rate},
+        "arguments": {**config.experiment.model.arguments},
+    }
+    check_settings_of(state, config.experiment, tmp_path)
+    *outer, key = named.removeprefix("model.").replace("optimizer", "schedule").split(".")
+    reduce(dict.__getitem__, outer, state)[key] = 7
+    with pytest.raises(IsogradError, match=f"{re.escape(named)} .* instead of 7"):
+        check_settings_of(state, config.experiment, tmp_path)
+
+
 def test_frozen_groups_are_read_as_they_were_written(tmp_path, config):
     write_config(tmp_path, config)
     assert read_config(tmp_path) == config
