@@ -128,8 +128,9 @@ def test_a_vocabulary_that_was_trained_with_other_settings_is_not_taken_from_the
 
 def test_a_vocabulary_of_texts_that_end_elsewhere_is_not_taken_from_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(wordpiece, "train_tokens", lambda texts, report: [*wordpiece.SPECIAL, *texts])
-    assert [len(wordpiece.trained(texts, tmp_path).get_vocab()) for texts in (("ab", "c"), ("a", "bc", "d"))] == [7, 8]
-    assert wordpiece.trained(("a", "bc"), tmp_path).token_to_id("bc") == 6
+    for texts in (("ab", "c"), ("a", "bc", "d"), ("a", "bc")):
+        assert wordpiece.trained(texts, tmp_path).token_to_id(texts[1]) == 6
+    assert wordpiece.trained(("a", "bc"), tmp_path).token_to_id("d") is None
 
 
 def test_a_damaged_cached_vocabulary_is_rebuilt(tmp_path, reviews):
