@@ -2,12 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 from flax import nnx
 from own_pairs import Case, normal
 
 import crosscheck
+from crosscheck.pairing.axes import in_order_of
+from crosscheck.recording.values import Values
 
 pytestmark = pytest.mark.usefixtures("float64_in_jax")
 
@@ -85,3 +88,11 @@ def test_squares_and_tensors_of_other_sizes_do_not_hide_where_the_mistake_is(mis
 def test_height_and_width_that_change_places_are_the_callers_mistake():
     report = crosscheck.compare(*PICTURES.pair(order=(0, 3, 2, 1)), IMAGES)
     assert report.first_divergence[:2] == ("TorchPicture", "forward"), str(report)
+
+
+def test_what_is_read_in_torchs_order_is_still_what_jax_computed():
+    theirs = np.arange(24.0).reshape(2, 4, 3)
+    ours = Values(outputs={"output": np.zeros((2, 3, 4))})
+    orders = frozenset({(0, 2, 1), (0, 3, 1, 2)})  # the second is of images, which this is none of
+    found = in_order_of(Values(outputs={"output": theirs}), ours, orders)
+    assert np.array_equal(found.outputs["output"], theirs.transpose(0, 2, 1))

@@ -151,11 +151,11 @@ def test_checkpoints_and_compilation_of_torch_make_no_difference(wrap):
         assert (report.first_divergence and report.first_divergence[:2]) == expected, str(report)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("direction", [{}, {"reverse": False}, {"reverse": True}])
 @pytest.mark.parametrize("length", [1, 4, 65])
-def test_a_loop_written_out_computes_what_the_loop_does(length, reverse):
+def test_a_loop_written_out_computes_what_the_loop_does(length, direction):
     def loop(x):
-        return jax.lax.scan(lambda c, x: (c * 2 + x["a"], (c, None)), jnp.zeros(()), {"a": x}, reverse=reverse)
+        return jax.lax.scan(lambda c, x: (c * 2 + x["a"], (c, None)), jnp.zeros(()), {"a": x}, **direction)
 
     x = jnp.arange(float(length))
     with unrolled():

@@ -8,6 +8,7 @@ import torch
 from flax import nnx
 
 import crosscheck
+from crosscheck.pairing.stacks import below
 from shared.errors import WeightsError
 
 WIDTH, HEADS, LAYERS = 6, 2, 3
@@ -211,3 +212,10 @@ def test_a_table_whose_arrays_have_other_shapes_is_refused(tmp_path):
         jax.enable_x64(True),
     ):
         crosscheck.copy_weights(TorchAttention(), FlaxAttention(nnx.Rngs(0)), rules=tmp_path / "table.toml")
+
+
+def test_everything_is_below_the_root():
+    weights = {"weight": np.ones(1), "norm.weight": np.zeros(1)}
+    assert list(below("", weights, lambda inside: {f"layers.{name}": each for name, each in inside.items()})) == [
+        f"layers.{name}" for name in weights
+    ]

@@ -37,6 +37,24 @@ CAUGHT = {  # criterion: a change that it sees
 }
 
 
+def grown(tolerance):
+    """A tensor, and one that is larger by more than the tolerance of itself, but not of the other."""
+    small = X / tolerance**2
+    large = small * (1 + tolerance + tolerance**2 / 2)
+    return values(small, small), values(large, large)
+
+
+RARE = published_criteria.MAXTEXT / 2
+BY_JAX = {  # criterion: values of torch and of JAX that pass, and do not where they change places
+    "Bonsai": grown(published_criteria.BONSAI),
+    "PaDiff": grown(published_criteria.PADIFF),
+    "Levanter": grown(published_criteria.LEVANTER),
+    "MaxText": tuple(values(np.log([1 - p, p])) for p in (RARE**2, RARE)),
+    "AlgoPerf": grown(published_criteria.ALGOPERF),
+    "eqx-zoo": grown(published_criteria.EQX),
+}
+
+
 def test_every_published_criterion_is_tried_on_both_kinds_of_change():
     names = [criterion.name for criterion in CRITERIA]
     assert names == list(LET_THROUGH) == list(CAUGHT)
@@ -47,6 +65,14 @@ def test_a_published_criterion_passes_equal_values_and_what_it_can_not_see(crite
     assert criterion.passes(values(), values())
     assert criterion.passes(values(), LET_THROUGH[criterion.name])
     assert not criterion.passes(values(), CAUGHT[criterion.name])
+
+
+@pytest.mark.parametrize("name", BY_JAX)
+def test_a_published_criterion_measures_torch_by_jax(name):
+    (criterion,) = [each for each in CRITERIA if each.name == name]
+    ours, theirs = BY_JAX[name]
+    assert criterion.passes(ours, theirs)
+    assert not criterion.passes(theirs, ours)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.name)
