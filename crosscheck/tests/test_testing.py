@@ -9,6 +9,7 @@ from flax import nnx
 from own_pairs import drawn, normal
 
 from crosscheck import testing
+from crosscheck.causes.explanation import Explanation
 from crosscheck.pairing.copy_weights import copy_weights
 from crosscheck.testing import assert_twins_agree
 from shared.errors import IsogradError
@@ -137,6 +138,12 @@ def test_without_explain_the_place_is_told_and_no_cause_is_searched_for(monkeypa
     lines = lines_of(text_of(*pair_of(epsilon=1e-3), explain=False))
     assert (lines["module"], lines["phase"]) == ("TorchTower.norm", "forward")
     assert "D18" not in lines["hint"]
+
+
+def test_what_a_search_notes_is_told(monkeypatch):
+    report = testing.compare(*pair_of(epsilon=1e-3), X)
+    monkeypatch.setattr(testing, "explained", lambda *given, **options: Explanation(report, None, noted="not alike"))
+    assert lines_of(text_of(*pair_of()))["note"] == "not alike"
 
 
 def test_a_pair_that_can_not_be_compared_is_an_error_and_not_a_disagreement():

@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 def lazily_from(owner: str, table: Iterable[Row], arrays: Mapping[str, LazyArray]) -> LazyArrays:
     """Canonical arrays of foreign ones; raises one WeightsError that lists every missing, unused and misshapen name."""
     rows = written_out(table, arrays, foreign=True)
-    _check(owner, [(str(row.foreign), row.foreign_block) for row in rows], arrays)
+    _check(owner, [(str(row.foreign), row.foreign_block, row.transposed) for row in rows], arrays)
     pieces: dict[str, dict[Block, Piece]] = {}
     for row in rows:
         piece = Piece(arrays[str(row.foreign)], row.foreign_block, row.transposed)
@@ -51,7 +51,7 @@ def lazily_from(owner: str, table: Iterable[Row], arrays: Mapping[str, LazyArray
 def lazily_to(owner: str, table: Iterable[Row], arrays: Mapping[str, LazyArray]) -> LazyArrays:
     """Foreign arrays of canonical ones, the inverse of `lazily_from`, with the same errors."""
     rows = written_out(table, arrays, foreign=False)
-    _check(owner, [(row.canonical, row.canonical_block) for row in rows], arrays)
+    _check(owner, [(row.canonical, row.canonical_block, False) for row in rows], arrays)
     pieces: dict[str, dict[Block, Piece]] = {}
     for row in rows:
         piece = Piece(arrays[row.canonical], row.canonical_block, False)
@@ -84,17 +84,21 @@ def _read(readers: list[Callable[[], np.ndarray]], turn: bool) -> np.ndarray:
     return turned_view(array, back=True) if turn else array
 
 
-def _check(owner: str, expected: list[tuple[str, Block]], arrays: Mapping[str, LazyArray]) -> None:
-    names = list(dict.fromkeys(name for name, _ in expected))
-    missing = [name for name in names if name not in arrays]
-    unused = sorted(arrays.keys() - set(names))
+def _check(owner: str, expected: list[tuple[str, Block, bool]], arrays: Mapping[str, LazyArray]) -> None:
+    cuts = {name: (parts, is_turned) for name, (_, parts), is_turned in expected}
+    missing = [name for name in cuts if name not in arrays]
+    unused = sorted(arrays.keys() - cuts)
     uneven = [
         f"{name} {arrays[name].shape}"
-        for name, (_, parts) in dict(expected).items()
-        if name in arrays and parts > 1 and (not arrays[name].shape or max(arrays[name].shape) % parts)
+        for name, (parts, is_turned) in cuts.items()
+        if name in arrays and parts > 1 and not _is_even(Piece(arrays[name], WHOLE, is_turned).shape, parts)
     ]
     if missing or unused or uneven:
         raise WeightsError(
             f"weights do not fit {owner}: missing {', '.join(missing) or 'none'}; unused {', '.join(unused) or 'none'}"
             + (f"; not of equal parts {', '.join(uneven)}" if uneven else "")
         )
+
+
+def _is_even(shape: tuple[int, ...], parts: int) -> bool:
+    return bool(shape) and shape[0] % parts == 0  # cut along the first axis

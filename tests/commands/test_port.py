@@ -21,10 +21,12 @@ from places import ROOT
 from crosscheck.criterion import PROOF
 from experiments.porting.formats import Source
 from experiments.porting.port import find_model, port
+from experiments.porting.verification import is_identical
 from jax_impl import build as jax_build
 from jax_impl import weight_files as jax_files
 from shared import checkpoint, run_folder
 from shared.errors import IsogradError, WeightsError
+from shared.lazy.arrays import lazy
 from shared.registry import TWINS
 from torch_impl import build as torch_build
 from torch_impl import weight_files as torch_files
@@ -329,6 +331,24 @@ def test_verification_fails_where_a_byte_was_lost(tmp_path, monkeypatch):
     report = port(tmp_path / "a.safetensors", tmp_path / "b.safetensors", verify=True, **model_of("LayerNorm"))
     assert report.identical is False
     assert not report.agrees
+
+
+IDENTICAL = {"a": np.zeros(2, np.int32)}
+OTHERS = {
+    "a name": {"b": IDENTICAL["a"]},
+    "another name": {**IDENTICAL, "b": IDENTICAL["a"]},
+    "a dtype": {"a": IDENTICAL["a"].astype(np.float32)},
+    "a shape": {"a": IDENTICAL["a"][None]},
+    "a byte": {"a": np.array([0, 1], np.int32)},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_arrays_that_differ_in_anything_are_not_identical(other):
+    ours, theirs = lazy(IDENTICAL), lazy(OTHERS[other])
+    assert is_identical(ours, ours)
+    assert not is_identical(ours, theirs)
+    assert not is_identical(theirs, ours)
 
 
 SENTENCES = {

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import warnings
 from functools import reduce
 
@@ -16,8 +17,10 @@ from tiny_bert import write_bert
 from transformers_models import MODELS, folder_of_transformers
 
 import torch_impl
-from shared.errors import IsogradError
+from shared.errors import IsogradError, WeightsError
+from shared.foreign_tables import Row
 from shared.lazy.arrays import DTYPES, cast_floats, contiguous_bytes, lazy, open_safetensors, write_safetensors
+from shared.lazy.layouts import lazily_from, lazily_to
 from shared.pretrained.folder import Pretrained
 from shared.pretrained.table import FAMILIES
 from shared.process import process_memory
@@ -335,6 +338,18 @@ def test_a_damaged_or_malicious_folder_is_refused_in_one_sentence(damage, senten
     damage(folder)
     with pytest.raises(IsogradError, match=sentence):
         from_pretrained(folder)
+
+
+@pytest.mark.parametrize("shape", [(9, 4), ()], ids=str)
+@pytest.mark.parametrize("turned", [True, False])
+def test_what_does_not_divide_along_its_outputs_is_refused_however_long_its_other_axis(turned, shape):
+    rows = [
+        Row("kernel", name, (part, 3), transposed=True) if turned else Row(name, "kernel", canonical_block=(part, 3))
+        for part, name in enumerate("qkv")
+    ]
+    kernel, convert = (shape, lazily_from) if turned else (shape[::-1], lazily_to)
+    with pytest.raises(WeightsError, match=re.escape(f"not of equal parts kernel {kernel}")):
+        convert("a model", rows, lazy({"kernel": np.zeros(kernel)}))
 
 
 def test_a_model_that_transformers_does_not_have_is_not_written(tmp_path):

@@ -1,12 +1,13 @@
 """What reports list: the modules at fault with those first that matter most, and the numbers of their tensors."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from crosscheck.judging import guilty
-from crosscheck.judging.rows import Divergence, Statistics
+from crosscheck.judging.rows import Divergence, Row, Statistics
 from crosscheck.locate import Location
 from crosscheck.recording import record, torch_side
 from crosscheck.report import Report
@@ -74,3 +75,11 @@ def test_the_sensitivities_are_those_of_what_counts_and_is_no_zero():
     inside = [("intermediate", 1.0, 4.0), ("intermediate gradient", 1.0, 6.0)]
     rows = [SimpleNamespace(kind=kind, bound=bound, sensitivity=seen) for kind, bound, seen in counted + inside]
     assert Report.sensitivities.fget(SimpleNamespace(rows=rows)) == [2.0, 3.0]
+
+
+def test_the_smallest_error_that_is_seen_in_all_tensors_or_anywhere_in_a_module_is_that_of_the_worst():
+    made = Row("", "output", "", (), (), error=0.0, bound=1.0, worst_index=(), torch_value=0.0, jax_value=0.0)
+    rows = [replace(made, error=1.0 / seen, sensitivity=seen) for seen in (2.0, 8.0, 1.0)]
+    report = Report("net", "float32", "eval", "cpu", rows)
+    assert "smallest relative error seen: 2.0e+00 in half of the tensors, 8.0e+00 in all" in str(report)
+    assert report.modules().splitlines()[1].split() == ["(root)", "1.0e+00", "8.0e+00"]

@@ -7,6 +7,7 @@ import pytest
 from crosscheck.faults.table import FAULTS
 from crosscheck.locate import MARK, locate_twin
 from crosscheck.runs.compare_runs import compare_runs
+from crosscheck.twins.suite import UPDATES
 from shared.errors import IsogradError
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,7 @@ def test_a_fault_of_the_optimizer_is_no_modules():
     assert location.first_divergence[:2] == ("Linear.optimizer", "update")
     assert MARK not in str(location)
     assert location.to_dict()["step"] == 1
+    assert max(filter(None, (row.step for row in location.report.rows))) == UPDATES
 
 
 def test_a_twin_without_a_fault_agrees():

@@ -97,6 +97,8 @@ def test_a_mistake_that_widening_leaves_is_told_and_code_without_casts_is_not_of
     assert report.first_row == wide.first_row
     assert crosscheck.compare(torch.sin, lambda x: jnp.sin(x) * (1 + 1e-9), X).offer == ""
     assert crosscheck.compare(*norms(eps=1.0)).offer == ""  # no rounding is as large
+    narrow = crosscheck.compare(torch.sin, lambda x: jnp.sin(x) * jnp.full(8, 1 + 1e-5, "float32"), X.astype("float32"))
+    assert (narrow.agrees, narrow.offer) == (False, "")  # nothing is wider
 
 
 def test_widening_leaves_programs_that_were_traced_before_or_are_traced_after_as_they_were():

@@ -254,7 +254,7 @@ def test_the_movement_is_that_of_the_run_that_moves_most_and_of_numbers_that_hav
 
 def test_what_a_gradient_that_is_zero_in_theory_leads_to_has_the_mean_noise_of_its_kind_and_step(monkeypatch):
     moves = {"1/exp_avg/a": 7.0, "1/exp_avg/b": 1.0, "1/weights/a": 9.0, "1/weights/b": 2.0}
-    moves |= {"2/exp_avg/a": 7.0, "2/exp_avg/b": 1.0}
+    moves |= {"1/average/a": 9.0, "1/average/b": 2.0, "2/exp_avg/a": 7.0, "2/exp_avg/b": 1.0}
     sizes = {name: 6.0 if name.startswith("1/") and name.endswith("/a") else 0.0 for name in moves}
     exact, moved = ({name: np.full(1, size) for name, size in each.items()} for each in (sizes, moves))
     noise, _ = measured(monkeypatch, Values(updates=exact), Values(updates={n: exact[n] + moved[n] for n in exact}))
