@@ -533,7 +533,9 @@ def test_lists_are_readable_by_a_program(capsys):
     found = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in found["experiments"]] == list(EXPERIMENTS)
     assert {"GRU", "MultiHeadedAttention"} <= {row["name"] for row in found["twins"]}
-    assert {"yelp_polarity", "verbal_arithmetic"} <= {row["name"] for row in found["datasets"]}
+    sources = {row["name"]: row["sources"] for row in found["datasets"]}
+    assert sources["yelp_polarity"] == "--data FOLDER, --data hub (fancyzhx/yelp_polarity)"
+    assert sources["verbal_arithmetic"] == "built in, --data FOLDER"
 
 
 def test_training_prints_json_lines_only(fake, capsys):

@@ -35,7 +35,9 @@ def a_space(experiment="reviews-1-small", **given):
 
 def searched(capsys, trials, *options):
     assert cli.main([*SEARCH, "--trials", str(trials), *options]) == 0
-    return json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return json.loads(captured.out)
 
 
 def test_a_resumed_search_tries_what_the_uninterrupted_one_tries(capsys, tmp_path):
@@ -87,6 +89,11 @@ def test_the_best_trial_has_the_best_validation_and_is_scored_on_every_split(cap
     table = (tmp_path / "found" / TABLE).read_text()
     assert table.count("\n| ") == 1 + len(rows) + 1 + len(found["scores"])
     assert (tmp_path / "found" / "search.svg").read_text().startswith("<svg")
+
+
+def test_a_quiet_search_shows_nothing_until_its_end(capsys):
+    assert cli.main([*SEARCH[:-1], "--trials", "1", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_trial_that_diverges_counts_as_failed(capsys, monkeypatch):

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import warnings
+from contextlib import nullcontext
 from functools import reduce
 
 import numpy as np
@@ -21,7 +22,7 @@ from shared.errors import IsogradError, WeightsError
 from shared.foreign_tables import Row
 from shared.lazy.arrays import DTYPES, cast_floats, contiguous_bytes, lazy, open_safetensors, write_safetensors
 from shared.lazy.layouts import lazily_from, lazily_to
-from shared.pretrained.folder import Pretrained
+from shared.pretrained.folder import Pretrained, read_config
 from shared.pretrained.table import FAMILIES
 from shared.process import process_memory
 from torch_impl.pretrained import from_pretrained, save_pretrained
@@ -90,6 +91,7 @@ def test_what_is_saved_is_what_transformers_saved_and_loads_again_without_a_warn
     own = theirs.config.to_dict()
     numbers = {key: value for key, value in fields.items() if isinstance(value, int | float | str)}
     assert numbers == {key: own[key] for key in numbers}
+    assert fields.get("label2id") == own.get("label2id")
 
 
 CONFIGS = {
@@ -350,6 +352,19 @@ def test_what_does_not_divide_along_its_outputs_is_refused_however_long_its_othe
     kernel, convert = (shape, lazily_from) if turned else (shape[::-1], lazily_to)
     with pytest.raises(WeightsError, match=re.escape(f"not of equal parts kernel {kernel}")):
         convert("a model", rows, lazy({"kernel": np.zeros(kernel)}))
+
+
+PLACES = {"models--a/snapshots/1": True, "models--a/other/1": False, "a/snapshots/1": False}  # -> is it the hub's cache
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_links_lead_to_files_beside_a_snapshot_of_the_hub_and_nowhere_else(place, tmp_path):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    (folder.parent.parent / "blob").write_text("{}")
+    (folder / "config.json").symlink_to(folder.parent.parent / "blob")
+    with nullcontext() if PLACES[place] else pytest.raises(IsogradError, match="outside of the folder"):
+        assert read_config(folder) == {}
 
 
 def test_a_model_that_transformers_does_not_have_is_not_written(tmp_path):

@@ -11,7 +11,7 @@ from crosscheck.criterion import prove
 from experiments.reports.attention_maps import entropies
 from experiments.reports.differences import told_apart
 from experiments.reports.drawing import curve, whole_numbers
-from experiments.reports.figures import averaged, draw_all
+from experiments.reports.figures import PALE, averaged, draw_all
 from experiments.reports.looks import look_of
 from experiments.reports.panels import draw_experiments, draw_memory, draw_side_by_side
 from experiments.reports.runs import read_run
@@ -86,6 +86,14 @@ def runs(tmp_path_factory):
             experiment = replace(run.config.experiment, seed=seed)
             found.append(replace(run, config=replace(run.config, experiment=experiment)))
     return told_apart(found)
+
+
+def test_memory_is_a_full_bar_before_a_pale_one_of_its_peak(axes, tmp_path, monkeypatch):
+    bars = []
+    axes.barh = lambda place, size, alpha, **looks: bars.append((size, alpha))
+    monkeypatch.setattr("experiments.reports.panels.draw", lambda name, caption, plot, **given: plot([axes]))
+    draw_memory([read_run(make_run(tmp_path / "run"))])
+    assert bars == [(7, PALE), (5, 1)]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from places import ROOT
 
 from crosscheck.criterion import prove
 from experiments.commands import scaling
+from experiments.reports import scaling_figures
 from experiments.reports.scaling_figures import write_scaling
 from experiments.studies import scaling_law
 from experiments.studies.scaling_law import (
@@ -246,6 +248,15 @@ def test_the_fits_of_the_result_file_are_found_again_from_its_losses(side):
 
 def bests(profiles):
     return np.array([each.best for each in profiles])
+
+
+def test_the_best_sizes_are_drawn_over_compute(monkeypatch, tmp_path):
+    labels, panel, profiles = [], MagicMock(), [profile(planted(), budget) for budget in BUDGETS]
+    panel.set_xlabel = panel.set_ylabel = labels.append
+    monkeypatch.setattr(scaling_figures, "draw", lambda name, caption, plot: plot([panel]) or MagicMock())
+    found = {"extrapolation": {"published_parameters": 1e9}}
+    write_scaling(tmp_path, profiles, fit_line(profiles), extrapolate(profiles, draws=9)[0], found)
+    assert labels == ["parameters", "validation loss", "training FLOPs", "best parameters"]
 
 
 def test_figures_and_fits_are_written_and_read_again(tmp_path):

@@ -104,6 +104,12 @@ def test_a_rate_of_dropout_that_was_asked_for_goes_before_the_folder_s(bert):
     assert {model.arguments[name] for name in DROPOUTS} == {0.25}
 
 
+def test_a_run_keeps_where_its_folder_is_wherever_it_goes_on(bert, monkeypatch):
+    folder, _ = bert
+    monkeypatch.chdir(folder.parent)
+    assert with_sizes(replace(find_experiment("sst2"), initial=folder.name)).initial == str(folder.resolve())
+
+
 def test_a_model_without_dropout_refuses_a_rate():
     plain = replace(find_experiment("reviews-1-small"), model=ModelConfig("GRU", {}))
     with pytest.raises(IsogradError, match="GRU has no dropout: leave out --dropout"):

@@ -27,7 +27,8 @@ def clock(monkeypatch):
 
 def record(step, compiled=0.0, **changes):
     figures = {"loss": 0.43124, "learning_rate": 1e-3, "examples_per_second": 21594.4, "steady_bytes": 1_234_567_890}
-    return {"kind": "train", "step": step, "compile_seconds": compiled, **figures, **changes}
+    totals = {"compile_seconds": compiled, "peak_bytes": 2_345_678_901}
+    return {"kind": "train", "step": step, **totals, **figures, **changes}
 
 
 def validation(step):
