@@ -198,5 +198,6 @@ def test_with_folds_a_trial_is_the_mean_of_runs_that_validate_every_example_once
     saved = [read_state(best_checkpoint(run))["validation"] for run in runs]
     assert row["accuracy"] == sum(each["accuracy"] for each in saved) / 2
     counts = [read_config(run).counts for run in runs]
+    assert len({read_config(run).experiment.seed for run in runs}) == 1
     assert sum(each["validation"] for each in counts) == sum(counts[0][split] for split in ("train", "validation"))
     assert found["scores"].keys() == {"validation"}

@@ -50,6 +50,16 @@ def table_of(folder, *certificates):
     return [dict(zip(heads, row, strict=True)) for row in rows], text
 
 
+def test_the_largest_drift_is_named_with_the_tensor_of_its_own_step():
+    steps = [SimpleNamespace(step=1, differences={"weights": 2.0}, worst={"weights": "a"})]
+    steps += [SimpleNamespace(step=2, differences={"weights": 1.0}, worst={"weights": "b"})]
+    assert module._largest(steps) == {"weights": {"difference": 2.0, "step": 1, "tensor": "a"}}
+
+
+def test_the_steps_that_are_kept_are_1_2_and_5_times_powers_of_ten():
+    assert [step for step in range(1, 300) if module._is_shown(step)] == [1, 2, 5, 10, 20, 50, 100, 200]
+
+
 def test_every_quantity_has_a_column_of_its_own_name(tmp_path):
     assert QUANTITIES == GROUPS
     (row,), _ = table_of(tmp_path, certificate_of(reversed(GROUPS)))

@@ -153,6 +153,7 @@ def test_a_run_goes_on_and_is_evaluated_without_its_folder(bert, tmp_path, capsy
     launch.start("arithmetic", settings, tmp_path / "whole", ANY)
     launch.start("arithmetic", settings, tmp_path / "run", ANY, stop_at=2)
     shutil.rmtree(folder)
+    launch.resume(tmp_path / "run", ANY, stop_at=3)
     launch.resume(tmp_path / "run", ANY)
     ours, theirs = weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")
     assert all(array.tobytes() == theirs[name].tobytes() for name, array in ours.items())

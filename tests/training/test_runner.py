@@ -27,6 +27,7 @@ from experiments.training.folder import locked
 from experiments.training.interrupt import Interrupted
 from experiments.training.launch import Settings
 from experiments.training.run_config import read_config
+from experiments.training.runner import LARGEST_LOSS
 from shared.configs.optimizer import ScheduleConfig
 from shared.data import batches
 from shared.errors import IsogradError
@@ -278,10 +279,13 @@ def test_a_gradient_norm_that_is_not_finite_stops_the_run(fake, tmp_path):
         train(tmp_path / "run")
 
 
-def test_a_validation_whose_loss_is_not_finite_stops_the_run_and_is_never_the_best(fake, tmp_path, monkeypatch):
-    found = {"loss": float("nan"), "accuracy": 0.5, "f1": 0.5, "evaluation_seconds": 0.0}
+@pytest.mark.parametrize("loss", [float("nan"), 2 * LARGEST_LOSS])
+def test_a_validation_whose_loss_is_not_finite_or_huge_stops_the_run_and_is_never_the_best(
+    fake, tmp_path, monkeypatch, loss
+):
+    found = {"loss": loss, "accuracy": 0.5, "f1": 0.5, "evaluation_seconds": 0.0}
     monkeypatch.setattr("experiments.training.runner.evaluate", lambda *_: dict(found))
-    with pytest.raises(IsogradError, match="the validation loss is nan at step 5"):
+    with pytest.raises(IsogradError, match=f"the validation loss is {re.escape(format(loss, '.3g'))} at step 5"):
         train(tmp_path / "run")
     assert best_checkpoint(tmp_path / "run") is None
 
