@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from places import ROOT
 from crosscheck.divergences.table import DIVERGENCES
 from experiments.catalogue import EXPERIMENTS
 from experiments.catalogue.ablations import ABLATIONS, PLAIN
+from experiments.training.run_config import experiment_from_json
 
 RESULTS = ROOT / "experiments" / "results"
 README = PAGES["README.md"]
@@ -128,6 +130,29 @@ def test_the_differences_of_a_gpt_in_lockstep_are_those_of_its_certificate(path)
     device = {"cpu": "CPU", "cuda": "one H200"}[found["device"]]
     assert f"| GPT, {found['dtype']}, {found['steps']:,} steps, {device} | {figures} |" in TEXT
     assert found["experiment"]["name"] == "lockstep-gpt"
+
+
+CERTIFICATES = {str(path.parent.relative_to(RESULTS)): path for path in sorted(RESULTS.rglob("certificate.json"))}
+MEASURED_BEFORE = {"lockstep/float32/lockstep-2": {"optimizer.eps": 1e-6}}  # the others have the epsilon of today
+PREPARED = r"length|schedule\.horizon|model\.arguments\.(num_classes|sequence_length|vocabulary_size)"  # by the data
+
+
+def settings_of(experiment, within=""):
+    """Every setting by its path."""
+    for name, value in experiment.items():
+        yield from settings_of(value, f"{within}{name}.") if isinstance(value, dict) else [(f"{within}{name}", value)]
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+def test_a_certificate_has_the_settings_that_its_experiment_has_today(name):
+    found = json.loads(CERTIFICATES[name].read_text())
+    then, now = experiment_from_json(found["experiment"]), EXPERIMENTS[found["experiment"]["name"]]
+    if given := re.search(r"--steps (\d+)", found["command"]):
+        now = replace(now, steps=int(given[1]))
+    was, today = (dict(settings_of(asdict(each))) for each in (then, now))
+    told = was.keys() & today.keys()  # an argument of a model that came later does by default what was done before
+    changed = {path: was[path] for path in told if was[path] != today[path] and not re.fullmatch(PREPARED, path)}
+    assert changed == MEASURED_BEFORE.get(name, {})
 
 
 def benchmarks(name):
